@@ -1,0 +1,1 @@
+//! Decorators over the traits: retry, timeout, tracing, seeded faults.

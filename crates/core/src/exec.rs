@@ -1,0 +1,206 @@
+use std::{fmt::Debug, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWrite;
+
+use crate::{BoxStream, ExitStatus, OutputKind, Result, SessionId, Signal, WorkloadId};
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Columns.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+impl TerminalSize {
+    /// Columns and rows.
+    pub const fn new(columns: u16, rows: u16) -> Self {
+        Self { columns, rows }
+    }
+}
+
+/// 80 by 24.
+impl Default for TerminalSize {
+    fn default() -> Self {
+        Self::new(80, 24)
+    }
+}
+
+/// What to run inside a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ExecRequest {
+    /// Where.
+    pub workload: WorkloadId,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// `NAME=value` pairs added to the workload's environment.
+    pub env: Vec<String>,
+    /// Where it runs; empty: as the workload.
+    pub working_dir: String,
+    /// As whom; empty: as the workload.
+    pub user: String,
+    /// Whether it gets a terminal; output and error output are one stream then.
+    pub tty: bool,
+    /// Whether it gets a standard input; without, it reads the end at once.
+    pub stdin: bool,
+    /// The terminal's first size.
+    pub size: Option<TerminalSize>,
+    /// With extended privileges, where the engine knows such.
+    pub privileged: bool,
+}
+
+impl ExecRequest {
+    /// A command without terminal and input.
+    pub fn new<I, S>(workload: WorkloadId, command: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        Self {
+            workload,
+            command: command.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            working_dir: String::new(),
+            user: String::new(),
+            tty: false,
+            stdin: false,
+            size: None,
+            privileged: false,
+        }
+    }
+
+    /// With a terminal of this size, and with input.
+    #[must_use]
+    pub fn with_tty(mut self, size: TerminalSize) -> Self {
+        self.tty = true;
+        self.stdin = true;
+        self.size = Some(size);
+        self
+    }
+
+    /// With a standard input.
+    #[must_use]
+    pub fn with_stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
+
+    /// Adds a `NAME=value` pair.
+    #[must_use]
+    pub fn with_env(mut self, pair: impl Into<String>) -> Self {
+        self.env.push(pair.into());
+        self
+    }
+}
+
+/// How to attach to a workload's own process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AttachRequest {
+    /// To which.
+    pub workload: WorkloadId,
+    /// Whether input is sent.
+    pub stdin: bool,
+    /// Whether output that was there before is sent first.
+    pub backlog: bool,
+}
+
+impl AttachRequest {
+    /// Output only, from now on.
+    pub fn new(workload: WorkloadId) -> Self {
+        Self { workload, stdin: false, backlog: false }
+    }
+
+    /// With input.
+    #[must_use]
+    pub fn with_stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
+
+    /// With earlier output first.
+    #[must_use]
+    pub fn with_backlog(mut self) -> Self {
+        self.backlog = true;
+        self
+    }
+}
+
+/// A piece of output, byte-exact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// From which output.
+    pub kind: OutputKind,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// The input of a session. Shutting it down is the end of the input, not of the session.
+pub type ExecInput = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// The output of a session in order; ends after all of it was read. Reading slowly slows the process.
+pub type ExecOutputStream = BoxStream<Result<ExecOutput>>;
+
+/// A running command or attachment.
+///
+/// Input and output are taken once and moved to whoever pumps them; size, signals and the end are
+/// shared. Rules held by the conformance suite: all output comes before the end of the output
+/// stream, byte-exact with and without a terminal; [`wait`](Self::wait) gives the same answer to
+/// every caller and never a false 0; output is not lost when the process ends at once; taking a
+/// pipe twice gives `None`; a resize after the end is no error.
+#[async_trait]
+pub trait ExecSession: Debug + Send + Sync + 'static {
+    /// The session's id.
+    fn id(&self) -> &SessionId;
+
+    /// The input, once; `None` if taken or not asked for.
+    fn take_input(&self) -> Option<ExecInput>;
+
+    /// The output, once; `None` if taken.
+    fn take_output(&self) -> Option<ExecOutputStream>;
+
+    /// Sets the terminal's size. Without a terminal, or after the end, nothing happens. Cancel safe.
+    async fn resize(&self, size: TerminalSize) -> Result<()>;
+
+    /// Sends a signal to the command.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend has no way to.
+    async fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// Waits for the end. The output need not be read for it, but a process that waits for its
+    /// reader does not end. Cancel safe; may be called again.
+    async fn wait(&self) -> Result<ExitStatus>;
+
+    /// Gives the session up: its streams end, the process is ended as far as the backend can.
+    /// Closing twice is no error. Dropping the last handle does the same without waiting.
+    async fn close(&self) -> Result<()>;
+}
+
+/// Getting into workloads of one engine.
+#[async_trait]
+pub trait ExecBackend: Debug + Send + Sync + 'static {
+    /// Starts a command in a workload.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown workload,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for one that does not run,
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty command. A program
+    /// that can't be found or run is reported here, or by `wait` with code 126 or 127.
+    ///
+    /// # Cancel safety
+    /// Safe: a command started by a dropped call is closed.
+    async fn exec(&self, request: &ExecRequest) -> Result<Arc<dyn ExecSession>>;
+
+    /// Attaches to the workload's own process. Its end is the session's end; closing the session
+    /// leaves the workload alone.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn attach(&self, request: &AttachRequest) -> Result<Arc<dyn ExecSession>>;
+}

@@ -1,0 +1,1 @@
+//! HTTP/1.1 over any [`Connector`](crate::Connector).

@@ -1,0 +1,53 @@
+use std::fmt::Debug;
+
+use crate::{Change, Explanation, Placement, PlacementRequest, Refusal, Result, Timestamp};
+
+/// Decides where work goes.
+///
+/// Synchronous and pure: no clock, no I/O, no randomness of its own. The same changes, request,
+/// `now` and `seed` give the same answer, in whatever order the nodes came. It is told everything
+/// by [`observe`](Self::observe) and keeps its own index; the caller holds it behind a lock for the
+/// microseconds of a call, never during I/O.
+///
+/// Placing does not hold room. The caller observes a [`Change::Reserve`] in the same locked section
+/// and a [`Change::Fulfil`] or [`Change::Release`] later.
+///
+/// Rules held by the conformance suite: a placement never breaks a hard filter or the capacity of a
+/// node, reservations included; a reservation holds its room until it is released, fulfilled or
+/// expired; a change that is refused leaves the index as it was; observing the same change twice is
+/// observing it once; `explain` agrees with `place`.
+pub trait Scheduler: Debug + Send + 'static {
+    /// Takes a change into the index.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a workload or reservation on an
+    /// unknown node; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), retryable, for a reservation
+    /// that no longer fits; [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) for another
+    /// reservation under the same id.
+    fn observe(&mut self, change: Change) -> Result<()>;
+
+    /// Finds a node for the request.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with Swarm's text and a summary; [`explain`](Self::explain) tells the rest.
+    fn place(
+        &self,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Placement, Refusal>;
+
+    /// Explains what [`place`](Self::place) would do, node by node. Costs time in proportion to the
+    /// number of nodes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the request itself is wrong.
+    fn explain(&self, request: &PlacementRequest, now: Timestamp, seed: u64)
+    -> Result<Explanation>;
+
+    /// The strategy's name, for `docker info`.
+    fn strategy(&self) -> &str;
+
+    /// The filters' names in order, for `docker info`.
+    fn filters(&self) -> Vec<String>;
+}
