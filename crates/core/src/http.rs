@@ -1,1 +1,12 @@
-//! HTTP/1.1 over any [`Connector`](crate::Connector).
+//! HTTP/1.1 over any [`Connector`](crate::Connector): what the Docker API needs of HTTP.
+//!
+//! [`HttpClient`] keeps connections and reuses them; [`HttpClient::upgrade`] is the small path of
+//! our own for hijacked streams (exec start, attach), which hands back the raw stream including the
+//! bytes that were read behind the response head.
+
+mod client;
+mod pool;
+mod upgrade;
+
+pub use client::{Body, HttpClient, empty_body, full_body, read_body, stream_body};
+pub use upgrade::Upgraded;

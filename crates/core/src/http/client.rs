@@ -1,0 +1,167 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use http::{HeaderValue, Request, Response, header::HOST};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+
+use super::{
+    pool::{Connection, Pool, PooledBody},
+    upgrade::{Upgraded, upgrade},
+};
+use crate::{Clock, ClockExt, Connector, Error, ErrorKind, Result};
+
+/// A request or response body of any kind.
+pub type Body = UnsyncBoxBody<Bytes, Error>;
+
+/// No body.
+pub fn empty_body() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body held in memory.
+pub fn full_body(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that comes piece by piece.
+pub fn stream_body<S>(pieces: S) -> Body
+where
+    S: Stream<Item = Result<Bytes>> + Send + 'static,
+{
+    use futures::StreamExt;
+    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+}
+
+/// Reads a whole body, at most `limit` bytes.
+///
+/// # Errors
+/// [`ErrorKind::ResourceExhausted`] when the body is larger, and whatever ends the connection.
+pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
+    let mut buffer = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            if buffer.len() + data.len() > limit {
+                return Err(Error::new(
+                    ErrorKind::ResourceExhausted,
+                    format!("the answer is larger than {limit} bytes"),
+                ));
+            }
+            buffer.extend_from_slice(&data);
+        }
+    }
+    Ok(buffer.freeze())
+}
+
+/// An HTTP/1.1 client for one server that is reached through a [`Connector`].
+///
+/// Clones share the pool of idle connections.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    connector: Arc<dyn Connector>,
+    clock: Arc<dyn Clock>,
+    pool: Arc<Pool>,
+    connect_limit: Duration,
+}
+
+impl HttpClient {
+    /// A client that keeps up to eight idle connections and gives a connection attempt ten seconds.
+    pub fn new(connector: Arc<dyn Connector>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            connector,
+            clock,
+            pool: Arc::new(Pool::new(MAX_IDLE)),
+            connect_limit: Duration::from_secs(10),
+        }
+    }
+
+    /// Changes how long a connection attempt may take.
+    #[must_use]
+    pub fn with_connect_limit(mut self, limit: Duration) -> Self {
+        self.connect_limit = limit;
+        self
+    }
+
+    /// The connector below.
+    pub fn connector(&self) -> &Arc<dyn Connector> {
+        &self.connector
+    }
+
+    /// Sends a request and gives the answer as soon as its head is there. The body streams; the
+    /// connection is used again once the body was read to its end.
+    ///
+    /// The request target must be in origin form (`/containers/json`). A missing `Host` is set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the server can't be reached or the connection breaks before
+    /// the answer; [`ErrorKind::Protocol`] when the answer is not HTTP. Statuses are not errors.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the server may have acted on the request.
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>> {
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("longshore"));
+        loop {
+            let (mut connection, reused) = match self.pool.take() {
+                Some(connection) => (connection, true),
+                None => (self.open().await?, false),
+            };
+            if reused && connection.ready().await.is_err() {
+                continue;
+            }
+            match connection.try_send(request).await {
+                Ok(response) => {
+                    let pool = Arc::clone(&self.pool);
+                    return Ok(response.map(|body| {
+                        PooledBody::new(body, connection, pool).boxed_unsync()
+                    }));
+                }
+                // An idle connection that the server closed meanwhile hands the request back.
+                Err((_, Some(returned))) if reused => request = returned,
+                Err((error, _)) => {
+                    return Err(classify(&error)
+                        .with_context("engine", self.connector.describe())
+                        .with_source(error));
+                }
+            }
+        }
+    }
+
+    /// Sends a request that asks for the raw stream (`Connection: Upgrade`, `Upgrade: tcp`) on a
+    /// connection of its own.
+    ///
+    /// A status other than 101 and 200 comes back as [`Upgraded::Refused`] with its body.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); a response head over 64 KiB is [`ErrorKind::Protocol`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the server may have acted on the request.
+    pub async fn upgrade(&self, request: Request<Bytes>) -> Result<Upgraded> {
+        let stream = self.connect().await?;
+        upgrade(stream, request)
+            .await
+            .map_err(|error| error.with_context("engine", self.connector.describe()))
+    }
+
+    async fn connect(&self) -> Result<crate::BoxByteStream> {
+        self.clock
+            .timeout(self.connect_limit, "connecting to the engine", self.connector.connect())
+            .await
+            .and_then(|connected| connected)
+    }
+
+    async fn open(&self) -> Result<Connection> {
+        Connection::handshake(self.connect().await?).await
+    }
+}
+
+fn classify(error: &hyper::Error) -> Error {
+    if error.is_parse() {
+        Error::protocol("the engine's answer is not valid HTTP")
+    } else {
+        Error::unavailable("the connection to the engine broke")
+    }
+}
+
+const MAX_IDLE: usize = 8;
