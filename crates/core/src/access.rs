@@ -18,7 +18,10 @@ pub struct Identity {
 impl Identity {
     /// A proven name.
     pub fn new(subject: impl Into<String>, proof: impl Into<String>) -> Self {
-        Self { subject: subject.into(), proof: proof.into() }
+        Self {
+            subject: subject.into(),
+            proof: proof.into(),
+        }
     }
 }
 
@@ -53,7 +56,11 @@ pub struct Target {
 impl Target {
     /// One thing of a kind.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { kind: kind.into(), name: name.into(), labels: Labels::new() }
+        Self {
+            kind: kind.into(),
+            name: name.into(),
+            labels: Labels::new(),
+        }
     }
 
     /// Adds labels.
@@ -90,10 +97,13 @@ pub struct DenyAll;
 #[async_trait]
 impl Authorizer for DenyAll {
     async fn authorize(&self, who: &Identity, action: Action, target: &Target) -> Result<Access> {
-        Err(Error::new(ErrorKind::PermissionDenied, "no authorizer is configured, so nothing is allowed")
-            .with_context("subject", &who.subject)
-            .with_context("action", format!("{action:?}"))
-            .with_context("target", format!("{} {}", target.kind, target.name)))
+        Err(Error::new(
+            ErrorKind::PermissionDenied,
+            "no authorizer is configured, so nothing is allowed",
+        )
+        .with_context("subject", &who.subject)
+        .with_context("action", format!("{action:?}"))
+        .with_context("target", format!("{} {}", target.kind, target.name)))
     }
 }
 

@@ -50,7 +50,15 @@ impl AuditEvent {
         target: Target,
         outcome: AuditOutcome,
     ) -> Self {
-        Self { at, who, action, operation: operation.into(), target, node: None, outcome }
+        Self {
+            at,
+            who,
+            action,
+            operation: operation.into(),
+            target,
+            node: None,
+            outcome,
+        }
     }
 
     /// Adds the node.

@@ -17,7 +17,11 @@ pub struct Backoff {
 impl Backoff {
     /// From the first delay and the longest.
     pub fn new(base: Duration, cap: Duration) -> Self {
-        Self { base, cap: cap.max(base), attempts: 0 }
+        Self {
+            base,
+            cap: cap.max(base),
+            attempts: 0,
+        }
     }
 
     /// How many delays were handed out since the last reset.
@@ -63,7 +67,10 @@ mod tests {
                 .checked_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX))
                 .map_or(Duration::from_secs(5), |d| d.min(Duration::from_secs(5)));
             let delay = backoff.next_delay(&random);
-            assert!(delay <= ceiling && delay >= ceiling / 10, "{attempt}: {delay:?}");
+            assert!(
+                delay <= ceiling && delay >= ceiling / 10,
+                "{attempt}: {delay:?}"
+            );
         }
         backoff.reset();
         assert!(backoff.next_delay(&random) <= Duration::from_millis(100));

@@ -64,7 +64,11 @@ fn bits(address: IpAddr) -> u128 {
 
 fn mask(width: u8, prefix: u8) -> u128 {
     let host = u32::from(width - prefix);
-    let all = if width == 32 { u128::from(u32::MAX) } else { u128::MAX };
+    let all = if width == 32 {
+        u128::from(u32::MAX)
+    } else {
+        u128::MAX
+    };
     u128::MAX.checked_shl(host).unwrap_or(0) & all
 }
 
@@ -84,10 +88,15 @@ impl FromStr for Cidr {
     type Err = Error;
     fn from_str(text: &str) -> crate::Result<Self> {
         let bad = || {
-            Error::invalid(format!("invalid address block {text:?}: expected for example 10.42.0.0/16"))
+            Error::invalid(format!(
+                "invalid address block {text:?}: expected for example 10.42.0.0/16"
+            ))
         };
         let (address, prefix) = text.split_once('/').ok_or_else(bad)?;
-        Self::new(address.parse().map_err(|_| bad())?, prefix.parse().map_err(|_| bad())?)
+        Self::new(
+            address.parse().map_err(|_| bad())?,
+            prefix.parse().map_err(|_| bad())?,
+        )
     }
 }
 
@@ -115,8 +124,18 @@ mod tests {
         assert!(!block.contains("10.43.0.0".parse().unwrap()));
         assert!(!block.contains("::1".parse().unwrap()));
         assert!(block.overlaps(&"10.42.7.0/24".parse().unwrap()));
-        assert!("0.0.0.0/0".parse::<Cidr>().unwrap().contains("9.9.9.9".parse().unwrap()));
-        assert!("::/0".parse::<Cidr>().unwrap().contains("::9".parse().unwrap()));
+        assert!(
+            "0.0.0.0/0"
+                .parse::<Cidr>()
+                .unwrap()
+                .contains("9.9.9.9".parse().unwrap())
+        );
+        assert!(
+            "::/0"
+                .parse::<Cidr>()
+                .unwrap()
+                .contains("::9".parse().unwrap())
+        );
     }
 
     #[test]

@@ -71,8 +71,13 @@ pub struct SystemClock {
 impl SystemClock {
     /// Reads the wall clock.
     pub fn new() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { wall: Timestamp::ZERO.after(wall), start: tokio::time::Instant::now() }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            wall: Timestamp::ZERO.after(wall),
+            start: tokio::time::Instant::now(),
+        }
     }
 }
 

@@ -24,7 +24,11 @@ pub struct Announcement {
 impl Announcement {
     /// An address alone, as Swarm's backends carry it.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, name: None, labels: Labels::new() }
+        Self {
+            endpoint,
+            name: None,
+            labels: Labels::new(),
+        }
     }
 
     /// Adds a name.
@@ -64,7 +68,12 @@ impl Registration {
         expires: Timestamp,
         handle: impl Into<String>,
     ) -> Self {
-        Self { announcement, ttl, expires, handle: handle.into() }
+        Self {
+            announcement,
+            ttl,
+            expires,
+            handle: handle.into(),
+        }
     }
 }
 
@@ -95,12 +104,20 @@ pub struct DiscoveryCapabilities {
 impl DiscoveryCapabilities {
     /// A backend that only lists.
     pub fn read_only(watch: WatchMode) -> Self {
-        Self { register: false, watch, metadata: false }
+        Self {
+            register: false,
+            watch,
+            metadata: false,
+        }
     }
 
     /// A backend that takes registrations with a lease.
     pub fn registering(watch: WatchMode) -> Self {
-        Self { register: true, watch, metadata: false }
+        Self {
+            register: true,
+            watch,
+            metadata: false,
+        }
     }
 
     /// Says that names and labels are kept.
@@ -211,7 +228,9 @@ pub trait DiscoveryExt: Discovery {
                 MembershipEvent::Added(_) | MembershipEvent::Removed(_) => {}
             }
         }
-        Err(Error::closed("the watch ended before it gave a set of nodes"))
+        Err(Error::closed(
+            "the watch ended before it gave a set of nodes",
+        ))
     }
 }
 

@@ -23,9 +23,14 @@ impl Endpoint {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if host.len() > 253 || !(named || host.parse::<IpAddr>().is_ok()) {
-            return Err(Error::invalid(format!("invalid host {host:?} in an address")));
+            return Err(Error::invalid(format!(
+                "invalid host {host:?} in an address"
+            )));
         }
-        Ok(Self { host: host.into_boxed_str(), port })
+        Ok(Self {
+            host: host.into_boxed_str(),
+            port,
+        })
     }
 
     /// The host name or address, without brackets. May be empty (all interfaces, in a listener).
@@ -68,25 +73,33 @@ impl FromStr for Endpoint {
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(bad("missing port in address"));
         };
-        let host = if let Some(inner) = host.strip_prefix('[') {
-            inner.strip_suffix(']').ok_or_else(|| bad("missing ']' in address"))?
-        } else if text.ends_with(']') {
+        if text.ends_with(']') {
             return Err(bad("missing port in address"));
+        }
+        let host = if let Some(inner) = host.strip_prefix('[') {
+            inner
+                .strip_suffix(']')
+                .ok_or_else(|| bad("missing ']' in address"))?
         } else if host.contains(':') {
             return Err(bad("too many colons in address"));
         } else {
             host
         };
-        let port = port
-            .parse::<u16>()
-            .map_err(|_| bad(&format!("the port {port:?} is not a number from 0 to 65535")))?;
+        let port = port.parse::<u16>().map_err(|_| {
+            bad(&format!(
+                "the port {port:?} is not a number from 0 to 65535"
+            ))
+        })?;
         Self::new(host, port).map_err(|error| bad(error.message()))
     }
 }
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_string().into_boxed_str(), port: address.port() }
+        Self {
+            host: address.ip().to_string().into_boxed_str(),
+            port: address.port(),
+        }
     }
 }
 
@@ -124,7 +137,10 @@ mod tests {
         refuse("10.0.0.1", "address 10.0.0.1: missing port in address");
         refuse("a:b:1", "address a:b:1: too many colons in address");
         refuse("[::1]", "address [::1]: missing port in address");
-        refuse("a:x", "address a:x: the port \"x\" is not a number from 0 to 65535");
+        refuse(
+            "a:x",
+            "address a:x: the port \"x\" is not a number from 0 to 65535",
+        );
         refuse("a b:1", "address a b:1: invalid host \"a b\" in an address");
     }
 }

@@ -128,7 +128,10 @@ pub struct LogOptions {
 impl LogOptions {
     /// All that is kept, then new output as it comes.
     pub fn follow() -> Self {
-        Self { follow: true, ..Self::default() }
+        Self {
+            follow: true,
+            ..Self::default()
+        }
     }
 
     /// Only so many lines from the end.
@@ -347,7 +350,10 @@ pub struct PullProgress {
 impl PullProgress {
     /// A step without a layer.
     pub fn new(status: impl Into<String>) -> Self {
-        Self { status: status.into(), ..Self::default() }
+        Self {
+            status: status.into(),
+            ..Self::default()
+        }
     }
 }
 

@@ -95,8 +95,10 @@ impl Error {
     /// An error of this kind. [`ErrorKind::Unavailable`], [`ErrorKind::Timeout`] and
     /// [`ErrorKind::Conflict`] start out retryable, all others not.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        let retryable =
-            matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Conflict);
+        let retryable = matches!(
+            kind,
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Conflict
+        );
         Self(Box::new(Inner {
             kind,
             retryable,
@@ -222,7 +224,11 @@ impl Error {
 
     /// The value of a context key.
     pub fn context(&self, key: &str) -> Option<&str> {
-        self.0.context.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str())
+        self.0
+            .context
+            .iter()
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v.as_str())
     }
 
     /// This level and every cause below it, joined by `: `, for one line of a log.
@@ -271,7 +277,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 

@@ -113,7 +113,11 @@ pub struct AttachRequest {
 impl AttachRequest {
     /// Output only, from now on.
     pub fn new(workload: WorkloadId) -> Self {
-        Self { workload, stdin: false, backlog: false }
+        Self {
+            workload,
+            stdin: false,
+            backlog: false,
+        }
     }
 
     /// With input.

@@ -17,7 +17,11 @@ pub struct ScorePart {
 impl ScorePart {
     /// Points with their reason.
     pub fn new(name: impl Into<String>, points: i64, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), points, reason: reason.into() }
+        Self {
+            name: name.into(),
+            points,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -112,7 +116,10 @@ pub struct FilterFailure {
 impl FilterFailure {
     /// A refusal with its reason.
     pub fn new(filter: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { filter: filter.into(), reason: reason.into() }
+        Self {
+            filter: filter.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -133,7 +140,12 @@ pub struct NodeVerdict {
 impl NodeVerdict {
     /// A node without failures yet.
     pub fn new(node: NodeId, name: NodeName) -> Self {
-        Self { node, name, failures: Vec::new(), score: Vec::new() }
+        Self {
+            node,
+            name,
+            failures: Vec::new(),
+            score: Vec::new(),
+        }
     }
 
     /// Whether the node could take the work.
@@ -159,7 +171,12 @@ pub struct Explanation {
 impl Explanation {
     /// An explanation from its parts.
     pub fn new(summary: impl Into<String>, nodes: Vec<NodeVerdict>) -> Self {
-        Self { summary: summary.into(), nodes, placement: None, refusal: None }
+        Self {
+            summary: summary.into(),
+            nodes,
+            placement: None,
+            refusal: None,
+        }
     }
 }
 

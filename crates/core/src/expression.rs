@@ -59,7 +59,11 @@ pub struct ExpressionError {
 impl ExpressionError {
     /// An error at a byte offset of the input.
     pub fn new(input: &str, position: usize, message: impl Into<String>) -> Self {
-        Self { message: message.into(), input: input.chars().take(200).collect(), position }
+        Self {
+            message: message.into(),
+            input: input.chars().take(200).collect(),
+            position,
+        }
     }
 
     /// Byte offset of the offending character.
@@ -69,7 +73,11 @@ impl ExpressionError {
 
     /// The input with a caret below the offending character, for terminals.
     pub fn pointer(&self) -> String {
-        let column = self.input.char_indices().take_while(|(at, _)| *at < self.position).count();
+        let column = self
+            .input
+            .char_indices()
+            .take_while(|(at, _)| *at < self.position)
+            .count();
         format!("{}\n{}^", self.input, " ".repeat(column))
     }
 }
@@ -133,15 +141,27 @@ impl FromStr for Expression {
     fn from_str(text: &str) -> Result<Self, ExpressionError> {
         let fail = |position: usize, message: String| ExpressionError::new(text, position, message);
         if text.len() > MAX_LENGTH {
-            return Err(fail(MAX_LENGTH, format!("an expression is at most {MAX_LENGTH} bytes long")));
+            return Err(fail(
+                MAX_LENGTH,
+                format!("an expression is at most {MAX_LENGTH} bytes long"),
+            ));
         }
-        let found = text.as_bytes().windows(2).position(|pair| pair == b"==" || pair == b"!=");
+        let found = text
+            .as_bytes()
+            .windows(2)
+            .position(|pair| pair == b"==" || pair == b"!=");
         let Some(at) = found else {
-            return Err(fail(text.len(), "One of operator ==, != is expected".into()));
+            return Err(fail(
+                text.len(),
+                "One of operator ==, != is expected".into(),
+            ));
         };
         let (key, rest) = text.split_at(at);
-        let operator =
-            if rest.starts_with("==") { Operator::Equal } else { Operator::NotEqual };
+        let operator = if rest.starts_with("==") {
+            Operator::Equal
+        } else {
+            Operator::NotEqual
+        };
         if let Some(bad) = bad_key_position(key) {
             return Err(fail(bad, format!("Key '{key}' is invalid")));
         }
@@ -176,7 +196,12 @@ impl FromStr for Expression {
             }
             _ => Pattern::Glob(value.to_owned()),
         };
-        Ok(Self { key: key.to_owned(), operator, soft, pattern })
+        Ok(Self {
+            key: key.to_owned(),
+            operator,
+            soft,
+            pattern,
+        })
     }
 }
 
@@ -203,7 +228,10 @@ fn second_operator(value: &str) -> Option<usize> {
     if value.len() > 2 && value.starts_with('/') && value.ends_with('/') {
         return None;
     }
-    value.as_bytes().windows(2).position(|pair| pair == b"==" || pair == b"!=")
+    value
+        .as_bytes()
+        .windows(2)
+        .position(|pair| pair == b"==" || pair == b"!=")
 }
 
 const MAX_LENGTH: usize = 4096;
@@ -211,7 +239,13 @@ const MAX_LENGTH: usize = 4096;
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let soft = if self.soft { "~" } else { "" };
-        write!(f, "{}{}{soft}{}", self.key, self.operator.as_str(), self.value())
+        write!(
+            f,
+            "{}{}{soft}{}",
+            self.key,
+            self.operator.as_str(),
+            self.value()
+        )
     }
 }
 
@@ -241,12 +275,21 @@ mod tests {
     #[track_caller]
     fn refuse(text: &str, message: &str, position: usize) {
         let error = text.parse::<Expression>().unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.position()), (message, position));
+        assert_eq!(
+            (error.to_string().as_str(), error.position()),
+            (message, position)
+        );
     }
 
     #[test]
     fn expressions_print_back() {
-        for text in ["zone==eu", "a!=~b*", "x==/a|b{2}/", "image==~redis@sha256:0a", "x==a=b"] {
+        for text in [
+            "zone==eu",
+            "a!=~b*",
+            "x==/a|b{2}/",
+            "image==~redis@sha256:0a",
+            "x==a=b",
+        ] {
             assert_eq!(text.parse::<Expression>().unwrap().to_string(), text);
         }
     }
@@ -256,7 +299,11 @@ mod tests {
         let expression: Expression = "foo!=/x==y/".parse().unwrap();
         assert_eq!(expression.operator(), Operator::NotEqual);
         assert_eq!(expression.pattern(), &Pattern::Regex("x==y".into()));
-        refuse("foo!=x==y", "Value 'x==y' is invalid: it holds a second operator", 6);
+        refuse(
+            "foo!=x==y",
+            "Value 'x==y' is invalid: it holds a second operator",
+            6,
+        );
     }
 
     #[test]
@@ -267,8 +314,16 @@ mod tests {
         refuse("a==", "Value '' is invalid", 3);
         refuse("a==/", "Value '/' is invalid", 3);
         refuse("a==~//", "Value '~//' is invalid", 4);
-        refuse("a==us~", "Value 'us~' is invalid: '~' is only allowed first", 5);
-        refuse("a==~~x", "Value '~~x' is invalid: '~' is only allowed first", 4);
+        refuse(
+            "a==us~",
+            "Value 'us~' is invalid: '~' is only allowed first",
+            5,
+        );
+        refuse(
+            "a==~~x",
+            "Value '~~x' is invalid: '~' is only allowed first",
+            4,
+        );
     }
 
     #[test]

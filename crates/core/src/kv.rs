@@ -52,7 +52,12 @@ pub struct KvEntry {
 impl KvEntry {
     /// An entry without a lease.
     pub fn new(key: impl Into<String>, value: impl Into<Bytes>, revision: Revision) -> Self {
-        Self { key: key.into(), value: value.into(), revision, lease: None }
+        Self {
+            key: key.into(),
+            value: value.into(),
+            revision,
+            lease: None,
+        }
     }
 }
 
@@ -109,7 +114,11 @@ pub struct KvRange {
 impl KvRange {
     /// What a store hands out.
     pub fn new(entries: Vec<KvEntry>, revision: Revision, more: bool) -> Self {
-        Self { entries, revision, more }
+        Self {
+            entries,
+            revision,
+            more,
+        }
     }
 }
 
@@ -171,7 +180,11 @@ pub struct KvCapabilities {
 impl KvCapabilities {
     /// A volatile store with transactions.
     pub fn volatile(shortest_lease: Duration) -> Self {
-        Self { transactions: true, durable: false, shortest_lease }
+        Self {
+            transactions: true,
+            durable: false,
+            shortest_lease,
+        }
     }
 }
 

@@ -152,7 +152,10 @@ fn check_name(text: &str) -> Result<(), &'static str> {
     if !text.as_bytes()[0].is_ascii_alphanumeric() {
         return Err("it must begin with a letter or a digit");
     }
-    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+    if !text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    {
         return Err("only letters, digits, '-', '_' and '.' are allowed");
     }
     Ok(())
@@ -165,7 +168,10 @@ mod tests {
     #[test]
     fn a_bad_name_is_named_in_its_error() {
         let error = NodeName::new("-x").unwrap_err().to_string();
-        assert_eq!(error, "invalid node name \"-x\": it must begin with a letter or a digit");
+        assert_eq!(
+            error,
+            "invalid node name \"-x\": it must begin with a letter or a digit"
+        );
     }
 
     #[test]

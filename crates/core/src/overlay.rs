@@ -22,7 +22,12 @@ pub struct NetworkSpec {
 impl NetworkSpec {
     /// A network of which this node hands out `block`.
     pub fn new(name: NetworkName, subnet: Cidr, block: Cidr) -> Self {
-        Self { name, subnet, block, mtu: None }
+        Self {
+            name,
+            subnet,
+            block,
+            mtu: None,
+        }
     }
 }
 
@@ -43,7 +48,12 @@ pub struct Peer {
 impl Peer {
     /// A peer without a key.
     pub fn new(node: NodeId, endpoint: Endpoint, block: Cidr) -> Self {
-        Self { node, endpoint, block, public_key: String::new() }
+        Self {
+            node,
+            endpoint,
+            block,
+            public_key: String::new(),
+        }
     }
 
     /// Adds its public key.
@@ -69,7 +79,11 @@ pub struct AttachNetwork {
 impl AttachNetwork {
     /// With any free address.
     pub fn new(network: NetworkName, workload: WorkloadId) -> Self {
-        Self { network, workload, address: None }
+        Self {
+            network,
+            workload,
+            address: None,
+        }
     }
 
     /// With this address.
@@ -114,7 +128,12 @@ pub struct NetworkStatus {
 impl NetworkStatus {
     /// A network with nothing attached.
     pub fn new(spec: NetworkSpec) -> Self {
-        Self { spec, attachments: Vec::new(), peers: Vec::new(), public_key: String::new() }
+        Self {
+            spec,
+            attachments: Vec::new(),
+            peers: Vec::new(),
+            public_key: String::new(),
+        }
     }
 }
 
@@ -131,7 +150,10 @@ pub struct OverlayCapabilities {
 impl OverlayCapabilities {
     /// Bookkeeping only.
     pub fn bookkeeping() -> Self {
-        Self { encrypted: false, carries_packets: false }
+        Self {
+            encrypted: false,
+            carries_packets: false,
+        }
     }
 }
 

@@ -67,7 +67,11 @@ pub struct HostPort {
 impl HostPort {
     /// A port on all of the node's addresses.
     pub fn any(port: u16, protocol: PortProtocol) -> Self {
-        Self { address: String::new(), port, protocol }
+        Self {
+            address: String::new(),
+            port,
+            protocol,
+        }
     }
 
     /// Whether it means all of the node's addresses.
@@ -271,7 +275,10 @@ pub struct PlacementRequest {
 impl PlacementRequest {
     /// A request for this image with no demands.
     pub fn new(image: impl Into<String>) -> Self {
-        Self { image: image.into(), ..Self::default() }
+        Self {
+            image: image.into(),
+            ..Self::default()
+        }
     }
 
     /// Sets the name.
@@ -332,7 +339,12 @@ impl Reservation {
         request: PlacementRequest,
         expires: Timestamp,
     ) -> Self {
-        Self { id, node, request, expires }
+        Self {
+            id,
+            node,
+            request,
+            expires,
+        }
     }
 }
 

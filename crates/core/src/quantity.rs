@@ -126,13 +126,18 @@ impl FromStr for MilliCpu {
             reason,
         };
         if let Some(milli) = text.strip_suffix('m') {
-            return milli.parse().map(Self).map_err(|_| refuse("expected a number before 'm'"));
+            return milli
+                .parse()
+                .map(Self)
+                .map_err(|_| refuse("expected a number before 'm'"));
         }
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
             return Err(refuse("at most three decimal places are allowed"));
         }
-        let whole: u64 = whole.parse().map_err(|_| refuse("expected a number such as 2 or 0.5"))?;
+        let whole: u64 = whole
+            .parse()
+            .map_err(|_| refuse("expected a number such as 2 or 0.5"))?;
         let fraction: u64 = format!("{fraction:0<3}").parse().unwrap_or(0);
         whole
             .checked_mul(1000)
@@ -213,7 +218,10 @@ impl FromStr for Bytes {
             "t" | "tb" | "tib" => 40,
             _ => return Err(refuse("the unit must be one of b, k, m, g, t")),
         };
-        number.checked_mul(1 << shift).map(Self).ok_or_else(|| refuse("it is too large"))
+        number
+            .checked_mul(1 << shift)
+            .map(Self)
+            .ok_or_else(|| refuse("it is too large"))
     }
 }
 
@@ -233,7 +241,11 @@ pub struct Resources {
 impl Resources {
     /// CPU and memory only.
     pub fn new(cpu: MilliCpu, memory: Bytes) -> Self {
-        Self { cpu, memory, generic: BTreeMap::new() }
+        Self {
+            cpu,
+            memory,
+            generic: BTreeMap::new(),
+        }
     }
 
     /// Whether nothing is asked for.

@@ -24,11 +24,13 @@ pub trait Random: Debug + Send + Sync + 'static {
     fn hex(&self, bytes: usize) -> String {
         let mut buffer = vec![0; bytes];
         self.fill(&mut buffer);
-        buffer.iter().fold(String::with_capacity(bytes * 2), |mut text, byte| {
-            use std::fmt::Write;
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        buffer
+            .iter()
+            .fold(String::with_capacity(bytes * 2), |mut text, byte| {
+                use std::fmt::Write;
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
     }
 }
 
@@ -58,6 +60,9 @@ impl SeededRandom {
 
 impl Random for SeededRandom {
     fn fill(&self, buffer: &mut [u8]) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill(buffer);
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .fill(buffer);
     }
 }

@@ -23,7 +23,10 @@ impl Shutdown {
     /// waited for by both.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { token: self.token.child_token(), tasks: self.tasks.clone() }
+        Self {
+            token: self.token.child_token(),
+            tasks: self.tasks.clone(),
+        }
     }
 
     /// Starts a task that is waited for by [`finish`](Self::finish). The task must watch
@@ -43,7 +46,8 @@ impl Shutdown {
         F::Output: Send + 'static,
     {
         let token = self.token.clone();
-        self.tasks.spawn(async move { token.run_until_cancelled(task).await })
+        self.tasks
+            .spawn(async move { token.run_until_cancelled(task).await })
     }
 
     /// Asks all tasks to end. Returns at once; calling it again changes nothing.
@@ -66,6 +70,9 @@ impl Shutdown {
     pub async fn finish(&self, clock: &dyn Clock, limit: std::time::Duration) -> bool {
         self.trigger();
         self.tasks.close();
-        clock.timeout(limit, "shutdown", self.tasks.wait()).await.is_ok()
+        clock
+            .timeout(limit, "shutdown", self.tasks.wait())
+            .await
+            .is_ok()
     }
 }

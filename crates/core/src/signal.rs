@@ -35,7 +35,9 @@ impl Signal {
         if (1..=64).contains(&number) {
             Ok(Self(number))
         } else {
-            Err(Error::invalid(format!("invalid signal {number}: expected 1 to 64")))
+            Err(Error::invalid(format!(
+                "invalid signal {number}: expected 1 to 64"
+            )))
         }
     }
 
@@ -47,8 +49,8 @@ impl Signal {
 
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU",
-    "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 impl fmt::Display for Signal {

@@ -94,7 +94,10 @@ mod tests {
     fn times_print_and_parse() {
         let at = Timestamp::from_micros(1_795_000_000_500_000);
         assert_eq!(Timestamp::parse_rfc3339(&at.to_string()).unwrap(), Some(at));
-        assert_eq!(Timestamp::parse_rfc3339("0001-01-01T00:00:00Z").unwrap(), None);
+        assert_eq!(
+            Timestamp::parse_rfc3339("0001-01-01T00:00:00Z").unwrap(),
+            None
+        );
         assert!(Timestamp::parse_rfc3339("yesterday").is_err());
     }
 

@@ -17,7 +17,10 @@ pub struct PeerIdentity {
 impl PeerIdentity {
     /// A proven identity.
     pub fn new(node: NodeId) -> Self {
-        Self { node, address: None }
+        Self {
+            node,
+            address: None,
+        }
     }
 
     /// Adds where the connection comes from.
@@ -84,7 +87,9 @@ pub struct IncomingStream {
 
 impl Debug for IncomingStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IncomingStream").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("IncomingStream")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
     }
 }
 
@@ -205,12 +210,20 @@ pub struct TunnelCapabilities {
 impl TunnelCapabilities {
     /// An authenticated and encrypted transport.
     pub fn secure(max_streams: u32) -> Self {
-        Self { authenticated: true, encrypted: true, max_streams }
+        Self {
+            authenticated: true,
+            encrypted: true,
+            max_streams,
+        }
     }
 
     /// A transport within one process.
     pub fn in_memory(max_streams: u32) -> Self {
-        Self { authenticated: false, encrypted: false, max_streams }
+        Self {
+            authenticated: false,
+            encrypted: false,
+            max_streams,
+        }
     }
 }
 

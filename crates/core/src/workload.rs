@@ -68,7 +68,10 @@ pub struct WorkloadSpec {
 impl WorkloadSpec {
     /// This image with its default command.
     pub fn new(image: impl Into<String>) -> Self {
-        Self { image: image.into(), ..Self::default() }
+        Self {
+            image: image.into(),
+            ..Self::default()
+        }
     }
 
     /// Sets the name.
@@ -213,7 +216,10 @@ pub struct ExitStatus {
 impl ExitStatus {
     /// Ended by itself with this code.
     pub fn exited(code: i64) -> Self {
-        Self { code: Some(code), ..Self::default() }
+        Self {
+            code: Some(code),
+            ..Self::default()
+        }
     }
 
     /// Ended by a signal; the code is 128 + its number, as shells and Docker report it.
@@ -227,7 +233,10 @@ impl ExitStatus {
 
     /// Ended in an unknown way.
     pub fn unknown(reason: impl Into<String>) -> Self {
-        Self { reason: Some(reason.into()), ..Self::default() }
+        Self {
+            reason: Some(reason.into()),
+            ..Self::default()
+        }
     }
 
     /// Adds what else is known.

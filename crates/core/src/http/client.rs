@@ -22,7 +22,9 @@ pub fn empty_body() -> Body {
 
 /// A body held in memory.
 pub fn full_body(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// A body that comes piece by piece.
@@ -100,7 +102,10 @@ impl HttpClient {
     /// # Cancel safety
     /// Dropping the future closes the connection; the server may have acted on the request.
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>> {
-        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("longshore"));
+        request
+            .headers_mut()
+            .entry(HOST)
+            .or_insert(HeaderValue::from_static("longshore"));
         loop {
             let (mut connection, reused) = match self.pool.take() {
                 Some(connection) => (connection, true),
@@ -112,9 +117,9 @@ impl HttpClient {
             match connection.try_send(request).await {
                 Ok(response) => {
                     let pool = Arc::clone(&self.pool);
-                    return Ok(response.map(|body| {
-                        PooledBody::new(body, connection, pool).boxed_unsync()
-                    }));
+                    return Ok(
+                        response.map(|body| PooledBody::new(body, connection, pool).boxed_unsync())
+                    );
                 }
                 // An idle connection that the server closed meanwhile hands the request back.
                 Err((_, Some(returned))) if reused => request = returned,
@@ -146,7 +151,11 @@ impl HttpClient {
 
     async fn connect(&self) -> Result<crate::BoxByteStream> {
         self.clock
-            .timeout(self.connect_limit, "connecting to the engine", self.connector.connect())
+            .timeout(
+                self.connect_limit,
+                "connecting to the engine",
+                self.connector.connect(),
+            )
             .await
             .and_then(|connected| connected)
     }

@@ -24,12 +24,18 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(limit: usize) -> Self {
-        Self { idle: Mutex::new(Vec::new()), limit }
+        Self {
+            idle: Mutex::new(Vec::new()),
+            limit,
+        }
     }
 
     /// The connection used last: the least likely to have been closed by the server.
     pub(super) fn take(&self) -> Option<Connection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
     }
 
     fn put(&self, connection: Connection) {
@@ -45,7 +51,9 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +102,11 @@ pub(super) struct PooledBody {
 
 impl PooledBody {
     pub(super) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
-        let mut this = Self { body, connection: Some(connection), pool };
+        let mut this = Self {
+            body,
+            connection: Some(connection),
+            pool,
+        };
         if this.body.is_end_stream() {
             this.release();
         }

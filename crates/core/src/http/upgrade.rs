@@ -39,7 +39,10 @@ impl fmt::Debug for Upgraded {
     }
 }
 
-pub(super) async fn upgrade(mut stream: BoxByteStream, request: Request<Bytes>) -> Result<Upgraded> {
+pub(super) async fn upgrade(
+    mut stream: BoxByteStream,
+    request: Request<Bytes>,
+) -> Result<Upgraded> {
     let broken = |error: io::Error| {
         Error::unavailable("the connection to the engine broke").with_source(error)
     };
@@ -58,13 +61,25 @@ pub(super) async fn upgrade(mut stream: BoxByteStream, request: Request<Bytes>) 
             )));
         }
         if stream.read_buf(&mut read).await.map_err(broken)? == 0 {
-            return Err(Error::unavailable("the engine closed the connection before it answered"));
+            return Err(Error::unavailable(
+                "the engine closed the connection before it answered",
+            ));
         }
     };
     read.advance(head.length);
-    if matches!(head.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::OK) {
-        let stream = Box::new(Rewound { front: read.freeze(), stream });
-        return Ok(Upgraded::Stream { headers: head.headers, status: head.status, stream });
+    if matches!(
+        head.status,
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::OK
+    ) {
+        let stream = Box::new(Rewound {
+            front: read.freeze(),
+            stream,
+        });
+        return Ok(Upgraded::Stream {
+            headers: head.headers,
+            status: head.status,
+            stream,
+        });
     }
     let wanted = head
         .headers
@@ -74,11 +89,17 @@ pub(super) async fn upgrade(mut stream: BoxByteStream, request: Request<Bytes>) 
         .min(LIMIT);
     while read.len() < wanted && stream.read_buf(&mut read).await.map_err(broken)? > 0 {}
     read.truncate(wanted);
-    Ok(Upgraded::Refused { status: head.status, body: read.freeze() })
+    Ok(Upgraded::Refused {
+        status: head.status,
+        body: read.freeze(),
+    })
 }
 
 fn head_of(request: &Request<Bytes>) -> Vec<u8> {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let mut head = format!("{} {target} HTTP/1.1\r\n", request.method()).into_bytes();
     let mut line = |name: &[u8], value: &[u8]| {
         head.extend_from_slice(name);
@@ -90,12 +111,19 @@ fn head_of(request: &Request<Bytes>) -> Vec<u8> {
         line(b"Host", b"longshore");
     }
     let ours = [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH];
-    for (name, value) in request.headers().iter().filter(|(name, _)| !ours.contains(name)) {
+    for (name, value) in request
+        .headers()
+        .iter()
+        .filter(|(name, _)| !ours.contains(name))
+    {
         line(name.as_str().as_bytes(), value.as_bytes());
     }
     line(b"Connection", b"Upgrade");
     line(b"Upgrade", b"tcp");
-    line(b"Content-Length", request.body().len().to_string().as_bytes());
+    line(
+        b"Content-Length",
+        request.body().len().to_string().as_bytes(),
+    );
     head.extend_from_slice(b"\r\n");
     head
 }
@@ -107,10 +135,14 @@ struct Head {
 }
 
 fn parse_head(bytes: &[u8]) -> Result<Option<Head>> {
-    let bad = |reason: String| Error::protocol(format!("the engine's answer is not HTTP: {reason}"));
+    let bad =
+        |reason: String| Error::protocol(format!("the engine's answer is not HTTP: {reason}"));
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(bytes).map_err(|error| bad(error.to_string()))? {
+    let length = match response
+        .parse(bytes)
+        .map_err(|error| bad(error.to_string()))?
+    {
         httparse::Status::Partial => return Ok(None),
         httparse::Status::Complete(length) => length,
     };
@@ -118,13 +150,18 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>> {
         .map_err(|_| bad("it has no status".into()))?;
     let mut headers = HeaderMap::new();
     for field in response.headers.iter() {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::try_from(field.name), HeaderValue::from_bytes(field.value))
-        {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::try_from(field.name),
+            HeaderValue::from_bytes(field.value),
+        ) {
             headers.append(name, value);
         }
     }
-    Ok(Some(Head { status, headers, length }))
+    Ok(Some(Head {
+        status,
+        headers,
+        length,
+    }))
 }
 
 /// A stream with bytes that were read too early put back in front.
@@ -181,14 +218,20 @@ mod tests {
                 let _ = far.write_all(&[*byte]).await;
             }
         });
-        let request = Request::post("/exec/1/start").body(Bytes::from_static(b"{}")).unwrap();
+        let request = Request::post("/exec/1/start")
+            .body(Bytes::from_static(b"{}"))
+            .unwrap();
         upgrade(Box::new(near), request).await
     }
 
     #[tokio::test]
     async fn bytes_behind_the_head_belong_to_the_stream() {
-        let answer = answer(b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n\0\0hello").await.unwrap();
-        let Upgraded::Stream { mut stream, .. } = answer else { panic!("{answer:?}") };
+        let answer = answer(b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n\0\0hello")
+            .await
+            .unwrap();
+        let Upgraded::Stream { mut stream, .. } = answer else {
+            panic!("{answer:?}")
+        };
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await.unwrap();
         assert_eq!(bytes, b"\0\0hello");
@@ -196,8 +239,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_keeps_its_body() {
-        let answer = answer(b"HTTP/1.1 409 Conflict\r\nContent-Length: 5\r\n\r\nsorry").await.unwrap();
-        let Upgraded::Refused { status, body } = answer else { panic!("{answer:?}") };
+        let answer = answer(b"HTTP/1.1 409 Conflict\r\nContent-Length: 5\r\n\r\nsorry")
+            .await
+            .unwrap();
+        let Upgraded::Refused { status, body } = answer else {
+            panic!("{answer:?}")
+        };
         assert_eq!((status.as_u16(), &body[..]), (409, &b"sorry"[..]));
     }
 
