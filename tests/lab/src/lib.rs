@@ -67,6 +67,6 @@ pub use lab::Lab;
 pub use leftovers::leftovers;
 pub use process::LabProcess;
 pub use record::{HostRecord, LabRecord, Owner};
-pub use requirements::{available, skip};
+pub use requirements::{available, find_program, missing_packages, skip};
 pub use rootfs::Rootfs;
 pub use shim::{LinkSchedule, TcpShim, UdpShim};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{self, LabId};
-use crate::{LabError, teardown};
+use crate::{LabError, api, teardown};
 
 /// A running lab, as written down in its state directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,6 +96,14 @@ impl LabRecord {
         std::fs::write(&temporary, text)
             .and_then(|()| std::fs::rename(&temporary, &path))
             .map_err(|e| LabError::io(format!("cannot write {}", path.display()), e))
+    }
+}
+
+impl HostRecord {
+    /// Whether the host's engine answers right now (two seconds at most).
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        api::ping(&self.socket).is_ok()
     }
 }
 

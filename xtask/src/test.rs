@@ -1,0 +1,241 @@
+//! `cargo xtask test`: every check, in stages.
+
+mod counts;
+mod examples;
+mod install;
+mod junit;
+mod suites;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::{cargo, tidy, workspace};
+use counts::Counts;
+
+/// Run every check: format, lints, docs, tests, real engines, examples, packages
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Only this stage; may be repeated
+    #[arg(long = "stage", value_name = "NAME")]
+    stages: Vec<String>,
+    /// List the stages and end
+    #[arg(long)]
+    list: bool,
+    /// Install nothing, even as root
+    #[arg(long)]
+    no_install: bool,
+}
+
+impl Arguments {
+    /// These stages and nothing installed, for the shorter tasks.
+    pub(crate) fn stages(names: &[&str]) -> Self {
+        let stages = names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            stages,
+            list: false,
+            no_install: true,
+        }
+    }
+}
+
+struct Stage {
+    name: &'static str,
+    what: &'static str,
+    run: fn() -> Result<Counts, String>,
+    /// Whether it runs things that Debian packages bring.
+    packages: bool,
+}
+
+const STAGES: &[Stage] = &[
+    Stage {
+        name: "fmt",
+        what: "rustfmt",
+        run: format,
+        packages: false,
+    },
+    Stage {
+        name: "clippy",
+        what: "lints, as errors",
+        run: clippy,
+        packages: false,
+    },
+    Stage {
+        name: "docs",
+        what: "documentation, without warnings",
+        run: docs,
+        packages: false,
+    },
+    Stage {
+        name: "tidy",
+        what: "what the compiler cannot check",
+        run: tidy_up,
+        packages: false,
+    },
+    Stage {
+        name: "unit",
+        what: "unit, property and doc tests",
+        run: suites::unit,
+        packages: false,
+    },
+    Stage {
+        name: "conformance",
+        what: "suites against real backends (targets live_*)",
+        run: suites::conformance,
+        packages: true,
+    },
+    Stage {
+        name: "lab",
+        what: "several real Docker hosts (targets lab_*), one test at a time",
+        run: suites::lab,
+        packages: true,
+    },
+    Stage {
+        name: "examples",
+        what: "build and run the examples",
+        run: examples::run,
+        packages: true,
+    },
+    Stage {
+        name: "package",
+        what: "the package of each crate",
+        run: package,
+        packages: false,
+    },
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    if arguments.list {
+        for stage in STAGES {
+            println!("{:12} {}", stage.name, stage.what);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = choose(&arguments.stages)?;
+    let mut results = Vec::new();
+    if chosen.iter().any(|stage| stage.packages) {
+        let started = Instant::now();
+        println!("\n━━ install: what the suites need from Debian's packages");
+        results.push((
+            "install",
+            finish("install", started, install::run(arguments.no_install)),
+        ));
+    }
+    for stage in chosen {
+        println!("\n━━ {}: {}", stage.name, stage.what);
+        let started = Instant::now();
+        results.push((stage.name, finish(stage.name, started, (stage.run)())));
+    }
+    Ok(summarise(&results))
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Stage>, String> {
+    let known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!(
+            "no stage {unknown:?}; there are: {}",
+            known.join(", ")
+        ));
+    }
+    let wanted = |stage: &&Stage| names.is_empty() || names.iter().any(|name| name == stage.name);
+    Ok(STAGES.iter().filter(wanted).collect())
+}
+
+/// A stage that could not even run counts as one failure.
+fn finish(name: &str, started: Instant, result: Result<Counts, String>) -> (Counts, Duration) {
+    let took = started.elapsed();
+    let counts = result.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        Counts::failed()
+    });
+    println!("━━ {name}: {counts} in {:.1} s", took.as_secs_f64());
+    (counts, took)
+}
+
+fn summarise(results: &[(&str, (Counts, Duration))]) -> ExitCode {
+    let mut total = Counts::default();
+    println!("\n━━ summary");
+    println!(
+        "{:12} {:>7} {:>7} {:>8} {:>9}",
+        "stage", "passed", "failed", "skipped", "seconds"
+    );
+    for (name, (counts, took)) in results {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = counts;
+        println!(
+            "{name:12} {passed:>7} {failed:>7} {skipped:>8} {:>9.1}",
+            took.as_secs_f64()
+        );
+        total = total + *counts;
+    }
+    println!("\n{total}");
+    if total.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn format() -> Result<Counts, String> {
+    if !cargo::has("fmt") {
+        return Ok(Counts::skip(
+            "fmt",
+            "rustfmt is not installed (rustup component add rustfmt)",
+        ));
+    }
+    let status = cargo::run(cargo::command().args(["fmt", "--all", "--", "--check"]))?;
+    Ok(Counts::check(status.success()))
+}
+
+fn clippy() -> Result<Counts, String> {
+    if !cargo::has("clippy") {
+        return Ok(Counts::skip(
+            "clippy",
+            "clippy is not installed (rustup component add clippy)",
+        ));
+    }
+    let mut command = cargo::command();
+    command.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
+    command.args(["--", "--deny", "warnings"]);
+    Ok(Counts::check(cargo::run(&mut command)?.success()))
+}
+
+fn docs() -> Result<Counts, String> {
+    let mut command = cargo::command();
+    command.args(["doc", "--workspace", "--no-deps", "--all-features"]);
+    command.env("RUSTDOCFLAGS", "--deny warnings");
+    Ok(Counts::check(cargo::run(&mut command)?.success()))
+}
+
+fn tidy_up() -> Result<Counts, String> {
+    let problems = tidy::problems(&workspace::root(), &workspace::metadata()?);
+    for problem in &problems {
+        println!("{problem}");
+    }
+    Ok(Counts::check(problems.is_empty()))
+}
+
+/// All published crates at once, because they depend on each other.
+fn package() -> Result<Counts, String> {
+    let mut command = cargo::command();
+    // Unverified: that the sources compile is what the other stages show.
+    command.args(["package", "--workspace", "--no-verify", "--allow-dirty"]);
+    for name in tidy::unpublished(&workspace::metadata()?) {
+        command.args(["--exclude", &name]);
+    }
+    Ok(Counts::check(cargo::run(&mut command)?.success()))
+}
+
+const EXAMPLES: &str = "\
+As root, what is missing from Debian's packages is listed and installed first.
+Without root it is named, and the suites that need it are counted as skipped.
+All stages run even if one fails. The last line reads `N passed, N failed, N skipped`.
+
+Examples:
+  cargo xtask test
+  cargo xtask test --list
+  cargo xtask test --stage fmt --stage clippy
+  cargo xtask test --stage lab --no-install";

@@ -1,0 +1,165 @@
+//! The stages that run tests: with nextest where it is installed, else with
+//! cargo itself. Always the same packages and features, so that they share what
+//! was built.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::counts::Counts;
+use super::junit;
+use crate::{cargo, workspace};
+
+/// Which tests a stage runs: by the name of their target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Suite {
+    Unit,
+    Conformance,
+    Lab,
+}
+
+pub(crate) fn unit() -> Result<Counts, String> {
+    let tests = run(Suite::Unit)?;
+    let docs = watched(
+        &[
+            "test",
+            "--workspace",
+            "--all-features",
+            "--doc",
+            "--no-fail-fast",
+        ],
+        &[],
+    )?;
+    Ok(tests + docs)
+}
+
+pub(crate) fn conformance() -> Result<Counts, String> {
+    run(Suite::Conformance)
+}
+
+pub(crate) fn lab() -> Result<Counts, String> {
+    run(Suite::Lab)
+}
+
+fn run(suite: Suite) -> Result<Counts, String> {
+    if cargo::has("nextest") {
+        with_nextest(suite)
+    } else {
+        with_cargo(suite)
+    }
+}
+
+fn with_nextest(suite: Suite) -> Result<Counts, String> {
+    let root = workspace::root();
+    let config = root.join("xtask/nextest.toml");
+    let report = report_path()?;
+    let _ = std::fs::remove_file(&report);
+    let filter = match suite {
+        Suite::Unit => "not (package(longshore-lab) + binary(/^(live|lab)_/))",
+        Suite::Conformance => "binary(/^live_/)",
+        Suite::Lab => "package(longshore-lab) + binary(/^lab_/)",
+    };
+    let mut command = cargo::command();
+    command.args([
+        "nextest",
+        "run",
+        "--workspace",
+        "--all-features",
+        "--no-fail-fast",
+    ]);
+    command.args(["--no-tests", "pass", "--filterset", filter]);
+    command
+        .arg("--tool-config-file")
+        .arg(format!("xtask:{}", config.display()));
+    if suite != Suite::Unit {
+        // One at a time: they share the machine's engines and its two cores.
+        command.args(["--test-threads", "1"]);
+    }
+    let status = cargo::run(&mut command)?;
+    let (counts, skips) = junit::read(&std::fs::read_to_string(&report).unwrap_or_default());
+    for line in skips {
+        println!("{line}");
+    }
+    Ok(counts.or_failed(status.success()))
+}
+
+fn report_path() -> Result<PathBuf, String> {
+    let metadata = workspace::metadata()?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .ok_or("cargo metadata names no target")?;
+    Ok(PathBuf::from(target).join("nextest/default/xtask.xml"))
+}
+
+fn with_cargo(suite: Suite) -> Result<Counts, String> {
+    let targets = test_targets(&workspace::metadata()?);
+    let chosen = targets
+        .iter()
+        .filter(|(package, target)| suite_of(package, target) == suite);
+    let mut arguments = vec!["test", "--workspace", "--all-features", "--no-fail-fast"];
+    if suite == Suite::Unit {
+        arguments.extend(["--lib", "--bins"]);
+    }
+    let before = arguments.len();
+    for (_, target) in chosen {
+        arguments.extend(["--test", target]);
+    }
+    if suite != Suite::Unit && arguments.len() == before {
+        return Ok(Counts::default());
+    }
+    // Skips are said on stdout, which the runner hides unless it is not captured.
+    let runner: &[&str] = match suite {
+        Suite::Unit => &["--show-output"],
+        _ => &["--nocapture", "--test-threads", "1"],
+    };
+    watched(&arguments, runner)
+}
+
+fn watched(arguments: &[&str], runner: &[&str]) -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    let mut command = cargo::command();
+    command.args(arguments).arg("--").args(runner);
+    let status = cargo::run_watched(&mut command, |line| counts.see(line))?;
+    Ok(counts.or_failed(status.success()))
+}
+
+fn suite_of(package: &str, target: &str) -> Suite {
+    if package == "longshore-lab" || target.starts_with("lab_") {
+        Suite::Lab
+    } else if target.starts_with("live_") {
+        Suite::Conformance
+    } else {
+        Suite::Unit
+    }
+}
+
+/// Package and name of every integration test.
+fn test_targets(metadata: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        for target in package["targets"].as_array().into_iter().flatten() {
+            let kinds = target["kind"].as_array().into_iter().flatten();
+            if kinds.filter_map(Value::as_str).any(|kind| kind == "test") {
+                let name = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                found.push((name(&package["name"]), name(&target["name"])));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_belongs_to_a_suite_by_its_name() {
+        assert_eq!(suite_of("longshore", "lab_cluster"), Suite::Lab);
+        assert_eq!(suite_of("longshore-lab", "shims"), Suite::Lab);
+        assert_eq!(
+            suite_of("longshore-engine", "live_docker"),
+            Suite::Conformance
+        );
+        assert_eq!(suite_of("longshore-core", "conformance"), Suite::Unit);
+    }
+}
