@@ -1,1 +1,12 @@
-//! longshore-engine
+//! What runs containers: Docker engines, plain processes and a simulation, each behind
+//! [`Engine`](longshore_core::Engine), and the byte streams that lead to them.
+
+mod connect;
+
+#[cfg(unix)]
+pub use connect::UnixConnector;
+pub use connect::{
+    ConnectOptions, EngineUrl, ServiceConnector, TcpConnector, connect, duplex_connector,
+};
+#[cfg(feature = "tls")]
+pub use connect::{TlsConnector, TlsIdentity, TlsSettings};

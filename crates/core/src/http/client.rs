@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderValue, Request, Response, header::HOST};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 
 use super::{
     pool::{Connection, Pool, PooledBody},
@@ -101,7 +101,37 @@ impl HttpClient {
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the server may have acted on the request.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>> {
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let (response, connection) = self.exchange(request).await?;
+        let pool = Arc::clone(&self.pool);
+        Ok(response.map(|body| PooledBody::new(body, connection, pool).boxed_unsync()))
+    }
+
+    /// As [`send`](Self::send), but with hyper's own body type, for client libraries that insist on
+    /// it (bollard). Such a body can't tell that it was read, so a task of its own waits for the
+    /// connection to become usable again; prefer `send`.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// As for [`send`](Self::send).
+    pub async fn send_incoming(&self, request: Request<Body>) -> Result<Response<Incoming>> {
+        let (response, mut connection) = self.exchange(request).await?;
+        let pool = Arc::clone(&self.pool);
+        tokio::spawn(async move {
+            // Ends with an error when the body is dropped before its end: not reusable then.
+            if connection.ready().await.is_ok() {
+                pool.put(connection);
+            }
+        });
+        Ok(response)
+    }
+
+    async fn exchange(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<(Response<Incoming>, Connection)> {
         request
             .headers_mut()
             .entry(HOST)
@@ -115,18 +145,11 @@ impl HttpClient {
                 continue;
             }
             match connection.try_send(request).await {
-                Ok(response) => {
-                    let pool = Arc::clone(&self.pool);
-                    return Ok(
-                        response.map(|body| PooledBody::new(body, connection, pool).boxed_unsync())
-                    );
-                }
+                Ok(response) => return Ok((response, connection)),
                 // An idle connection that the server closed meanwhile hands the request back.
                 Err((_, Some(returned))) if reused => request = returned,
                 Err((error, _)) => {
-                    return Err(classify(&error)
-                        .with_context("engine", self.connector.describe())
-                        .with_source(error));
+                    return Err(broken(error).with_context("engine", self.connector.describe()));
                 }
             }
         }
@@ -165,12 +188,21 @@ impl HttpClient {
     }
 }
 
-fn classify(error: &hyper::Error) -> Error {
-    if error.is_parse() {
-        Error::protocol("the engine's answer is not valid HTTP")
-    } else {
-        Error::unavailable("the connection to the engine broke")
+/// What ended a connection. A stream that knows better than hyper (a TLS stream, which knows the
+/// reason of an alert) fails with an `io::Error` around an [`Error`]; that one is told then.
+pub(super) fn broken(error: hyper::Error) -> Error {
+    let told = std::error::Error::source(&error)
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .and_then(|cause| cause.get_ref()?.downcast_ref::<Error>())
+        .map(|told| {
+            Error::new(told.kind(), told.message().to_owned()).with_retryable(told.is_retryable())
+        });
+    match told {
+        Some(told) => told,
+        None if error.is_parse() => Error::protocol("the engine's answer is not valid HTTP"),
+        None => Error::unavailable("the connection to the engine broke"),
     }
+    .with_source(error)
 }
 
 const MAX_IDLE: usize = 8;

@@ -13,7 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::client::Body;
+use super::client::{Body, broken};
 use crate::{BoxByteStream, Error, Result};
 
 /// Idle connections, newest last.
@@ -38,7 +38,7 @@ impl Pool {
             .pop()
     }
 
-    fn put(&self, connection: Connection) {
+    pub(super) fn put(&self, connection: Connection) {
         if connection.0.is_closed() {
             return;
         }
@@ -66,9 +66,7 @@ impl Connection {
             .max_headers(256)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| {
-                Error::unavailable("the connection to the engine broke").with_source(error)
-            })?;
+            .map_err(broken)?;
         tokio::spawn(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "an engine connection ended");
@@ -132,11 +130,7 @@ impl HttpBody for PooledBody {
         if frame.is_none() || self.body.is_end_stream() {
             self.release();
         }
-        Poll::Ready(frame.map(|frame| {
-            frame.map_err(|error| {
-                Error::unavailable("the connection to the engine broke").with_source(error)
-            })
-        }))
+        Poll::Ready(frame.map(|frame| frame.map_err(broken)))
     }
 
     fn is_end_stream(&self) -> bool {

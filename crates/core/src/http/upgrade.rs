@@ -44,7 +44,15 @@ pub(super) async fn upgrade(
     request: Request<Bytes>,
 ) -> Result<Upgraded> {
     let broken = |error: io::Error| {
-        Error::unavailable("the connection to the engine broke").with_source(error)
+        match error
+            .get_ref()
+            .and_then(|told| told.downcast_ref::<Error>())
+        {
+            Some(told) => Error::new(told.kind(), told.message().to_owned())
+                .with_retryable(told.is_retryable()),
+            None => Error::unavailable("the connection to the engine broke"),
+        }
+        .with_source(error)
     };
     stream.write_all(&head_of(&request)).await.map_err(broken)?;
     stream.write_all(request.body()).await.map_err(broken)?;
