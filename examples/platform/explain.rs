@@ -1,0 +1,112 @@
+//! `platform explain`
+
+use bytes::Bytes;
+use comfy_table::{Table, presets};
+use longshore::core::{Bytes as Size, Explanation, MilliCpu};
+use serde_json::{Value, json};
+
+use crate::{Failure, cli::Explain, client};
+
+pub async fn run(args: Explain) -> Result<(), Failure> {
+    let connector = client::connector(&args.host)?;
+    let request = match &args.container {
+        Some(container) => {
+            let name: String = form_urlencode(container);
+            http::Request::get(format!("/longshore/v1/explain?container={name}"))
+                .body(Bytes::new())
+        }
+        None => http::Request::post("/longshore/v1/explain")
+            .header("Content-Type", "application/json")
+            .body(Bytes::from(create_body(&args)?.to_string())),
+    };
+    let request = request.map_err(|error| Failure::new(error.to_string()))?;
+    let answer = client::json(connector, request).await?;
+    if args.json {
+        println!("{answer:#}");
+        return Ok(());
+    }
+    let explanation: Explanation = serde_json::from_value(answer)
+        .map_err(|error| Failure::new(format!("the endpoint's answer is not understood: {error}")))?;
+    println!("{}", render(&explanation));
+    Ok(())
+}
+
+/// The body of a create request with what decides about placement.
+fn create_body(args: &Explain) -> Result<Value, Failure> {
+    let memory = match &args.memory {
+        Some(text) => text.parse::<Size>().map_err(longshore::Error::from)?,
+        None => Size::ZERO,
+    };
+    let cpu = match &args.cpus {
+        Some(text) => text.parse::<MilliCpu>().map_err(longshore::Error::from)?,
+        None => MilliCpu::ZERO,
+    };
+    let mut bindings = serde_json::Map::new();
+    let mut exposed = serde_json::Map::new();
+    for ports in &args.publish {
+        let bad = || Failure::new(format!("invalid -p {ports:?}: expected host:container"));
+        let (host, inside) = ports.split_once(':').ok_or_else(bad)?;
+        host.parse::<u16>().map_err(|_| bad())?;
+        let inside = if inside.contains('/') { inside.to_owned() } else { format!("{inside}/tcp") };
+        bindings.insert(inside.clone(), json!([{ "HostIp": "", "HostPort": host }]));
+        exposed.insert(inside, json!({}));
+    }
+    Ok(json!({
+        "Image": args.image,
+        "Env": args.env,
+        "ExposedPorts": exposed,
+        "HostConfig": {
+            "Memory": memory.0,
+            "NanoCpus": cpu.0.saturating_mul(1_000_000),
+            "PortBindings": bindings,
+        },
+    }))
+}
+
+/// The explanation for a person: a sentence, then a line for every node.
+pub fn render(explanation: &Explanation) -> String {
+    let mut text = explanation.summary.clone();
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["NODE", "VERDICT", "WHY"]);
+    let chosen = explanation.placement.as_ref().map(|placement| &placement.chosen.node);
+    for node in &explanation.nodes {
+        let verdict = match (chosen == Some(&node.node), node.is_feasible()) {
+            (true, _) => "chosen",
+            (false, true) => "possible",
+            (false, false) => "refused",
+        };
+        let why: Vec<String> = if node.is_feasible() {
+            node.score
+                .iter()
+                .map(|part| format!("{} {:+} ({})", part.name, part.points, part.reason))
+                .collect()
+        } else {
+            node.failures
+                .iter()
+                .map(|failure| format!("{}: {}", failure.filter, failure.reason))
+                .collect()
+        };
+        table.add_row([node.name.as_str(), verdict, &why.join("; ")]);
+    }
+    if !explanation.nodes.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&table.to_string());
+    }
+    if let Some(refusal) = &explanation.refusal {
+        text.push_str("\n\n");
+        text.push_str(refusal);
+    }
+    text
+}
+
+fn form_urlencode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! The reference platform: a control plane, agents and an endpoint out of longshore's parts.
+//!
+//! `cargo run --release --example platform` starts it with nothing but Rust on the machine;
+//! `-- demo` shows the same and exits; `-- manage` and `-- join` serve real Docker engines.
+
+mod cert;
+mod check;
+mod cli;
+mod client;
+mod embedded;
+mod exec;
+mod explain;
+mod join;
+mod list;
+mod logging;
+mod manage;
+mod page;
+mod progress;
+mod tls;
+
+use std::{fmt, process::ExitCode};
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+/// Why a command failed: what a person reads behind `error:`, and the exit code.
+pub struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
+    /// Ends with this code and says nothing more.
+    fn silent(code: u8) -> Self {
+        Self { message: String::new(), code }
+    }
+}
+
+impl From<longshore::Error> for Failure {
+    fn from(error: longshore::Error) -> Self {
+        Self::new(error.chain())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<check::Problems> for Failure {
+    fn from(problems: check::Problems) -> Self {
+        Self::new(problems.to_string())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime can't start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(cli));
+    // A blocked read of the terminal must not hold up the end.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.message.lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        None => embedded::run(embedded::Mode::Stay).await,
+        Some(Command::Demo) => embedded::run(embedded::Mode::Demo).await,
+        Some(Command::Create) => Err(Failure::new(
+            "`create` needs a hosted discovery service, which comes with a later release; use \
+             nodes:// or file:// discovery, or agents' tunnels. See 'platform manage --help'.",
+        )),
+        Some(Command::List(args)) => list::run(check::list(&args)?).await,
+        Some(Command::Manage(args)) => {
+            let plan = check::manage(&args)?;
+            manage::run(*args, plan).await
+        }
+        Some(Command::Join(args)) => {
+            let plan = check::join(&args)?;
+            join::run(args, plan).await
+        }
+        Some(Command::Exec(args)) => exec::run(args).await,
+        Some(Command::Explain(args)) => explain::run(args).await,
+        Some(Command::Cert(args)) => cert::run(args),
+        Some(Command::Page(args)) => page::page(args).await,
+        Some(Command::Gateway(args)) => page::gateway(args).await,
+    }
+}
+
+/// Ends when the process is asked to: Ctrl-C or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
