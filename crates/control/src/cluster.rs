@@ -1,0 +1,13 @@
+mod index;
+mod lookup;
+mod placements;
+mod slot;
+mod state;
+mod view;
+
+pub(crate) use self::{
+    slot::{NodeStatus, SlotId},
+    state::{Cluster, State},
+    view::SHORT_ID,
+};
+pub use self::view::{ContainerView, SWARM_ID_LABEL};

@@ -1,0 +1,126 @@
+use std::{collections::HashMap, sync::Arc};
+
+#[cfg(feature = "endpoint")]
+use longshore_core::http::HttpClient;
+use longshore_core::{
+    Engine, EngineInfo, Image, NodeHealth, NodeId, PlacedWorkload, Resources, Timestamp,
+    WorkloadId, WorkloadState,
+};
+
+use super::ContainerView;
+use crate::node::{ClockSkew, ContainerCounts};
+
+/// One entry of the membership, for as long as it lasts. An address that leaves and comes back
+/// is another slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SlotId(pub(super) u64);
+
+impl SlotId {
+    /// No slot has this id.
+    pub(super) const NONE: Self = Self(u64::MAX);
+}
+
+/// What the lifecycle says of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeStatus {
+    pub(crate) health: NodeHealth,
+    pub(crate) indicator: u8,
+    pub(crate) error: Option<String>,
+    pub(crate) since: Timestamp,
+    pub(crate) next_retry: Option<Timestamp>,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl NodeStatus {
+    pub(crate) fn pending(now: Timestamp) -> Self {
+        Self {
+            health: NodeHealth::Pending,
+            indicator: 0,
+            error: None,
+            since: now,
+            next_retry: Some(now),
+            updated_at: now,
+        }
+    }
+}
+
+/// A node in the cluster's state.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) address: String,
+    pub(super) ip: String,
+    pub(super) status: NodeStatus,
+    /// The identity that it holds: set when validated, unique in the cluster.
+    pub(super) id: Option<NodeId>,
+    pub(super) info: Option<Arc<EngineInfo>>,
+    pub(super) engine: Option<Arc<dyn Engine>>,
+    #[cfg(feature = "endpoint")]
+    pub(super) http: Option<HttpClient>,
+    pub(super) capacity: Resources,
+    pub(super) images: Arc<[Image]>,
+    pub(super) warnings: Vec<String>,
+    pub(super) skew: Option<ClockSkew>,
+    pub(super) stale: bool,
+    pub(super) records: HashMap<WorkloadId, Record>,
+    /// Containers seen to go, with the number of that look: an older look does not bring them back.
+    pub(super) tombstones: HashMap<WorkloadId, u64>,
+    pub(super) counts: ContainerCounts,
+    pub(super) reserved: Resources,
+    /// Whether its containers were listed at least once under its present identity.
+    pub(super) listed: bool,
+}
+
+/// A container on a node.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) view: Arc<ContainerView>,
+    pub(super) placed: PlacedWorkload,
+    /// The number of the look that it comes from.
+    pub(super) as_of: u64,
+}
+
+impl Slot {
+    pub(super) fn new(address: String, ip: String, now: Timestamp) -> Self {
+        Self {
+            address,
+            ip,
+            status: NodeStatus::pending(now),
+            id: None,
+            info: None,
+            engine: None,
+            #[cfg(feature = "endpoint")]
+            http: None,
+            capacity: Resources::default(),
+            images: Arc::from([]),
+            warnings: Vec::new(),
+            skew: None,
+            stale: false,
+            records: HashMap::new(),
+            tombstones: HashMap::new(),
+            counts: ContainerCounts::default(),
+            reserved: Resources::default(),
+            listed: false,
+        }
+    }
+
+    pub(super) fn count_in(&mut self, record: &Record) {
+        *slot_for(&mut self.counts, record.view.workload.state) += 1;
+        self.counts.total += 1;
+        self.reserved.add(&record.placed.resources);
+    }
+
+    pub(super) fn count_out(&mut self, record: &Record) {
+        let count = slot_for(&mut self.counts, record.view.workload.state);
+        *count = count.saturating_sub(1);
+        self.counts.total = self.counts.total.saturating_sub(1);
+        self.reserved.subtract(&record.placed.resources);
+    }
+}
+
+fn slot_for(counts: &mut ContainerCounts, state: WorkloadState) -> &mut usize {
+    match state {
+        WorkloadState::Running => &mut counts.running,
+        WorkloadState::Paused => &mut counts.paused,
+        _ => &mut counts.stopped,
+    }
+}

@@ -1,0 +1,312 @@
+use std::sync::Arc;
+
+#[cfg(feature = "endpoint")]
+use longshore_core::http::HttpClient;
+use longshore_core::{
+    Availability, Change, Engine, EngineInfo, Error, ErrorKind, Image, Labels, NodeHealth, NodeId,
+    NodeState, Result, Timestamp,
+};
+
+use super::State;
+use crate::{
+    NodeView,
+    cluster::slot::{NodeStatus, Slot, SlotId},
+    node::{ClockSkew, natural_order},
+    placement,
+};
+
+impl State {
+    /// Adds an announced node, Pending. `None` if the address is a member already.
+    pub(crate) fn add_node(
+        &mut self,
+        address: &str,
+        ip: &str,
+        now: Timestamp,
+    ) -> Option<SlotId> {
+        if self.by_address.contains_key(address) {
+            return None;
+        }
+        let id = SlotId(self.next_slot);
+        self.next_slot += 1;
+        self.slots
+            .insert(id, Slot::new(address.to_owned(), ip.to_owned(), now));
+        self.by_address.insert(address.to_owned(), id);
+        Some(id)
+    }
+
+    /// Forgets a node and all on it. Returns how it looked last.
+    pub(crate) fn remove_node(&mut self, slot_id: SlotId) -> Option<NodeView> {
+        let view = self.view(slot_id)?;
+        self.give_up_identity(slot_id);
+        let slot = self.slots.remove(&slot_id)?;
+        self.by_address.remove(&slot.address);
+        Some(view)
+    }
+
+    pub(crate) fn set_engine(
+        &mut self,
+        slot_id: SlotId,
+        engine: Arc<dyn Engine>,
+        #[cfg(feature = "endpoint")] http: HttpClient,
+    ) {
+        if let Some(slot) = self.slots.get_mut(&slot_id) {
+            slot.engine = Some(engine);
+            #[cfg(feature = "endpoint")]
+            {
+                slot.http = Some(http);
+            }
+        }
+    }
+
+    /// Gives an identity to a slot, taking it over from a slot that lost touch with it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] when another node that answers holds the identity.
+    pub(crate) fn claim_identity(&mut self, slot_id: SlotId, id: &NodeId) -> Result<()> {
+        if let Some(holder) = self.by_id.get(id).copied()
+            && holder != slot_id
+        {
+            if let Some(other) = self.slots.get(&holder)
+                && other.status.health == NodeHealth::Healthy
+            {
+                let here = self.slots.get(&slot_id).map_or("", |slot| &slot.address);
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!(
+                        "ID duplicated. {id} shared by this node {here} and another node {}. If \
+                         they are two machines, remove the engine's identity file on one of them \
+                         (for Docker: /var/lib/docker/engine-id, or /etc/docker/key.json) and \
+                         restart it; if they are one, announce it once",
+                        other.address
+                    ),
+                )
+                .with_retryable(true));
+            }
+            self.give_up_identity(holder);
+        }
+        let held = self.slots.get(&slot_id).and_then(|slot| slot.id.clone());
+        if held.as_ref() != Some(id) {
+            self.give_up_identity(slot_id);
+            if let Some(slot) = self.slots.get_mut(&slot_id) {
+                slot.id = Some(id.clone());
+                self.by_id.insert(id.clone(), slot_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets who a slot is and all that was known of it.
+    pub(crate) fn give_up_identity(&mut self, slot_id: SlotId) {
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return;
+        };
+        slot.tombstones.clear();
+        slot.listed = false;
+        let Some(id) = slot.id.take() else {
+            return;
+        };
+        slot.counts = crate::ContainerCounts::default();
+        slot.reserved = longshore_core::Resources::default();
+        for (workload, _) in slot.records.drain() {
+            self.containers.remove(&workload, &id);
+        }
+        self.listing = None;
+        self.by_id.remove(&id);
+        self.declared_dead.remove(&id);
+        self.reservations.retain(|_, held| held.node != id);
+        self.tell(Change::NodeGone(id));
+    }
+
+    pub(crate) fn set_info(
+        &mut self,
+        slot_id: SlotId,
+        info: Arc<EngineInfo>,
+        skew: Option<ClockSkew>,
+    ) {
+        let overcommit = self.overcommit;
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return;
+        };
+        slot.capacity = placement::capacity_of(&info, overcommit);
+        slot.warnings = warnings(&info, skew);
+        slot.skew = skew;
+        let renamed = slot.info.as_ref().is_none_or(|old| old.name != info.name);
+        slot.info = Some(info);
+        if renamed {
+            self.renew_views(slot_id);
+        }
+        self.tell_node(slot_id);
+    }
+
+    pub(crate) fn set_images(&mut self, slot_id: SlotId, images: Vec<Image>) {
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return;
+        };
+        if *slot.images != *images {
+            slot.images = images.into();
+            self.tell_node(slot_id);
+        }
+    }
+
+    pub(crate) fn set_status(&mut self, slot_id: SlotId, status: NodeStatus) {
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return;
+        };
+        let health = slot.status.health != status.health;
+        let indicator = slot.status.indicator != status.indicator;
+        if status.health == NodeHealth::Healthy
+            && let Some(id) = &slot.id
+        {
+            self.declared_dead.remove(id);
+        }
+        slot.status = status;
+        if health {
+            self.renew_views(slot_id);
+        }
+        if health || indicator {
+            self.tell_node(slot_id);
+        }
+    }
+
+    pub(crate) fn set_stale(&mut self, slot_id: SlotId, stale: bool) {
+        if let Some(slot) = self.slots.get_mut(&slot_id)
+            && slot.stale != stale
+        {
+            slot.stale = stale;
+            self.renew_views(slot_id);
+        }
+    }
+
+    pub(crate) fn set_availability(&mut self, id: &NodeId, availability: Availability) {
+        self.availability.insert(id.clone(), availability);
+        if let Some(slot) = self.by_id.get(id).copied() {
+            self.tell_node(slot);
+        }
+    }
+
+    pub(crate) fn view(&self, slot_id: SlotId) -> Option<NodeView> {
+        let slot = self.slots.get(&slot_id)?;
+        let name = match &slot.info {
+            Some(info) => info.name.as_str().to_owned(),
+            None => slot.address.clone(),
+        };
+        Some(NodeView {
+            id: slot.id.clone(),
+            name,
+            address: slot.address.clone(),
+            ip: slot.ip.clone(),
+            health: slot.status.health,
+            health_indicator: slot.status.indicator,
+            availability: self.availability_of(slot.id.as_ref()),
+            error: slot.status.error.clone(),
+            since: slot.status.since,
+            next_retry: slot.status.next_retry,
+            updated_at: slot.status.updated_at,
+            info: slot.info.clone(),
+            engine: slot.engine.clone(),
+            #[cfg(feature = "endpoint")]
+            http: slot.http.clone(),
+            containers: slot.counts,
+            reserved: slot.reserved.clone(),
+            capacity: slot.capacity.clone(),
+            images: Arc::clone(&slot.images),
+            warnings: slot.warnings.clone(),
+            clock_skew: slot.skew,
+            stale: slot.stale,
+        })
+    }
+
+    pub(crate) fn views(&self) -> Vec<NodeView> {
+        let mut views: Vec<NodeView> = self
+            .slots
+            .keys()
+            .filter_map(|slot| self.view(*slot))
+            .collect();
+        views.sort_by(|a, b| {
+            natural_order(&a.name, &b.name).then_with(|| natural_order(&a.address, &b.address))
+        });
+        views
+    }
+
+    /// A node by id, name or address. A name held by several nodes finds none.
+    pub(crate) fn find_node(&self, reference: &str) -> Option<SlotId> {
+        if let Some(slot) = self.by_id.get(reference) {
+            return Some(*slot);
+        }
+        if let Some(slot) = self.by_address.get(reference) {
+            return Some(*slot);
+        }
+        let mut named = self.slots.iter().filter(|(_, slot)| {
+            slot.info
+                .as_ref()
+                .is_some_and(|info| info.name.as_str() == reference)
+        });
+        match (named.next(), named.next()) {
+            (Some((slot, _)), None) => Some(*slot),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn slot_of(&self, id: &NodeId) -> Option<SlotId> {
+        self.by_id.get(id).copied()
+    }
+
+    fn availability_of(&self, id: Option<&NodeId>) -> Availability {
+        id.and_then(|id| self.availability.get(id))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn tell_node(&mut self, slot_id: SlotId) {
+        let Some(slot) = self.slots.get(&slot_id) else {
+            return;
+        };
+        let (Some(id), Some(info)) = (&slot.id, &slot.info) else {
+            return;
+        };
+        let mut labels: Labels = info.labels.clone();
+        labels.remove(RESERVED_LABEL);
+        labels.extend(info.attributes.iter());
+        let mut state = NodeState::new(id.clone(), info.name.clone(), slot.capacity.clone())
+            .with_labels(labels);
+        state.health = slot.status.health;
+        state.health_indicator = slot.status.indicator;
+        state.availability = self.availability_of(Some(id));
+        state.images = placement::image_names(&slot.images);
+        self.tell(Change::Node(state));
+    }
+}
+
+fn warnings(info: &EngineInfo, skew: Option<ClockSkew>) -> Vec<String> {
+    let mut warnings: Vec<String> = info
+        .bad_labels
+        .iter()
+        .map(|label| format!("Engine label {label:?} is skipped: not formatted as \"key=value\""))
+        .collect();
+    if info.labels.get(RESERVED_LABEL).is_some() {
+        warnings.push(format!(
+            "Engine label {RESERVED_LABEL:?} is skipped: the key is reserved"
+        ));
+    }
+    for (key, value) in info.labels.iter() {
+        if info.attributes.get(key).is_some() {
+            warnings.push(format!(
+                "Engine label {key}={value} is skipped: it cannot override the built-in attribute"
+            ));
+        }
+    }
+    if let Some(slots) = info.labels.get("containerslots")
+        && slots.parse::<u64>().is_err()
+    {
+        warnings.push(format!(
+            "Engine label containerslots={slots} is not a number: the node has no limit"
+        ));
+    }
+    if let Some(skew) = skew {
+        warnings.push(format!("Its clock is {skew}"));
+    }
+    warnings
+}
+
+/// A label key that would shadow the node's own name in constraints.
+const RESERVED_LABEL: &str = "node";

@@ -1,0 +1,1 @@
+// The Docker-compatible endpoint: see its own commits.

@@ -1,0 +1,128 @@
+use longshore_core::{
+    EngineInfo, HostPort, Image, Labels, MilliCpu, NodeId, PlacedWorkload, PlacementRequest,
+    Resources, ServiceName, Workload, WorkloadId,
+};
+
+/// What may be handed out on a node: what it has, and `overcommit` of it on top, exact in
+/// milli-CPUs and bytes.
+pub(crate) fn capacity_of(info: &EngineInfo, overcommit: f64) -> Resources {
+    let scale = |amount: u64| {
+        let extra = amount as f64 * overcommit.abs();
+        if overcommit < 0.0 {
+            amount.saturating_sub(extra.ceil() as u64)
+        } else {
+            amount.saturating_add(extra as u64)
+        }
+    };
+    Resources::new(
+        MilliCpu(scale(info.cpu.0)),
+        longshore_core::Bytes(scale(info.memory.0)),
+    )
+}
+
+/// The names by which a scheduler knows a node's images.
+pub(crate) fn image_names(images: &[Image]) -> Vec<String> {
+    let mut names: Vec<String> = images
+        .iter()
+        .flat_map(|image| {
+            std::iter::once(&image.id)
+                .chain(&image.tags)
+                .chain(&image.digests)
+                .cloned()
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// A container as the scheduler sees it. A stopped one keeps what it asked for: it can be started
+/// without a new decision.
+pub(crate) fn placed(workload: &Workload, node: &NodeId) -> PlacedWorkload {
+    let mut placed = PlacedWorkload::new(workload.id.clone(), node.clone());
+    placed.name = workload.name().to_owned();
+    placed.service = service_of(&workload.labels);
+    placed.image.clone_from(&workload.image);
+    placed.labels = workload.labels.clone();
+    let mut ports: Vec<HostPort> = workload
+        .ports
+        .iter()
+        .filter_map(|port| port.host.clone())
+        .collect();
+    if let Some(detail) = &workload.detail {
+        placed.resources = detail.resources.clone();
+        for binding in &detail.requested_ports {
+            match &binding.host {
+                Some(host) => ports.push(host.clone()),
+                // On the node's own network an exposed port is a node port.
+                None if detail.host_network => {
+                    ports.push(HostPort::any(binding.container_port, binding.protocol));
+                }
+                None => {}
+            }
+        }
+    }
+    ports.retain(|port| port.port != 0);
+    ports.sort_by(|a, b| {
+        (a.port, a.protocol, &a.address).cmp(&(b.port, b.protocol, &b.address))
+    });
+    ports.dedup();
+    placed.ports = ports;
+    placed
+}
+
+/// What a request becomes once an engine has made it.
+pub(crate) fn fulfilled(request: &PlacementRequest, id: &WorkloadId, node: &NodeId) -> PlacedWorkload {
+    let mut placed = PlacedWorkload::new(id.clone(), node.clone());
+    placed.name.clone_from(&request.name);
+    placed.service.clone_from(&request.service);
+    placed.image.clone_from(&request.image);
+    placed.labels = request.labels.clone();
+    placed.resources = request.resources.clone();
+    placed.ports = request.ports.clone();
+    placed.ports.retain(|port| port.port != 0);
+    placed
+}
+
+/// What to ask for in order to place an existing container again.
+pub(crate) fn request_of(workload: &Workload, node: &NodeId) -> PlacementRequest {
+    let placed = placed(workload, node);
+    let mut request = PlacementRequest::new(placed.image).with_resources(placed.resources);
+    request.name = placed.name;
+    request.service = placed.service;
+    request.labels = placed.labels;
+    request.ports = placed.ports;
+    request
+}
+
+fn service_of(labels: &Labels) -> Option<ServiceName> {
+    let stack = labels.get("longshore.stack")?;
+    let service = labels.get("longshore.service")?;
+    ServiceName::new(format!("{stack}.{service}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{Bytes, NodeName};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(cpus: u64, overcommit: f64, milli: u64) {
+        let info = EngineInfo::new(
+            NodeId::new("n").unwrap(),
+            NodeName::new("n").unwrap(),
+            MilliCpu::from_cpus(cpus),
+            Bytes(100),
+        );
+        assert_eq!(capacity_of(&info, overcommit).cpu, MilliCpu(milli));
+    }
+
+    #[test]
+    fn small_nodes_get_their_share_of_overcommit() {
+        check(1, 0.05, 1050);
+        check(4, 0.05, 4200);
+        check(4, 0.0, 4000);
+        check(4, -0.5, 2000);
+    }
+}

@@ -1,0 +1,150 @@
+use std::sync::Arc;
+
+use longshore_core::{
+    AuditSink, Authorizer, Clock, DenyAll, Discovery, EngineProvider, Error, OsRandom, Random,
+    Result, Scheduler, Shutdown, SystemClock, TunnelListener,
+};
+
+use super::{ControlPlane, Inner, PlaneOptions};
+use crate::{
+    MemoryAudit, TunnelHub,
+    cluster::{Cluster, State},
+    event::EventLog,
+};
+
+/// Composes a [`ControlPlane`]. A scheduler and an engine provider are needed; discovery backends
+/// and tunnel listeners say where nodes come from. The default authorizer refuses everything.
+#[derive(Debug, Default)]
+pub struct ControlPlaneBuilder {
+    discoveries: Vec<Arc<dyn Discovery>>,
+    listeners: Vec<Arc<dyn TunnelListener>>,
+    hub: Option<TunnelHub>,
+    scheduler: Option<Box<dyn Scheduler>>,
+    engines: Option<Arc<dyn EngineProvider>>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    audit: Option<Arc<dyn AuditSink>>,
+    clock: Option<Arc<dyn Clock>>,
+    random: Option<Arc<dyn Random>>,
+    shutdown: Option<Shutdown>,
+    options: PlaneOptions,
+}
+
+impl ControlPlaneBuilder {
+    /// Adds a discovery backend; a node is a member while any backend has it.
+    #[must_use]
+    pub fn discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
+        self.discoveries.push(discovery);
+        self
+    }
+
+    /// Adds a listener for nodes that dial in.
+    #[must_use]
+    pub fn tunnel(mut self, listener: Arc<dyn TunnelListener>) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Uses this hub instead of one of its own, for embedders that accept carriers themselves.
+    #[must_use]
+    pub fn hub(mut self, hub: TunnelHub) -> Self {
+        self.hub = Some(hub);
+        self
+    }
+
+    /// Sets who decides where work goes.
+    #[must_use]
+    pub fn scheduler(mut self, scheduler: Box<dyn Scheduler>) -> Self {
+        self.scheduler = Some(scheduler);
+        self
+    }
+
+    /// Sets who makes engines out of addresses and streams.
+    #[must_use]
+    pub fn engines(mut self, engines: Arc<dyn EngineProvider>) -> Self {
+        self.engines = Some(engines);
+        self
+    }
+
+    /// Sets who may do what. Without, nothing is allowed.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Sets where mutating calls and sessions are recorded. Without, in memory.
+    #[must_use]
+    pub fn audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
+    /// Sets the clock. Without, the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Sets the randomness. Without, the operating system's.
+    #[must_use]
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = Some(random);
+        self
+    }
+
+    /// Makes its tasks part of a larger tree.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = Some(shutdown);
+        self
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn options(mut self, options: PlaneOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Makes the control plane. Nothing runs before [`ControlPlane::start`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](longshore_core::ErrorKind::InvalidInput) when the scheduler or
+    /// the engine provider is missing or an option is wrong.
+    pub fn build(self) -> Result<ControlPlane> {
+        self.options.validate()?;
+        let scheduler = self
+            .scheduler
+            .ok_or_else(|| Error::invalid("a control plane needs a scheduler"))?;
+        let engines = self
+            .engines
+            .ok_or_else(|| Error::invalid("a control plane needs an engine provider"))?;
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let random = self.random.unwrap_or_else(|| Arc::new(OsRandom));
+        let hub = self
+            .hub
+            .unwrap_or_else(|| TunnelHub::new(Arc::clone(&clock)));
+        let state = State::new(
+            scheduler,
+            self.options.overcommit,
+            self.options.explanation_capacity,
+        );
+        Ok(ControlPlane {
+            inner: Arc::new(Inner {
+                events: EventLog::new(Arc::clone(&clock), self.options.event_capacity),
+                cluster: Cluster::new(state),
+                authorizer: self.authorizer.unwrap_or_else(|| Arc::new(DenyAll)),
+                audit: self.audit.unwrap_or_else(|| Arc::new(MemoryAudit::new())),
+                shutdown: self.shutdown.unwrap_or_default(),
+                discoveries: self.discoveries,
+                listeners: self.listeners,
+                options: self.options,
+                clock,
+                random,
+                engines,
+                hub,
+            }),
+        })
+    }
+}

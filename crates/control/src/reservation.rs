@@ -1,0 +1,218 @@
+use std::{collections::VecDeque, fmt, time::Duration};
+
+use longshore_core::{
+    Error, ErrorKind, Explanation, NodeId, Placement, PlacementRequest, ReservationId, Result,
+    Scored, WorkloadId,
+};
+
+use crate::{ControlPlane, NodeView};
+
+/// A container name held for the whole cluster until this is dropped.
+pub struct NameGuard {
+    plane: ControlPlane,
+    name: String,
+    guard: u64,
+}
+
+impl NameGuard {
+    pub(crate) fn take(plane: &ControlPlane, name: &str) -> Result<Self> {
+        let guard = plane.inner.random.next_u64();
+        let now = plane.inner.clock.now();
+        plane.inner.cluster.lock().hold_name(name, guard, now)?;
+        Ok(Self {
+            plane: plane.clone(),
+            name: name.to_owned(),
+            guard,
+        })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Keeps the name held until the container is seen under it, for a minute at most: after a
+    /// create or a rename that the engine confirmed.
+    pub fn made(self, node: &NodeId, id: &WorkloadId) {
+        let until = self.plane.inner.clock.now().after(UNSEEN);
+        self.plane.inner.cluster.lock().name_made(
+            &self.name,
+            self.guard,
+            node.clone(),
+            id.clone(),
+            until,
+        );
+    }
+}
+
+impl Drop for NameGuard {
+    fn drop(&mut self) {
+        self.plane
+            .inner
+            .cluster
+            .lock()
+            .release_name(&self.name, self.guard);
+    }
+}
+
+impl fmt::Debug for NameGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NameGuard").field(&self.name).finish()
+    }
+}
+
+/// Leave to create one workload on one node: room on the node and the name are held until this is
+/// fulfilled or dropped.
+pub struct Admission {
+    plane: ControlPlane,
+    request: PlacementRequest,
+    placement: Placement,
+    explanation: Explanation,
+    node: NodeId,
+    ranked: VecDeque<Scored>,
+    reservation: Option<ReservationId>,
+    name: Option<NameGuard>,
+}
+
+impl Admission {
+    pub(crate) fn take(
+        plane: &ControlPlane,
+        request: &PlacementRequest,
+        name: Option<&str>,
+    ) -> Result<Self> {
+        let inner = &plane.inner;
+        let mut request = request.clone();
+        if let Some(name) = name {
+            name.clone_into(&mut request.name);
+        }
+        let name = match request.name.as_str() {
+            "" => None,
+            name => Some(NameGuard::take(plane, name)?),
+        };
+        let reservation = new_reservation(plane)?;
+        let seed = inner.random.next_u64();
+        let now = inner.clock.now();
+        let expires = now.after(inner.options.reservation_ttl);
+        let mut state = inner.cluster.lock();
+        let (placement, explanation) =
+            state.place_and_reserve(&request, &reservation, now, expires, seed)?;
+        drop(state);
+        Ok(Self {
+            plane: plane.clone(),
+            node: placement.chosen.node.clone(),
+            ranked: placement.runners_up.iter().cloned().collect(),
+            request,
+            placement,
+            explanation,
+            reservation: Some(reservation),
+            name,
+        })
+    }
+
+    /// The decision, with runners-up and the reason.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// What was asked for, with the name.
+    pub fn request(&self) -> &PlacementRequest {
+        &self.request
+    }
+
+    /// The node on which room is held now.
+    pub fn node_id(&self) -> &NodeId {
+        &self.node
+    }
+
+    /// The node on which room is held now, as it looks now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] with Swarm's text when it left meanwhile.
+    pub fn node(&self) -> Result<NodeView> {
+        self.plane
+            .node_by_id(&self.node)
+            .ok_or_else(|| Error::unavailable("error creating container: the chosen node left"))
+    }
+
+    /// Moves to the next ranked node, after the present one refused. `false` when there is none
+    /// left; room is no longer held then.
+    ///
+    /// # Cancel safety
+    /// Safe: it does not wait.
+    #[expect(clippy::unused_async, reason = "a replicated store will be asked here")]
+    pub async fn next(&mut self) -> Result<bool> {
+        self.give_back();
+        while let Some(scored) = self.ranked.pop_front() {
+            let reservation = new_reservation(&self.plane)?;
+            let inner = &self.plane.inner;
+            let expires = inner.clock.now().after(inner.options.reservation_ttl);
+            let reserved = inner.cluster.lock().reserve_on(
+                &scored.node,
+                &self.request,
+                &reservation,
+                expires,
+            );
+            match reserved {
+                Ok(()) => {
+                    self.node = scored.node.clone();
+                    self.placement.chosen = scored;
+                    self.reservation = Some(reservation);
+                    return Ok(true);
+                }
+                // Filled up or gone meanwhile: the next one.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The engine made it: the reservation becomes the workload, and the reason of its placement is
+    /// kept.
+    pub fn fulfil(mut self, id: &WorkloadId) {
+        let mut explanation = std::mem::replace(
+            &mut self.explanation,
+            Explanation::new(String::new(), Vec::new()),
+        );
+        explanation.placement = Some(self.placement.clone());
+        let mut state = self.plane.inner.cluster.lock();
+        if let Some(reservation) = self.reservation.take() {
+            state.fulfil(&reservation, &self.request, id);
+        }
+        state.keep_explanation(id.clone(), explanation);
+        drop(state);
+        if let Some(name) = self.name.take() {
+            name.made(&self.node, id);
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            self.plane.inner.cluster.lock().release(&reservation);
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("node", &self.node)
+            .field("name", &self.request.name)
+            .field("reservation", &self.reservation)
+            .finish_non_exhaustive()
+    }
+}
+
+fn new_reservation(plane: &ControlPlane) -> Result<ReservationId> {
+    Ok(ReservationId::new(plane.inner.random.hex(16))?)
+}
+
+/// How long a name stays held for work that was made and not seen.
+const UNSEEN: Duration = Duration::from_secs(60);
