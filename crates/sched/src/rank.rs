@@ -1,0 +1,141 @@
+use std::cmp::{Ordering, Reverse};
+
+use crate::{
+    demand::Demand,
+    index::Node,
+    resource::Resource,
+    strategy::{Strategy, TieBreak},
+};
+
+/// A node that could take the work, with all that its rank follows from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'i> {
+    /// The node.
+    pub(crate) node: &'i Node,
+    /// CPU percentage after the placement.
+    pub(crate) cpu: i64,
+    /// Memory percentage after the placement.
+    pub(crate) memory: i64,
+    /// The strategy's health term.
+    pub(crate) health: i64,
+    /// Fulfilled wishes, the earlier declared in the higher bit.
+    pub(crate) wishes: u128,
+    /// The node's place in the seeded order.
+    pub(crate) shuffle: u64,
+}
+
+/// Scores and compares candidates.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranking {
+    pub(crate) strategy: Strategy,
+    pub(crate) tie_break: TieBreak,
+    pub(crate) seed: u64,
+}
+
+impl Ranking {
+    /// Scores a node that could take the work.
+    pub(crate) fn score<'i>(&self, demand: &Demand<'_>, node: &'i Node) -> Candidate<'i> {
+        let wishes = demand
+            .wishes
+            .iter()
+            .fold(0, |bits, wish| bits << 1 | u128::from(wish.holds(node)));
+        Candidate {
+            node,
+            cpu: percentage(demand, node, Resource::Cpu),
+            memory: percentage(demand, node, Resource::Memory),
+            health: self.strategy.health_factor() * i64::from(node.state.health_indicator),
+            wishes,
+            shuffle: mix(node.id_hash ^ mix(self.seed)),
+        }
+    }
+
+    /// The better candidate is less. Total: only a node and itself are equal.
+    pub(crate) fn compare(&self, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
+        let wishes = |c: &Candidate<'_>| Reverse((c.wishes.count_ones(), c.wishes));
+        let weight = |c: &Candidate<'_>| c.cpu + c.memory + c.health;
+        let by_strategy = match self.strategy {
+            Strategy::Spread => weight(a)
+                .cmp(&weight(b))
+                .then_with(|| a.node.containers().cmp(&b.node.containers())),
+            Strategy::BinPack => weight(b)
+                .cmp(&weight(a))
+                .then_with(|| b.node.containers().cmp(&a.node.containers())),
+            Strategy::Random => a.shuffle.cmp(&b.shuffle),
+        };
+        wishes(a)
+            .cmp(&wishes(b))
+            .then(by_strategy)
+            .then_with(|| match self.tie_break {
+                TieBreak::Name => Ordering::Equal,
+                TieBreak::Seed => a.shuffle.cmp(&b.shuffle),
+            })
+            .then_with(|| a.node.state.name.cmp(&b.node.state.name))
+            .then_with(|| a.node.state.id.cmp(&b.node.state.id))
+    }
+}
+
+/// The few best of many candidates, best first.
+#[derive(Debug)]
+pub(crate) struct Best<'i> {
+    ranking: Ranking,
+    candidates: Vec<Candidate<'i>>,
+    limit: usize,
+}
+
+impl<'i> Best<'i> {
+    pub(crate) fn new(ranking: Ranking, limit: usize) -> Self {
+        Self {
+            ranking,
+            candidates: Vec::with_capacity(limit + 1),
+            limit,
+        }
+    }
+
+    pub(crate) fn offer(&mut self, candidate: Candidate<'i>) {
+        let full = self.candidates.len() == self.limit;
+        if let Some(worst) = self.candidates.last()
+            && full
+            && self.ranking.compare(&candidate, worst) == Ordering::Greater
+        {
+            return;
+        }
+        let ranking = self.ranking;
+        let at = self
+            .candidates
+            .partition_point(|other| ranking.compare(other, &candidate) == Ordering::Less);
+        self.candidates.insert(at, candidate);
+        self.candidates.truncate(self.limit);
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Candidate<'i>> {
+        self.candidates
+    }
+}
+
+/// Swarm's score: (used + requested) × 100 / total, rounded down, or 100 if nothing is requested.
+fn percentage(demand: &Demand<'_>, node: &Node, resource: Resource<'_>) -> i64 {
+    let needed = demand.needed(resource);
+    if needed == 0 {
+        return 100;
+    }
+    let after = node.used(resource) + u128::from(needed);
+    let capacity = node.capacity(resource);
+    match u64::try_from(after)
+        .ok()
+        .and_then(|after| after.checked_mul(100))
+    {
+        Some(hundredfold) => i64::try_from(hundredfold / capacity.max(1)).unwrap_or(i64::MAX),
+        None => {
+            let percent = after.saturating_mul(100) / u128::from(capacity.max(1));
+            i64::try_from(percent).unwrap_or(i64::MAX)
+        }
+    }
+}
+
+/// The finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads similar inputs over all values.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

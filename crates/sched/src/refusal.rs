@@ -1,0 +1,205 @@
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Write};
+
+use longshore_core::{
+    Dependency, DependencyKind, Expression, HostPort, PlacementRequest, PortProtocol, Refusal,
+};
+
+use crate::{
+    demand::Demand,
+    filter::{FilterName, Pipeline, Stage},
+    index::Index,
+    reason::Reason,
+    resource::Need,
+};
+
+/// Says why no node can take the work, in Swarm's words and in counts (S12). Each node counts
+/// once, at the first filter that refuses it.
+pub(crate) fn refusal(demand: &Demand<'_>, pipeline: &Pipeline, index: &Index) -> Refusal {
+    let tally = Tally::count(demand, pipeline, index);
+    Refusal::Unplaceable {
+        message: tally.message(demand, pipeline),
+        summary: tally.summary(),
+    }
+}
+
+/// Refused nodes by stage and demand.
+#[derive(Debug, Default)]
+struct Tally {
+    nodes: usize,
+    groups: BTreeMap<(usize, usize), Group>,
+}
+
+/// Nodes that the same demand refuses.
+#[derive(Debug)]
+struct Group {
+    demand: String,
+    nodes: usize,
+    need: Option<(String, u64, String)>,
+}
+
+impl Tally {
+    fn count(demand: &Demand<'_>, pipeline: &Pipeline, index: &Index) -> Self {
+        let mut tally = Self {
+            nodes: index.len(),
+            groups: BTreeMap::new(),
+        };
+        for node in index.nodes() {
+            if let Some((stage, reason)) = pipeline.first_refusal(demand, node) {
+                let group = tally
+                    .groups
+                    .entry((stage, reason.ordinal()))
+                    .or_insert_with(|| Group {
+                        demand: reason.demand().to_string(),
+                        nodes: 0,
+                        need: None,
+                    });
+                group.nodes += 1;
+                group.note_need(&reason);
+            }
+        }
+        tally
+    }
+
+    /// Swarm's text: the conditions of each filter up to the one behind which no node was left.
+    fn message(&self, demand: &Demand<'_>, pipeline: &Pipeline) -> String {
+        let stages = pipeline.stages();
+        let last = self.groups.keys().map(|(stage, _)| *stage).max();
+        let failed = match last {
+            Some(position) => Some(position),
+            // Without nodes, the first filter that asks for anything fails.
+            None => stages.iter().position(|stage| match stage {
+                Stage::Filter(FilterName::Health) => true,
+                stage => !conditions(*stage, demand.request).is_empty(),
+            }),
+        };
+        match failed.map(|position| (position, stages[position])) {
+            Some((_, Stage::Filter(FilterName::Health))) => NO_HEALTHY_NODE.to_owned(),
+            None | Some((_, Stage::Availability)) => NO_NODES.to_owned(),
+            Some((position, Stage::Resources)) => {
+                let lacks: Vec<String> = self
+                    .groups
+                    .range((position, 0)..)
+                    .map(|(_, group)| group.text())
+                    .collect();
+                format!("{NO_RESOURCES}: {}", lacks.join("; "))
+            }
+            Some((position, Stage::Filter(_))) => {
+                let mut text = UNSATISFIED.to_owned();
+                for stage in &stages[..=position] {
+                    let entries = conditions(*stage, demand.request);
+                    if !entries.is_empty() {
+                        let _ = write!(text, "\n[{}]", entries.join(" "));
+                    }
+                }
+                text
+            }
+        }
+    }
+
+    /// One sentence: `0 of 40 nodes can take it: constraint zone==eu not satisfied on 37 nodes; …`.
+    fn summary(&self) -> String {
+        if self.nodes == 0 {
+            return "the cluster has no nodes".to_owned();
+        }
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort_by_key(|(key, group)| (Reverse(group.nodes), **key));
+        let texts: Vec<String> = groups.into_iter().map(|(_, group)| group.text()).collect();
+        format!(
+            "0 of {} can take it: {}",
+            nodes(self.nodes),
+            texts.join("; ")
+        )
+    }
+}
+
+impl Group {
+    /// Remembers the most that any of the nodes has free.
+    fn note_need(&mut self, reason: &Reason<'_>) {
+        let Reason::Resource {
+            need: Need {
+                resource, amount, ..
+            },
+            free,
+            ..
+        } = reason
+        else {
+            return;
+        };
+        if self.need.as_ref().is_none_or(|(_, most, _)| free > most) {
+            let needed = resource.bare(*amount).to_string();
+            self.need = Some((needed, *free, resource.bare(*free).to_string()));
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{} on {}", self.demand, nodes(self.nodes));
+        if let Some((needed, _, most)) = &self.need {
+            let _ = write!(text, " ({needed} needed, at most {most} free)");
+        }
+        text
+    }
+}
+
+fn nodes(count: usize) -> String {
+    format!("{count} node{}", if count == 1 { "" } else { "s" })
+}
+
+/// A filter's entries in Swarm's error text.
+fn conditions(stage: Stage, request: &PlacementRequest) -> Vec<String> {
+    let Stage::Filter(filter) = stage else {
+        return Vec::new();
+    };
+    match filter {
+        FilterName::Health => Vec::new(),
+        FilterName::Port => {
+            let asked = request.ports.iter().filter(|port| port.port != 0);
+            asked
+                .map(|port| port_condition(port, request.host_network))
+                .collect()
+        }
+        FilterName::ContainerSlots => vec!["available container slots".to_owned()],
+        FilterName::Dependency => request
+            .dependencies
+            .iter()
+            .map(dependency_condition)
+            .collect(),
+        FilterName::Affinity => request.affinities.iter().map(soft_condition).collect(),
+        FilterName::Constraint => request.constraints.iter().map(condition).collect(),
+        FilterName::Whitelist => request.whitelists.iter().map(soft_condition).collect(),
+    }
+}
+
+fn port_condition(port: &HostPort, host_network: bool) -> String {
+    match (host_network, port.protocol) {
+        (true, protocol) => format!("port {}/{protocol} (Host mode)", port.port),
+        (false, PortProtocol::Tcp) => format!("port {} (Bridge mode)", port.port),
+        (false, protocol) => format!("port {}/{protocol} (Bridge mode)", port.port),
+    }
+}
+
+fn dependency_condition(dependency: &Dependency) -> String {
+    let separator = if dependency.kind == DependencyKind::Network {
+        ":"
+    } else {
+        "="
+    };
+    format!("{}{separator}{}", dependency.kind.flag(), dependency.target)
+}
+
+fn condition(expression: &Expression) -> String {
+    format!(
+        "{}{}{}",
+        expression.key(),
+        expression.operator().as_str(),
+        expression.value()
+    )
+}
+
+fn soft_condition(expression: &Expression) -> String {
+    format!("{} (soft={})", condition(expression), expression.is_soft())
+}
+
+const UNSATISFIED: &str = "Unable to find a node that satisfies the following conditions ";
+const NO_HEALTHY_NODE: &str = "No healthy node available in the cluster";
+const NO_NODES: &str = "No nodes available in the cluster";
+const NO_RESOURCES: &str = "no resources available to schedule container";

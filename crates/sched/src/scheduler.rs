@@ -1,0 +1,299 @@
+use longshore_core::{
+    Change, Error, ErrorKind, Explanation, FilterFailure, NodeVerdict, Placement, PlacementRequest,
+    Refusal, Reservation, Result, Scheduler, Timestamp,
+};
+
+use crate::{
+    builder::ClusterSchedulerBuilder,
+    demand::Demand,
+    filter::Pipeline,
+    index::{Index, Node},
+    matcher::RegexCache,
+    rank::{Best, Candidate, Ranking},
+    refusal::refusal,
+    score,
+    strategy::{Strategy, TieBreak},
+};
+
+/// Places like Swarm, with the repairs of longshore's specification, and says why.
+///
+/// It holds an index of the cluster that [`observe`](Scheduler::observe) keeps up to date; placing
+/// compiles the request once and looks at each node once, without summing up what is on it.
+///
+/// A reservation that is past its expiry is given up at the next [`Change::Tick`].
+#[derive(Debug)]
+pub struct ClusterScheduler {
+    pipeline: Pipeline,
+    strategy: Strategy,
+    tie_break: TieBreak,
+    index: Index,
+    regexes: RegexCache,
+}
+
+impl ClusterScheduler {
+    /// With this strategy and Swarm's default filters.
+    pub fn new(strategy: Strategy) -> Self {
+        Self::builder().strategy(strategy).build()
+    }
+
+    /// With other filters or another order of ties.
+    pub fn builder() -> ClusterSchedulerBuilder {
+        ClusterSchedulerBuilder::default()
+    }
+
+    /// From the names that `--strategy` and `--filter` take. No filters means the default ones.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] with Swarm's texts `strategy not supported` and `filter not
+    /// supported`.
+    pub fn from_names<I>(strategy: &str, filters: I) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let filters = filters.into_iter().map(|name| name.as_ref().parse());
+        let filters = filters.collect::<Result<Vec<_>>>()?;
+        let builder = Self::builder().strategy(strategy.parse()?);
+        Ok(if filters.is_empty() {
+            builder
+        } else {
+            builder.filters(filters)
+        }
+        .build())
+    }
+
+    /// Whether a workload or a reservation has this name: Swarm's check before a create. A
+    /// reservation makes it again.
+    pub fn is_name_taken(&self, name: &str) -> bool {
+        self.index
+            .is_name_taken(name.strip_prefix('/').unwrap_or(name))
+    }
+
+    pub(crate) fn from_parts(pipeline: Pipeline, strategy: Strategy, tie_break: TieBreak) -> Self {
+        Self {
+            pipeline,
+            strategy,
+            tie_break,
+            index: Index::default(),
+            regexes: RegexCache::default(),
+        }
+    }
+
+    fn compile<'r>(&self, request: &'r PlacementRequest) -> Result<Demand<'r>, String> {
+        let mut demand = Demand::compile(request, &self.index, &self.regexes)?;
+        demand.wishes.retain(|wish| self.pipeline.understands(wish));
+        Ok(demand)
+    }
+
+    fn ranking(&self, seed: u64) -> Ranking {
+        Ranking {
+            strategy: self.strategy,
+            tie_break: self.tie_break,
+            seed,
+        }
+    }
+
+    /// Holds room, if it is still there: the optimistic commit of a placement (S20).
+    fn reserve(&mut self, reservation: Reservation) -> Result<()> {
+        let (id, request) = (&reservation.id, &reservation.request);
+        if let Some(held) = self.index.reservation(id) {
+            return match *held == reservation {
+                true => Ok(()),
+                false => Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("another reservation {id} is held on node {}", held.node),
+                )),
+            };
+        }
+        let Some(node) = self.index.node(&reservation.node) else {
+            return Err(Error::not_found(format!(
+                "reservation {id} is on node {}, which is not known",
+                reservation.node
+            )));
+        };
+        let conflict = |reason: String| {
+            Error::new(ErrorKind::Conflict, reason).with_operation("scheduler.reserve")
+        };
+        if reservation.expires <= self.index.now() {
+            return Err(conflict(format!("reservation {id} has expired already")));
+        }
+        let name = request.name.strip_prefix('/').unwrap_or(&request.name);
+        if !name.is_empty() && self.index.is_name_taken(name) {
+            return Err(Error::new(ErrorKind::AlreadyExists, name_conflict(name)));
+        }
+        let demand = self.compile(request).map_err(Error::invalid)?;
+        if let Some((stage, reason)) = self.pipeline.first_refusal(&demand, node) {
+            let filter = self.pipeline.stages()[stage].name();
+            let name = &node.state.name;
+            return Err(conflict(format!(
+                "node {name} no longer fits: {filter}: {reason}"
+            )));
+        }
+        self.index.reserve(reservation)
+    }
+
+    fn verdict(&self, demand: &Demand<'_>, node: &Node) -> NodeVerdict {
+        let mut verdict = NodeVerdict::new(node.state.id.clone(), node.state.name.clone());
+        let refusals = self.pipeline.refusals(demand, node);
+        verdict.failures = refusals
+            .into_iter()
+            .map(|(stage, reason)| FilterFailure::new(stage.name(), reason.to_string()))
+            .collect();
+        verdict
+    }
+}
+
+/// Spread, with Swarm's default filters.
+impl Default for ClusterScheduler {
+    fn default() -> Self {
+        Self::new(Strategy::default())
+    }
+}
+
+impl Scheduler for ClusterScheduler {
+    fn observe(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Node(state) => self.index.set_node(state),
+            Change::NodeGone(node) => {
+                self.index.remove_node(&node);
+                Ok(())
+            }
+            Change::Workload(workload) => self.index.set_workload(workload),
+            Change::WorkloadGone(node, workload) => {
+                self.index.remove_workload(&node, &workload);
+                Ok(())
+            }
+            Change::Reserve(reservation) => self.reserve(reservation),
+            Change::Release(reservation) => {
+                self.index.release(&reservation);
+                Ok(())
+            }
+            Change::Fulfil(reservation, workload) => self.index.fulfil(&reservation, workload),
+            Change::Tick(now) => {
+                self.index.tick(now);
+                Ok(())
+            }
+            other => Err(Error::unsupported(format!(
+                "this scheduler does not know {other:?}"
+            ))),
+        }
+    }
+
+    fn place(
+        &self,
+        request: &PlacementRequest,
+        _now: Timestamp,
+        seed: u64,
+    ) -> Result<Placement, Refusal> {
+        let demand = self
+            .compile(request)
+            .map_err(|message| Refusal::Invalid { message })?;
+        warn_about_whitelists(request);
+        let ranking = self.ranking(seed);
+        let mut best = Best::new(ranking, 1 + MAX_RUNNERS_UP);
+        let mut feasible = 0;
+        for node in self
+            .index
+            .nodes()
+            .filter(|node| self.pipeline.admits(&demand, node))
+        {
+            feasible += 1;
+            best.offer(ranking.score(&demand, node));
+        }
+        score::placement(
+            &ranking,
+            &demand,
+            &best.into_vec(),
+            feasible,
+            self.index.len(),
+        )
+        .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+    }
+
+    fn explain(
+        &self,
+        request: &PlacementRequest,
+        _now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        let demand = self.compile(request).map_err(Error::invalid)?;
+        let ranking = self.ranking(seed);
+        let (mut candidates, mut refused) = (Vec::<Candidate<'_>>::new(), Vec::new());
+        for node in self.index.nodes() {
+            let verdict = self.verdict(&demand, node);
+            if verdict.is_feasible() {
+                candidates.push(ranking.score(&demand, node));
+            } else {
+                refused.push(verdict);
+            }
+        }
+        candidates.sort_by(|a, b| ranking.compare(a, b));
+        refused.sort_by(|a, b| {
+            let key = |v: &NodeVerdict| v.failures.len();
+            key(a)
+                .cmp(&key(b))
+                .then_with(|| (&a.name, &a.node).cmp(&(&b.name, &b.node)))
+        });
+        let best = &candidates[..candidates.len().min(1 + MAX_RUNNERS_UP)];
+        let considered = self.index.len();
+        let placement = score::placement(&ranking, &demand, best, candidates.len(), considered);
+        let verdicts = candidates.iter().map(|candidate| {
+            let state = &candidate.node.state;
+            let mut verdict = NodeVerdict::new(state.id.clone(), state.name.clone());
+            verdict.score = score::parts(&ranking, &demand, candidate);
+            verdict
+        });
+        let nodes = verdicts.chain(refused).collect();
+        let mut explanation = Explanation::new(String::new(), nodes);
+        match &placement {
+            Some(found) => {
+                explanation.summary = format!("{}: {}", found.chosen.name, found.reason());
+            }
+            None => {
+                if let Refusal::Unplaceable { message, summary } =
+                    refusal(&demand, &self.pipeline, &self.index)
+                {
+                    explanation.summary = summary;
+                    explanation.refusal = Some(message);
+                }
+            }
+        }
+        explanation.placement = placement;
+        Ok(explanation)
+    }
+
+    fn strategy(&self) -> &str {
+        self.strategy.as_str()
+    }
+
+    fn filters(&self) -> Vec<String> {
+        self.pipeline
+            .filters()
+            .map(|filter| filter.as_str().to_owned())
+            .collect()
+    }
+}
+
+/// S10: any key works, but only `node` says what a whitelist does.
+fn warn_about_whitelists(request: &PlacementRequest) {
+    for whitelist in request
+        .whitelists
+        .iter()
+        .filter(|whitelist| whitelist.key() != "node")
+    {
+        tracing::warn!(%whitelist, "the key of a whitelist is ignored: it lists node names");
+    }
+}
+
+fn name_conflict(name: &str) -> String {
+    format!(
+        "Conflict: The name {name} is already assigned. You have to delete (or rename) that \
+         container to be able to assign {name} to a container again."
+    )
+}
+
+/// How many nodes are named behind the winner, for when its engine refuses (S22).
+const MAX_RUNNERS_UP: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,479 @@
+//! A scheduler written for obviousness: it keeps lists of what it was told, sums everything up for
+//! every question, and shares no code with the crate.
+
+use longshore_core::*;
+use longshore_sched::Strategy;
+use regex::Regex;
+
+#[derive(Debug)]
+pub(crate) struct Reference {
+    strategy: Strategy,
+    nodes: Vec<NodeState>,
+    workloads: Vec<PlacedWorkload>,
+    reservations: Vec<Reservation>,
+    now: Timestamp,
+}
+
+/// Name, container id, labels, resources, ports: of a workload or a reservation.
+type Tenant<'a> = (
+    &'a str,
+    Option<&'a str>,
+    &'a Labels,
+    &'a Resources,
+    &'a [HostPort],
+);
+
+impl Reference {
+    pub(crate) fn new(strategy: Strategy) -> Self {
+        Self {
+            strategy,
+            nodes: vec![],
+            workloads: vec![],
+            reservations: vec![],
+            now: Timestamp::ZERO,
+        }
+    }
+
+    pub(crate) fn reservations(&self) -> &[Reservation] {
+        &self.reservations
+    }
+
+    pub(crate) fn workloads(&self) -> &[PlacedWorkload] {
+        &self.workloads
+    }
+
+    /// The ids of the nodes that could take the work, sorted.
+    pub(crate) fn feasible(&self, request: &PlacementRequest) -> Vec<NodeId> {
+        let fits = |node: &&NodeState| self.failures(request, node).is_empty();
+        let mut ids: Vec<NodeId> = self
+            .nodes
+            .iter()
+            .filter(fits)
+            .map(|n| n.id.clone())
+            .collect();
+        ids.sort();
+        ids
+    }
+
+    pub(crate) fn tenants<'a>(&'a self, node: &'a NodeState) -> Vec<Tenant<'a>> {
+        let workloads = self
+            .workloads
+            .iter()
+            .filter(|w| w.node == node.id)
+            .map(|w| {
+                (
+                    &*w.name,
+                    Some(w.id.as_str()),
+                    &w.labels,
+                    &w.resources,
+                    w.ports.as_slice(),
+                )
+            });
+        let reservations = self
+            .reservations
+            .iter()
+            .filter(|r| r.node == node.id)
+            .map(|r| {
+                let request = &r.request;
+                (
+                    &*request.name,
+                    None,
+                    &request.labels,
+                    &request.resources,
+                    request.ports.as_slice(),
+                )
+            });
+        workloads.chain(reservations).collect()
+    }
+
+    /// Used amounts: CPU, memory, and a generic resource by name.
+    pub(crate) fn used(&self, node: &NodeState, resource: &str) -> u128 {
+        self.tenants(node)
+            .iter()
+            .map(|tenant| amount(tenant.3, resource))
+            .sum()
+    }
+
+    /// The filters that refuse the node.
+    fn failures(&self, request: &PlacementRequest, node: &NodeState) -> Vec<&'static str> {
+        let tenants = self.tenants(node);
+        let mut failures = vec![];
+        if node.health != NodeHealth::Healthy
+            || node.health_indicator == 0
+            || node.availability != Availability::Active
+        {
+            failures.push("health");
+        }
+        if request.ports.iter().any(|port| {
+            tenants
+                .iter()
+                .any(|tenant| tenant.4.iter().any(|held| held.conflicts_with(port)))
+        }) {
+            failures.push("port");
+        }
+        let slots = node
+            .labels
+            .get("containerslots")
+            .and_then(|text| text.parse::<usize>().ok());
+        if slots.is_some_and(|slots| tenants.len() >= slots) {
+            failures.push("containerslots");
+        }
+        if request.dependencies.iter().any(|dependency| {
+            !tenants
+                .iter()
+                .any(|t| t.0 == dependency.target || t.1 == Some(&dependency.target))
+        }) {
+            failures.push("dependency");
+        }
+        let hard = |e: &&Expression| !e.is_soft();
+        if !request
+            .affinities
+            .iter()
+            .filter(hard)
+            .all(|e| self.affine(e, node))
+        {
+            failures.push("affinity");
+        }
+        if !request
+            .constraints
+            .iter()
+            .filter(hard)
+            .all(|e| constrained(e, node))
+        {
+            failures.push("constraint");
+        }
+        if !request
+            .whitelists
+            .iter()
+            .filter(hard)
+            .all(|e| listed(e, node))
+        {
+            failures.push("whitelist");
+        }
+        let mut kinds = vec!["cpu", "memory"];
+        kinds.extend(request.resources.generic.keys().map(String::as_str));
+        if kinds.iter().any(|kind| {
+            let needed = amount(&request.resources, kind);
+            needed > 0 && self.used(node, kind) + needed > amount(&node.capacity, kind)
+        }) {
+            failures.push("resources");
+        }
+        failures
+    }
+
+    fn affine(&self, expression: &Expression, node: &NodeState) -> bool {
+        let mut values: Vec<String> = vec![];
+        for (name, id, labels, ..) in self.tenants(node) {
+            match expression.key() {
+                "container" => {
+                    values.extend(id.map(str::to_owned));
+                    values.extend(Some(name.to_owned()).filter(|name| !name.is_empty()));
+                }
+                "image" => {}
+                key => values.extend(labels.get(key).map(str::to_owned)),
+            }
+        }
+        if expression.key() == "image" {
+            for image in &node.images {
+                values.push(image.clone());
+                // `host:5000/name:tag`: the tag is what follows a colon in the last path segment.
+                let last = image.rfind('/').map_or(0, |at| at + 1);
+                if let Some(colon) = image[last..].find(':')
+                    && !image.starts_with("sha256:")
+                {
+                    values.push(image[..last + colon].to_owned());
+                }
+            }
+        }
+        holds(expression, values.iter().map(String::as_str))
+    }
+
+    fn wishes_met(&self, request: &PlacementRequest, node: &NodeState) -> Vec<bool> {
+        let soft = |e: &&Expression| e.is_soft();
+        let mut met = vec![];
+        met.extend(
+            request
+                .constraints
+                .iter()
+                .filter(soft)
+                .map(|e| constrained(e, node)),
+        );
+        met.extend(
+            request
+                .affinities
+                .iter()
+                .filter(soft)
+                .map(|e| self.affine(e, node)),
+        );
+        met.extend(
+            request
+                .whitelists
+                .iter()
+                .filter(soft)
+                .map(|e| listed(e, node)),
+        );
+        met
+    }
+
+    /// Sorts nodes best first, by building a key whose smallest value is best.
+    fn rank(&self, request: &PlacementRequest, seed: u64) -> Vec<&NodeState> {
+        let mut nodes: Vec<&NodeState> = self
+            .nodes
+            .iter()
+            .filter(|node| self.failures(request, node).is_empty())
+            .collect();
+        nodes.sort_by_key(|node| {
+            let met = self.wishes_met(request, node);
+            let missed = met.iter().filter(|met| !**met).count();
+            let missed_first: Vec<bool> = met.iter().map(|met| !met).collect();
+            let score = |kind: &str| -> i128 {
+                let needed = amount(&request.resources, kind);
+                if needed == 0 {
+                    return 100;
+                }
+                let after = self.used(node, kind) + needed;
+                i128::try_from(after * 100 / amount(&node.capacity, kind)).unwrap()
+            };
+            let load = score("cpu") + score("memory");
+            let health = 10 * i128::from(node.health_indicator);
+            let containers = self.tenants(node).len() as i128;
+            let order = match self.strategy {
+                Strategy::Spread => (load - health, containers, 0),
+                Strategy::BinPack => (-(load + health), -containers, 0),
+                _ => (0, 0, shuffle(node.id.as_str(), seed)),
+            };
+            (
+                missed,
+                missed_first,
+                order,
+                node.name.clone(),
+                node.id.clone(),
+            )
+        });
+        nodes
+    }
+
+    fn check(&self, request: &PlacementRequest) -> Result<(), String> {
+        let all = request.constraints.iter().chain(&request.affinities);
+        for expression in all {
+            if let Pattern::Regex(text) = expression.pattern() {
+                Regex::new(text).map_err(|error| format!("{expression}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Scheduler for Reference {
+    fn observe(&mut self, change: Change) -> Result<()> {
+        let known = |node: &NodeId| match self.nodes.iter().any(|n| n.id == *node) {
+            true => Ok(()),
+            false => Err(Error::not_found(format!("node {node} is not known"))),
+        };
+        match change {
+            Change::Node(state) => {
+                self.nodes.retain(|n| n.id != state.id);
+                self.nodes.push(state);
+            }
+            Change::NodeGone(id) => {
+                self.nodes.retain(|n| n.id != id);
+                self.workloads.retain(|w| w.node != id);
+                self.reservations.retain(|r| r.node != id);
+            }
+            Change::Workload(workload) => {
+                known(&workload.node)?;
+                self.workloads
+                    .retain(|w| w.id != workload.id || w.node != workload.node);
+                self.workloads.push(workload);
+            }
+            Change::WorkloadGone(node, id) => {
+                self.workloads.retain(|w| w.id != id || w.node != node);
+            }
+            Change::Reserve(reservation) => {
+                if let Some(held) = self.reservations.iter().find(|r| r.id == reservation.id) {
+                    return match *held == reservation {
+                        true => Ok(()),
+                        false => Err(Error::new(ErrorKind::AlreadyExists, "id")),
+                    };
+                }
+                known(&reservation.node)?;
+                let name = &reservation.request.name;
+                let taken = self.workloads.iter().any(|w| w.name == *name)
+                    || self.reservations.iter().any(|r| r.request.name == *name);
+                if reservation.expires <= self.now {
+                    return Err(Error::new(ErrorKind::Conflict, "expired"));
+                }
+                if !name.is_empty() && taken {
+                    return Err(Error::new(ErrorKind::AlreadyExists, "name"));
+                }
+                self.check(&reservation.request).map_err(Error::invalid)?;
+                let node = self
+                    .nodes
+                    .iter()
+                    .find(|n| n.id == reservation.node)
+                    .unwrap();
+                if !self.failures(&reservation.request, node).is_empty() {
+                    return Err(Error::new(ErrorKind::Conflict, "no room"));
+                }
+                self.reservations.push(reservation);
+            }
+            Change::Release(id) => self.reservations.retain(|r| r.id != id),
+            Change::Fulfil(id, workload) => {
+                known(&workload.node)?;
+                self.reservations.retain(|r| r.id != id);
+                return self.observe(Change::Workload(workload));
+            }
+            Change::Tick(now) => {
+                self.now = self.now.max(now);
+                self.reservations.retain(|r| r.expires > self.now);
+            }
+            other => panic!("unknown change {other:?}"),
+        }
+        Ok(())
+    }
+
+    fn place(
+        &self,
+        request: &PlacementRequest,
+        _now: Timestamp,
+        seed: u64,
+    ) -> Result<Placement, Refusal> {
+        self.check(request)
+            .map_err(|message| Refusal::Invalid { message })?;
+        let ranked = self.rank(request, seed);
+        let scored = |node: &NodeState| Scored::new(node.id.clone(), node.name.clone(), vec![]);
+        let Some((winner, others)) = ranked.split_first() else {
+            return Err(Refusal::Unplaceable {
+                message: "no node".into(),
+                summary: String::new(),
+            });
+        };
+        let mut placement = Placement::new(scored(winner), self.strategy.as_str());
+        placement.runners_up = others.iter().take(4).map(|node| scored(node)).collect();
+        placement.feasible = ranked.len();
+        placement.considered = self.nodes.len();
+        let wishes = request
+            .constraints
+            .iter()
+            .chain(&request.affinities)
+            .chain(&request.whitelists);
+        placement.unmet_wishes = wishes
+            .filter(|e| e.is_soft())
+            .zip(self.wishes_met(request, winner))
+            .filter(|(_, met)| !met)
+            .map(|(e, _)| e.to_string())
+            .collect();
+        Ok(placement)
+    }
+
+    fn explain(
+        &self,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        self.check(request).map_err(Error::invalid)?;
+        let ranked = self.rank(request, seed);
+        let mut nodes: Vec<NodeVerdict> = ranked
+            .iter()
+            .map(|n| NodeVerdict::new(n.id.clone(), n.name.clone()))
+            .collect();
+        for (node, verdict) in nodes.iter_mut().zip(&ranked).map(|(v, n)| (n, v)) {
+            // What is left of everything, so that comparing explanations compares the state.
+            let reason = format!("{} {}", self.used(node, "cpu"), self.used(node, "memory"));
+            verdict.score = vec![ScorePart::new(
+                "used",
+                self.tenants(node).len() as i64,
+                reason,
+            )];
+        }
+        let mut refused: Vec<&NodeState> = self
+            .nodes
+            .iter()
+            .filter(|n| ranked.iter().all(|r| r.id != n.id))
+            .collect();
+        refused.sort_by(|a, b| a.id.cmp(&b.id));
+        for node in refused {
+            let mut verdict = NodeVerdict::new(node.id.clone(), node.name.clone());
+            let failures = self.failures(request, node);
+            verdict.failures = failures
+                .iter()
+                .map(|f| FilterFailure::new(*f, "no"))
+                .collect();
+            nodes.push(verdict);
+        }
+        let mut explanation = Explanation::new("summary", nodes);
+        match self.place(request, now, seed) {
+            Ok(placement) => explanation.placement = Some(placement),
+            Err(Refusal::Unplaceable { message, .. }) => explanation.refusal = Some(message),
+            Err(_) => unreachable!("the request was checked"),
+        }
+        Ok(explanation)
+    }
+
+    fn strategy(&self) -> &str {
+        self.strategy.as_str()
+    }
+
+    fn filters(&self) -> Vec<String> {
+        let names = "health port containerslots dependency affinity constraint whitelist";
+        names.split(' ').map(str::to_owned).collect()
+    }
+}
+
+pub(crate) fn amount(resources: &Resources, kind: &str) -> u128 {
+    match kind {
+        "cpu" => resources.cpu.0.into(),
+        "memory" => resources.memory.0.into(),
+        other => resources.generic.get(other).copied().unwrap_or(0).into(),
+    }
+}
+
+/// Globs become regular expressions here, which the crate does not do.
+fn holds<'a>(expression: &Expression, values: impl Iterator<Item = &'a str>) -> bool {
+    let text = match expression.pattern() {
+        Pattern::Regex(text) => text.clone(),
+        Pattern::Glob(text) => {
+            let parts: Vec<String> = text.split('*').map(regex::escape).collect();
+            format!("(?s)^{}$", parts.join(".*"))
+        }
+        other => panic!("unknown pattern {other:?}"),
+    };
+    let regex = Regex::new(&text).unwrap();
+    let found = values.into_iter().any(|value| regex.is_match(value));
+    (expression.operator() == Operator::Equal) == found
+}
+
+fn constrained(expression: &Expression, node: &NodeState) -> bool {
+    match expression.key() {
+        "node" => holds(
+            expression,
+            [node.id.as_str(), node.name.as_str()].into_iter(),
+        ),
+        key => holds(expression, node.labels.get(key).into_iter()),
+    }
+}
+
+fn listed(expression: &Expression, node: &NodeState) -> bool {
+    let listed = expression
+        .value()
+        .split('|')
+        .any(|name| name == node.name.as_str());
+    (expression.operator() == Operator::Equal) == listed
+}
+
+/// The documented seeded order: splitmix64 over FNV-1a of the id and the seed.
+fn shuffle(id: &str, seed: u64) -> u64 {
+    let splitmix = |value: u64| {
+        let mut z = value.wrapping_add(0x9E3779B97F4A7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58476D1CE4E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D049BB133111EB);
+        z ^ (z >> 31)
+    };
+    let mut hash: u64 = 14695981039346656037;
+    for byte in id.as_bytes() {
+        hash ^= u64::from(*byte);
+        hash = hash.wrapping_mul(1099511628211);
+    }
+    splitmix(hash ^ splitmix(seed))
+}
