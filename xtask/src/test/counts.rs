@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Add;
 
+use super::junit::skip_in;
+
 /// How many checks ended how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -46,7 +48,7 @@ impl Counts {
     /// What one line of `cargo test` adds. A test that says it was skipped is
     /// also reported as passed: the later `test result` line would count it twice.
     pub(crate) fn see(&mut self, line: &str) {
-        if line.starts_with("SKIPPED ") {
+        if skip_in(line).is_some() {
             self.skipped += 1;
             self.passed = self.passed.wrapping_sub(1);
         } else if let Some(result) = line.strip_prefix("test result: ") {
@@ -97,7 +99,7 @@ mod tests {
     fn totals_and_skips_are_read_from_cargo_test() {
         let mut counts = Counts::default();
         for line in [
-            "SKIPPED lab_x: needs root",
+            "test x ... SKIPPED lab_x: needs root",
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out",
             "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
             "not SKIPPED at all",

@@ -28,13 +28,25 @@ fn skip_line(line: &str) -> Option<String> {
         .rsplit_once("<system-out>")
         .map_or(line, |(_, rest)| rest);
     let line = line.split("</system-out>").next().unwrap_or(line);
-    line.starts_with("SKIPPED ").then(|| {
-        let unescaped = line.replace("&quot;", "\"").replace("&apos;", "'");
+    let unescaped = skip_in(line)?
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'");
+    Some(
         unescaped
             .replace("&lt;", "<")
             .replace("&gt;", ">")
-            .replace("&amp;", "&")
-    })
+            .replace("&amp;", "&"),
+    )
+}
+
+/// The word of a suite that it was skipped: at the start of a line, or behind
+/// the runner's `test NAME ... `, which has no line of its own when uncaptured.
+pub(crate) fn skip_in(line: &str) -> Option<&str> {
+    let start = match line.strip_prefix("test ") {
+        Some(rest) => rest.split_once(" ... ")?.1,
+        None => line,
+    };
+    start.starts_with("SKIPPED ").then_some(start)
 }
 
 #[cfg(test)]
@@ -52,6 +64,9 @@ test y ... ok</system-out></testcase>
             <testcase name="z"><failure type="test failure"/><system-out>SKIPPED no</system-out>
             </testcase>
             <testcase name="w"><system-out>SKIPPED first: line</system-out></testcase>
+            <testcase name="v"><system-out>
+test v ... SKIPPED second: line
+ok</system-out></testcase>
             </testsuite></testsuites>"#;
         let (counts, skips) = read(report);
         assert_eq!(
