@@ -25,6 +25,7 @@ pub mod link;
 pub mod manual_clock;
 pub mod mocks;
 pub mod overlay;
+pub mod programs;
 pub mod scheduler;
 mod suite;
 pub mod tunnel;

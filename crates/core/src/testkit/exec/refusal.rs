@@ -1,0 +1,51 @@
+use super::{Harness, trial::Trial};
+use crate::{ErrorKind, ExecRequest, WorkloadId};
+
+/// Nobody gets into a workload that does not exist.
+pub async fn an_unknown_workload_is_not_found(harness: &dyn Harness) {
+    let trial = Trial::new(harness).await;
+    let nobody = WorkloadId::new("0123456789abcdef".repeat(4)).expect("a valid id");
+    let request = ExecRequest::new(nobody, trial.programs.exit(0));
+    let error = trial.within(trial.place.backend.exec(&request)).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+    trial.finish().await;
+}
+
+/// Nobody gets into a workload that does not run.
+pub async fn a_stopped_workload_is_a_conflict(harness: &dyn Harness) {
+    let Some(place) = harness.stopped().await else {
+        return;
+    };
+    let trial = Trial::at(harness, place);
+    let request = trial.request(trial.programs.exit(0));
+    let error = trial.within(trial.place.backend.exec(&request)).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict);
+    trial.finish().await;
+}
+
+/// Without a program there is nothing to run.
+pub async fn an_empty_command_is_invalid(harness: &dyn Harness) {
+    let trial = Trial::new(harness).await;
+    let request = trial.request(Vec::new());
+    let error = trial.within(trial.place.backend.exec(&request)).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+    trial.finish().await;
+}
+
+/// A program that does not exist is told by the start, or by the end with code 126 or 127.
+pub async fn a_missing_program_is_told(harness: &dyn Harness) {
+    let trial = Trial::new(harness).await;
+    let request = trial.request(trial.programs.missing());
+    match trial.within(trial.place.backend.exec(&request)).await {
+        Err(error) => {
+            let kinds = [ErrorKind::InvalidInput, ErrorKind::NotFound];
+            assert!(kinds.contains(&error.kind()), "{error:?}");
+            assert!(!error.is_retryable());
+        }
+        Ok(session) => {
+            let status = trial.wait(&*session).await;
+            assert!(matches!(status.code, Some(126 | 127)), "{status}");
+        }
+    }
+    trial.finish().await;
+}
