@@ -2,6 +2,7 @@
 
 mod counts;
 mod examples;
+mod fresh;
 mod install;
 mod junit;
 mod suites;
@@ -100,6 +101,12 @@ const STAGES: &[Stage] = &[
         name: "package",
         what: "the package of each crate",
         run: package,
+        packages: false,
+    },
+    Stage {
+        name: "fresh",
+        what: "a new program with longshore as its only dependency, built from nothing",
+        run: fresh::run,
         packages: false,
     },
 ];
@@ -211,7 +218,7 @@ fn docs() -> Result<Counts, String> {
 }
 
 fn tidy_up() -> Result<Counts, String> {
-    let problems = tidy::problems(&workspace::root(), &workspace::metadata()?);
+    let problems = tidy::problems()?;
     for problem in &problems {
         println!("{problem}");
     }

@@ -4,6 +4,7 @@ mod allowed;
 mod banned;
 mod dependencies;
 mod layout;
+mod lean;
 mod manifests;
 mod secrets;
 mod source;
@@ -12,9 +13,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use crate::workspace;
+use crate::{cargo, workspace};
 
 pub(crate) use dependencies::unpublished;
 
@@ -49,7 +48,7 @@ impl fmt::Display for Problem {
 }
 
 pub(crate) fn run() -> Result<ExitCode, String> {
-    let problems = problems(&workspace::root(), &workspace::metadata()?);
+    let problems = problems()?;
     for problem in &problems {
         println!("{problem}");
     }
@@ -60,9 +59,17 @@ pub(crate) fn run() -> Result<ExitCode, String> {
     Err(format!("{} rules broken", problems.len()))
 }
 
-/// Every broken rule in the repository at `root`.
-pub(crate) fn problems(root: &Path, metadata: &Value) -> Vec<Problem> {
-    let mut problems = dependencies::check(metadata);
+/// Every broken rule in the repository.
+pub(crate) fn problems() -> Result<Vec<Problem>, String> {
+    let mut problems = dependencies::check(&workspace::metadata()?);
+    problems.extend(lean::check(&cargo::output(lean::TREE)?));
+    problems.extend(in_files(&workspace::root()));
+    problems.sort();
+    Ok(problems)
+}
+
+fn in_files(root: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
     let mut used = Vec::new();
     let files = workspace::files(root);
     let paths: Vec<String> = files
@@ -94,6 +101,5 @@ pub(crate) fn problems(root: &Path, metadata: &Value) -> Vec<Problem> {
         }
     }
     problems.extend(allowed::unused(&used));
-    problems.sort();
     problems
 }
