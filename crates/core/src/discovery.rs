@@ -170,9 +170,11 @@ pub type MembershipStream = BoxStream<MembershipEvent>;
 /// Rules held by the conformance suite: a watch starts with [`MembershipEvent::Reset`]; applying
 /// its events in order gives what [`list`](Self::list) gives; a registration is visible until it is
 /// taken back or its lease ends, and gone afterwards; registering the same endpoint again replaces
-/// the entry; renewing what has expired is [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); a
-/// backend that can't register answers [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported);
-/// an unreachable backend removes nothing.
+/// the entry, and the registration replaced can't end the new one; renewing what has expired is
+/// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); a lease of no time is
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput); a backend that can't register
+/// answers [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported); an unreachable backend removes
+/// nothing.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
     /// What this backend can do.

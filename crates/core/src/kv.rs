@@ -191,7 +191,7 @@ impl KvCapabilities {
 /// A small, strongly consistent key-value store: under key-value discovery, leader election and
 /// the control plane's state.
 ///
-/// Keys are UTF-8 without NUL, at most 1 KiB; values at most 1 MiB; both refused beyond with
+/// Keys are UTF-8 without NUL, 1 byte to 1 KiB; values at most 1 MiB; both refused beyond with
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
 ///
 /// Rules held by the conformance suite: reads see all acknowledged writes; of several writers under
@@ -234,17 +234,26 @@ pub trait KvStore: Debug + Send + Sync + 'static {
     /// for the start). Cancel safe.
     async fn range(&self, prefix: &str, after: &str, limit: usize) -> Result<KvRange>;
 
-    /// Does all steps or none.
+    /// Does all steps or none: at most 128 of them, no key twice. Says at which revision the last
+    /// one was done.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) without
-    /// [`KvCapabilities::transactions`]; else as for the single steps.
+    /// [`KvCapabilities::transactions`],
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a key twice or too many steps;
+    /// else as for the single steps.
     ///
     /// # Cancel safety
     /// Not safe: a dropped call may or may not have been carried out, never half.
     async fn transact(&self, steps: Vec<TransactionOp>) -> Result<Revision>;
 
-    /// Starts a lease. Not cancel safe: a dropped call may leave an unused lease, which ends by itself.
+    /// Starts a lease.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a lease of no time.
+    ///
+    /// # Cancel safety
+    /// Not safe: a dropped call may leave an unused lease, which ends by itself.
     async fn grant(&self, ttl: Duration) -> Result<Lease>;
 
     /// Extends a lease by its time to live. Cancel safe.

@@ -161,16 +161,24 @@ impl OverlayCapabilities {
 ///
 /// Rules held by the conformance suite: doing anything twice is doing it once; an address is held
 /// by one workload at a time and comes from this node's block; a refused call changes nothing; the
-/// peer set is replaced as a whole, and peers whose blocks overlap each other or this node's are
-/// refused; a network with attachments is not removed
+/// peer set is replaced as a whole, and peers whose blocks overlap each other or this node's, lie
+/// outside the subnet, or that name a node twice are refused
+/// ([`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput)); networks of a node whose subnets
+/// overlap are refused, and a network with attachments is not removed
 /// ([`ErrorKind::Conflict`](crate::ErrorKind::Conflict)); an unknown network is
-/// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+/// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), except for its removal.
 #[async_trait]
 pub trait OverlayNetwork: Debug + Send + Sync + 'static {
     /// What this data plane can do.
     fn capabilities(&self) -> OverlayCapabilities;
 
-    /// Makes the network, or changes it to the spec. The subnet of a network can't change.
+    /// Makes the network, or changes it to the spec.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when the block is no part of the
+    /// subnet; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), not retryable, for another subnet,
+    /// for a subnet that overlaps another network's, and for a block that leaves an attached workload
+    /// outside or meets a peer's.
     ///
     /// # Cancel safety
     /// Safe: call it again to finish.
@@ -180,7 +188,10 @@ pub trait OverlayNetwork: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ErrorKind::ResourceExhausted`](crate::ErrorKind::ResourceExhausted) when the block is full,
-    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) when the address is taken.
+    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) when the address is taken,
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for one outside the block,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), not retryable, when the workload has
+    /// another one.
     ///
     /// # Cancel safety
     /// Safe: call it again to learn the address.

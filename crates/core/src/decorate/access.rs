@@ -11,6 +11,8 @@ use crate::{
 impl<T: Authorizer + ?Sized, L: Layer> Authorizer for Decorated<T, L> {
     async fn authorize(&self, who: &Identity, action: Action, target: &Target) -> Result<Access> {
         let operation = Operation::repeatable("access.authorize").about(&who.subject);
-        self.layer.call(operation, || self.inner.authorize(who, action, target)).await
+        self.layer
+            .call(operation, || self.inner.authorize(who, action, target))
+            .await
     }
 }

@@ -12,6 +12,8 @@ impl<T: AuditSink + ?Sized, L: Layer> AuditSink for Decorated<T, L> {
     /// Never repeated: a record written twice is a false record.
     async fn record(&self, event: AuditEvent) -> Result<AuditReceipt> {
         let operation = Operation::once("audit.record").about(&event.operation);
-        self.layer.call(operation, || self.inner.record(event.clone())).await
+        self.layer
+            .call(operation, || self.inner.record(event.clone()))
+            .await
     }
 }

@@ -12,12 +12,18 @@ pub struct Decorated<T: ?Sized, L> {
 impl<T: ?Sized, L> Decorated<T, L> {
     /// Puts the layer around the implementation.
     pub fn new(inner: Arc<T>, layer: L) -> Self {
-        Self { inner, layer: Arc::new(layer) }
+        Self {
+            inner,
+            layer: Arc::new(layer),
+        }
     }
 
     /// Shares a layer: what an inner call hands out is decorated like the one that made it.
     pub(super) fn shared(inner: Arc<T>, layer: &Arc<L>) -> Self {
-        Self { inner, layer: layer.clone() }
+        Self {
+            inner,
+            layer: layer.clone(),
+        }
     }
 
     /// The implementation inside.

@@ -23,20 +23,26 @@ impl<T: Discovery + ?Sized, L: Layer> Discovery for Decorated<T, L> {
     /// Repeatable: registering the same endpoint again replaces the entry.
     async fn register(&self, node: &Announcement, ttl: Duration) -> Result<Registration> {
         let operation = Operation::repeatable("discovery.register").about(&node.endpoint);
-        self.layer.call(operation, || self.inner.register(node, ttl)).await
+        self.layer
+            .call(operation, || self.inner.register(node, ttl))
+            .await
     }
 
     async fn renew(&self, registration: &Registration) -> Result<Registration> {
         let endpoint = &registration.announcement.endpoint;
         let operation = Operation::repeatable("discovery.renew").about(endpoint);
-        self.layer.call(operation, || self.inner.renew(registration)).await
+        self.layer
+            .call(operation, || self.inner.renew(registration))
+            .await
     }
 
     /// Repeatable: taking a registration back twice is no error.
     async fn deregister(&self, registration: &Registration) -> Result<()> {
         let endpoint = &registration.announcement.endpoint;
         let operation = Operation::repeatable("discovery.deregister").about(endpoint);
-        self.layer.call(operation, || self.inner.deregister(registration)).await
+        self.layer
+            .call(operation, || self.inner.deregister(registration))
+            .await
     }
 
     async fn list(&self) -> Result<Membership> {

@@ -19,11 +19,15 @@ impl<T: Engine + ?Sized, L: Layer> Engine for Decorated<T, L> {
     }
 
     async fn info(&self) -> Result<EngineInfo> {
-        self.layer.call(Operation::repeatable("engine.info"), || self.inner.info()).await
+        self.layer
+            .call(Operation::repeatable("engine.info"), || self.inner.info())
+            .await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.layer.call(Operation::repeatable("engine.ping"), || self.inner.ping()).await
+        self.layer
+            .call(Operation::repeatable("engine.ping"), || self.inner.ping())
+            .await
     }
 
     /// Never repeated: a lost answer would leave a second workload behind.
@@ -38,26 +42,36 @@ impl<T: Engine + ?Sized, L: Layer> Engine for Decorated<T, L> {
     }
 
     async fn stop(&self, id: &WorkloadId, grace: Duration) -> Result<()> {
-        let operation = Operation::repeatable("engine.stop").about(id).with_allowance(grace);
-        self.layer.call(operation, || self.inner.stop(id, grace)).await
+        let operation = Operation::repeatable("engine.stop")
+            .about(id)
+            .with_allowance(grace);
+        self.layer
+            .call(operation, || self.inner.stop(id, grace))
+            .await
     }
 
     /// Never repeated: a signal sent twice may mean something else.
     async fn kill(&self, id: &WorkloadId, signal: Signal) -> Result<()> {
         let operation = Operation::once("engine.kill").about(id);
-        self.layer.call(operation, || self.inner.kill(id, signal)).await
+        self.layer
+            .call(operation, || self.inner.kill(id, signal))
+            .await
     }
 
     /// Never repeated: the second call would answer that the workload does not exist.
     async fn remove(&self, id: &WorkloadId, options: RemoveOptions) -> Result<()> {
         let operation = Operation::once("engine.remove").about(id);
-        self.layer.call(operation, || self.inner.remove(id, options)).await
+        self.layer
+            .call(operation, || self.inner.remove(id, options))
+            .await
     }
 
     /// Never repeated: the second call would find the name taken by the first.
     async fn rename(&self, id: &WorkloadId, name: &WorkloadName) -> Result<()> {
         let operation = Operation::once("engine.rename").about(id);
-        self.layer.call(operation, || self.inner.rename(id, name)).await
+        self.layer
+            .call(operation, || self.inner.rename(id, name))
+            .await
     }
 
     async fn inspect(&self, id: &WorkloadId) -> Result<Workload> {
@@ -66,7 +80,11 @@ impl<T: Engine + ?Sized, L: Layer> Engine for Decorated<T, L> {
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<Workload>> {
-        self.layer.call(Operation::repeatable("engine.list"), || self.inner.list(filter)).await
+        self.layer
+            .call(Operation::repeatable("engine.list"), || {
+                self.inner.list(filter)
+            })
+            .await
     }
 
     async fn wait(&self, id: &WorkloadId) -> Result<ExitStatus> {
@@ -76,7 +94,9 @@ impl<T: Engine + ?Sized, L: Layer> Engine for Decorated<T, L> {
 
     async fn logs(&self, id: &WorkloadId, options: &LogOptions) -> Result<LogStream> {
         let operation = Operation::repeatable("engine.logs").about(id);
-        self.layer.call(operation, || self.inner.logs(id, options)).await
+        self.layer
+            .call(operation, || self.inner.logs(id, options))
+            .await
     }
 
     async fn stats(&self, id: &WorkloadId) -> Result<Stats> {
@@ -85,15 +105,25 @@ impl<T: Engine + ?Sized, L: Layer> Engine for Decorated<T, L> {
     }
 
     async fn events(&self, since: Option<Timestamp>) -> Result<EngineEvents> {
-        self.layer.call(Operation::repeatable("engine.events"), || self.inner.events(since)).await
+        self.layer
+            .call(Operation::repeatable("engine.events"), || {
+                self.inner.events(since)
+            })
+            .await
     }
 
     async fn pull(&self, image: &str, options: &PullOptions) -> Result<PullStream> {
         let operation = Operation::repeatable("engine.pull").about(&image);
-        self.layer.call(operation, || self.inner.pull(image, options)).await
+        self.layer
+            .call(operation, || self.inner.pull(image, options))
+            .await
     }
 
     async fn images(&self) -> Result<Vec<Image>> {
-        self.layer.call(Operation::repeatable("engine.images"), || self.inner.images()).await
+        self.layer
+            .call(Operation::repeatable("engine.images"), || {
+                self.inner.images()
+            })
+            .await
     }
 }

@@ -15,11 +15,15 @@ impl<T: ExecBackend + ?Sized, L: Layer> ExecBackend for Decorated<T, L> {
     /// Never repeated: a command may have begun to work.
     async fn exec(&self, request: &ExecRequest) -> Result<Arc<dyn ExecSession>> {
         let operation = Operation::once("exec.exec").about(&request.workload);
-        self.layer.call(operation, || self.inner.exec(request)).await
+        self.layer
+            .call(operation, || self.inner.exec(request))
+            .await
     }
 
     async fn attach(&self, request: &AttachRequest) -> Result<Arc<dyn ExecSession>> {
         let operation = Operation::repeatable("exec.attach").about(&request.workload);
-        self.layer.call(operation, || self.inner.attach(request)).await
+        self.layer
+            .call(operation, || self.inner.attach(request))
+            .await
     }
 }

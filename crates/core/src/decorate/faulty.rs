@@ -38,7 +38,10 @@ impl Fault {
 
     /// So many calls fail before they have any effect.
     pub fn refusing(probability: f64) -> Self {
-        Self { refused: probability, ..Self::none() }
+        Self {
+            refused: probability,
+            ..Self::none()
+        }
     }
 
     /// So many calls have their effect and lose their answer.
@@ -126,10 +129,13 @@ impl Faulty {
 
     fn inject(&self, fault: &Fault, operation: Operation<'_>, effect: &'static str) -> Error {
         self.injected.fetch_add(1, Ordering::Relaxed);
-        Error::new(fault.kind, format!("injected fault in {}", operation.name()))
-            .with_backend("faulty")
-            .with_operation(operation.name())
-            .with_context("effect", effect)
+        Error::new(
+            fault.kind,
+            format!("injected fault in {}", operation.name()),
+        )
+        .with_backend("faulty")
+        .with_operation(operation.name())
+        .with_context("effect", effect)
     }
 }
 
@@ -148,7 +154,10 @@ impl Layer for Faulty {
         if self.suspended.load(Ordering::Relaxed) {
             return call().await;
         }
-        let fault = self.by_operation.get(operation.name()).unwrap_or(&self.everywhere);
+        let fault = self
+            .by_operation
+            .get(operation.name())
+            .unwrap_or(&self.everywhere);
         let draw = self.draw(fault);
         if !draw.latency.is_zero() {
             self.clock.sleep(draw.latency).await;

@@ -30,22 +30,30 @@ impl<T: KvStore + ?Sized, L: Layer> KvStore for Decorated<T, L> {
 
     async fn put(&self, key: &str, value: Bytes, options: PutOptions) -> Result<Revision> {
         let operation = Operation::once("kv.put").about(&key);
-        self.layer.call(operation, || self.inner.put(key, value.clone(), options)).await
+        self.layer
+            .call(operation, || self.inner.put(key, value.clone(), options))
+            .await
     }
 
     async fn delete(&self, key: &str, expect: Expect) -> Result<bool> {
         let operation = Operation::once("kv.delete").about(&key);
-        self.layer.call(operation, || self.inner.delete(key, expect)).await
+        self.layer
+            .call(operation, || self.inner.delete(key, expect))
+            .await
     }
 
     async fn range(&self, prefix: &str, after: &str, limit: usize) -> Result<KvRange> {
         let operation = Operation::repeatable("kv.range").about(&prefix);
-        self.layer.call(operation, || self.inner.range(prefix, after, limit)).await
+        self.layer
+            .call(operation, || self.inner.range(prefix, after, limit))
+            .await
     }
 
     async fn transact(&self, steps: Vec<TransactionOp>) -> Result<Revision> {
         let operation = Operation::once("kv.transact");
-        self.layer.call(operation, || self.inner.transact(steps.clone())).await
+        self.layer
+            .call(operation, || self.inner.transact(steps.clone()))
+            .await
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease> {
@@ -55,12 +63,16 @@ impl<T: KvStore + ?Sized, L: Layer> KvStore for Decorated<T, L> {
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<()> {
         let operation = Operation::repeatable("kv.keep_alive").about(&lease.0);
-        self.layer.call(operation, || self.inner.keep_alive(lease)).await
+        self.layer
+            .call(operation, || self.inner.keep_alive(lease))
+            .await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<()> {
         let operation = Operation::repeatable("kv.revoke").about(&lease.0);
-        self.layer.call(operation, || self.inner.revoke(lease)).await
+        self.layer
+            .call(operation, || self.inner.revoke(lease))
+            .await
     }
 
     fn watch(&self, prefix: &str, from: Option<Revision>) -> KvWatch {

@@ -13,12 +13,20 @@ impl<'a> Operation<'a> {
     /// A call that may be made again after a failure: doing it twice is doing it once. The name is
     /// `trait.method`.
     pub fn repeatable(name: &'static str) -> Self {
-        Self { name, subject: None, repeatable: true, allowance: Some(Duration::ZERO) }
+        Self {
+            name,
+            subject: None,
+            repeatable: true,
+            allowance: Some(Duration::ZERO),
+        }
     }
 
     /// A call that must not be made again blindly: a failed one may have had its effect.
     pub fn once(name: &'static str) -> Self {
-        Self { repeatable: false, ..Self::repeatable(name) }
+        Self {
+            repeatable: false,
+            ..Self::repeatable(name)
+        }
     }
 
     /// Says what it is about: an id, a key, an address. Never a value or a secret.

@@ -22,27 +22,37 @@ impl<T: OverlayNetwork + ?Sized, L: Layer> OverlayNetwork for Decorated<T, L> {
 
     async fn attach(&self, request: &AttachNetwork) -> Result<Attachment> {
         let operation = Operation::repeatable("overlay.attach").about(&request.workload);
-        self.layer.call(operation, || self.inner.attach(request)).await
+        self.layer
+            .call(operation, || self.inner.attach(request))
+            .await
     }
 
     async fn detach(&self, network: &NetworkName, workload: &WorkloadId) -> Result<()> {
         let operation = Operation::repeatable("overlay.detach").about(workload);
-        self.layer.call(operation, || self.inner.detach(network, workload)).await
+        self.layer
+            .call(operation, || self.inner.detach(network, workload))
+            .await
     }
 
     async fn sync_peers(&self, network: &NetworkName, peers: &[Peer]) -> Result<()> {
         let operation = Operation::repeatable("overlay.sync_peers").about(network);
-        self.layer.call(operation, || self.inner.sync_peers(network, peers)).await
+        self.layer
+            .call(operation, || self.inner.sync_peers(network, peers))
+            .await
     }
 
     async fn remove(&self, network: &NetworkName) -> Result<()> {
         let operation = Operation::repeatable("overlay.remove").about(network);
-        self.layer.call(operation, || self.inner.remove(network)).await
+        self.layer
+            .call(operation, || self.inner.remove(network))
+            .await
     }
 
     async fn status(&self, network: &NetworkName) -> Result<NetworkStatus> {
         let operation = Operation::repeatable("overlay.status").about(network);
-        self.layer.call(operation, || self.inner.status(network)).await
+        self.layer
+            .call(operation, || self.inner.status(network))
+            .await
     }
 
     async fn list(&self) -> Result<Vec<NetworkName>> {

@@ -21,7 +21,12 @@ pub struct Retry {
 impl Retry {
     /// Up to five attempts in all, with the default [`Backoff`] between them.
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { clock, random, backoff: Backoff::default(), attempts: DEFAULT_ATTEMPTS }
+        Self {
+            clock,
+            random,
+            backoff: Backoff::default(),
+            attempts: DEFAULT_ATTEMPTS,
+        }
     }
 
     /// Sets the pauses.

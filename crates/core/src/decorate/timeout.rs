@@ -21,7 +21,11 @@ pub struct Timeout {
 impl Timeout {
     /// This limit for every call.
     pub fn new(clock: Arc<dyn Clock>, limit: Duration) -> Self {
-        Self { clock, limit, limits: BTreeMap::new() }
+        Self {
+            clock,
+            limit,
+            limits: BTreeMap::new(),
+        }
     }
 
     /// Another limit for one operation, for example `engine.create`.

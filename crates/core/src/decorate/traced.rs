@@ -34,7 +34,9 @@ impl Layer for Traced {
         let span = tracing::debug_span!(
             "call",
             operation = operation.name(),
-            subject = operation.subject().map(|subject| field::display(subject.to_string())),
+            subject = operation
+                .subject()
+                .map(|subject| field::display(subject.to_string())),
             outcome = field::Empty,
             micros = field::Empty,
         );
@@ -69,6 +71,9 @@ impl Drop for Record<'_> {
     fn drop(&mut self) {
         let took = self.clock.now().since(self.start);
         self.span.record("outcome", self.outcome);
-        self.span.record("micros", u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.span.record(
+            "micros",
+            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        );
     }
 }

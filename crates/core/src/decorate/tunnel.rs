@@ -43,7 +43,10 @@ impl<T: TunnelListener + ?Sized, L: Layer> TunnelListener for Decorated<T, L> {
     /// Not decorated by itself: it waits, and its failures are final. What it gives is decorated.
     async fn accept(&self) -> Result<Box<dyn PendingCarrier>> {
         let pending = self.inner.accept().await?;
-        Ok(Box::new(Pending { inner: pending, layer: self.layer.clone() }))
+        Ok(Box::new(Pending {
+            inner: pending,
+            layer: self.layer.clone(),
+        }))
     }
 }
 
@@ -69,7 +72,9 @@ impl<L: Layer> PendingCarrier for Pending<L> {
                 match once.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     Some(pending) => pending.handshake(),
                     None => Box::pin(async {
-                        Err(Error::internal("a layer repeated a call that must be made once"))
+                        Err(Error::internal(
+                            "a layer repeated a call that must be made once",
+                        ))
                     }),
                 }
             })
