@@ -1,1 +1,13 @@
-//! longshore-tunnel
+//! Tunnels.
+
+mod carrier;
+mod driver;
+mod frame;
+mod mux;
+mod stream;
+
+pub use carrier::MuxCarrier;
+pub use frame::{
+    Decoder, FrameError, GoAwayCode, Hello, Item, MAX_DATA, ResetCode,
+};
+pub use mux::{Event, Mux, MuxOptions, OpenError, ReadOutcome, Side, StreamError};
