@@ -2,6 +2,8 @@
 //! [`Engine`](longshore_core::Engine), and the byte streams that lead to them.
 
 mod connect;
+#[cfg(feature = "docker")]
+mod docker;
 
 #[cfg(unix)]
 pub use connect::UnixConnector;
@@ -10,3 +12,5 @@ pub use connect::{
 };
 #[cfg(feature = "tls")]
 pub use connect::{TlsConnector, TlsIdentity, TlsSettings};
+#[cfg(feature = "docker")]
+pub use docker::{DockerEngine, DockerProvider};

@@ -1,0 +1,21 @@
+//! Docker engines.
+
+mod client;
+mod create;
+mod engine;
+mod error;
+mod events;
+mod info;
+mod inspect;
+mod lines;
+mod list;
+mod logs;
+mod ports;
+mod provider;
+mod pull;
+mod stats;
+mod stdcopy;
+mod version;
+
+pub use engine::DockerEngine;
+pub use provider::DockerProvider;

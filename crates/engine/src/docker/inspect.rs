@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerConfig, ContainerInspectResponse, ContainerState, HostConfig, RestartPolicyNameEnum,
+};
+use longshore_core::{
+    Bytes, Error, ExitStatus, Labels, MilliCpu, PortBinding, Resources, RestartPolicy, Result,
+    Timestamp, Workload, WorkloadDetail, WorkloadId, WorkloadState,
+};
+
+use super::ports;
+
+/// A workload out of Docker's inspection.
+pub(super) fn workload(answer: ContainerInspectResponse) -> Result<Workload> {
+    let id = answer
+        .id
+        .and_then(|id| WorkloadId::new(id).ok())
+        .ok_or_else(|| Error::protocol("the engine's inspection has no container id"))?;
+    let mut workload = Workload::new(id);
+    let config = answer.config.unwrap_or_default();
+    let host = answer.host_config.unwrap_or_default();
+    let state = answer.state.unwrap_or_default();
+
+    let name = answer.name.unwrap_or_default();
+    workload.names = vec![name.trim_start_matches('/').to_owned()];
+    workload.image = config.image.clone().unwrap_or_default();
+    workload.image_id = answer.image.unwrap_or_default();
+    let command = answer
+        .path
+        .into_iter()
+        .chain(answer.args.unwrap_or_default());
+    workload.command = command.collect::<Vec<_>>().join(" ");
+    workload.created = time(answer.created.as_deref()).unwrap_or_default();
+    workload.state = state_of(&state);
+    workload.labels = config
+        .labels
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect::<Labels>();
+    let in_force = answer.network_settings.and_then(|network| network.ports);
+    workload.ports = in_force.as_ref().map(ports::from_map).unwrap_or_default();
+    let mut detail = detail(config, &host, state, workload.state);
+    detail.restarts = count(answer.restart_count);
+    workload.detail = Some(detail);
+    Ok(workload)
+}
+
+fn detail(
+    config: ContainerConfig,
+    host: &HostConfig,
+    state: ContainerState,
+    word: WorkloadState,
+) -> WorkloadDetail {
+    let mut detail = WorkloadDetail::default();
+    detail.pid = count(state.pid);
+    detail.requested_ports = requested(&config, host);
+    detail.env = config.env.unwrap_or_default();
+    detail.working_dir = config.working_dir.unwrap_or_default();
+    detail.resources = Resources::new(
+        MilliCpu::from_nanos(amount(host.nano_cpus)),
+        Bytes(amount(host.memory)),
+    );
+    detail.host_network = host.network_mode.as_deref() == Some("host");
+    detail.restart = restart(host);
+    detail.tty = config.tty.unwrap_or_default();
+    detail.open_stdin = config.open_stdin.unwrap_or_default();
+    detail.started = time(state.started_at.as_deref());
+    detail.finished = time(state.finished_at.as_deref());
+    detail.exit = exit(&state, word);
+    detail.health = state
+        .health
+        .and_then(|health| health.status)
+        .map(|status| status.to_string())
+        .filter(|status| status != "none")
+        .unwrap_or_default();
+    detail.stop_timeout = config
+        .stop_timeout
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(Duration::from_secs);
+    detail.error = state.error.unwrap_or_default();
+    detail
+}
+
+/// How it last ended. While it runs, Docker's code says nothing of that.
+fn exit(state: &ContainerState, word: WorkloadState) -> Option<ExitStatus> {
+    if !matches!(
+        word,
+        WorkloadState::Exited | WorkloadState::Dead | WorkloadState::Restarting
+    ) {
+        return None;
+    }
+    let mut status = match state.exit_code {
+        Some(code) => ExitStatus::exited(code),
+        None => ExitStatus::unknown("the engine does not say"),
+    };
+    if state.oom_killed == Some(true) {
+        status = status.with_out_of_memory();
+    }
+    Some(status)
+}
+
+fn state_of(state: &ContainerState) -> WorkloadState {
+    let word = state.status.map(|status| status.to_string());
+    word.and_then(|word| WorkloadState::from_word(&word))
+        .unwrap_or(if state.running == Some(true) {
+            WorkloadState::Running
+        } else {
+            WorkloadState::Exited
+        })
+}
+
+fn requested(config: &ContainerConfig, host: &HostConfig) -> Vec<PortBinding> {
+    let mut map = host.port_bindings.clone().unwrap_or_default();
+    for port in config.exposed_ports.iter().flatten() {
+        map.entry(port.clone()).or_insert(None);
+    }
+    ports::from_map(&map)
+}
+
+fn restart(host: &HostConfig) -> RestartPolicy {
+    let Some(policy) = &host.restart_policy else {
+        return RestartPolicy::Never;
+    };
+    match policy.name {
+        Some(RestartPolicyNameEnum::ALWAYS) => RestartPolicy::Always,
+        Some(RestartPolicyNameEnum::UNLESS_STOPPED) => RestartPolicy::UnlessStopped,
+        Some(RestartPolicyNameEnum::ON_FAILURE) => {
+            RestartPolicy::OnFailure(count(policy.maximum_retry_count))
+        }
+        _ => RestartPolicy::Never,
+    }
+}
+
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(text?).ok().flatten()
+}
+
+fn count(number: Option<i64>) -> u32 {
+    number.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+}
+
+fn amount(number: Option<i64>) -> u64 {
+    number.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{HostPort, PortProtocol};
+    use serde_json::json;
+
+    use super::*;
+
+    fn tcp(container_port: u16) -> PortBinding {
+        PortBinding {
+            container_port,
+            protocol: PortProtocol::Tcp,
+            host: None,
+        }
+    }
+
+    fn read(json: serde_json::Value) -> Workload {
+        workload(serde_json::from_value(json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_inspection_is_read() {
+        let read = read(json!({
+            "Id": "abc", "Created": "2026-01-02T03:04:05.678901234Z", "Path": "sh",
+            "Args": ["-c", "x"], "Name": "/web", "RestartCount": 2, "Image": "sha256:1",
+            "State": {"Status": "exited", "ExitCode": 137, "OOMKilled": true, "Pid": 0,
+                      "StartedAt": "2026-01-02T03:04:06Z", "FinishedAt": "0001-01-01T00:00:00Z"},
+            "Config": {"Image": "busybox", "Labels": {"a": "b"}, "Env": ["A=b"], "Tty": true,
+                       "ExposedPorts": {"80/tcp": {}, "81/tcp": {}}, "StopTimeout": 7},
+            "HostConfig": {"NanoCpus": 500_000_000, "Memory": 1024, "NetworkMode": "host",
+                           "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+                           "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}},
+            "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}}
+        }));
+        assert_eq!((read.name(), read.command.as_str()), ("web", "sh -c x"));
+        assert_eq!(read.state, WorkloadState::Exited);
+        assert_eq!(
+            read.ports[0].host.as_ref().map(|host| host.port),
+            Some(8080)
+        );
+        let detail = read.detail.unwrap();
+        let exit = detail.exit.unwrap();
+        assert_eq!((exit.code, exit.out_of_memory), (Some(137), true));
+        assert_eq!((detail.started.is_some(), detail.finished), (true, None));
+        assert_eq!(detail.restart, RestartPolicy::OnFailure(3));
+        assert_eq!(detail.resources.cpu, MilliCpu(500));
+        assert_eq!(detail.stop_timeout, Some(Duration::from_secs(7)));
+        let published = PortBinding {
+            host: Some(HostPort::any(8080, PortProtocol::Tcp)),
+            ..tcp(80)
+        };
+        assert_eq!(detail.requested_ports, vec![published, tcp(81)]);
+    }
+
+    #[test]
+    fn what_runs_has_no_exit_code() {
+        let read = read(json!({"Id": "a", "State": {"Status": "running", "ExitCode": 0}}));
+        assert_eq!(read.detail.unwrap().exit, None);
+    }
+}
