@@ -88,7 +88,10 @@ pub async fn a_placement_never_exceeds_capacity<H: Harness + ?Sized>(harness: &H
     let large = sized(1100, 1024);
     for count in 0..6 {
         let placement = place(&*scheduler, &large);
-        observe(&mut *scheduler, Change::Workload(placed(&format!("w{count}"), &placement, &large)));
+        observe(
+            &mut *scheduler,
+            Change::Workload(placed(&format!("w{count}"), &placement, &large)),
+        );
     }
     check_unplaceable(&*scheduler, &large);
     // What is left is exactly 700 milli-CPU and 1 GiB: one byte or milli-CPU more is too much.
@@ -120,7 +123,10 @@ pub async fn generic_resources_are_counted<H: Harness + ?Sized>(harness: &H) {
     two.resources.generic.insert("gpu".into(), 2);
     let placement = place(&*scheduler, &two);
     assert_eq!(placement.chosen.node.as_str(), "b");
-    observe(&mut *scheduler, Change::Workload(placed("w", &placement, &two)));
+    observe(
+        &mut *scheduler,
+        Change::Workload(placed("w", &placement, &two)),
+    );
     check_unplaceable(&*scheduler, &two);
     two.resources.generic.insert("gpu".into(), 1);
     assert_eq!(place(&*scheduler, &two).chosen.node.as_str(), "b");
@@ -140,7 +146,10 @@ pub async fn absurd_amounts_are_refused_without_overflow<H: Harness + ?Sized>(ha
     }
     check_unplaceable(&*scheduler, &sized(1, 0));
     for id in ["w1", "w2"] {
-        observe(&mut *scheduler, Change::WorkloadGone(node_id("a"), workload_id(id)));
+        observe(
+            &mut *scheduler,
+            Change::WorkloadGone(node_id("a"), workload_id(id)),
+        );
     }
     place(&*scheduler, &sized(4000, 4096));
 }
@@ -151,7 +160,11 @@ pub async fn unhealthy_nodes_take_no_work<H: Harness + ?Sized>(harness: &H) {
     if !has_filter(&*scheduler, "health") {
         return;
     }
-    for health in [NodeHealth::Pending, NodeHealth::Unhealthy, NodeHealth::Disconnected] {
+    for health in [
+        NodeHealth::Pending,
+        NodeHealth::Unhealthy,
+        NodeHealth::Disconnected,
+    ] {
         let mut ill = node("a");
         (ill.health, ill.health_indicator) = (health, 0);
         observe(&mut *scheduler, Change::Node(ill));
@@ -189,12 +202,20 @@ pub async fn a_port_is_held_once_per_node<H: Harness + ?Sized>(harness: &H) {
         return;
     }
     let with_port = |address: &str, port, protocol| {
-        request().with_port(HostPort { address: address.into(), port, protocol })
+        request().with_port(HostPort {
+            address: address.into(),
+            port,
+            protocol,
+        })
     };
     let mut holder = workload("w", "a");
     holder.ports = vec![
         HostPort::any(80, PortProtocol::Tcp),
-        HostPort { address: "10.0.0.1".into(), port: 53, protocol: PortProtocol::Udp },
+        HostPort {
+            address: "10.0.0.1".into(),
+            port: 53,
+            protocol: PortProtocol::Udp,
+        },
     ];
     observe(&mut *scheduler, Change::Workload(holder));
     check_unplaceable(&*scheduler, &with_port("", 80, PortProtocol::Tcp));
@@ -209,7 +230,10 @@ pub async fn a_port_is_held_once_per_node<H: Harness + ?Sized>(harness: &H) {
     place(&*scheduler, &with_port("", 0, PortProtocol::Tcp));
     // A reservation holds its ports too.
     let web = with_port("", 443, PortProtocol::Tcp);
-    observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &web)));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r", "a", &web)),
+    );
     check_unplaceable(&*scheduler, &web);
     observe(&mut *scheduler, Change::Release(reservation_id("r")));
     place(&*scheduler, &web);
@@ -232,7 +256,11 @@ pub async fn a_hard_constraint_is_never_broken<H: Harness + ?Sized>(harness: &H)
         ("node!=/[abc]/", &["d"]),
     ];
     for (text, allowed) in cases {
-        check_choices(&*scheduler, &request().with_constraint(expression(text)), allowed);
+        check_choices(
+            &*scheduler,
+            &request().with_constraint(expression(text)),
+            allowed,
+        );
     }
     let both = request()
         .with_constraint(expression("zone==eu"))
@@ -298,7 +326,11 @@ pub async fn a_hard_affinity_is_never_broken<H: Harness + ?Sized>(harness: &H) {
         ("container==nosuch", &[]),
     ];
     for (text, allowed) in cases {
-        check_choices(&*scheduler, &request().with_affinity(expression(text)), allowed);
+        check_choices(
+            &*scheduler,
+            &request().with_affinity(expression(text)),
+            allowed,
+        );
     }
 }
 
@@ -312,7 +344,10 @@ pub async fn a_wrong_request_is_invalid_not_unplaceable<H: Harness + ?Sized>(har
         let wrong = request().with_constraint(expression(&format!("zone{operator}/(/")));
         let refusal = scheduler.place(&wrong, NOW, 0).unwrap_err();
         assert!(matches!(refusal, Refusal::Invalid { .. }), "{refusal:?}");
-        assert!(refusal.to_string().contains("/(/"), "the input is not named: {refusal}");
+        assert!(
+            refusal.to_string().contains("/(/"),
+            "the input is not named: {refusal}"
+        );
         let error = scheduler.explain(&wrong, NOW, 0).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         let change = Change::Reserve(reservation("r", "a", &wrong));
@@ -325,7 +360,10 @@ pub async fn a_reservation_holds_its_room<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a"]);
     let most = sized(3000, 3072);
     place(&*scheduler, &most);
-    observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &most)));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r", "a", &most)),
+    );
     check_unplaceable(&*scheduler, &most);
     check_unplaceable(&*scheduler, &sized(1001, 0));
     place(&*scheduler, &sized(1000, 1024));
@@ -335,7 +373,10 @@ pub async fn a_reservation_holds_its_room<H: Harness + ?Sized>(harness: &H) {
 pub async fn a_released_reservation_gives_its_room_back<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a"]);
     let before = explain(&*scheduler, &sized(1, 1));
-    observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &sized(4000, 0))));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r", "a", &sized(4000, 0))),
+    );
     check_unplaceable(&*scheduler, &sized(1, 1));
     for _ in 0..2 {
         observe(&mut *scheduler, Change::Release(reservation_id("r")));
@@ -348,7 +389,10 @@ pub async fn a_reservation_ends_with_its_expiry_and_not_before<H: Harness + ?Siz
     let mut scheduler = with_nodes(harness, &["a"]);
     let before = explain(&*scheduler, &sized(1, 1));
     let all = sized(4000, 4096);
-    observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &all)));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r", "a", &all)),
+    );
     let almost = Timestamp::from_micros(EXPIRY.as_micros() - 1);
     observe(&mut *scheduler, Change::Tick(almost));
     check_unplaceable(&*scheduler, &sized(1, 1));
@@ -371,16 +415,25 @@ pub async fn a_fulfilled_reservation_counts_once<H: Harness + ?Sized>(harness: &
     seen.resources = half.resources.clone();
     for seen_first in [false, true] {
         let mut scheduler = with_nodes(harness, &["a"]);
-        observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &half)));
+        observe(
+            &mut *scheduler,
+            Change::Reserve(reservation("r", "a", &half)),
+        );
         if seen_first {
             observe(&mut *scheduler, Change::Workload(seen.clone()));
         }
-        observe(&mut *scheduler, Change::Fulfil(reservation_id("r"), seen.clone()));
+        observe(
+            &mut *scheduler,
+            Change::Fulfil(reservation_id("r"), seen.clone()),
+        );
         place(&*scheduler, &half);
         check_unplaceable(&*scheduler, &sized(2001, 0));
         observe(&mut *scheduler, Change::Tick(EXPIRY));
         check_unplaceable(&*scheduler, &sized(2001, 0));
-        observe(&mut *scheduler, Change::WorkloadGone(node_id("a"), workload_id("w")));
+        observe(
+            &mut *scheduler,
+            Change::WorkloadGone(node_id("a"), workload_id("w")),
+        );
         place(&*scheduler, &sized(4000, 4096));
     }
 }
@@ -389,7 +442,10 @@ pub async fn a_fulfilled_reservation_counts_once<H: Harness + ?Sized>(harness: &
 pub async fn a_reservation_that_no_longer_fits_is_a_conflict<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a"]);
     let most = sized(3000, 0);
-    observe(&mut *scheduler, Change::Reserve(reservation("r1", "a", &most)));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r1", "a", &most)),
+    );
     let second = Change::Reserve(reservation("r2", "a", &most));
     let error = check_refused(&mut *scheduler, second.clone(), ErrorKind::Conflict);
     assert!(error.is_retryable());
@@ -403,8 +459,15 @@ pub async fn a_reservation_id_is_used_once<H: Harness + ?Sized>(harness: &H) {
     let first = reservation("r", "a", &sized(1000, 0));
     observe(&mut *scheduler, Change::Reserve(first.clone()));
     observe(&mut *scheduler, Change::Reserve(first));
-    for other in [reservation("r", "b", &sized(1000, 0)), reservation("r", "a", &sized(999, 0))] {
-        check_refused(&mut *scheduler, Change::Reserve(other), ErrorKind::AlreadyExists);
+    for other in [
+        reservation("r", "b", &sized(1000, 0)),
+        reservation("r", "a", &sized(999, 0)),
+    ] {
+        check_refused(
+            &mut *scheduler,
+            Change::Reserve(other),
+            ErrorKind::AlreadyExists,
+        );
     }
 }
 
@@ -413,17 +476,29 @@ pub async fn a_reservation_id_is_used_once<H: Harness + ?Sized>(harness: &H) {
 pub async fn a_name_is_reserved_once<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a", "b"]);
     let web = request().with_name("web");
-    observe(&mut *scheduler, Change::Reserve(reservation("r1", "a", &web)));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r1", "a", &web)),
+    );
     let second = Change::Reserve(reservation("r2", "b", &web));
     check_refused(&mut *scheduler, second.clone(), ErrorKind::AlreadyExists);
     let mut seen = workload("w", "a");
     seen.name = "web".into();
     observe(&mut *scheduler, Change::Fulfil(reservation_id("r1"), seen));
     check_refused(&mut *scheduler, second.clone(), ErrorKind::AlreadyExists);
-    observe(&mut *scheduler, Change::WorkloadGone(node_id("a"), workload_id("w")));
+    observe(
+        &mut *scheduler,
+        Change::WorkloadGone(node_id("a"), workload_id("w")),
+    );
     observe(&mut *scheduler, second);
-    observe(&mut *scheduler, Change::Reserve(reservation("r3", "a", &request())));
-    observe(&mut *scheduler, Change::Reserve(reservation("r4", "a", &request())));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r3", "a", &request())),
+    );
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r4", "a", &request())),
+    );
 }
 
 /// A workload or reservation on an unknown node is refused; what leaves one is not, for it is gone.
@@ -435,19 +510,33 @@ pub async fn an_unknown_node_is_named<H: Harness + ?Sized>(harness: &H) {
         Change::Reserve(reservation("r", "nosuch", &request())),
     ] {
         let error = check_refused(&mut *scheduler, change, ErrorKind::NotFound);
-        assert!(error.to_string().contains("nosuch"), "the node is not named: {error}");
+        assert!(
+            error.to_string().contains("nosuch"),
+            "the node is not named: {error}"
+        );
     }
     observe(&mut *scheduler, Change::NodeGone(node_id("nosuch")));
-    observe(&mut *scheduler, Change::WorkloadGone(node_id("nosuch"), workload_id("w")));
-    observe(&mut *scheduler, Change::WorkloadGone(node_id("a"), workload_id("nosuch")));
+    observe(
+        &mut *scheduler,
+        Change::WorkloadGone(node_id("nosuch"), workload_id("w")),
+    );
+    observe(
+        &mut *scheduler,
+        Change::WorkloadGone(node_id("a"), workload_id("nosuch")),
+    );
 }
 
 /// A refused change leaves the index as it was: also the reservation that a refused fulfilment
 /// names.
 pub async fn a_refused_change_changes_nothing<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a", "b"]);
-    let held = sized(3000, 1024).with_name("held").with_port(HostPort::any(80, PortProtocol::Tcp));
-    observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &held)));
+    let held = sized(3000, 1024)
+        .with_name("held")
+        .with_port(HostPort::any(80, PortProtocol::Tcp));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r", "a", &held)),
+    );
     let changes = [
         Change::Fulfil(reservation_id("r"), workload("w", "nosuch")),
         Change::Reserve(reservation("r", "b", &held)),
@@ -491,7 +580,11 @@ pub async fn the_same_change_twice_counts_once<H: Harness + ?Sized>(harness: &H)
         observe(&mut *twice, change.clone());
         observe(&mut *twice, change.clone());
         let probe = sized(1, 1);
-        assert_eq!(explain(&*once, &probe), explain(&*twice, &probe), "after {change:?}");
+        assert_eq!(
+            explain(&*once, &probe),
+            explain(&*twice, &probe),
+            "after {change:?}"
+        );
     }
     place(&*twice, &sized(3000, 3072));
     check_unplaceable(&*twice, &sized(3001, 0));
@@ -512,7 +605,10 @@ pub async fn a_changed_workload_holds_what_it_holds_now<H: Harness + ?Sized>(har
     changing.name = "new".into();
     changing.ports.clear();
     observe(&mut *scheduler, Change::Workload(changing));
-    place(&*scheduler, &request().with_port(HostPort::any(80, PortProtocol::Tcp)));
+    place(
+        &*scheduler,
+        &request().with_port(HostPort::any(80, PortProtocol::Tcp)),
+    );
     let old = reservation("r1", "a", &request().with_name("old"));
     observe(&mut *scheduler, Change::Reserve(old));
     let new = Change::Reserve(reservation("r2", "a", &request().with_name("new")));
@@ -527,7 +623,10 @@ pub async fn a_gone_workload_gives_its_room_back<H: Harness + ?Sized>(harness: &
     hog.resources = Resources::new(MilliCpu(4000), Bytes::from_gib(4));
     observe(&mut *scheduler, Change::Workload(hog));
     check_unplaceable(&*scheduler, &sized(1, 1));
-    observe(&mut *scheduler, Change::WorkloadGone(node_id("a"), workload_id("w")));
+    observe(
+        &mut *scheduler,
+        Change::WorkloadGone(node_id("a"), workload_id("w")),
+    );
     assert_eq!(explain(&*scheduler, &sized(1, 1)), before);
 }
 
@@ -540,14 +639,23 @@ pub async fn a_gone_node_takes_everything_along<H: Harness + ?Sized>(harness: &H
     hog.resources = Resources::new(MilliCpu(2000), Bytes::ZERO);
     observe(&mut *scheduler, Change::Workload(hog));
     let held = sized(2000, 0).with_name("held");
-    observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &held)));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r", "a", &held)),
+    );
     observe(&mut *scheduler, Change::NodeGone(node_id("a")));
     check_unplaceable(&*scheduler, &request());
     observe(&mut *scheduler, Change::Node(node("a")));
     assert_eq!(explain(&*scheduler, &sized(1, 1)), before);
     // Names and ids are free again, and the old reservation's end takes nothing off.
-    observe(&mut *scheduler, Change::Reserve(reservation("r", "a", &sized(1, 1).with_name("hog"))));
-    observe(&mut *scheduler, Change::Reserve(reservation("r2", "a", &held)));
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r", "a", &sized(1, 1).with_name("hog"))),
+    );
+    observe(
+        &mut *scheduler,
+        Change::Reserve(reservation("r2", "a", &held)),
+    );
     check_unplaceable(&*scheduler, &sized(2000, 0));
 }
 
@@ -583,7 +691,9 @@ pub async fn the_same_inputs_give_the_same_answer<H: Harness + ?Sized>(harness: 
 /// The order in which nodes and workloads came does not matter.
 pub async fn the_order_of_nodes_does_not_matter<H: Harness + ?Sized>(harness: &H) {
     let mut states: Vec<NodeState> = (0..20)
-        .map(|n| node(&format!("n{n}")).with_labels(Labels::new().with("zone", format!("z{}", n % 3))))
+        .map(|n| {
+            node(&format!("n{n}")).with_labels(Labels::new().with("zone", format!("z{}", n % 3)))
+        })
         .collect();
     let mut workloads: Vec<PlacedWorkload> = (0..40)
         .map(|n| {
@@ -612,14 +722,23 @@ pub async fn the_order_of_nodes_does_not_matter<H: Harness + ?Sized>(harness: &H
         observe(&mut *backward, Change::NodeGone(node_id(name)));
     }
     for name in ["n11", "n3"] {
-        let state = states.iter().find(|state| state.id.as_str() == name).unwrap();
+        let state = states
+            .iter()
+            .find(|state| state.id.as_str() == name)
+            .unwrap();
         observe(&mut *backward, Change::Node(state.clone()));
-        for workload in workloads.iter().filter(|workload| workload.node.as_str() == name) {
+        for workload in workloads
+            .iter()
+            .filter(|workload| workload.node.as_str() == name)
+        {
             observe(&mut *backward, Change::Workload(workload.clone()));
         }
     }
     for seed in 0..20 {
-        for request in [request(), sized(500, 64).with_constraint(expression("zone==z1"))] {
+        for request in [
+            request(),
+            sized(500, 64).with_constraint(expression("zone==z1")),
+        ] {
             let explain = |s: &dyn Scheduler| s.explain(&request, NOW, seed).unwrap();
             assert_eq!(explain(&*forward), explain(&*backward), "seed {seed}");
         }
@@ -660,12 +779,26 @@ pub async fn explain_agrees_with_place<H: Harness + ?Sized>(harness: &H) {
         sized(1000, 0).with_constraint(expression("zone==~eu")),
         request().with_constraint(expression("zone==nosuch")),
     ];
-    for (request, seed) in requests.iter().flat_map(|request| (0..5).map(move |seed| (request, seed)))
+    for (request, seed) in requests
+        .iter()
+        .flat_map(|request| (0..5).map(move |seed| (request, seed)))
     {
         let explanation = scheduler.explain(request, NOW, seed).unwrap();
-        let feasible = explanation.nodes.iter().take_while(|verdict| verdict.is_feasible()).count();
-        assert!(explanation.nodes[feasible..].iter().all(|verdict| !verdict.is_feasible()));
-        let named: BTreeSet<_> = explanation.nodes.iter().map(|verdict| &verdict.node).collect();
+        let feasible = explanation
+            .nodes
+            .iter()
+            .take_while(|verdict| verdict.is_feasible())
+            .count();
+        assert!(
+            explanation.nodes[feasible..]
+                .iter()
+                .all(|verdict| !verdict.is_feasible())
+        );
+        let named: BTreeSet<_> = explanation
+            .nodes
+            .iter()
+            .map(|verdict| &verdict.node)
+            .collect();
         assert_eq!((named.len(), explanation.nodes.len()), (4, 4));
         assert!(!explanation.summary.is_empty());
         match scheduler.place(request, NOW, seed) {
@@ -690,7 +823,12 @@ pub async fn every_refused_node_has_its_reasons<H: Harness + ?Sized>(harness: &H
     let constrained = has_filter(&*scheduler, "constraint");
     let wanted = sized(9000, 0).with_constraint(expression("zone==us"));
     for verdict in explain(&*scheduler, &wanted).nodes {
-        assert!(verdict.failures.iter().all(|failure| !failure.reason.is_empty()));
+        assert!(
+            verdict
+                .failures
+                .iter()
+                .all(|failure| !failure.reason.is_empty())
+        );
         let filters: Vec<&str> = verdict.failures.iter().map(|f| f.filter.as_str()).collect();
         let expected: &[&str] = match verdict.node.as_str() {
             "c" => &["resources"],
@@ -759,9 +897,17 @@ fn with_nodes<H: Harness + ?Sized>(harness: &H, names: &[&str]) -> Box<dyn Sched
 /// `a` and `b` in zone `eu`, `c` in `us`, `d` without a zone.
 fn zones<H: Harness + ?Sized>(harness: &H) -> Box<dyn Scheduler> {
     let mut scheduler = harness.scheduler();
-    for (name, zone) in [("a", Some("eu")), ("b", Some("eu")), ("c", Some("us")), ("d", None)] {
+    for (name, zone) in [
+        ("a", Some("eu")),
+        ("b", Some("eu")),
+        ("c", Some("us")),
+        ("d", None),
+    ] {
         let labels = zone.map(|zone| ("zone", zone)).into_iter().collect();
-        observe(&mut *scheduler, Change::Node(node(name).with_labels(labels)));
+        observe(
+            &mut *scheduler,
+            Change::Node(node(name).with_labels(labels)),
+        );
     }
     scheduler
 }
@@ -800,25 +946,36 @@ fn check_unplaceable(scheduler: &dyn Scheduler, request: &PlacementRequest) {
 
 fn is_feasible_on(scheduler: &dyn Scheduler, name: &str, request: &PlacementRequest) -> bool {
     let verdicts = explain(scheduler, request).nodes;
-    verdicts.iter().any(|verdict| verdict.node.as_str() == name && verdict.is_feasible())
+    verdicts
+        .iter()
+        .any(|verdict| verdict.node.as_str() == name && verdict.is_feasible())
 }
 
 #[track_caller]
 fn check_unplaceable_on(scheduler: &dyn Scheduler, name: &str, request: &PlacementRequest) {
-    assert!(!is_feasible_on(scheduler, name, request), "{name} should not take {request:?}");
+    assert!(
+        !is_feasible_on(scheduler, name, request),
+        "{name} should not take {request:?}"
+    );
 }
 
 #[track_caller]
 fn place_on(scheduler: &dyn Scheduler, name: &str, request: &PlacementRequest) {
-    assert!(is_feasible_on(scheduler, name, request), "{name} should take {request:?}");
+    assert!(
+        is_feasible_on(scheduler, name, request),
+        "{name} should take {request:?}"
+    );
 }
 
 /// Whatever the seed, only these nodes are chosen; each of them could be.
 #[track_caller]
 fn check_choices(scheduler: &dyn Scheduler, request: &PlacementRequest, allowed: &[&str]) {
     let verdicts = explain(scheduler, request).nodes;
-    let mut feasible: Vec<&str> =
-        verdicts.iter().filter(|v| v.is_feasible()).map(|v| v.node.as_str()).collect();
+    let mut feasible: Vec<&str> = verdicts
+        .iter()
+        .filter(|v| v.is_feasible())
+        .map(|v| v.node.as_str())
+        .collect();
     feasible.sort_unstable();
     assert_eq!(feasible, allowed, "for {request:?}");
     for seed in 0..20 {
@@ -844,6 +1001,10 @@ fn check_refused_any(scheduler: &mut dyn Scheduler, change: Change) -> crate::Er
         Ok(()) => panic!("{change:?} should be refused"),
         Err(error) => error,
     };
-    assert_eq!(explain(scheduler, &sized(1, 1)), before, "{change:?} left something behind");
+    assert_eq!(
+        explain(scheduler, &sized(1, 1)),
+        before,
+        "{change:?} left something behind"
+    );
     error
 }

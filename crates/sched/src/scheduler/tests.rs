@@ -1,1 +1,55 @@
+use longshore_core::{
+    Bytes, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload, PortProtocol, Resources,
+};
+use proptest::prelude::*;
 
+use super::*;
+
+/// One change of a small cluster, made out of three numbers.
+fn change(kind: u8, which: u8, amount: u8) -> Change {
+    let node = format!("n{}", which % 4).parse().unwrap();
+    let resources = Resources::new(MilliCpu(amount.into()), Bytes(u64::from(amount) * 3));
+    let mut request = PlacementRequest::new("image").with_resources(resources.clone());
+    request.name = ["", "web", "db"][usize::from(amount % 3)].to_owned();
+    request.ports = vec![HostPort::any(u16::from(amount % 4), PortProtocol::Tcp); 2];
+    request.labels = Labels::new().with("com.docker.swarm.id", format!("s{}", amount % 5));
+    let mut workload = PlacedWorkload::new(format!("w{}", which % 9).parse().unwrap(), node);
+    workload.name.clone_from(&request.name);
+    workload.ports.clone_from(&request.ports);
+    workload.labels.clone_from(&request.labels);
+    workload.resources = resources;
+    let node = workload.node.clone();
+    let reservation = format!("r{}", which % 5).parse().unwrap();
+    let expires = Timestamp::from_secs(amount.into());
+    match kind % 8 {
+        0 => {
+            let capacity = Resources::new(MilliCpu(400), Bytes(1000));
+            Change::Node(NodeState::new(node, "node".parse().unwrap(), capacity))
+        }
+        1 if amount % 4 == 0 => Change::NodeGone(node),
+        1 | 2 => Change::Workload(workload),
+        3 => Change::WorkloadGone(node, workload.id),
+        4 => Change::Reserve(Reservation::new(reservation, node, request, expires)),
+        5 => Change::Release(reservation),
+        6 => Change::Fulfil(reservation, workload),
+        _ => Change::Tick(Timestamp::from_secs(u64::from(amount) / 8)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Sums, ports, names, ids and expiries that are kept up to date equal a count from scratch,
+    /// whatever happens, refused changes included.
+    #[test]
+    fn the_index_stays_consistent(
+        steps in proptest::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..120),
+    ) {
+        let mut scheduler = ClusterScheduler::default();
+        for (kind, which, amount) in steps {
+            let change = change(kind, which, amount);
+            let told = scheduler.observe(change.clone());
+            prop_assert!(scheduler.index.is_consistent(), "after {change:?}: {told:?}");
+        }
+    }
+}

@@ -1,7 +1,10 @@
-//! The scheduler against the conformance suite, against tables of Swarm's behaviour, and against a
-//! deliberately naive reference implementation.
+//! The scheduler against the conformance suite of its trait, against tables of Swarm's behaviour,
+//! and against a deliberately naive reference implementation.
 
 mod conformance;
-mod golden;
+mod filters;
 mod properties;
 mod reference;
+mod support;
+mod texts;
+mod weights;

@@ -34,6 +34,10 @@ impl Reference {
         }
     }
 
+    pub(crate) fn nodes(&self) -> &[NodeState] {
+        &self.nodes
+    }
+
     pub(crate) fn reservations(&self) -> &[Reservation] {
         &self.reservations
     }
@@ -118,11 +122,11 @@ impl Reference {
         if slots.is_some_and(|slots| tenants.len() >= slots) {
             failures.push("containerslots");
         }
-        if request.dependencies.iter().any(|dependency| {
-            !tenants
-                .iter()
-                .any(|t| t.0 == dependency.target || t.1 == Some(&dependency.target))
-        }) {
+        if !request
+            .dependencies
+            .iter()
+            .all(|d| self.is_only_on(&d.target, node))
+        {
             failures.push("dependency");
         }
         let hard = |e: &&Expression| !e.is_soft();
@@ -159,6 +163,22 @@ impl Reference {
             failures.push("resources");
         }
         failures
+    }
+
+    /// Whether the node, and no other, has a container of this id or, failing that, of this name.
+    fn is_only_on(&self, target: &str, node: &NodeState) -> bool {
+        let on = |has: &dyn Fn(&Tenant<'_>) -> bool| -> Vec<&NodeId> {
+            let nodes = self
+                .nodes
+                .iter()
+                .filter(|node| self.tenants(node).iter().any(has));
+            nodes.map(|node| &node.id).collect()
+        };
+        let mut homes = on(&|tenant| tenant.1 == Some(target));
+        if homes.is_empty() {
+            homes = on(&|tenant| tenant.0 == target);
+        }
+        homes == [&node.id]
     }
 
     fn affine(&self, expression: &Expression, node: &NodeState) -> bool {
