@@ -119,6 +119,9 @@ pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
 const SETUP: &str = r#"
 set -e
 mount --make-rprivate /
+# A copy of another host's namespace mount would keep that namespace alive.
+for space in /run/netns/*; do umount --lazy "$space" 2>/dev/null || :; done
+umount --lazy /run/netns 2>/dev/null || :
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p "$2/data"
 [ "$3" = 0 ] || mount -t tmpfs -o "size=$3m" tmpfs "$2/data"

@@ -30,6 +30,9 @@ for link in $(ls /sys/class/net | grep -x "$prefix\(-h[0-9]*\)\{0,1\}"); do
     ip link delete "$link" 2>/dev/null
 done
 
+# iproute2 makes this mount for the first namespace and keeps it after the last.
+[ -z "$(ls /run/netns 2>/dev/null)" ] && umount /run/netns 2>/dev/null
+
 # Busy for a moment after the last process died.
 tries=0
 while [ $tries -lt 100 ]; do
