@@ -71,6 +71,12 @@ pub trait Harness: Send + Sync {
         &Shell
     }
 
+    /// Whether the log keeps bytes that are not UTF-8. Docker's default log driver (`json-file`)
+    /// stores a replacement character instead; `local` keeps them.
+    fn keeps_any_byte_in_logs(&self) -> bool {
+        true
+    }
+
     /// Whether [`Engine::stats`] tells real figures.
     fn has_stats(&self) -> bool {
         true
