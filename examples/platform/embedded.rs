@@ -1,0 +1,233 @@
+//! The embedded default: a control plane and three nodes in one process, and a stack on them.
+
+mod node;
+mod show;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use longshore::{
+    Clock, TunnelTransport,
+    control::{ControlPlane, PlaneOptions, ServiceSpec, StackSpec, endpoint},
+    core::{
+        AllowAll, ClockExt, Endpoint, NodeId, OsRandom, RestartPolicy, ServiceName, SystemClock,
+        WorkloadSpec,
+    },
+    engine::DockerProvider,
+    sched::ClusterScheduler,
+    tunnel::{TlsTransport, pki::Authority},
+};
+use node::Node;
+
+use crate::{Failure, client, progress::Step};
+
+/// Whether the platform stays up after it has shown itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Stay,
+    Demo,
+}
+
+/// Everything that was started.
+pub struct Embedded {
+    clock: Arc<dyn Clock>,
+    plane: ControlPlane,
+    endpoint: endpoint::Server,
+    nodes: Vec<Node>,
+    /// Where the endpoint listens.
+    socket: PathBuf,
+    /// Where the gateway listens.
+    gateway: SocketAddr,
+    /// Holds the pages' addresses, and in a demo the socket; removed at the end.
+    scratch: tempfile::TempDir,
+}
+
+/// The stack's name.
+const STACK: &str = "shop";
+
+pub async fn run(mode: Mode) -> Result<(), Failure> {
+    println!(
+        "longshore {}: a control plane and three nodes in this process; Ctrl-C stops all of it",
+        env!("CARGO_PKG_VERSION")
+    );
+    let interrupted = crate::interrupted();
+    tokio::pin!(interrupted);
+    let mut platform = tokio::select! {
+        started = Embedded::start(mode) => started?,
+        () = &mut interrupted => return Err(Failure::silent(130)),
+    };
+    let shown = tokio::select! {
+        shown = show::all(&mut platform) => shown,
+        () = &mut interrupted => Err(Failure::silent(130)),
+    };
+    if shown.is_ok() && mode == Mode::Stay {
+        show::what_to_try(&platform);
+        interrupted.await;
+    }
+    let step = Step::start("stopping everything that was started");
+    platform.stop().await;
+    step.done("nothing is left running");
+    shown
+}
+
+impl Embedded {
+    async fn start(mode: Mode) -> Result<Self, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let scratch = tempfile::tempdir()?;
+        let socket = match mode {
+            Mode::Demo => scratch.path().join("platform.sock"),
+            Mode::Stay => private_directory()?.join("platform.sock"),
+        };
+
+        let step = Step::start("starting the control plane");
+        let authority = Authority::generate("longshore embedded", DAY, clock.now())?;
+        let transport = |name: &str| -> Result<TlsTransport, Failure> {
+            let identity = authority.issue(&NodeId::new(name).map_err(longshore::Error::from)?)
+                .with_validity(DAY)
+                .sign(clock.now())?;
+            Ok(TlsTransport::new(identity, authority.trust(), clock.clone(), Arc::new(OsRandom))?)
+        };
+        let listener = transport("plane")?.listen(&loopback()).await?;
+        let tunnel = listener.local();
+        let options = PlaneOptions::default()
+            .with_engine_refresh_min_interval(Duration::from_millis(500))
+            .with_engine_refresh_max_interval(Duration::from_secs(1))
+            .with_probe_interval(Duration::from_millis(500))
+            .with_node_loss_grace(Duration::from_secs(2));
+        let plane = ControlPlane::builder()
+            .tunnel(listener)
+            .scheduler(Box::new(ClusterScheduler::default()))
+            .engines(Arc::new(DockerProvider::new(clock.clone())))
+            // Only this user can reach the socket, so whoever reaches it may do everything.
+            .authorizer(Arc::new(AllowAll))
+            .clock(clock.clone())
+            .options(options)
+            .build()?;
+        plane.start();
+        let endpoint = endpoint::Server::bind(
+            &[format!("unix://{}", socket.display())],
+            plane.clone(),
+            endpoint::EndpointOptions::default(),
+        )
+        .await?;
+        step.done(&format!("endpoint at unix://{}", socket.display()));
+
+        let mut platform = Self {
+            clock,
+            plane,
+            endpoint,
+            nodes: Vec::new(),
+            socket,
+            gateway: free_address()?,
+            scratch,
+        };
+        let step = Step::start("joining three nodes through tunnels");
+        for (name, zone) in [("node-1", "a"), ("node-2", "b"), ("node-3", "c")] {
+            let transport = Arc::new(transport(name)?);
+            let node =
+                Node::start(name, zone, &tunnel, transport, platform.clock.clone()).await?;
+            platform.nodes.push(node);
+        }
+        platform
+            .wait("healthy nodes", Duration::from_secs(30), |platform| {
+                let healthy = platform.healthy_nodes();
+                (healthy == 3, format!("{healthy} of 3 healthy"))
+            }, &step)
+            .await?;
+        step.done("3 healthy");
+        Ok(platform)
+    }
+
+    fn healthy_nodes(&self) -> usize {
+        use longshore::core::NodeHealth::Healthy;
+        self.plane.nodes().iter().filter(|node| node.health == Healthy).count()
+    }
+
+    /// Waits until something holds, and says how far it is.
+    async fn wait(
+        &self,
+        what: &'static str,
+        limit: Duration,
+        mut holds: impl FnMut(&Self) -> (bool, String),
+        step: &Step,
+    ) -> Result<(), Failure> {
+        let deadline = self.clock.now().after(limit);
+        loop {
+            let (done, state) = holds(self);
+            if done {
+                return Ok(());
+            }
+            if self.clock.now() >= deadline {
+                return Err(Failure::new(format!(
+                    "waited {limit:?} for {what}, and it stayed at: {state}"
+                )));
+            }
+            step.update(&state);
+            self.clock.sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Three pages, and a gateway in front of them. Both are this program itself.
+    fn stack(&self) -> Result<StackSpec, Failure> {
+        let program = std::env::current_exe()?.display().to_string();
+        let registry = self.scratch.path().join("pages");
+        std::fs::create_dir_all(&registry)?;
+        let registry = registry.display().to_string();
+        let name = |name| ServiceName::new(name).map_err(longshore::Error::from);
+        let page = WorkloadSpec::new("host")
+            .with_command([program.as_str(), "page", "--registry", &registry])
+            .with_restart(RestartPolicy::Always);
+        let listen = self.gateway.to_string();
+        let gateway = WorkloadSpec::new("host")
+            .with_command([program.as_str(), "gateway", "--registry", &registry, "--listen", &listen])
+            .with_restart(RestartPolicy::Always);
+        Ok(StackSpec::new(name(STACK)?)
+            .with_service(ServiceSpec::new(name("web")?, page).with_replicas(3))
+            .with_service(
+                ServiceSpec::new(name("gateway")?, gateway)
+                    .with_at_most_one()
+                    .with_dependency(name("web")?),
+            ))
+    }
+
+    async fn stop(self) {
+        self.endpoint.stop().await;
+        self.plane.stop().await;
+        for node in self.nodes {
+            node.stop().await;
+        }
+    }
+}
+
+fn loopback() -> Endpoint {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()
+}
+
+/// A loopback port that nobody holds now.
+fn free_address() -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// The folder for the socket: this user's alone.
+fn private_directory() -> Result<PathBuf, Failure> {
+    let directory = client::runtime_directory();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    let found = std::fs::symlink_metadata(&directory)?;
+    if !found.is_dir()
+        || found.uid() != rustix::process::getuid().as_raw()
+        || found.mode() & 0o077 != 0
+    {
+        return Err(Failure::new(format!(
+            "{} is not a folder of yours alone (mode 0700); remove it and try again",
+            directory.display()
+        )));
+    }
+    Ok(directory)
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
