@@ -20,7 +20,7 @@ mod reservation;
 pub use audit::{AuditRecord, MemoryAudit, verify_chain};
 pub use cluster::{ContainerView, SWARM_ID_LABEL};
 pub use event::{ClusterEvent, NodeEventKind};
-pub use hub::TunnelHub;
+pub use hub::{HubOptions, TunnelHub, TunnelSession};
 pub use longshore_core::Availability;
 pub use node::{ApiVersion, ClockSkew, ContainerCounts, NodeRef, NodeView};
 pub use plane::{ControlPlane, ControlPlaneBuilder, PlaneOptions};

@@ -1,19 +1,29 @@
 mod builder;
+mod members;
 mod options;
+mod run;
 
 pub use self::{builder::ControlPlaneBuilder, options::PlaneOptions};
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use longshore_core::{
-    AuditSink, Authorizer, Availability, BoxStream, Clock, Discovery, EngineProvider, Error,
+    AuditSink, Authorizer, Availability, BoxStream, Clock, Discovery, Engine, EngineProvider, Error,
     Explanation, NodeId, PlacementRequest, Random, Result, Shutdown, Timestamp, TunnelListener,
     WorkloadId,
 };
 
+use tokio::sync::Notify;
+
 use crate::{
-    Admission, ClusterEvent, ContainerView, NameGuard, NodeView, TunnelHub, cluster::Cluster,
-    event::EventLog, placement,
+    Admission, ClusterEvent, ContainerView, NameGuard, NodeView, TunnelHub, cluster::{Cluster, SlotId},
+    event::EventLog, node::{self, Note}, placement,
 };
 
 /// A control plane: a cheap handle, clones share one state.
@@ -24,6 +34,16 @@ use crate::{
 #[derive(Clone)]
 pub struct ControlPlane {
     pub(crate) inner: Arc<Inner>,
+    /// Tasks hold `Inner`, never this: with the last handle they end.
+    _alive: Arc<Alive>,
+}
+
+struct Alive(Shutdown);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.trigger();
+    }
 }
 
 pub(crate) struct Inner {
@@ -36,9 +56,13 @@ pub(crate) struct Inner {
     pub(crate) discoveries: Vec<Arc<dyn Discovery>>,
     pub(crate) listeners: Vec<Arc<dyn TunnelListener>>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) parent: Option<Shutdown>,
+    pub(crate) started: AtomicBool,
     pub(crate) cluster: Cluster,
     pub(crate) events: EventLog,
     pub(crate) hub: TunnelHub,
+    /// Told when a node's driver has ended.
+    pub(crate) left: Notify,
 }
 
 impl ControlPlane {
@@ -49,7 +73,24 @@ impl ControlPlane {
 
     /// Starts its tasks: discovery watches, tunnel listeners, node drivers, the reconciler. Must be
     /// called within a tokio runtime; calling it again changes nothing.
-    pub fn start(&self) {}
+    pub fn start(&self) {
+        let inner = &self.inner;
+        if inner.started.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(parent) = &inner.parent {
+            let (requested, own) = (parent.requested(), inner.shutdown.clone());
+            let (clock, limit) = (Arc::clone(&inner.clock), inner.options.shutdown_limit);
+            parent.spawn(async move {
+                tokio::select! {
+                    () = requested => {}
+                    () = own.requested() => {}
+                }
+                own.finish(&*clock, limit).await;
+            });
+        }
+        inner.start();
+    }
 
     /// Asks all tasks to end and waits for them, at most for
     /// [`shutdown_limit`](PlaneOptions::shutdown_limit). Says whether all ended. Running containers
@@ -164,8 +205,13 @@ impl ControlPlane {
         node: &NodeId,
         id: &WorkloadId,
     ) -> Result<Option<Arc<ContainerView>>> {
-        let _ = (node, id);
-        Err(Error::unsupported("not yet"))
+        let inner = &self.inner;
+        let (slot, engine) = self.reach(node)?;
+        let started = inner.clock.now();
+        let outcome = node::observe(inner, slot, &*engine, id).await;
+        self.report(node, started, outcome.as_ref().map(|()| ()));
+        outcome?;
+        Ok(inner.cluster.lock().container_on(slot, id))
     }
 
     /// Lists all containers and images of a node now.
@@ -176,15 +222,45 @@ impl ControlPlane {
     /// # Cancel safety
     /// Safe: the view stays as it was.
     pub async fn refresh_node(&self, node: &NodeId) -> Result<()> {
-        let _ = node;
-        Err(Error::unsupported("not yet"))
+        let (slot, engine) = self.reach(node)?;
+        let started = self.inner.clock.now();
+        let outcome = node::refresh(&self.inner, slot, &*engine).await;
+        self.report(node, started, outcome.as_ref().map(|()| ()));
+        outcome
     }
 
     /// Tells of a call to a node that was made past the control plane's own tasks (a proxied
     /// request): a failed connection counts for the node's health, an answer (of any status)
     /// speaks for it. `started` is when the call began.
     pub fn report(&self, node: &NodeId, started: Timestamp, outcome: Result<(), &Error>) {
-        let _ = (node, started, outcome);
+        let inbox = {
+            let state = self.inner.cluster.lock();
+            state.slot_of(node).and_then(|slot| state.inbox(slot))
+        };
+        let Some(inbox) = inbox else {
+            return;
+        };
+        let note = match outcome {
+            Err(error) if node::is_connection_failure(error) => Note::Failed {
+                started,
+                error: error.chain(),
+            },
+            _ => Note::Answered,
+        };
+        // A full inbox means that it is told of plenty already.
+        let _ = inbox.try_send(note);
+    }
+
+    fn reach(&self, node: &NodeId) -> Result<(SlotId, Arc<dyn Engine>)> {
+        let state = self.inner.cluster.lock();
+        let slot = state
+            .slot_of(node)
+            .ok_or_else(|| Error::not_found(format!("No such node: {node}")))?;
+        let engine = state
+            .view(slot)
+            .and_then(|view| view.engine)
+            .ok_or_else(|| Error::unavailable(format!("node {node} has no engine yet")))?;
+        Ok((slot, engine))
     }
 
     /// Says whether a node takes new work.

@@ -7,8 +7,10 @@ use longshore_core::{
     WorkloadId, WorkloadState,
 };
 
+use tokio::sync::mpsc;
+
 use super::ContainerView;
-use crate::node::{ClockSkew, ContainerCounts};
+use crate::node::{ClockSkew, ContainerCounts, Note};
 
 /// One entry of the membership, for as long as it lasts. An address that leaves and comes back
 /// is another slot.
@@ -66,6 +68,8 @@ pub(super) struct Slot {
     pub(super) tombstones: HashMap<WorkloadId, u64>,
     pub(super) counts: ContainerCounts,
     pub(super) reserved: Resources,
+    /// Where its driver takes notes.
+    pub(super) inbox: Option<mpsc::Sender<Note>>,
     /// Whether its containers were listed at least once under its present identity.
     pub(super) listed: bool,
 }
@@ -99,6 +103,7 @@ impl Slot {
             tombstones: HashMap::new(),
             counts: ContainerCounts::default(),
             reserved: Resources::default(),
+            inbox: None,
             listed: false,
         }
     }

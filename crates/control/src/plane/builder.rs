@@ -93,7 +93,7 @@ impl ControlPlaneBuilder {
         self
     }
 
-    /// Makes its tasks part of a larger tree.
+    /// Ends it with a larger tree, which then waits for its tasks.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = Some(shutdown);
@@ -130,13 +130,17 @@ impl ControlPlaneBuilder {
             self.options.overcommit,
             self.options.explanation_capacity,
         );
+        let own = Shutdown::new();
         Ok(ControlPlane {
+            _alive: Arc::new(super::Alive(own.clone())),
             inner: Arc::new(Inner {
                 events: EventLog::new(Arc::clone(&clock), self.options.event_capacity),
                 cluster: Cluster::new(state),
                 authorizer: self.authorizer.unwrap_or_else(|| Arc::new(DenyAll)),
                 audit: self.audit.unwrap_or_else(|| Arc::new(MemoryAudit::new())),
-                shutdown: self.shutdown.unwrap_or_default(),
+                shutdown: own,
+                parent: self.shutdown,
+                started: false.into(),
                 discoveries: self.discoveries,
                 listeners: self.listeners,
                 options: self.options,
@@ -144,6 +148,7 @@ impl ControlPlaneBuilder {
                 random,
                 engines,
                 hub,
+                left: tokio::sync::Notify::new(),
             }),
         })
     }

@@ -7,11 +7,13 @@ use longshore_core::{
     NodeState, Result, Timestamp,
 };
 
+use tokio::sync::mpsc;
+
 use super::State;
 use crate::{
     NodeView,
     cluster::slot::{NodeStatus, Slot, SlotId},
-    node::{ClockSkew, natural_order},
+    node::{ClockSkew, Note, natural_order},
     placement,
 };
 
@@ -41,6 +43,24 @@ impl State {
         let slot = self.slots.remove(&slot_id)?;
         self.by_address.remove(&slot.address);
         Some(view)
+    }
+
+    pub(crate) fn set_inbox(&mut self, slot_id: SlotId, inbox: mpsc::Sender<Note>) {
+        if let Some(slot) = self.slots.get_mut(&slot_id) {
+            slot.inbox = Some(inbox);
+        }
+    }
+
+    pub(crate) fn inbox(&self, slot_id: SlotId) -> Option<mpsc::Sender<Note>> {
+        self.slots.get(&slot_id)?.inbox.clone()
+    }
+
+    pub(crate) fn slot_at(&self, address: &str) -> Option<SlotId> {
+        self.by_address.get(address).copied()
+    }
+
+    pub(crate) fn identity(&self, slot_id: SlotId) -> Option<NodeId> {
+        self.slots.get(&slot_id)?.id.clone()
     }
 
     pub(crate) fn set_engine(

@@ -1,0 +1,233 @@
+use std::{pin::pin, sync::Arc};
+
+use futures::StreamExt;
+use longshore_core::{
+    BoxByteStream, Carrier, ClockExt, CloseReason, Error, ErrorKind, Labels, NodeId, Result,
+    StreamTarget,
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Shared, TunnelSession,
+    frame::{self, EngineStatus, FromAgent, Hello, ToAgent, VERSION},
+    table::Verdict,
+};
+
+/// Runs one session from hello to its end. The permit is given back after the welcome.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    carrier: Arc<dyn Carrier>,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<()> {
+    let limit = shared.options.hello_timeout;
+    let greeted = shared
+        .clock
+        .timeout(limit, "the agent's hello", greet(shared, &carrier))
+        .await
+        .and_then(|greeted| greeted);
+    let (generation, stream) = match greeted {
+        Ok(greeted) => greeted,
+        Err(error) => {
+            carrier.close(error.message()).await;
+            return Err(error.with_context("node", &carrier.peer().node));
+        }
+    };
+    drop(permit);
+    let mut session = Session {
+        shared: Arc::clone(shared),
+        carrier: Arc::clone(&carrier),
+        node: carrier.peer().node.clone(),
+        generation,
+        reason: "its session was given up".to_owned(),
+    };
+    shared.changed();
+    session.reason = talk(&session, stream).await;
+    carrier.close(&session.reason).await;
+    Ok(())
+}
+
+/// A welcomed session. However it ends, the table hears of it.
+struct Session {
+    shared: Arc<Shared>,
+    carrier: Arc<dyn Carrier>,
+    node: NodeId,
+    generation: u64,
+    reason: String,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let now = self.shared.clock.now();
+        let ended = self
+            .shared
+            .lock()
+            .end(&self.node, self.generation, &self.reason, now);
+        if ended {
+            tracing::info!(node = %self.node, reason = %self.reason, "a node's session ended");
+            self.shared.changed();
+        }
+    }
+}
+
+async fn greet(shared: &Shared, carrier: &Arc<dyn Carrier>) -> Result<(u64, BoxByteStream)> {
+    let incoming = carrier.accept().await?;
+    if incoming.target != StreamTarget::Control {
+        return Err(Error::protocol(format!(
+            "the first stream of a node must be its control channel, not {}",
+            incoming.target
+        )));
+    }
+    let mut stream = incoming.stream;
+    let FromAgent::Hello(hello) = frame::read(&mut stream).await? else {
+        return Err(Error::protocol("a node must begin with hello"));
+    };
+    match welcome(shared, carrier, &hello) {
+        Ok((generation, replaced)) => {
+            if let Some(old) = replaced {
+                old.close(&format!(
+                    "replaced by a newer session with epoch {}",
+                    hello.epoch
+                ))
+                .await;
+            }
+            let welcome = ToAgent::Welcome {
+                version: VERSION,
+                epoch: hello.epoch,
+                heartbeat_ms: u64::try_from(shared.options.heartbeat.as_millis())
+                    .unwrap_or(u64::MAX),
+            };
+            if let Err(error) = frame::write(&mut stream, &welcome).await {
+                let now = shared.clock.now();
+                let node = &carrier.peer().node;
+                shared.lock().end(node, generation, error.message(), now);
+                return Err(error);
+            }
+            Ok((generation, stream))
+        }
+        Err(error) => {
+            let refused = ToAgent::Refused {
+                reason: error.message().to_owned(),
+                retry_after_ms: RETRY_AFTER_MS,
+            };
+            frame::write(&mut stream, &refused).await?;
+            Err(error)
+        }
+    }
+}
+
+fn welcome(
+    shared: &Shared,
+    carrier: &Arc<dyn Carrier>,
+    hello: &Hello,
+) -> Result<(u64, Option<Arc<dyn Carrier>>)> {
+    if hello.version != VERSION {
+        return Err(Error::unsupported(format!(
+            "the agent speaks version {} of the hello protocol, this control plane {VERSION}",
+            hello.version
+        )));
+    }
+    let peer = carrier.peer();
+    if hello.node != peer.node.as_str() {
+        return Err(Error::new(
+            ErrorKind::Unauthenticated,
+            format!(
+                "the agent claims to be {:?}, its certificate says {:?}",
+                hello.node.chars().take(128).collect::<String>(),
+                peer.node.as_str()
+            ),
+        ));
+    }
+    let session = TunnelSession {
+        node: peer.node.clone(),
+        name: hello.name.chars().take(253).collect(),
+        epoch: hello.epoch,
+        agent: hello.agent.chars().take(253).collect(),
+        labels: Labels::clone(&hello.labels),
+        remote: peer.address.clone(),
+        live: true,
+        since: shared.clock.now(),
+        ended: None,
+        engine_error: None,
+        round_trip: None,
+        generation: 0,
+    };
+    match shared.lock().hello(session, Arc::clone(carrier)) {
+        Verdict::Welcome {
+            generation,
+            replaced,
+        } => Ok((generation, replaced)),
+        Verdict::Refused(reason) => Err(Error::new(ErrorKind::Stale, reason)),
+    }
+}
+
+/// Beats both ways until one side ends it, and says why it ended.
+async fn talk(session: &Session, stream: BoxByteStream) -> String {
+    let (shared, clock) = (&session.shared, &session.shared.clock);
+    let heartbeat = shared.options.heartbeat;
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut frames = pin!(frame::frames(reader));
+    let mut heard = clock.now();
+    let mut next_beat = heard.after(heartbeat);
+    loop {
+        let silent = heard.after(heartbeat * MISSED_BEATS);
+        tokio::select! {
+            said = frames.next() => {
+                heard = clock.now();
+                match said {
+                    Some(Ok(FromAgent::Beat)) => {}
+                    Some(Ok(FromAgent::Status { engine, error })) => {
+                        let error = match engine {
+                            EngineStatus::Up => None,
+                            EngineStatus::Down => {
+                                let mut text = error.unwrap_or_else(|| "it is down".to_owned());
+                                text.truncate(text.floor_char_boundary(ERROR_SHOWN));
+                                Some(text)
+                            }
+                        };
+                        let news = shared.lock().engine(&session.node, session.generation, error);
+                        if news {
+                            shared.changed();
+                        }
+                    }
+                    Some(Ok(FromAgent::Bye { reason })) => {
+                        let end = reason.floor_char_boundary(ERROR_SHOWN);
+                        return format!("its agent said bye: {}", &reason[..end]);
+                    }
+                    Some(Ok(FromAgent::Hello(_))) => return "its agent said hello twice".to_owned(),
+                    Some(Err(error)) => return error.message().to_owned(),
+                    None => return "the control channel ended".to_owned(),
+                }
+            }
+            reason = session.carrier.closed() => return close_reason(reason),
+            // A node opens no other streams to the control plane: dropping one refuses it.
+            refused = session.carrier.accept() => match refused {
+                Ok(stream) => tracing::debug!(node = %session.node, target = %stream.target, "refused a stream"),
+                Err(_) => return close_reason(session.carrier.closed().await),
+            },
+            () = clock.sleep_until(next_beat) => {
+                next_beat = clock.now().after(heartbeat);
+                let sent = clock
+                    .timeout(heartbeat, "a beat", frame::write(&mut writer, &ToAgent::Beat))
+                    .await
+                    .and_then(|sent| sent);
+                if let Err(error) = sent {
+                    return error.message().to_owned();
+                }
+            }
+            () = clock.sleep_until(silent) => {
+                return format!("its agent was silent for {:?}", heartbeat * MISSED_BEATS);
+            }
+        }
+    }
+}
+
+fn close_reason(reason: CloseReason) -> String {
+    reason.to_string()
+}
+
+/// After so many heartbeats without a word a session is over.
+const MISSED_BEATS: u32 = 3;
+/// When a refused agent should try again.
+const RETRY_AFTER_MS: u64 = 5000;
+/// More of an agent's text is not kept.
+const ERROR_SHOWN: usize = 1024;
