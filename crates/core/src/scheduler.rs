@@ -10,7 +10,8 @@ use crate::{Change, Explanation, Placement, PlacementRequest, Refusal, Result, T
 /// microseconds of a call, never during I/O.
 ///
 /// Placing does not hold room. The caller observes a [`Change::Reserve`] in the same locked section
-/// and a [`Change::Fulfil`] or [`Change::Release`] later.
+/// and a [`Change::Fulfil`] or [`Change::Release`] later. A reservation that is neither fulfilled
+/// nor released is given up at the first [`Change::Tick`] that is not before its expiry.
 ///
 /// Rules held by the conformance suite: a placement never breaks a hard filter or the capacity of a
 /// node, reservations included; a reservation holds its room until it is released, fulfilled or
@@ -22,8 +23,10 @@ pub trait Scheduler: Debug + Send + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a workload or reservation on an
     /// unknown node; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), retryable, for a reservation
-    /// that no longer fits; [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) for another
-    /// reservation under the same id.
+    /// that no longer fits or has expired; [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists)
+    /// for another reservation under the same id, or for one whose name a workload or a reservation
+    /// has; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is wrong in itself.
+    /// What leaves (a node, a workload, a reservation) and is not there is no error.
     fn observe(&mut self, change: Change) -> Result<()>;
 
     /// Finds a node for the request.

@@ -112,7 +112,7 @@ impl RegexCache {
 
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 const MAX_NESTING: u32 = 64;
-const MAX_CACHED: usize = 256;
+const MAX_CACHED: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use longshore_core::{Error, Result, ServiceName};
 use petgraph::{
@@ -87,8 +87,8 @@ fn circle(graph: &Graph<'_>) -> Option<String> {
                 path.reverse();
                 return Some(write_path(graph, &path));
             }
-            if !came_from.contains_key(&next) {
-                came_from.insert(next, at);
+            if let Entry::Vacant(new) = came_from.entry(next) {
+                new.insert(at);
                 queue.push_back(next);
             }
         }

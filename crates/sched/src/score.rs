@@ -1,7 +1,7 @@
 use longshore_core::{Placement, ScorePart, Scored};
 
 use crate::{
-    demand::Demand,
+    demand::{Demand, Wish},
     rank::{Candidate, Ranking},
     resource::Resource,
     strategy::Strategy,
@@ -93,7 +93,7 @@ pub(crate) fn placement(
     let wishes = demand.wishes.iter();
     placement.unmet_wishes = wishes
         .filter(|wish| !wish.holds(winner.node))
-        .map(|wish| wish.text())
+        .map(Wish::text)
         .collect();
     Some(placement)
 }

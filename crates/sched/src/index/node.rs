@@ -23,8 +23,11 @@ pub(crate) struct Node {
     workloads: BTreeMap<WorkloadId, PlacedWorkload>,
     reservations: BTreeMap<ReservationId, Reservation>,
     used: Totals,
-    ports: BTreeMap<(u16, PortProtocol), Vec<Box<str>>>,
+    ports: Ports,
 }
+
+/// The addresses on which a port is held.
+type Ports = BTreeMap<(u16, PortProtocol), Vec<Box<str>>>;
 
 /// What a workload and a reservation have in common.
 #[derive(Clone, Copy, Debug)]
@@ -78,19 +81,17 @@ impl<'n> Occupant<'n> {
 
 impl Node {
     pub(crate) fn new(slot: Slot, state: NodeState) -> Self {
-        let mut node = Self {
+        Self {
             slot,
             id_hash: fnv1a(state.id.as_str()),
-            state: state.clone(),
-            container_slots: None,
-            image_names: Vec::new(),
+            container_slots: container_slots(&state),
+            image_names: image_names(&state.images),
+            state,
             workloads: BTreeMap::new(),
             reservations: BTreeMap::new(),
             used: Totals::default(),
-            ports: BTreeMap::new(),
-        };
-        node.update(state);
-        node
+            ports: Ports::new(),
+        }
     }
 
     /// Takes what is new about the node itself.
@@ -238,8 +239,6 @@ impl Node {
     }
 }
 
-type Ports = BTreeMap<(u16, PortProtocol), Vec<Box<str>>>;
-
 fn take(used: &mut Totals, ports: &mut Ports, occupant: Occupant<'_>) {
     used.add(occupant.resources);
     for port in occupant.ports.iter().filter(|port| port.port != 0) {
@@ -267,6 +266,11 @@ fn give_back(used: &mut Totals, ports: &mut Ports, occupant: Occupant<'_>) {
             ports.remove(&key);
         }
     }
+}
+
+/// S11: what is not a number means unlimited.
+fn container_slots(state: &NodeState) -> Option<u64> {
+    state.labels.get("containerslots")?.parse().ok()
 }
 
 fn is_any_address(address: &str) -> bool {

@@ -26,7 +26,7 @@ fn change(kind: u8, which: u8, amount: u8) -> Change {
             let capacity = Resources::new(MilliCpu(400), Bytes(1000));
             Change::Node(NodeState::new(node, "node".parse().unwrap(), capacity))
         }
-        1 if amount % 4 == 0 => Change::NodeGone(node),
+        1 if amount.is_multiple_of(4) => Change::NodeGone(node),
         1 | 2 => Change::Workload(workload),
         3 => Change::WorkloadGone(node, workload.id),
         4 => Change::Reserve(Reservation::new(reservation, node, request, expires)),

@@ -1,0 +1,252 @@
+//! Random small worlds and what can happen in them.
+
+use longshore_core::*;
+use longshore_sched::Strategy as Order;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use crate::{reference::Reference, support::NOW};
+
+/// What can happen. Small worlds, so that names, ids and ports meet.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Node(NodeState),
+    NodeGone(NodeId),
+    Workload(PlacedWorkload),
+    WorkloadGone(NodeId, WorkloadId),
+    /// Reserve anywhere, whether it fits or not.
+    Reserve(Reservation),
+    /// Place, and reserve where it says.
+    Commit(ReservationId, PlacementRequest, u64),
+    Release(ReservationId),
+    /// The work of a reservation is seen, as another id.
+    Fulfil(ReservationId, WorkloadId),
+    Tick(u64),
+}
+
+fn node_id() -> impl Strategy<Value = NodeId> {
+    (0..7u8).prop_map(|n| format!("n{n}").parse().unwrap())
+}
+
+fn workload_id() -> impl Strategy<Value = WorkloadId> {
+    (0..12u8).prop_map(|n| format!("w{n}").parse().unwrap())
+}
+
+fn reservation_id() -> impl Strategy<Value = ReservationId> {
+    (0..6u8).prop_map(|n| format!("r{n}").parse().unwrap())
+}
+
+fn resources(most: u64) -> impl Strategy<Value = Resources> {
+    let cpu = prop_oneof![Just(0), 1..=most];
+    (cpu.clone(), cpu, option::weighted(0.3, 0..3u64)).prop_map(|(cpu, memory, gpu)| {
+        let mut resources = Resources::new(MilliCpu(cpu), Bytes(memory));
+        resources
+            .generic
+            .extend(gpu.map(|gpu| ("gpu".to_owned(), gpu)));
+        resources
+    })
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    let zone = option::of(select(vec!["eu", "eu-west", "us", ""]));
+    let slots = option::weighted(0.2, select(vec!["2", "4", "many"]));
+    (zone, slots).prop_map(|(zone, slots)| {
+        let mut labels = Labels::new();
+        labels.extend(zone.map(|zone| ("zone", zone)));
+        labels.extend(slots.map(|slots| ("containerslots", slots)));
+        labels
+    })
+}
+
+pub(crate) fn node() -> impl Strategy<Value = NodeState> {
+    let health = prop_oneof![
+        6 => Just((NodeHealth::Healthy, 100)),
+        2 => Just((NodeHealth::Healthy, 67)),
+        1 => Just((NodeHealth::Healthy, 0)),
+        1 => Just((NodeHealth::Unhealthy, 0)),
+    ];
+    let availability =
+        prop_oneof![8 => Just(Availability::Active), 1 => Just(Availability::Draining)];
+    let images = vec(
+        select(vec!["redis:7", "redis", "reg:5000/app:1", "sha256:0a"]),
+        0..3,
+    );
+    let name = select(vec!["alpha", "beta", "gamma", "delta"]);
+    (
+        node_id(),
+        name,
+        health,
+        availability,
+        resources(10),
+        labels(),
+        images,
+    )
+        .prop_map(
+            |(id, name, (health, indicator), availability, capacity, labels, images)| {
+                let mut node = NodeState::new(id, name.parse().unwrap(), capacity);
+                (node.health, node.health_indicator) = (health, indicator);
+                node.availability = availability;
+                node.images = images.into_iter().map(str::to_owned).collect();
+                node.with_labels(labels)
+            },
+        )
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![3 => Just(String::new()), 2 => select(vec!["web", "db", "job"]).prop_map(str::to_owned)]
+}
+
+fn ports() -> impl Strategy<Value = Vec<HostPort>> {
+    let address = select(vec!["", "0.0.0.0", "::", "10.0.0.1", "10.0.0.2"]);
+    let protocol = select(vec![PortProtocol::Tcp, PortProtocol::Udp]);
+    let port =
+        (address, select(vec![0, 80, 81]), protocol).prop_map(|(address, port, protocol)| {
+            HostPort {
+                address: address.into(),
+                port,
+                protocol,
+            }
+        });
+    prop_oneof![2 => Just(vec![]), 1 => vec(port, 1..3)]
+}
+
+fn tier() -> impl Strategy<Value = Labels> {
+    option::of(select(vec!["front", "back"]))
+        .prop_map(|t| t.map(|t| ("tier", t)).into_iter().collect())
+}
+
+pub(crate) fn workload() -> impl Strategy<Value = PlacedWorkload> {
+    (
+        workload_id(),
+        node_id(),
+        name(),
+        resources(5),
+        ports(),
+        tier(),
+    )
+        .prop_map(|(id, node, name, resources, ports, labels)| {
+            let mut workload = PlacedWorkload::new(id, node);
+            (workload.name, workload.resources) = (name, resources);
+            workload.ports = ports.into_iter().filter(|port| port.port != 0).collect();
+            workload.labels = labels;
+            workload
+        })
+}
+
+fn expressions(texts: &'static [&'static str]) -> impl Strategy<Value = Vec<Expression>> {
+    let one = (select(texts), any::<bool>()).prop_map(|(text, soft)| {
+        let expression: Expression = text.parse().unwrap();
+        if soft { expression.soft() } else { expression }
+    });
+    prop_oneof![2 => Just(vec![]), 1 => vec(one, 1..4)]
+}
+
+pub(crate) fn request() -> impl Strategy<Value = PlacementRequest> {
+    let constraints = expressions(&[
+        "zone==eu",
+        "zone!=eu",
+        "zone==eu*",
+        "zone!=*",
+        "zone==*",
+        "zone==/^(us|eu)$/",
+        "node==alpha",
+        "node!=n1",
+        "node==/a$/",
+        "zone==/u{1}/",
+    ]);
+    let affinities = expressions(&[
+        "container==web",
+        "container!=web",
+        "container!=/w[0-5]/",
+        "image==redis",
+        "image!=redis:7",
+        "image==reg:5000/app",
+        "tier==front",
+        "tier!=*",
+        "tier!=front",
+    ]);
+    let whitelists = expressions(&["node==alpha|beta", "node!=alpha", "any==gamma|delta|alpha"]);
+    let dependency = select(vec!["web", "db", "w3"]).prop_map(|target| Dependency {
+        kind: DependencyKind::Link,
+        target: target.into(),
+    });
+    let dependencies = prop_oneof![9 => Just(vec![]), 1 => vec(dependency, 1..3)];
+    let demands = (constraints, affinities, whitelists, dependencies);
+    (name(), resources(5), ports(), tier(), demands).prop_map(
+        |(name, resources, ports, labels, (constraints, affinities, whitelists, dependencies))| {
+            let mut request = PlacementRequest::new("image")
+                .with_name(name)
+                .with_resources(resources);
+            (request.ports, request.labels) = (ports, labels);
+            (request.constraints, request.affinities) = (constraints, affinities);
+            (request.whitelists, request.dependencies) = (whitelists, dependencies);
+            request
+        },
+    )
+}
+
+fn expiry() -> impl Strategy<Value = Timestamp> {
+    (1..30u64).prop_map(Timestamp::from_secs)
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => node().prop_map(Step::Node),
+        1 => node_id().prop_map(Step::NodeGone),
+        5 => workload().prop_map(Step::Workload),
+        2 => (node_id(), workload_id()).prop_map(|(node, id)| Step::WorkloadGone(node, id)),
+        3 => (reservation_id(), node_id(), request(), expiry()).prop_map(
+            |(id, node, request, expires)| Step::Reserve(Reservation::new(id, node, request, expires))
+        ),
+        6 => (reservation_id(), request(), any::<u64>())
+            .prop_map(|(id, request, seed)| Step::Commit(id, request, seed)),
+        2 => reservation_id().prop_map(Step::Release),
+        3 => (reservation_id(), workload_id()).prop_map(|(id, workload)| Step::Fulfil(id, workload)),
+        2 => (0..30u64).prop_map(Step::Tick),
+    ]
+}
+
+/// A step as a change, given what the reference knows and what the scheduler chose.
+pub(crate) fn change(step: Step, reference: &Reference) -> Option<Change> {
+    Some(match step {
+        Step::Node(state) => Change::Node(state),
+        Step::NodeGone(id) => Change::NodeGone(id),
+        Step::Workload(workload) => Change::Workload(workload),
+        Step::WorkloadGone(node, id) => Change::WorkloadGone(node, id),
+        Step::Reserve(reservation) => Change::Reserve(reservation),
+        Step::Commit(id, request, seed) => {
+            let node = reference.place(&request, NOW, seed).ok()?.chosen.node;
+            Change::Reserve(Reservation::new(
+                id,
+                node,
+                request,
+                Timestamp::from_secs(20),
+            ))
+        }
+        Step::Release(id) => Change::Release(id),
+        Step::Fulfil(id, workload) => {
+            let held = reference.reservations().iter().find(|held| held.id == id)?;
+            Change::Fulfil(id, seen(held, workload))
+        }
+        Step::Tick(seconds) => Change::Tick(Timestamp::from_secs(seconds)),
+    })
+}
+
+/// The workload that a reservation turns into.
+pub(crate) fn seen(held: &Reservation, id: WorkloadId) -> PlacedWorkload {
+    let mut workload = PlacedWorkload::new(id, held.node.clone());
+    workload.name = held.request.name.clone();
+    workload.resources = held.request.resources.clone();
+    workload.labels = held.request.labels.clone();
+    workload.ports = held
+        .request
+        .ports
+        .iter()
+        .filter(|port| port.port != 0)
+        .cloned()
+        .collect();
+    workload
+}
+
+pub(crate) fn order() -> impl Strategy<Value = Order> {
+    select(vec![Order::Spread, Order::BinPack, Order::Random])
+}
