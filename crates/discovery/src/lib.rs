@@ -1,1 +1,74 @@
-//! longshore-discovery
+//! Who is in the cluster: discovery backends for longshore.
+//!
+//! A backend lists the nodes of a cluster and tells when they come and go; some let nodes register
+//! themselves. It is found by a URL, as in Swarm:
+//!
+//! | URL | backend | nodes register | changes |
+//! | --- | --- | --- | --- |
+//! | `nodes://10.0.0.1:2375,10.0.0.[5:9]:2375` (or without `nodes://`) | [`StaticDiscovery`] | no | never |
+//! | `file:///etc/cluster/nodes` | [`FileDiscovery`] | no | when the file does |
+//! | none, in one process | [`MemoryDiscovery`] | yes | at once |
+//!
+//! [`MemoryKv`] is the in-memory twin of the key-value stores: the abstraction under key-value
+//! discovery, leader election and the control plane's state.
+//!
+//! It does not connect to nodes and does not judge their health: an entry says where a node is said
+//! to be, no more. etcd, Consul, ZooKeeper, hosted tokens, gossip and DNS are not part of it yet;
+//! their URLs are refused with an error that says so.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use longshore_core::{DiscoveryExt, SystemClock};
+//! use longshore_discovery::{DiscoveryOptions, open};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+//! # runtime.block_on(async {
+//! let options = DiscoveryOptions::new(Arc::new(SystemClock::new()));
+//! let discovery = open("nodes://node-[01:03]:2375", &options)?;
+//! let nodes = discovery.first_set().await?;
+//! assert_eq!(nodes[0].endpoint.to_string(), "node-01:2375");
+//! # Ok::<(), longshore_core::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Removal needs evidence
+//!
+//! A backend that can't be read removes nothing: what was known stays in force, and watchers are
+//! told about the problem. A bad line of a file loses no other line, and while there is one nobody
+//! is removed, so a typo drains no node. If more than half of the nodes vanish at once they are held
+//! for a grace period, read again, and only then removed.
+
+#[cfg(feature = "file")]
+mod content;
+mod diff;
+mod entry;
+#[cfg(feature = "file")]
+mod evidence;
+#[cfg(feature = "file")]
+mod file;
+mod memory;
+mod memory_kv;
+mod open;
+mod options;
+pub mod range;
+mod static_list;
+mod url;
+
+#[cfg(feature = "file")]
+pub use file::{FileDiscovery, FileOptions, FileWatch};
+pub use memory::MemoryDiscovery;
+pub use memory_kv::{KvLimits, MemoryKv};
+pub use open::open;
+pub use options::DiscoveryOptions;
+pub use static_list::StaticDiscovery;
+pub use url::{DiscoveryUrl, Scheme};
+
+use longshore_core::Error;
+
+/// What a backend that only lists answers to a registration, in Swarm's words.
+fn not_implemented(backend: &'static str) -> Error {
+    Error::unsupported("not implemented in this discovery service").with_backend(backend)
+}

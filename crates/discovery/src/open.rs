@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use longshore_core::{Discovery, Error, Result};
+
+use crate::{DiscoveryOptions, DiscoveryUrl, Scheme, StaticDiscovery};
+
+/// Opens the backend that a discovery URL names.
+///
+/// Nothing is read or connected yet: an unreadable file shows in the first
+/// [`list`](Discovery::list), so that a cluster can wait for what comes later.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use longshore_core::SystemClock;
+/// use longshore_discovery::{DiscoveryOptions, open};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+/// # runtime.block_on(async {
+/// let options = DiscoveryOptions::new(Arc::new(SystemClock::new()));
+/// let discovery = open("10.0.0.[1:3]:2375", &options)?;
+/// assert_eq!(discovery.list().await?.nodes.len(), 3);
+/// # Ok::<(), longshore_core::Error>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+/// The URL or an option is wrong, named; or [`ErrorKind::Unsupported`], when this build has no such
+/// backend.
+///
+/// [`ErrorKind::Unsupported`]: longshore_core::ErrorKind::Unsupported
+pub fn open(url: &str, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    let url = DiscoveryUrl::parse(url)?;
+    match url.scheme() {
+        Scheme::Nodes => {
+            options.only(&[], "nodes")?;
+            Ok(Arc::new(StaticDiscovery::parse(url.rest())?))
+        }
+        Scheme::File => open_file(&url, options),
+        Scheme::Etcd
+        | Scheme::Consul
+        | Scheme::Zk
+        | Scheme::Token
+        | Scheme::Gossip
+        | Scheme::Dns => Err(Error::unsupported(format!(
+            "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
+            url.scheme()
+        ))),
+    }
+}
+
+#[cfg(feature = "file")]
+fn open_file(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    options.only(&[], "file")?;
+    if url.rest().is_empty() {
+        return Err(Error::invalid(
+            "file:// names no file; expected for example file:///etc/nodes",
+        ));
+    }
+    let files = crate::FileOptions::default()
+        .with_interval(options.heartbeat)
+        .with_grace(options.heartbeat);
+    let clock = options.clock.clone();
+    Ok(Arc::new(crate::FileDiscovery::new(
+        url.rest(),
+        clock,
+        files,
+    )))
+}
+
+#[cfg(not(feature = "file"))]
+fn open_file(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Err(Error::unsupported(
+        "the discovery backend file was left out: build with the feature `file`",
+    ))
+}

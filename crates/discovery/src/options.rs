@@ -1,0 +1,78 @@
+use std::{sync::Arc, time::Duration};
+
+use longshore_core::{Clock, Error, Result};
+
+/// What opening a backend needs besides its URL.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DiscoveryOptions {
+    /// Where waiting and leases take their time from.
+    pub clock: Arc<dyn Clock>,
+    /// How often a backend that has to be asked is asked, and how long a mass departure is held
+    /// back. Swarm's `--heartbeat`, 60 s.
+    pub heartbeat: Duration,
+    pairs: Vec<(String, String)>,
+}
+
+impl DiscoveryOptions {
+    /// Swarm's defaults.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            heartbeat: Duration::from_secs(60),
+            pairs: Vec::new(),
+        }
+    }
+
+    /// Sets the heartbeat.
+    #[must_use]
+    pub fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Adds `--discovery-opt` values. Which keys there are depends on the backend, so unknown ones
+    /// are found by [`open`](crate::open).
+    ///
+    /// # Errors
+    /// A text without `=` or with nothing before it, named.
+    pub fn with_pairs<I, S>(mut self, pairs: I) -> Result<Self>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<str>,
+    {
+        for pair in pairs {
+            match pair.as_ref().split_once('=') {
+                Some((key, value)) if !key.is_empty() => {
+                    self.pairs.push((key.to_owned(), value.to_owned()));
+                }
+                _ => {
+                    let shown: String = pair.as_ref().chars().take(80).collect();
+                    return Err(
+                        Error::invalid("--discovery-opt must contain key=value strings")
+                            .with_context("option", shown.escape_debug()),
+                    );
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Refuses every pair whose key the backend does not know.
+    pub(crate) fn only(&self, known: &[&str], backend: &str) -> Result<()> {
+        match self
+            .pairs
+            .iter()
+            .find(|(key, _)| !known.contains(&key.as_str()))
+        {
+            None => Ok(()),
+            Some((key, _)) => {
+                let shown: String = key.chars().take(80).collect();
+                Err(
+                    Error::invalid(format!("unknown --discovery-opt for {backend}://"))
+                        .with_context("option", shown.escape_debug()),
+                )
+            }
+        }
+    }
+}

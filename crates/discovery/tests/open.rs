@@ -1,0 +1,119 @@
+//! What `open` refuses, word for word, and what it opens.
+
+use std::{sync::Arc, time::Duration};
+
+use longshore_core::{DiscoveryExt, ErrorKind, SystemClock, WatchMode};
+use longshore_discovery::{DiscoveryOptions, open};
+
+fn options() -> DiscoveryOptions {
+    DiscoveryOptions::new(Arc::new(SystemClock::new()))
+}
+
+#[track_caller]
+fn refuse(url: &str, kind: ErrorKind, text: &str) {
+    let error = open(url, &options()).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (kind, text),
+        "{url}"
+    );
+}
+
+#[tokio::test]
+async fn nodes_are_opened_with_and_without_their_scheme() {
+    for url in ["nodes://10.0.0.[1:2]:2375", "10.0.0.[1:2]:2375"] {
+        let discovery = open(url, &options()).unwrap();
+        assert_eq!(discovery.first_set().await.unwrap().len(), 2, "{url}");
+        assert_eq!(discovery.describe(), "nodes://10.0.0.1:2375,10.0.0.2:2375");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_opened_by_absolute_and_relative_path() {
+    let discovery = open("file:///etc/cluster/nodes", &options()).unwrap();
+    assert_eq!(discovery.describe(), "file:///etc/cluster/nodes");
+    assert_eq!(discovery.capabilities().watch, WatchMode::Push);
+    assert_eq!(
+        open("file://nodes", &options()).unwrap().describe(),
+        "file://nodes"
+    );
+}
+
+#[tokio::test]
+async fn an_unreadable_file_is_named_when_it_is_read() {
+    let discovery = open("file:///nonexistent/nodes", &options()).unwrap();
+    let error = discovery.list().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (
+            ErrorKind::NotFound,
+            "failed to read '/nonexistent/nodes': No such file or directory (os error 2)"
+        )
+    );
+}
+
+#[test]
+fn bad_urls_are_refused() {
+    refuse(
+        "zookeeper://a/b",
+        ErrorKind::InvalidInput,
+        "discovery service not supported (scheme: zookeeper)",
+    );
+    refuse(
+        "://",
+        ErrorKind::InvalidInput,
+        "discovery service not supported (scheme: )",
+    );
+    refuse(
+        "file://",
+        ErrorKind::InvalidInput,
+        "file:// names no file; expected for example file:///etc/nodes",
+    );
+    refuse(
+        "host",
+        ErrorKind::InvalidInput,
+        "address host: missing port in address, please check you are using the correct discovery \
+         (missing token:// ?)",
+    );
+}
+
+#[test]
+fn schemes_without_a_backend_say_so() {
+    for scheme in ["etcd", "consul", "zk", "token", "gossip", "dns"] {
+        refuse(
+            &format!("{scheme}://a/b"),
+            ErrorKind::Unsupported,
+            &format!(
+                "the discovery backend {scheme} is not part of longshore yet; nodes:// and \
+                 file:// are"
+            ),
+        );
+    }
+}
+
+#[test]
+fn options_without_an_equals_sign_are_named() {
+    for bad in ["kv.path", "=x", ""] {
+        let error = options().with_pairs(["a=b", bad]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(
+            error.to_string(),
+            format!("--discovery-opt must contain key=value strings (option: {bad})")
+        );
+    }
+}
+
+#[test]
+fn unknown_options_are_named() {
+    let options = options()
+        .with_heartbeat(Duration::from_secs(5))
+        .with_pairs(["x.y=1"])
+        .unwrap();
+    for (url, backend) in [("a:1", "nodes"), ("file:///x", "file")] {
+        let error = open(url, &options).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("unknown --discovery-opt for {backend}:// (option: x.y)")
+        );
+    }
+}
