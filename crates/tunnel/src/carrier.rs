@@ -57,7 +57,9 @@ impl MuxCarrier {
         let mut progress = shared.progress.subscribe();
         tokio::spawn(Driver::new(io, Arc::clone(&shared), clock, explain).run());
         let carrier = Self { peer, in_use };
-        let reached = progress.wait_for(|progress| *progress != Progress::Opening).await;
+        let reached = progress
+            .wait_for(|progress| *progress != Progress::Opening)
+            .await;
         match reached.as_deref() {
             Ok(Progress::Open) => Ok(carrier),
             Ok(Progress::Closed(reason)) => Err(not_established(reason, shared.failure.get())),
@@ -96,8 +98,9 @@ impl Carrier for MuxCarrier {
                     return Ok(IncomingStream { target, stream });
                 }
                 if let Some(reason) = state.mux.close_reason() {
-                    return Err(Error::closed("the carrier has ended")
-                        .with_context("reason", reason));
+                    return Err(
+                        Error::closed("the carrier has ended").with_context("reason", reason)
+                    );
                 }
             }
             rung.await;
@@ -112,7 +115,10 @@ impl Carrier for MuxCarrier {
 
     async fn closed(&self) -> CloseReason {
         let mut progress = self.shared().progress.subscribe();
-        match progress.wait_for(|progress| matches!(progress, Progress::Closed(_))).await.as_deref()
+        match progress
+            .wait_for(|progress| matches!(progress, Progress::Closed(_)))
+            .await
+            .as_deref()
         {
             Ok(Progress::Closed(reason)) => reason.clone(),
             _ => CloseReason::Broken("the carrier's driver has ended".to_owned()),
@@ -160,8 +166,9 @@ impl Drop for InUse {
 
 fn not_established(reason: &CloseReason, failure: Option<&Error>) -> Error {
     let error = match (reason, failure) {
-        (_, Some(failure)) => Error::new(failure.kind(), failure.chain())
-            .with_retryable(failure.is_retryable()),
+        (_, Some(failure)) => {
+            Error::new(failure.kind(), failure.chain()).with_retryable(failure.is_retryable())
+        }
         (CloseReason::Silent, _) => {
             Error::new(ErrorKind::Timeout, "the peer did not say hello in time")
         }

@@ -55,7 +55,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Driver<S> {
         poll_fn(|cx| self.poll_run(cx)).await;
         let clock = Arc::clone(&self.clock);
         // Whether the goodbye got through is the peer's business from here on.
-        let _ = clock.timeout(GOODBYE, "saying goodbye", self.say_goodbye()).await;
+        let _ = clock
+            .timeout(GOODBYE, "saying goodbye", self.say_goodbye())
+            .await;
     }
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -168,8 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Driver<S> {
             *slice = IoSlice::new(piece);
             count += 1;
         }
-        let written =
-            ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]))?;
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]))?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

@@ -53,7 +53,9 @@ pub(crate) fn header(kind: u8, flags: u8, length: usize, stream: u32) -> [u8; HE
     debug_assert!(length <= usize::from(u16::MAX));
     let length = (length as u16).to_be_bytes();
     let stream = stream.to_be_bytes();
-    [kind, flags, length[0], length[1], stream[0], stream[1], stream[2], stream[3]]
+    [
+        kind, flags, length[0], length[1], stream[0], stream[1], stream[2], stream[3],
+    ]
 }
 
 pub(crate) fn put_credit(out: &mut BytesMut, stream: u32, consumed: u32, window: u32) {

@@ -3,11 +3,11 @@
 mod carrier;
 mod driver;
 mod frame;
+mod memory;
 mod mux;
 mod stream;
 
 pub use carrier::MuxCarrier;
-pub use frame::{
-    Decoder, FrameError, GoAwayCode, Hello, Item, MAX_DATA, ResetCode,
-};
+pub use frame::{Decoder, FrameError, GoAwayCode, Hello, Item, MAX_DATA, ResetCode};
+pub use memory::{MemoryNetwork, MemoryTransport};
 pub use mux::{Event, Mux, MuxOptions, OpenError, ReadOutcome, Side, StreamError};

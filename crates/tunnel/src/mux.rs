@@ -123,7 +123,9 @@ impl Mux {
         Self {
             side,
             options,
-            phase: Phase::Hello { deadline: now.after(options.hello_timeout) },
+            phase: Phase::Hello {
+                deadline: now.after(options.hello_timeout),
+            },
             decoder: Decoder::new(),
             liveness: Liveness::new(options, now),
             nuisance: NuisanceBudget::new(&options, now),

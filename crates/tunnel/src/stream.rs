@@ -90,6 +90,8 @@ impl Drop for TunnelStream {
 
 impl fmt::Debug for TunnelStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TunnelStream").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("TunnelStream")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -73,7 +73,10 @@ impl Shared {
         // The mux is never left half-changed by a panic elsewhere in this crate's code, and a
         // poisoned carrier would take its users down with it.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Guard { shared: self, state: Some(state) }
+        Guard {
+            shared: self,
+            state: Some(state),
+        }
     }
 }
 
@@ -129,10 +132,16 @@ impl std::ops::DerefMut for Guard<'_> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        let Some(mut state) = self.state.take() else { return };
+        let Some(mut state) = self.state.take() else {
+            return;
+        };
         state.dispatch();
         let news = std::mem::take(&mut state.news);
-        let closed = if news.closed { state.mux.close_reason().cloned() } else { None };
+        let closed = if news.closed {
+            state.mux.close_reason().cloned()
+        } else {
+            None
+        };
         drop(state);
         if news.opened {
             self.shared.progress.send_replace(Progress::Open);
@@ -152,6 +161,8 @@ impl Drop for Guard<'_> {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("progress", &*self.progress.borrow()).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("progress", &*self.progress.borrow())
+            .finish_non_exhaustive()
     }
 }

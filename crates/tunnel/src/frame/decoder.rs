@@ -2,9 +2,7 @@ use std::{fmt, mem};
 
 use longshore_core::StreamTarget;
 
-use super::{
-    FIN, GoAwayCode, HEADER, Hello, MAX_DATA, MAX_TARGET, MAX_TEXT, ResetCode, kind,
-};
+use super::{FIN, GoAwayCode, HEADER, Hello, MAX_DATA, MAX_TARGET, MAX_TEXT, ResetCode, kind};
 
 /// What a [`Decoder`] finds in the bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -95,10 +93,15 @@ impl fmt::Display for FrameError {
                 write!(f, "unknown flags 0x{flags:02x} on frame kind 0x{kind:02x}")
             }
             Self::Length(kind, length) => {
-                write!(f, "frame kind 0x{kind:02x} with a payload of {length} bytes")
+                write!(
+                    f,
+                    "frame kind 0x{kind:02x} with a payload of {length} bytes"
+                )
             }
             Self::StreamId(kind, id) => write!(f, "frame kind 0x{kind:02x} on stream {id}"),
-            Self::NotLongshore => f.write_str("the peer does not speak longshore's tunnel protocol"),
+            Self::NotLongshore => {
+                f.write_str("the peer does not speak longshore's tunnel protocol")
+            }
         }
     }
 }
@@ -117,16 +120,33 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum State {
-    Header { bytes: [u8; HEADER], have: usize },
-    Control { header: Header },
-    OpenHead { header: Header },
-    Body { stream: u32, left: usize, fin: bool, empty: bool },
-    Skip { left: usize },
+    Header {
+        bytes: [u8; HEADER],
+        have: usize,
+    },
+    Control {
+        header: Header,
+    },
+    OpenHead {
+        header: Header,
+    },
+    Body {
+        stream: u32,
+        left: usize,
+        fin: bool,
+        empty: bool,
+    },
+    Skip {
+        left: usize,
+    },
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::Header { bytes: [0; HEADER], have: 0 }
+        Self::Header {
+            bytes: [0; HEADER],
+            have: 0,
+        }
     }
 }
 
@@ -174,7 +194,8 @@ impl Decoder {
                     if !fill(&mut self.scratch, input, 2) {
                         return Ok(None);
                     }
-                    let target = usize::from(u16::from_be_bytes([self.scratch[0], self.scratch[1]]));
+                    let target =
+                        usize::from(u16::from_be_bytes([self.scratch[0], self.scratch[1]]));
                     if target > MAX_TARGET || 2 + target > header.length {
                         return Err(FrameError::Length(header.kind, target));
                     }
@@ -186,14 +207,27 @@ impl Decoder {
                         return Err(FrameError::Length(header.kind, header.length));
                     }
                     let fin = header.flags & FIN != 0;
-                    self.state =
-                        State::Body { stream: header.stream, left, fin, empty: false };
+                    self.state = State::Body {
+                        stream: header.stream,
+                        left,
+                        fin,
+                        empty: false,
+                    };
                     let head = mem::take(&mut self.scratch);
-                    let target =
-                        std::str::from_utf8(&head[2..]).ok().and_then(|text| text.parse().ok());
-                    return Ok(Some(Item::Open { stream: header.stream, target }));
+                    let target = std::str::from_utf8(&head[2..])
+                        .ok()
+                        .and_then(|text| text.parse().ok());
+                    return Ok(Some(Item::Open {
+                        stream: header.stream,
+                        target,
+                    }));
                 }
-                State::Body { stream, left, fin, empty } => {
+                State::Body {
+                    stream,
+                    left,
+                    fin,
+                    empty,
+                } => {
                     let stream = *stream;
                     if mem::take(empty) {
                         return Ok(Some(Item::Data { stream, bytes: &[] }));
@@ -275,18 +309,20 @@ impl Header {
 
     /// A control frame with its whole payload, whose length [`check`](Self::check) has seen.
     fn decode(self, payload: &[u8]) -> Result<Item<'static>, FrameError> {
-        let word =
-            |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|offset| payload[at + offset]));
+        let word = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|offset| payload[at + offset]));
         let half = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
         let nonce = || (u64::from(word(0)) << 32) | u64::from(word(4));
         Ok(match self.kind {
             kind::HELLO => Item::Hello(Hello::decode(payload).ok_or(FrameError::NotLongshore)?),
-            kind::CREDIT => {
-                Item::Credit { stream: self.stream, consumed: word(0), window: word(4) }
-            }
-            kind::RESET => {
-                Item::Reset { stream: self.stream, code: ResetCode::from_wire(half(0)) }
-            }
+            kind::CREDIT => Item::Credit {
+                stream: self.stream,
+                consumed: word(0),
+                window: word(4),
+            },
+            kind::RESET => Item::Reset {
+                stream: self.stream,
+                code: ResetCode::from_wire(half(0)),
+            },
             kind::PING => Item::Ping(nonce()),
             kind::PONG => Item::Pong(nonce()),
             _ => Item::GoAway {

@@ -55,11 +55,12 @@ impl From<OpenError> for Error {
             OpenError::Draining => {
                 Self::closed("the carrier takes no new streams").with_retryable(true)
             }
-            OpenError::TooMany { limit } => {
-                Self::new(ErrorKind::ResourceExhausted, "too many streams are open on the carrier")
-                    .with_retryable(true)
-                    .with_context("limit", limit)
-            }
+            OpenError::TooMany { limit } => Self::new(
+                ErrorKind::ResourceExhausted,
+                "too many streams are open on the carrier",
+            )
+            .with_retryable(true)
+            .with_context("limit", limit),
             OpenError::Closed(reason) => {
                 Self::closed("the carrier has ended").with_context("reason", reason)
             }

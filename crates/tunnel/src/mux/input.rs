@@ -60,7 +60,11 @@ impl Mux {
             Item::Open { stream, target } => self.on_open(stream, target, now)?,
             Item::Data { stream, bytes } => self.on_data(stream, bytes, now)?,
             Item::Fin { stream } => self.on_fin(stream)?,
-            Item::Credit { stream, consumed, window } => {
+            Item::Credit {
+                stream,
+                consumed,
+                window,
+            } => {
                 self.on_credit(stream, consumed, window, now)?;
             }
             Item::Reset { stream, code } => self.on_reset(stream, code, now)?,
@@ -94,7 +98,9 @@ impl Mux {
             });
         }
         if peer.stream_credit < MIN_CREDIT || peer.carrier_credit < MIN_CREDIT {
-            return Err(Fault::protocol(format!("a credit below {MIN_CREDIT} bytes in HELLO")));
+            return Err(Fault::protocol(format!(
+                "a credit below {MIN_CREDIT} bytes in HELLO"
+            )));
         }
         let peer = Hello {
             max_streams: peer.max_streams.min(MAX_STREAMS),
@@ -121,17 +127,25 @@ impl Mux {
         now: Timestamp,
     ) -> Result<(), Fault> {
         if self.side.owns(id) {
-            return Err(Fault::protocol(format!("OPEN with stream id {id}, which is not the peer's")));
+            return Err(Fault::protocol(format!(
+                "OPEN with stream id {id}, which is not the peer's"
+            )));
         }
         if id <= self.highest_peer {
-            return Err(Fault::protocol(format!("OPEN with the used stream id {id}")));
+            return Err(Fault::protocol(format!(
+                "OPEN with the used stream id {id}"
+            )));
         }
         self.highest_peer = id;
         if self.live_peers >= self.options.max_streams {
             let limit = self.options.max_streams;
-            return Err(Fault::limit(format!("more than {limit} streams open at once")));
+            return Err(Fault::limit(format!(
+                "more than {limit} streams open at once"
+            )));
         }
-        let Phase::Open { peer } = &self.phase else { return Ok(()) };
+        let Phase::Open { peer } = &self.phase else {
+            return Ok(());
+        };
         let refusal = match &target {
             None => Some(ResetCode::UnknownTarget),
             Some(_) if self.draining || !self.accepting => Some(ResetCode::Refused),
@@ -145,8 +159,13 @@ impl Mux {
             frame::put_reset(&mut self.control, id, code);
             return self.nuisance(now, "streams that are refused");
         };
-        let stream =
-            Stream::new(false, target, peer.stream_credit, self.options.stream_credit, now);
+        let stream = Stream::new(
+            false,
+            target,
+            peer.stream_credit,
+            self.options.stream_credit,
+            now,
+        );
         self.streams.insert(id, stream);
         self.live_peers += 1;
         self.kept_peers += 1;
@@ -166,15 +185,20 @@ impl Mux {
         }
         let known = self.is_known(id);
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.live) else {
-            return known.ok_or_else(|| Fault::protocol(format!("DATA on stream {id}, never opened")));
+            return known
+                .ok_or_else(|| Fault::protocol(format!("DATA on stream {id}, never opened")));
         };
         if stream.peer_ended {
-            return Err(Fault::protocol(format!("DATA after the end of stream {id}")));
+            return Err(Fault::protocol(format!(
+                "DATA after the end of stream {id}"
+            )));
         }
         let length = bytes.len() as u32;
         let over_window = stream.outstanding.saturating_add(length) > stream.window.promised;
         if over_window || !self.received.add(&mut stream.outstanding, length) {
-            return Err(Fault::limit(format!("more data on stream {id} than it has credit for")));
+            return Err(Fault::limit(format!(
+                "more data on stream {id} than it has credit for"
+            )));
         }
         if stream.held {
             stream.inbox.push(bytes);
@@ -193,7 +217,8 @@ impl Mux {
     fn on_fin(&mut self, id: u32) -> Result<(), Fault> {
         let known = self.is_known(id);
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.live) else {
-            return known.ok_or_else(|| Fault::protocol(format!("end of stream {id}, never opened")));
+            return known
+                .ok_or_else(|| Fault::protocol(format!("end of stream {id}, never opened")));
         };
         if std::mem::replace(&mut stream.peer_ended, true) {
             return Err(Fault::protocol(format!("a second end of stream {id}")));
@@ -215,7 +240,8 @@ impl Mux {
     ) -> Result<(), Fault> {
         let known = self.is_known(id);
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.live) else {
-            return known.ok_or_else(|| Fault::protocol(format!("CREDIT on stream {id}, never opened")));
+            return known
+                .ok_or_else(|| Fault::protocol(format!("CREDIT on stream {id}, never opened")));
         };
         if consumed > stream.in_flight || window > MAX_CREDIT {
             return Err(Fault::protocol(format!("credit overflow on stream {id}")));
@@ -235,7 +261,8 @@ impl Mux {
     fn on_reset(&mut self, id: u32, code: ResetCode, now: Timestamp) -> Result<(), Fault> {
         let known = self.is_known(id);
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.live) else {
-            return known.ok_or_else(|| Fault::protocol(format!("RESET of stream {id}, never opened")));
+            return known
+                .ok_or_else(|| Fault::protocol(format!("RESET of stream {id}, never opened")));
         };
         stream.reset = Some(code);
         stream.inbox.clear();
@@ -298,11 +325,17 @@ impl Mux {
 
 impl Fault {
     fn protocol(text: String) -> Self {
-        Self { code: GoAwayCode::Protocol, text }
+        Self {
+            code: GoAwayCode::Protocol,
+            text,
+        }
     }
 
     fn limit(text: String) -> Self {
-        Self { code: GoAwayCode::Limit, text }
+        Self {
+            code: GoAwayCode::Limit,
+            text,
+        }
     }
 }
 

@@ -20,17 +20,24 @@ pub(super) struct Ledger {
 impl Ledger {
     /// The direction towards `receiver`.
     pub(super) fn new(receiver: &Hello, sender: &Hello) -> Self {
-        let streams =
-            receiver.max_streams.min(MAX_STREAMS) + sender.max_streams.min(MAX_STREAMS);
+        let streams = receiver.max_streams.min(MAX_STREAMS) + sender.max_streams.min(MAX_STREAMS);
         let reserve = (receiver.carrier_credit / 4 / streams.max(1))
             .clamp(MIN_RESERVE, receiver.stream_credit.max(MIN_RESERVE));
-        let pool = receiver.carrier_credit.saturating_sub(reserve.saturating_mul(streams));
-        Self { reserve, pool, used: 0 }
+        let pool = receiver
+            .carrier_credit
+            .saturating_sub(reserve.saturating_mul(streams));
+        Self {
+            reserve,
+            pool,
+            used: 0,
+        }
     }
 
     /// How many bytes a stream that holds `held` may add.
     pub(super) fn room(&self, held: u32) -> u32 {
-        self.reserve.saturating_sub(held).saturating_add(self.pool.saturating_sub(self.used))
+        self.reserve
+            .saturating_sub(held)
+            .saturating_add(self.pool.saturating_sub(self.used))
     }
 
     /// A stream that holds `held` adds `bytes`; false when that breaks the bound.

@@ -82,7 +82,11 @@ impl Liveness {
                 old.variation * 3 / 4 + old.smoothed.abs_diff(last) / 4,
             ),
         };
-        self.round_trip = Some(RoundTrip { last, smoothed, variation });
+        self.round_trip = Some(RoundTrip {
+            last,
+            smoothed,
+            variation,
+        });
         true
     }
 
@@ -138,8 +142,9 @@ impl Liveness {
 
     /// What the path itself may need, generously: two round trips and their usual variation.
     fn slack(&self) -> Duration {
-        self.round_trip
-            .map_or(Duration::from_secs(1), |path| path.smoothed * 2 + path.variation * 4)
+        self.round_trip.map_or(Duration::from_secs(1), |path| {
+            path.smoothed * 2 + path.variation * 4
+        })
     }
 }
 
@@ -159,10 +164,10 @@ mod tests {
     #[test]
     fn an_idle_peer_is_found_dead_within_fifteen_seconds() {
         let mut liveness = Liveness::new(MuxOptions::default(), START);
-        assert_eq!(liveness.on_deadline(at(11.9)), Verdict::Alive);
-        assert!(matches!(liveness.on_deadline(at(12.0)), Verdict::Ping(_)));
-        assert_eq!(liveness.on_deadline(at(14.9)), Verdict::Alive);
-        assert_eq!(liveness.on_deadline(at(15.0)), Verdict::Dead);
+        assert_eq!(liveness.on_deadline(at(10.9)), Verdict::Alive);
+        assert!(matches!(liveness.on_deadline(at(11.0)), Verdict::Ping(_)));
+        assert_eq!(liveness.on_deadline(at(13.9)), Verdict::Alive);
+        assert_eq!(liveness.on_deadline(at(14.0)), Verdict::Dead);
     }
 
     #[test]
@@ -180,7 +185,9 @@ mod tests {
     fn the_peers_pings_do_not_prove_that_it_hears_us() {
         let mut liveness = Liveness::new(MuxOptions::default(), START);
         liveness.on_output(at(0.0));
-        let Verdict::Ping(_) = liveness.on_deadline(at(1.0)) else { panic!("no ping") };
+        let Verdict::Ping(_) = liveness.on_deadline(at(1.0)) else {
+            panic!("no ping")
+        };
         liveness.on_bytes(at(2.0));
         assert_eq!(liveness.on_deadline(at(4.1)), Verdict::Dead);
     }

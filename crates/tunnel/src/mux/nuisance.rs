@@ -16,7 +16,12 @@ pub(super) struct NuisanceBudget {
 impl NuisanceBudget {
     pub(super) fn new(options: &MuxOptions, now: Timestamp) -> Self {
         let burst = u64::from(options.nuisance_burst) * FRAME;
-        Self { burst, rate: u64::from(options.nuisance_rate), left: burst, at: now }
+        Self {
+            burst,
+            rate: u64::from(options.nuisance_rate),
+            left: burst,
+            at: now,
+        }
     }
 
     /// Takes one; false when there is none left.
@@ -24,7 +29,10 @@ impl NuisanceBudget {
     pub(super) fn spend(&mut self, now: Timestamp) -> bool {
         let passed = u64::try_from(now.since(self.at).as_micros()).unwrap_or(u64::MAX);
         self.at = self.at.max(now);
-        self.left = self.left.saturating_add(passed.saturating_mul(self.rate)).min(self.burst);
+        self.left = self
+            .left
+            .saturating_add(passed.saturating_mul(self.rate))
+            .min(self.burst);
         let enough = self.left >= FRAME;
         self.left = self.left.saturating_sub(FRAME);
         enough
@@ -41,7 +49,11 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_a_flood_does_not() {
-        let options = MuxOptions { nuisance_burst: 10, nuisance_rate: 2, ..Default::default() };
+        let options = MuxOptions {
+            nuisance_burst: 10,
+            nuisance_rate: 2,
+            ..Default::default()
+        };
         let now = Timestamp::from_secs(1);
         let mut budget = NuisanceBudget::new(&options, now);
         assert!((0..10).all(|_| budget.spend(now)));

@@ -18,7 +18,7 @@ pub struct MuxOptions {
     pub send_buffer: usize,
     /// How long the first exchange may take. Default 10 s.
     pub hello_timeout: Duration,
-    /// After how long without a word from the peer it is asked for one. Default 12 s.
+    /// After how long without a word from the peer it is asked for one. Default 11 s.
     pub idle_probe: Duration,
     /// How long an idle peer may take to answer. Default 3 s; longer on a slow path.
     pub idle_timeout: Duration,
@@ -46,7 +46,7 @@ impl Default for MuxOptions {
             carrier_credit: 16 * 1024 * 1024,
             send_buffer: 64 * 1024,
             hello_timeout: Duration::from_secs(10),
-            idle_probe: Duration::from_secs(12),
+            idle_probe: Duration::from_secs(11),
             idle_timeout: Duration::from_secs(3),
             busy_probe: Duration::from_secs(1),
             busy_timeout: Duration::from_secs(2),

@@ -30,11 +30,8 @@ impl Outbox {
                 .pieces
                 .back()
                 .map_or(0, |piece| (HEADER + SENT_DATA).saturating_sub(piece.len()));
-            let (part, rest) = bytes.split_at(bytes.len().min(if room == 0 {
-                SENT_DATA
-            } else {
-                room
-            }));
+            let (part, rest) =
+                bytes.split_at(bytes.len().min(if room == 0 { SENT_DATA } else { room }));
             match self.pieces.back_mut() {
                 Some(piece) if room > 0 => piece.extend_from_slice(part),
                 _ => {

@@ -14,7 +14,9 @@ impl Mux {
         if let Some(control) = self.take_control(now) {
             return Some(control);
         }
-        let Phase::Open { .. } = self.phase else { return None };
+        let Phase::Open { .. } = self.phase else {
+            return None;
+        };
         let data = self.take_opening().or_else(|| self.take_data())?;
         self.last_output = now;
         if let Some(nonce) = self.liveness.on_output(now) {
@@ -43,7 +45,9 @@ impl Mux {
             let consumed = std::mem::take(&mut stream.consumed);
             self.received.remove(&mut stream.outstanding, consumed);
             let (initial, largest) = (self.options.stream_credit, self.options.max_stream_credit);
-            stream.window.tune(consumed, round_trip, initial, largest, now);
+            stream
+                .window
+                .tune(consumed, round_trip, initial, largest, now);
             frame::put_credit(&mut self.control, id, consumed, stream.window.size);
             self.settle(id);
         }
@@ -60,8 +64,12 @@ impl Mux {
     fn take_opening(&mut self) -> Option<Bytes> {
         loop {
             let id = self.opening.pop_front()?;
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
-            let Some(target) = stream.target.take() else { continue };
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            let Some(target) = stream.target.take() else {
+                continue;
+            };
             let room = stream.send_window.min(self.sent.room(0));
             let first = stream.outbox.take(SENT_DATA.min(room as usize));
             let first = first.as_deref().map_or(&[][..], |piece| &piece[HEADER..]);

@@ -87,7 +87,12 @@ impl Stream {
             outstanding: 0,
             consumed: 0,
             credit_queued: false,
-            window: Window { size: window, promised: window, since: now, read: 0 },
+            window: Window {
+                size: window,
+                promised: window,
+                since: now,
+                read: 0,
+            },
             read_blocked: false,
             held: true,
             touched: false,

@@ -89,7 +89,9 @@ impl Mux {
     /// If this side has ended its direction, what was written is still delivered; otherwise the
     /// stream is reset.
     pub fn release(&mut self, id: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         stream.held = false;
         if !stream.live || !matches!(self.phase, Phase::Open { .. }) {
             self.forget(id);
@@ -113,10 +115,16 @@ impl Mux {
     pub(super) fn consume(&mut self, id: u32, bytes: u32) {
         let reserve = self.received.reserve();
         let tight = self.received_tight;
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         stream.consumed += bytes;
         // Early while the pool is short, since the peer may then have no more than the reserve.
-        let worth = if tight { reserve / 2 } else { stream.window.size / 4 };
+        let worth = if tight {
+            reserve / 2
+        } else {
+            stream.window.size / 4
+        };
         let last = stream.peer_ended && stream.inbox.is_empty();
         if stream.live
             && !stream.credit_queued
@@ -143,7 +151,9 @@ impl Mux {
 
     /// Ends a stream in both directions and tells the peer.
     pub(super) fn reset(&mut self, id: u32, code: ResetCode) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
         if stream.live && !stream.opening && self.is_open() {
             frame::put_reset(&mut self.control, id, code);
         }
@@ -153,7 +163,9 @@ impl Mux {
 
     /// Frees what an ended stream holds, of bytes and of the limits.
     pub(super) fn bury(&mut self, id: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         if !std::mem::replace(&mut stream.live, false) {
             return;
         }
@@ -177,7 +189,9 @@ impl Mux {
 
     /// Looks whether a stream is complete, and lets it go if so.
     pub(super) fn settle(&mut self, id: u32) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
         if stream.is_complete() {
             self.bury(id);
             if self.streams.get(&id).is_some_and(|stream| !stream.held) {

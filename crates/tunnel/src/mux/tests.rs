@@ -1,0 +1,4 @@
+mod adversary;
+mod behaviour;
+mod pair;
+mod property;
