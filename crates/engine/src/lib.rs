@@ -4,6 +4,14 @@
 mod connect;
 #[cfg(feature = "docker")]
 mod docker;
+mod event_log;
+mod journal;
+mod lifecycle;
+mod no_api;
+mod output_log;
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod process;
+mod record;
 
 #[cfg(unix)]
 pub use connect::UnixConnector;
@@ -14,3 +22,5 @@ pub use connect::{
 pub use connect::{TlsConnector, TlsIdentity, TlsSettings};
 #[cfg(feature = "docker")]
 pub use docker::{DockerEngine, DockerProvider};
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use process::{ProcessEngine, ProcessOptions};
