@@ -1,4 +1,9 @@
 mod chain;
+mod file;
 mod memory;
 
-pub use self::{chain::{AuditRecord, verify_chain}, memory::MemoryAudit};
+pub use self::{
+    chain::{AuditRecord, verify_chain},
+    file::FileAudit,
+    memory::MemoryAudit,
+};

@@ -9,7 +9,7 @@
 mod audit;
 mod cluster;
 #[cfg(feature = "endpoint")]
-mod endpoint;
+pub mod endpoint;
 mod event;
 mod hub;
 mod node;
@@ -17,7 +17,7 @@ mod placement;
 mod plane;
 mod reservation;
 
-pub use audit::{AuditRecord, MemoryAudit, verify_chain};
+pub use audit::{AuditRecord, FileAudit, MemoryAudit, verify_chain};
 pub use cluster::{ContainerView, SWARM_ID_LABEL};
 pub use event::{ClusterEvent, NodeEventKind};
 pub use hub::{HubOptions, TunnelHub, TunnelSession};

@@ -82,44 +82,67 @@ impl Head {
     }
 }
 
-/// Checks a chain from its first record. Give the receipt of a record known to exist, kept outside
-/// of the log, to find out that the end was cut off.
+/// Checks a chain from its first record, and says how many records it has. Give the receipt of a
+/// record known to exist, kept outside of the log, to find out that the end was cut off.
 ///
 /// # Errors
 /// [`ErrorKind::Protocol`], naming the first record that was changed, removed, added or reordered;
-/// or that the chain ends before `at_least`.
-pub fn verify_chain<'a, I>(records: I, at_least: Option<&AuditReceipt>) -> Result<u64>
+/// or that the receipted record is missing or another.
+pub fn verify_chain<'a, I>(records: I, receipt: Option<&AuditReceipt>) -> Result<u64>
 where
     I: IntoIterator<Item = &'a AuditRecord>,
 {
-    let mut head = Head::default();
-    let mut proven = at_least.is_none();
+    let mut check = ChainCheck::new(receipt.cloned());
     for record in records {
-        head.accept(record)?;
-        if let Some(receipt) = at_least
-            && receipt.sequence == record.sequence
-        {
-            if receipt.hash != record.hash {
-                return Err(Error::new(
-                    ErrorKind::Protocol,
-                    format!(
-                        "the audit log was rewritten: record {} is not the one that was receipted",
-                        record.sequence
-                    ),
-                ));
-            }
-            proven = true;
+        check.accept(record)?;
+    }
+    check.finish().map(|head| head.next)
+}
+
+/// [`verify_chain`] record by record.
+#[derive(Debug)]
+pub(super) struct ChainCheck {
+    head: Head,
+    receipt: Option<AuditReceipt>,
+}
+
+impl ChainCheck {
+    pub(super) fn new(receipt: Option<AuditReceipt>) -> Self {
+        Self {
+            head: Head::default(),
+            receipt,
         }
     }
-    match at_least {
-        Some(receipt) if !proven => Err(Error::new(
-            ErrorKind::Protocol,
-            format!(
-                "the audit log was cut: record {} was receipted and is missing, the log has {}",
-                receipt.sequence, head.next
-            ),
-        )),
-        _ => Ok(head.next),
+
+    pub(super) fn accept(&mut self, record: &AuditRecord) -> Result<()> {
+        self.head.accept(record)?;
+        if let Some(receipt) = self
+            .receipt
+            .take_if(|receipt| receipt.sequence == record.sequence)
+            && receipt.hash != record.hash
+        {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!(
+                    "the audit log was rewritten: record {} is not the one that was receipted",
+                    record.sequence
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<Head> {
+        match self.receipt {
+            None => Ok(self.head),
+            Some(receipt) => Err(Error::new(
+                ErrorKind::Protocol,
+                format!(
+                    "the audit log was cut: record {} was receipted, the log ends before record {}",
+                    receipt.sequence, self.head.next
+                ),
+            )),
+        }
     }
 }
 

@@ -1,0 +1,9 @@
+//! The control plane over fake engines, in virtual time.
+
+mod cluster;
+mod engine;
+mod nodes;
+mod placing;
+mod scheduler;
+mod tunnels;
+mod views;
