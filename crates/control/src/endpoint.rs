@@ -1,1 +1,69 @@
-// The Docker-compatible endpoint: see its own commits.
+//! The Docker-compatible endpoint: one API for the whole cluster, for the stock `docker` client and
+//! `docker-compose`.
+//!
+//! [`router`] gives an [`axum::Router`] to mount in a program's own server; [`Listener`] and
+//! [`serve`] serve it on a unix socket, on TCP with mutual TLS, or on TCP at loopback. Requests are
+//! authorized by the plane's [`Authorizer`](longshore_core::Authorizer) and recorded by its
+//! [`AuditSink`](longshore_core::AuditSink): a call that changes something or gets into a container
+//! is refused when its record can't be written.
+//!
+//! It is not a Docker engine: lists come from the plane's view, everything about one container goes
+//! to the engine that runs it, in the API version of the client as near as that engine speaks it.
+//!
+//! The API version announced is 1.40, Swarm's; 1.41 is accepted, too, for clients of Docker 20.10's
+//! time that don't negotiate. Newer clients negotiate down by themselves.
+//!
+//! Besides Docker's routes there are `GET` and `POST /longshore/v1/explain` (why a container is
+//! where it is; where one would go, or why nowhere), `GET /longshore/v1/nodes` and
+//! `GET /longshore/v1/stacks`.
+
+mod call;
+mod containers;
+mod create;
+mod error;
+mod events;
+mod exec;
+mod explain;
+mod fan;
+mod hijack;
+mod images;
+mod info;
+mod inspect;
+mod list;
+mod listen;
+mod networks;
+mod options;
+mod prune;
+mod proxy;
+mod query;
+mod route;
+mod service;
+mod status;
+mod system;
+#[cfg(test)]
+mod tests;
+mod version;
+mod volumes;
+
+#[cfg(feature = "tls")]
+pub use self::listen::TlsFiles;
+pub use self::{
+    listen::{ListenAddress, ListenOptions, Listener, serve},
+    options::EndpointOptions,
+    service::router,
+};
+
+use self::{exec::ExecOwners, list::ListCache};
+use crate::ControlPlane;
+
+/// A request or answer body.
+type Payload = longshore_core::http::Body;
+
+/// What all requests share.
+#[derive(Debug)]
+struct Shared {
+    plane: ControlPlane,
+    options: EndpointOptions,
+    list: ListCache,
+    execs: ExecOwners,
+}

@@ -155,8 +155,8 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request that asks for the raw stream (`Connection: Upgrade`, `Upgrade: tcp`) on a
-    /// connection of its own.
+    /// Sends a request that asks for the raw stream (`Connection: Upgrade`, `Upgrade: tcp` unless the
+    /// request names another protocol) on a connection of its own.
     ///
     /// A status other than 101 and 200 comes back as [`Upgraded::Refused`] with its body.
     ///

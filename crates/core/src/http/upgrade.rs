@@ -127,7 +127,11 @@ fn head_of(request: &Request<Bytes>) -> Vec<u8> {
         line(name.as_str().as_bytes(), value.as_bytes());
     }
     line(b"Connection", b"Upgrade");
-    line(b"Upgrade", b"tcp");
+    let protocol = request.headers().get(header::UPGRADE);
+    line(
+        b"Upgrade",
+        protocol.map_or(b"tcp", |protocol| protocol.as_bytes()),
+    );
     line(
         b"Content-Length",
         request.body().len().to_string().as_bytes(),

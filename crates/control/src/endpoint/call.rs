@@ -1,0 +1,126 @@
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
+use longshore_core::{
+    ClockExt, Identity,
+    http::{empty_body, full_body, read_body},
+};
+use serde::Serialize;
+
+use super::{
+    Payload, Shared,
+    error::{ApiError, ApiResult},
+    query::Query,
+};
+use crate::ApiVersion;
+
+/// One request, taken apart.
+pub(super) struct Call {
+    pub(super) who: Identity,
+    pub(super) method: Method,
+    /// The version in the path, if there was one.
+    pub(super) version: Option<ApiVersion>,
+    /// The path without it.
+    pub(super) path: String,
+    pub(super) raw_query: String,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    /// Behind a lock only to make this `Sync`; never contended.
+    pub(super) body: Mutex<Payload>,
+    pub(super) upgrade: Option<OnUpgrade>,
+    /// The client did not ask for the upgrade itself: no switching headers in the answer.
+    pub(super) legacy: bool,
+    /// How long leave holds, where it has to be asked for again during a session.
+    pub(super) leave: Option<std::time::Duration>,
+}
+
+impl Call {
+    /// Takes the body, leaving none.
+    pub(super) fn take_body(&mut self) -> Payload {
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(body, empty_body())
+    }
+
+    /// Reads a body that has to fit into memory.
+    pub(super) async fn read_body(&mut self, shared: &Shared) -> ApiResult<Bytes> {
+        let limit = shared.options.body_limit;
+        let body = self.take_body();
+        let too_large = || {
+            ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "resource-exhausted",
+                format!("the request body is larger than {limit} bytes"),
+            )
+        };
+        if hyper::body::Body::size_hint(&body).lower() > limit as u64 {
+            return Err(too_large());
+        }
+        let read = shared
+            .plane
+            .clock()
+            .timeout(
+                shared.options.call_limit,
+                "reading the request body",
+                read_body(body, limit),
+            )
+            .await
+            .map_err(|error| {
+                ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", error.to_string())
+            })?;
+        read.map_err(|error| match error.kind() {
+            longshore_core::ErrorKind::ResourceExhausted => too_large(),
+            _ => ApiError::bad_request("the request body is truncated"),
+        })
+    }
+
+    /// Reads a JSON body; an empty one reads as `null`.
+    pub(super) async fn read_json(&mut self, shared: &Shared) -> ApiResult<serde_json::Value> {
+        let bytes = self.read_body(shared).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(serde_json::Value::Null);
+        }
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))
+    }
+
+    /// The operation's name in the audit log.
+    pub(super) fn operation(&self) -> String {
+        let path: String = self.path.chars().take(512).collect();
+        format!("{} {path}", self.method)
+    }
+}
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> ApiResult {
+    let body = serde_json::to_vec(value)
+        .map_err(|error| ApiError::internal(format!("the answer can't be written: {error}")))?;
+    Ok(raw_json(status, body))
+}
+
+/// An answer that is JSON already.
+pub(super) fn raw_json(status: StatusCode, body: impl Into<Bytes>) -> Response<Payload> {
+    let mut response = Response::new(full_body(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response<Payload> {
+    let mut response = Response::new(empty_body());
+    *response.status_mut() = status;
+    response
+}
+
+/// On which node something was done: put into an answer's extensions, for the audit log.
+#[derive(Clone, Debug)]
+pub(super) struct OnNode(pub(super) String);
+
+/// In an answer's extensions: the session records its own end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordsItself;

@@ -1,0 +1,383 @@
+//! `POST /containers/create`: read, placed, made on the best node or the next ones.
+
+mod config;
+mod pull;
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode, header};
+use longshore_core::{
+    Expression, NodeHealth, PlacementRequest, WorkloadId, WorkloadName, http::full_body,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(super) use self::{
+    config::{CreateConfig, object_mut},
+    pull::{follow, pull},
+};
+use super::{
+    Shared,
+    call::{Call, json},
+    containers::on,
+    error::{ApiError, ApiResult},
+    images,
+    networks::LocalNetworks,
+    proxy::request,
+};
+use crate::{Admission, NodeView, SWARM_ID_LABEL};
+
+/// The engine's answer.
+#[derive(Debug, Deserialize)]
+struct Created {
+    #[serde(rename = "Id")]
+    id: String,
+    #[serde(rename = "Warnings", default)]
+    warnings: Option<Vec<String>>,
+}
+
+/// Why a create failed on a node, and so what may help.
+enum Failure {
+    /// It would fail anywhere.
+    Final(ApiError),
+    /// Another node may take it.
+    Refused(ApiError),
+    /// The node neither has the image nor can get it.
+    NoImage(ApiError),
+}
+
+impl Failure {
+    fn into_error(self) -> ApiError {
+        match self {
+            Self::Final(error) | Self::Refused(error) | Self::NoImage(error) => error,
+        }
+    }
+}
+
+pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
+    let name = call.query.text("name").trim_start_matches('/').to_owned();
+    if !name.is_empty() && WorkloadName::new(name.as_str()).is_err() {
+        return Err(ApiError::bad_request(format!(
+            "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )));
+    }
+    let body = call.read_json(shared).await?;
+    if body.is_null() {
+        return Err(ApiError::bad_request(
+            "Config cannot be empty in order to create a container",
+        ));
+    }
+    let mut config = CreateConfig::parse(body, &name, || shared.plane.random().hex(32))?;
+    name_dependencies(shared, &mut config);
+    let networks = LocalNetworks::find(shared, call.version, &config.networks).await;
+    let mut wanted = config.request.clone();
+    if !config.is_pinned() {
+        wanted.constraints.extend(networks.wish());
+    }
+    let job = Job {
+        shared,
+        call: &call,
+        name: &name,
+        networks,
+    };
+    job.run(config, wanted).await
+}
+
+/// What is asked of a cluster by a create body, for an explanation.
+pub(super) fn placement_of(
+    shared: &Shared,
+    body: Value,
+    name: &str,
+) -> ApiResult<PlacementRequest> {
+    let config = CreateConfig::parse(body, name, || shared.plane.random().hex(32))?;
+    Ok(config.request)
+}
+
+/// Engines know containers by name and id, not by node or swarm id.
+fn name_dependencies(shared: &Shared, config: &mut CreateConfig) {
+    let local = |reference: &str| -> Option<String> {
+        let view = shared.plane.container(reference).ok()?;
+        let workload = &view.workload;
+        let known = workload.names.iter().any(|name| name == reference)
+            || workload.id.as_str().starts_with(reference);
+        (!known).then(|| workload.id.as_str().to_owned())
+    };
+    let mode = config.network_mode().to_owned();
+    let host = config.host_mut();
+    if let Some(id) = mode.strip_prefix("container:").and_then(local) {
+        host.insert("NetworkMode".to_owned(), format!("container:{id}").into());
+    }
+    let mut rename = |key: &str, rewrite: &dyn Fn(&str) -> Option<String>| {
+        let items = host.get_mut(key).and_then(Value::as_array_mut);
+        for item in items.into_iter().flatten() {
+            if let Some(new) = item.as_str().and_then(rewrite) {
+                *item = new.into();
+            }
+        }
+    };
+    rename("VolumesFrom", &|item| match item.rsplit_once(':') {
+        Some((target, mode)) => Some(format!("{}:{mode}", local(target)?)),
+        None => local(item),
+    });
+    rename("Links", &|item| {
+        let (target, alias) = item.split_once(':').unwrap_or((item, item));
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        Some(format!(
+            "{}:{alias}",
+            local(target.trim_start_matches('/'))?
+        ))
+    });
+}
+
+struct Job<'a> {
+    shared: &'a Arc<Shared>,
+    call: &'a Call,
+    name: &'a str,
+    networks: LocalNetworks,
+}
+
+impl Job<'_> {
+    /// Places and makes it; on failure tries what may help, each remedy once, and then as often as
+    /// `swarm.createretry` says.
+    async fn run(&self, mut config: CreateConfig, mut wanted: PlacementRequest) -> ApiResult {
+        let plane = &self.shared.plane;
+        let mut tries = 0;
+        let mut os_known = wanted.constraints.iter().any(|c| c.key() == "ostype");
+        let mut image_asked = false;
+        loop {
+            let name = (!self.name.is_empty()).then_some(self.name);
+            let admission = plane.admit(&wanted, name).await?;
+            let failure = match self.on_ranked_nodes(&mut config, admission).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            tries += 1;
+            match failure {
+                Failure::Final(error) | Failure::Refused(error)
+                    if !os_known && image_os(error.message()).is_some() =>
+                {
+                    os_known = true;
+                    let os = image_os(error.message()).unwrap_or_default();
+                    wanted.constraints.push(derived(&format!("ostype=={os}"))?);
+                }
+                Failure::NoImage(_) if !image_asked && self.is_elsewhere(&config) => {
+                    image_asked = true;
+                    let affinity = derived(&format!("image=={}", wanted.image))?;
+                    wanted.affinities.push(affinity);
+                }
+                Failure::Final(error) => return Err(error),
+                failure if tries > plane.options().create_retry => {
+                    return Err(failure.into_error());
+                }
+                failure => {
+                    let error = failure.into_error();
+                    tracing::warn!("Failed to create container: {}, retrying", error.message());
+                }
+            }
+        }
+    }
+
+    /// Whether some healthy node has the image, and the container may go there.
+    fn is_elsewhere(&self, config: &CreateConfig) -> bool {
+        let image = &config.request.image;
+        !config.is_pinned() && !images::holders(&self.shared.healthy_nodes(), image).is_empty()
+    }
+
+    async fn on_ranked_nodes(
+        &self,
+        config: &mut CreateConfig,
+        mut admission: Admission,
+    ) -> Result<http::Response<super::Payload>, Failure> {
+        let mut first: Option<ApiError> = None;
+        for _ in 0..=self.shared.options.next_nodes {
+            let node = admission
+                .node()
+                .map_err(|error| Failure::Refused(error.into()))?;
+            match self.on_node(config, &node).await {
+                Ok((id, created)) => {
+                    admission.fulfil(&id);
+                    self.see(&node, &id).await;
+                    let mut warnings = created.warnings.unwrap_or_default();
+                    warnings.extend(self.networks.warnings(&node));
+                    let answer = json!({"Id": created.id, "Warnings": warnings});
+                    return json(StatusCode::CREATED, &answer)
+                        .map(|answer| on(&node.name, answer))
+                        .map_err(Failure::Final);
+                }
+                Err(Failure::Refused(error)) => {
+                    tracing::info!(
+                        node = node.name,
+                        message = error.message(),
+                        "create refused"
+                    );
+                    first.get_or_insert(error);
+                }
+                Err(failure) => return Err(failure),
+            }
+            match admission.next().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Err(Failure::Final(error.into())),
+            }
+        }
+        Err(Failure::Refused(first.unwrap_or_else(|| {
+            ApiError::internal("error creating container")
+        })))
+    }
+
+    /// Makes sure that the next call finds it.
+    async fn see(&self, node: &NodeView, id: &WorkloadId) {
+        let Some(node) = &node.id else { return };
+        // It exists; a view that could not be refreshed learns of it from the engine's events.
+        if let Err(error) = self.shared.plane.observe_now(node, id).await {
+            tracing::warn!(error = %error.chain(), container = %id, "made, but not looked at");
+        }
+    }
+
+    async fn on_node(
+        &self,
+        config: &mut CreateConfig,
+        node: &NodeView,
+    ) -> Result<(WorkloadId, Created), Failure> {
+        if node.health != NodeHealth::Healthy {
+            let reason = format!("node {} is {}", node.name, node.health);
+            return Err(Failure::Refused(ApiError::unavailable(reason)));
+        }
+        self.networks
+            .ensure(self.shared, self.call.version, node)
+            .await
+            .map_err(Failure::Refused)?;
+        let mut pulled = false;
+        loop {
+            let error = match self.ask(config, node).await {
+                Ok(created) => {
+                    let id = WorkloadId::new(created.id.as_str());
+                    let id = id.map_err(|error| {
+                        Failure::Final(ApiError::internal(format!("malformed answer: {error}")))
+                    })?;
+                    return Ok((id, created));
+                }
+                Err(error) => error,
+            };
+            let missing_image = is_missing_image(&error);
+            if missing_image && !pulled {
+                pulled = true;
+                let image = &config.request.image;
+                if let Err(failure) = pull(self.shared, self.call, node, image, |_| {}).await {
+                    return Err(Failure::NoImage(ApiError::not_found(format!(
+                        "{} ({})",
+                        error.message(),
+                        failure.message()
+                    ))));
+                }
+            } else if missing_image {
+                return Err(Failure::NoImage(error));
+            } else if config.default_swappiness
+                && error.message().to_ascii_lowercase().contains("swappiness")
+            {
+                config.default_swappiness = false;
+                config.host_mut().remove("MemorySwappiness");
+            } else {
+                return Err(match error.status() {
+                    StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Failure::Final(error),
+                    _ => Failure::Refused(error),
+                });
+            }
+        }
+    }
+
+    async fn ask(&self, config: &CreateConfig, node: &NodeView) -> ApiResult<Created> {
+        let cpus = node.info.as_ref().map_or(0, |info| info.cpu.0 / 1000);
+        let mut query = self.call.query.clone();
+        query.set(
+            "name",
+            (!self.name.is_empty()).then(|| self.name.to_owned()),
+        );
+        let target = self.shared.target_at(
+            node,
+            self.call.version,
+            "/containers/create",
+            &query.encode(),
+        );
+        let mut headers = self.call.headers.clone();
+        headers.insert(
+            header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
+        let body = full_body(config.body_for(cpus).to_string());
+        let request = request(Method::POST, &target, &headers, body)?;
+        let asked = self
+            .shared
+            .ask(node, self.shared.options.work_limit, request)
+            .await;
+        match asked {
+            Ok((_, answer)) => serde_json::from_slice(&answer)
+                .map_err(|error| ApiError::internal(format!("malformed answer: {error}"))),
+            // The engine may have made it before the connection broke: then it is adopted.
+            Err(error) if matches!(error.reason(), "unavailable" | "timeout") => {
+                self.adopt(config, node).await.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks for a container that was made by a call whose answer was lost.
+    async fn adopt(&self, config: &CreateConfig, node: &NodeView) -> Option<Created> {
+        let swarm_id = config.request.labels.get(SWARM_ID_LABEL)?;
+        let filters = json!({"label": [format!("{SWARM_ID_LABEL}={swarm_id}")]}).to_string();
+        let mut query = super::query::Query::default();
+        query.set("all", Some("1".to_owned()));
+        query.set("filters", Some(filters));
+        let found: Vec<Created> = self
+            .shared
+            .get(node, self.call.version, "/containers/json", &query.encode())
+            .await
+            .ok()?;
+        let mut found = found.into_iter();
+        found.next().filter(|_| found.next().is_none())
+    }
+}
+
+fn derived(text: &str) -> ApiResult<Expression> {
+    text.parse()
+        .map_err(|error: longshore_core::ExpressionError| ApiError::bad_request(format!("{error}")))
+}
+
+/// `image operating system "X" cannot be used on this platform`.
+fn image_os(message: &str) -> Option<&str> {
+    let rest = message.split_once("image operating system \"")?.1;
+    let (os, rest) = rest.split_once('"')?;
+    rest.starts_with(" cannot be used on this platform")
+        .then_some(os)
+}
+
+fn is_missing_image(error: &ApiError) -> bool {
+    let message = error.message().to_ascii_lowercase();
+    error.status() == StatusCode::NOT_FOUND
+        && (message.contains("no such image")
+            || ((message.contains("image") || message.contains("repository"))
+                && (message.contains("not found") || message.contains("does not exist"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wrong_system_is_read_from_the_message() {
+        assert_eq!(
+            image_os("image operating system \"windows\" cannot be used on this platform"),
+            Some("windows")
+        );
+        assert_eq!(image_os("image operating system \"x\" is nice"), None);
+    }
+
+    #[test]
+    fn a_missing_image_is_told_from_other_missing_things() {
+        let check = |message: &str| is_missing_image(&ApiError::not_found(message));
+        assert!(check("No such image: busybox:latest"));
+        assert!(check("repository x not found: does not exist"));
+        assert!(!check("network back not found"));
+        assert!(!is_missing_image(&ApiError::internal("No such image: x")));
+    }
+}

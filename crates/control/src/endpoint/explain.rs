@@ -1,0 +1,86 @@
+//! longshore's own routes: why a container is where it is, nodes, stacks.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    Shared,
+    call::{Call, json},
+    create::placement_of,
+    error::{ApiError, ApiResult},
+};
+
+/// `GET /longshore/v1/explain?container=…`.
+pub(super) fn container(shared: &Shared, call: &Call) -> ApiResult {
+    let name = call.query.text("container");
+    if name.is_empty() {
+        return Err(ApiError::bad_request("Container is not specified"));
+    }
+    let explanation = shared
+        .plane
+        .explain_container(name)
+        .map_err(|error| ApiError::lookup(&error, || format!("No such container: {name}")))?;
+    json(StatusCode::OK, &explanation)
+}
+
+/// `POST /longshore/v1/explain` with a create body: where it would go and why, or why nowhere.
+/// Nothing is made or held.
+pub(super) async fn request(shared: &Shared, mut call: Call) -> ApiResult {
+    let name = call.query.text("name").trim_start_matches('/').to_owned();
+    let body = call.read_json(shared).await?;
+    let request = placement_of(shared, body, &name)?;
+    let explanation = shared.plane.explain(&request)?;
+    json(StatusCode::OK, &explanation)
+}
+
+/// `GET /longshore/v1/nodes`.
+pub(super) fn nodes(shared: &Shared) -> ApiResult {
+    let nodes: Vec<Value> = shared
+        .plane
+        .nodes()
+        .into_iter()
+        .map(|node| {
+            let info = node.info.as_deref();
+            json!({
+                "id": node.id,
+                "name": node.name,
+                "address": node.address,
+                "ip": node.ip,
+                "health": node.health,
+                "health_indicator": node.health_indicator,
+                "availability": node.availability,
+                "error": node.error,
+                "since": node.since.to_string(),
+                "next_retry": node.next_retry.map(|at| at.to_string()),
+                "updated_at": node.updated_at.to_string(),
+                "containers": {
+                    "total": node.containers.total,
+                    "running": node.containers.running,
+                    "paused": node.containers.paused,
+                    "stopped": node.containers.stopped,
+                },
+                "reserved": node.reserved,
+                "capacity": node.capacity,
+                "images": node.images.len(),
+                "labels": info.map(|info| &info.labels),
+                "attributes": info.map(|info| &info.attributes),
+                "engine": info.map(|info| json!({
+                    "version": info.version,
+                    "api_version": info.api_version,
+                    "min_api_version": info.min_api_version,
+                    "cpu": info.cpu,
+                    "memory": info.memory,
+                })),
+                "warnings": node.warnings,
+                "clock_skew": node.clock_skew.map(|skew| skew.to_string()),
+                "stale": node.stale,
+            })
+        })
+        .collect();
+    json(StatusCode::OK, &nodes)
+}
+
+/// `GET /longshore/v1/stacks`.
+pub(super) fn stacks(_: &Shared) -> ApiResult {
+    Err(ApiError::not_implemented("stacks are not offered here"))
+}

@@ -1,0 +1,216 @@
+//! Hijacked streams: the client's connection and the engine's become one raw stream, with half-close
+//! in both directions.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use longshore_core::{
+    Action, AuditEvent, AuditOutcome, BoxByteStream, ByteStream, ClockExt, Error, Identity, Target,
+    http::{Upgraded, empty_body},
+};
+use tokio::io::{AsyncWriteExt, copy, split};
+
+use super::{
+    Payload, Shared,
+    call::{Call, RecordsItself},
+    error::{ApiError, ApiResult},
+    proxy::{request, unreachable},
+};
+use crate::NodeView;
+
+/// What is hijacked: a request to an engine.
+pub(super) struct Session {
+    pub(super) target: Target,
+    pub(super) node: NodeView,
+    pub(super) path: String,
+    pub(super) body: Bytes,
+}
+
+/// Asks the engine for the raw stream and joins the client's connection to it.
+pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Session) -> ApiResult {
+    let Some(upgrade) = call.upgrade.take() else {
+        return Err(ApiError::bad_request(
+            "a raw stream needs the headers \"Connection: Upgrade\" and \"Upgrade: tcp\"",
+        ));
+    };
+    let node = &session.node;
+    let mut request = request(
+        call.method.clone(),
+        &session.path,
+        &call.headers,
+        session.body.clone(),
+    )?;
+    let protocol = call
+        .headers
+        .get(header::UPGRADE)
+        .filter(|_| call.method == Method::GET)
+        .cloned()
+        .unwrap_or(HeaderValue::from_static("tcp"));
+    request
+        .headers_mut()
+        .insert(header::UPGRADE, protocol.clone());
+    let client = shared.client(node)?;
+    let clock = shared.plane.clock();
+    let started = clock.now();
+    let upgraded = clock
+        .timeout(
+            shared.options.work_limit,
+            "waiting for the engine",
+            client.upgrade(request),
+        )
+        .await
+        .and_then(|upgraded| upgraded);
+    if let Some(id) = &node.id {
+        shared
+            .plane
+            .report(id, started, upgraded.as_ref().map(|_| ()));
+    }
+    let (headers, engine) = match upgraded.map_err(|error| unreachable(node, &error))? {
+        Upgraded::Stream {
+            headers, stream, ..
+        } => (headers, stream),
+        Upgraded::Refused { status, body } => return Err(ApiError::from_engine(status, &body)),
+    };
+
+    let mut response: Response<Payload> = Response::new(empty_body());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let answer = response.headers_mut();
+    for (name, value) in &headers {
+        if name == header::CONTENT_TYPE || name.as_str().starts_with("sec-websocket-") {
+            answer.append(name.clone(), value.clone());
+        }
+    }
+    answer
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static(
+            "application/vnd.docker.raw-stream",
+        ));
+    if !call.legacy {
+        answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        answer.insert(header::UPGRADE, protocol);
+    }
+    response.extensions_mut().insert(RecordsItself);
+
+    let supervisor = Supervisor {
+        shared: Arc::clone(shared),
+        who: call.who.clone(),
+        operation: call.operation(),
+        target: session.target,
+        node: session.node.name.clone(),
+        leave: call.leave,
+    };
+    shared.plane.shutdown().spawn(async move {
+        match upgrade.await {
+            Ok(client) => supervisor.run(TokioIo::new(client), engine).await,
+            Err(error) => {
+                let reason = format!("the client's connection was not handed over: {error}");
+                supervisor.record(AuditOutcome::Failed(reason)).await;
+            }
+        }
+    });
+    Ok(response)
+}
+
+/// Watches over one session: leave is asked for again, its end is recorded.
+struct Supervisor {
+    shared: Arc<Shared>,
+    who: Identity,
+    operation: String,
+    target: Target,
+    node: String,
+    leave: Option<Duration>,
+}
+
+impl Supervisor {
+    async fn run(self, client: impl ByteStream, engine: BoxByteStream) {
+        let clock = self.shared.plane.clock();
+        let linger = self.shared.options.linger;
+        let leaving = async {
+            self.shared.plane.shutdown().requested().await;
+            clock.sleep(linger).await;
+        };
+        let outcome = tokio::select! {
+            () = join(client, engine, clock.sleep(linger)) => AuditOutcome::Done,
+            error = self.leave_ends() => AuditOutcome::Denied(error.to_string()),
+            () = leaving => AuditOutcome::Failed("the control plane shut down".to_owned()),
+        };
+        self.record(outcome).await;
+    }
+
+    /// Asks for leave again whenever it runs out; returns when it is refused.
+    async fn leave_ends(&self) -> Error {
+        let mut leave = self.leave;
+        loop {
+            match leave {
+                Some(valid_for) => self.shared.plane.clock().sleep(valid_for).await,
+                None => std::future::pending().await,
+            }
+            let asked = self
+                .shared
+                .authorize(&self.who, Action::Enter, &self.target);
+            match asked.await {
+                Ok(access) => leave = access.valid_for,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn record(&self, outcome: AuditOutcome) {
+        let plane = &self.shared.plane;
+        let event = AuditEvent::new(
+            plane.clock().now(),
+            self.who.clone(),
+            Action::Enter,
+            self.operation.clone(),
+            self.target.clone(),
+            outcome,
+        );
+        if let Err(failure) = plane.audit().record(event.with_node(&self.node)).await {
+            tracing::error!(error = %failure.chain(), "the end of a session could not be recorded");
+        }
+    }
+}
+
+/// Copies both ways until both are done. The end of one direction closes only that half at the
+/// other side. When the engine's output has ended the session is over, and the client has `linger`
+/// to close its own half.
+async fn join(
+    client: impl ByteStream,
+    engine: BoxByteStream,
+    linger: impl Future<Output = ()> + Send,
+) {
+    let (mut client_read, mut client_write) = split(client);
+    let (mut engine_read, mut engine_write) = split(engine);
+    let input = async {
+        copy(&mut client_read, &mut engine_write).await?;
+        engine_write.shutdown().await
+    };
+    let output = async {
+        copy(&mut engine_read, &mut client_write).await?;
+        client_write.shutdown().await
+    };
+    tokio::pin!(input, output);
+    let ended = tokio::select! {
+        result = &mut input => match result {
+            // The client's input ended: the output goes on.
+            Ok(()) => output.await,
+            // Stdin that the process no longer reads is no reason to lose its output.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => output.await,
+            Err(error) => Err(error),
+        },
+        result = &mut output => match result {
+            Ok(()) => {
+                tokio::select! {
+                    result = input => result,
+                    () = linger => Ok(()),
+                }
+            }
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a raw stream broke");
+    }
+}

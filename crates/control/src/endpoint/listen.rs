@@ -1,0 +1,287 @@
+//! Listeners: where the endpoint can be reached, and by whom.
+
+mod address;
+mod connection;
+mod tap;
+#[cfg(feature = "tls")]
+mod tls;
+mod unix;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use longshore_core::{Clock, ClockExt, Error, ErrorKind, OsRandom, Result, Shutdown};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+};
+
+pub use self::address::ListenAddress;
+pub(super) use self::tap::TapState;
+#[cfg(feature = "tls")]
+pub use self::tls::TlsFiles;
+use self::{connection::Accepted, unix::SocketFile};
+
+/// How to listen.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Certificates, for TCP.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsFiles>,
+    /// Whether TCP without TLS may be reached from other machines. Whoever can connect then owns
+    /// every node.
+    pub insecure_plaintext: bool,
+    /// A group that may use a unix socket besides its owner.
+    pub group: Option<u32>,
+    /// How many connections are served at a time; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long a request head may take to arrive, TLS handshake apart.
+    pub head_limit: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_limit: Duration,
+    /// How long a connection may be idle between two requests.
+    pub idle_limit: Duration,
+    /// How large a request head may be.
+    pub head_bytes: usize,
+    /// How long requests that are being answered may go on after a shutdown was asked for.
+    pub drain_limit: Duration,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            #[cfg(feature = "tls")]
+            tls: None,
+            insecure_plaintext: false,
+            group: None,
+            max_connections: 4096,
+            head_limit: Duration::from_secs(15),
+            handshake_limit: Duration::from_secs(10),
+            idle_limit: Duration::from_secs(600),
+            head_bytes: 64 * 1024,
+            drain_limit: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ListenOptions {
+    /// Serves TCP with TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, files: TlsFiles) -> Self {
+        self.tls = Some(files);
+        self
+    }
+
+    /// Lets TCP without TLS be reached from other machines.
+    #[must_use]
+    pub fn with_insecure_plaintext(mut self) -> Self {
+        self.insecure_plaintext = true;
+        self
+    }
+
+    /// Lets a group use a unix socket besides its owner.
+    #[must_use]
+    pub fn with_group(mut self, group: u32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// Sets how many connections are served at a time.
+    #[must_use]
+    pub fn with_max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count;
+        self
+    }
+
+    /// Sets how long a request head may take to arrive.
+    #[must_use]
+    pub fn with_head_limit(mut self, limit: Duration) -> Self {
+        self.head_limit = limit;
+        self
+    }
+
+    /// Sets how long a connection may be idle between two requests.
+    #[must_use]
+    pub fn with_idle_limit(mut self, limit: Duration) -> Self {
+        self.idle_limit = limit;
+        self
+    }
+
+    /// Sets how long requests may go on after a shutdown was asked for.
+    #[must_use]
+    pub fn with_drain_limit(mut self, limit: Duration) -> Self {
+        self.drain_limit = limit;
+        self
+    }
+}
+
+/// A bound address. A unix socket has mode 0600 (0660 with a group) from the first moment and is
+/// removed when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    address: String,
+    options: ListenOptions,
+    #[cfg(feature = "tls")]
+    acceptor: Option<tls::Acceptor>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the file on drop")] SocketFile,
+    ),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// Binds an address. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// TCP without TLS on an address that other machines can reach is refused, unless the options
+    /// allow it. An address in use, a unix socket that another process serves, unreadable or
+    /// mismatching TLS files: the message says which.
+    pub async fn bind(address: &ListenAddress, options: ListenOptions) -> Result<Self> {
+        #[cfg(feature = "tls")]
+        let acceptor = match (&options.tls, address) {
+            (Some(files), ListenAddress::Tcp(_)) => Some(tls::Acceptor::new(files)?),
+            _ => None,
+        };
+        #[cfg(feature = "tls")]
+        let has_tls = acceptor.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_tls = false;
+        if !has_tls && !address.is_local() {
+            if !options.insecure_plaintext {
+                return Err(Error::invalid(format!(
+                    "refusing to serve {address} without TLS: whoever can connect owns every \
+                     node. Use --tlsverify with certificates, listen on 127.0.0.1 or a unix \
+                     socket, or allow it explicitly"
+                )));
+            }
+            tracing::warn!(%address, "serving without TLS: whoever can connect owns every node");
+        }
+        let (socket, bound) = match address {
+            ListenAddress::Unix(path) => {
+                let (listener, file) = unix::bind(path, options.group, &OsRandom).await?;
+                (Socket::Unix(listener, file), address.to_string())
+            }
+            ListenAddress::Tcp(endpoint) => {
+                let host = match endpoint.host() {
+                    "" => "0.0.0.0",
+                    host => host,
+                };
+                let listener = TcpListener::bind((host, endpoint.port()))
+                    .await
+                    .map_err(|error| bind_error(address, error))?;
+                let bound = listener.local_addr().map_or_else(
+                    |_| address.to_string(),
+                    |bound: SocketAddr| format!("tcp://{bound}"),
+                );
+                (Socket::Tcp(listener), bound)
+            }
+        };
+        Ok(Self {
+            socket,
+            address: bound,
+            options,
+            #[cfg(feature = "tls")]
+            acceptor,
+        })
+    }
+
+    /// Where it listens, with the port that was chosen for port 0.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        Ok(match &self.socket {
+            Socket::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
+            Socket::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let _ = stream.set_nodelay(true);
+                Accepted::Tcp(stream, peer)
+            }
+        })
+    }
+}
+
+fn bind_error(address: &ListenAddress, error: io::Error) -> Error {
+    let taken = error.kind() == io::ErrorKind::AddrInUse && address.to_string().contains(":2375");
+    let hint = if taken {
+        ": is Docker already running on this machine? Try using a different port"
+    } else {
+        ""
+    };
+    Error::io(format!("listen {address}: {error}{hint}"), error)
+}
+
+/// Serves a router on a listener until a shutdown is asked for; then requests that are being
+/// answered have [`ListenOptions::drain_limit`] to end.
+///
+/// # Errors
+/// The listener itself broke. Connections that fail don't end it.
+///
+/// # Cancel safety
+/// Dropping the future stops listening; connections go on until the shutdown.
+pub async fn serve(
+    listener: Listener,
+    app: Router,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+) -> Result<()> {
+    let permits = Arc::new(Semaphore::new(listener.options.max_connections.max(1)));
+    let mut failures = 0;
+    loop {
+        let permit = tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else {
+            return Ok(());
+        };
+        let accepted = tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok(stream) => {
+                failures = 0;
+                stream
+            }
+            Err(error) => {
+                // Out of descriptors, or the peer left in the queue: neither is the listener's end.
+                failures += 1;
+                tracing::warn!(%error, address = listener.address, "a connection was not accepted");
+                if failures >= MAX_FAILURES {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("cannot accept connections on {}", listener.address),
+                    )
+                    .with_source(error));
+                }
+                clock.sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let connection = connection::Connection {
+            app: app.clone(),
+            clock: Arc::clone(&clock),
+            options: listener.options.clone(),
+            shutdown: shutdown.clone(),
+            #[cfg(feature = "tls")]
+            acceptor: listener.acceptor.clone(),
+        };
+        shutdown.spawn(async move {
+            connection.serve(stream).await;
+            drop(permit);
+        });
+    }
+}
+
+const MAX_FAILURES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,161 @@
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{Router, body::Body as AxumBody};
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use longshore_core::{ByteStream, Clock, ClockExt, Identity, Shutdown};
+use tokio::net::{TcpStream, UnixStream};
+use tower_service::Service;
+
+use super::{
+    ListenOptions,
+    tap::{MAX_HEADERS, Tap, TapLimits, TapState},
+};
+
+/// A connection as it came.
+pub(super) enum Accepted {
+    Unix(UnixStream),
+    Tcp(TcpStream, SocketAddr),
+}
+
+/// What one connection is served with.
+pub(super) struct Connection {
+    pub(super) app: Router,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: ListenOptions,
+    pub(super) shutdown: Shutdown,
+    #[cfg(feature = "tls")]
+    pub(super) acceptor: Option<super::tls::Acceptor>,
+}
+
+impl Connection {
+    pub(super) async fn serve(self, accepted: Accepted) {
+        match accepted {
+            Accepted::Unix(stream) => match stream.peer_cred() {
+                Ok(peer) => {
+                    let who = Identity::new(format!("unix:{}", peer.uid()), "unix");
+                    self.http(stream, who).await;
+                }
+                Err(error) => tracing::warn!(%error, "a peer without credentials"),
+            },
+            #[cfg(feature = "tls")]
+            Accepted::Tcp(stream, peer) if self.acceptor.is_some() => {
+                self.secured(stream, peer).await;
+            }
+            Accepted::Tcp(stream, peer) => {
+                let who = if peer.ip().is_loopback() {
+                    Identity::new("loopback", "local")
+                } else {
+                    Identity::new("anonymous", "none")
+                };
+                self.http(stream, who).await;
+            }
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secured(self, stream: TcpStream, peer: SocketAddr) {
+        let Some(acceptor) = self.acceptor.clone() else {
+            return;
+        };
+        let handshake = acceptor.accept(stream);
+        let limit = self.options.handshake_limit;
+        match self
+            .clock
+            .timeout(limit, "the TLS handshake", handshake)
+            .await
+            .and_then(|done| done)
+        {
+            Ok((stream, who)) => self.http(stream, who).await,
+            Err(error) => tracing::info!(%peer, error = %error.chain(), "TLS handshake failed"),
+        }
+    }
+
+    async fn http(self, stream: impl ByteStream, who: Identity) {
+        let state = Arc::new(TapState::default());
+        let limits = TapLimits {
+            head: self.options.head_limit,
+            idle: self.options.idle_limit,
+            head_bytes: self.options.head_bytes,
+        };
+        let tap = Tap::new(stream, Arc::clone(&state), Arc::clone(&self.clock), limits);
+        let app = self.app;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            state.set_busy(true);
+            request.extensions_mut().insert(who.clone());
+            request.extensions_mut().insert(Arc::clone(&state));
+            let state = Arc::clone(&state);
+            let answer = app.clone().call(request.map(AxumBody::new));
+            async move {
+                answer
+                    .await
+                    .map(|response: Response<AxumBody>| response.map(|body| Answer { body, state }))
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // The tap keeps the deadlines; the library's own would cut idle connections short.
+            .header_read_timeout(None)
+            .max_buf_size(self.options.head_bytes.max(8192))
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(tap), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.shutdown.requested() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    result = connection => result,
+                    () = self.clock.sleep(self.options.drain_limit) => return,
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a client connection ended");
+        }
+    }
+}
+
+/// An answer's body that tells the tap when it is done with.
+struct Answer {
+    body: AxumBody,
+    state: Arc<TapState>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.state.set_busy(false);
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,379 @@
+//! A byte stream between a client and the HTTP library, for what the library does not do:
+//!
+//! * a deadline for a request head, and another for an idle connection;
+//! * an answer with a message to a head that is malformed, truncated, too large or too late (the
+//!   library answers such heads by itself, without a body, or not at all);
+//! * raw streams for clients that don't send `Upgrade`: the library only gives a connection away
+//!   with 101, so the request gets the header on its way in and the answer its 200 on its way out.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use longshore_core::{BoxFuture, ByteStream, Clock};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::endpoint::error::ApiError;
+
+/// What the tap and the handlers of its connection tell each other.
+#[derive(Debug, Default)]
+pub(in crate::endpoint) struct TapState {
+    /// A request is being answered.
+    busy: AtomicBool,
+    /// The client did not ask for an upgrade and must not see a 101.
+    legacy: AtomicBool,
+}
+
+impl TapState {
+    pub(super) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Release);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    pub(in crate::endpoint) fn is_legacy(&self) -> bool {
+        self.legacy.load(Ordering::Acquire)
+    }
+}
+
+/// Deadlines for what a client sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TapLimits {
+    /// For a request head, from its first byte; for the first one from the connection's start.
+    pub(super) head: Duration,
+    /// For a connection between two requests.
+    pub(super) idle: Duration,
+    /// How long a head may be.
+    pub(super) head_bytes: usize,
+}
+
+pub(super) struct Tap<S> {
+    stream: S,
+    state: Arc<TapState>,
+    clock: Arc<dyn Clock>,
+    limits: TapLimits,
+    /// The first head while it is looked at, then what is handed on before the stream.
+    front: Front,
+    /// Bytes of the head that is being read.
+    received: usize,
+    first: bool,
+    timer: Option<(bool, BoxFuture<'static, ()>)>,
+    fault: Option<Fault>,
+    pending: Bytes,
+}
+
+enum Front {
+    Looking(BytesMut),
+    Handing(Bytes),
+}
+
+/// Why a head was given up by the tap itself.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Truncated,
+    Late,
+}
+
+impl<S: ByteStream> Tap<S> {
+    pub(super) fn new(
+        stream: S,
+        state: Arc<TapState>,
+        clock: Arc<dyn Clock>,
+        limits: TapLimits,
+    ) -> Self {
+        Self {
+            stream,
+            state,
+            clock,
+            limits,
+            front: Front::Looking(BytesMut::new()),
+            received: 0,
+            first: true,
+            timer: None,
+            fault: None,
+            pending: Bytes::new(),
+        }
+    }
+
+    /// Reads the first head whole, unless it can't be one that needs a change.
+    fn poll_front(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Front::Looking(seen) = &mut self.front {
+            if let Some(bytes) = looked_at(seen, &self.state) {
+                self.front = Front::Handing(bytes);
+                break;
+            }
+            if seen.len() >= MAX_LOOK {
+                self.front = Front::Handing(seen.split().freeze());
+                break;
+            }
+            let mut chunk = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                self.front = Front::Handing(seen.split().freeze());
+                break;
+            }
+            self.received += buffer.filled().len();
+            seen.extend_from_slice(buffer.filled());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_front(context))?;
+        if let Front::Handing(front) = &mut self.front
+            && !front.is_empty()
+        {
+            let count = front.len().min(buffer.remaining());
+            buffer.put_slice(&front.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+
+    /// Whether the present wait took too long.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let in_head = self.first || self.received > 0;
+        if self.timer.as_ref().is_none_or(|(kind, _)| *kind != in_head) {
+            let limit = if in_head {
+                self.limits.head
+            } else {
+                self.limits.idle
+            };
+            let clock = Arc::clone(&self.clock);
+            let deadline = clock.now().after(limit);
+            let sleep = Box::pin(async move { clock.sleep_until(deadline).await });
+            self.timer = Some((in_head, sleep));
+        }
+        match &mut self.timer {
+            Some((_, sleep)) => sleep.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Makes the library refuse the head, so that it answers and closes.
+    fn spoil(&mut self, fault: Fault, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.fault = Some(fault);
+        let spoiler = &SPOILER[..SPOILER.len().min(buffer.remaining())];
+        buffer.put_slice(spoiler);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.pending.is_empty() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.pending))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.pending.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// How many of these bytes are replaced by what is pending now.
+    fn replace(&mut self, bytes: &[u8]) -> Option<usize> {
+        if !bytes.starts_with(b"HTTP/1.1 ") {
+            return None;
+        }
+        if self.state.is_legacy() && bytes.starts_with(b"HTTP/1.1 101 ") {
+            let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
+            self.pending = Bytes::from_static(b"HTTP/1.1 200 OK\r\n");
+            return Some(line);
+        }
+        if self.state.is_busy() {
+            return None;
+        }
+        let error = refusal(bytes, self.fault, &self.limits)?;
+        let body = error.to_json();
+        self.pending = format!(
+            "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            error.status(),
+            body.len()
+        )
+        .into();
+        Some(bytes.len())
+    }
+}
+
+/// The bytes to hand on, once it is clear what they are.
+fn looked_at(seen: &mut BytesMut, state: &TapState) -> Option<Bytes> {
+    let start = &seen[..seen.len().min(POST.len())];
+    if !POST.starts_with(start) {
+        return Some(seen.split().freeze());
+    }
+    let end = seen.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let mut lines = seen[..end].split(|byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default();
+    let upgrade = lines.any(|line| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(b"upgrade")
+    });
+    let line_end = line.len() + 1;
+    if upgrade || !wants_raw_stream(line) || line_end > end {
+        return Some(seen.split().freeze());
+    }
+    state.legacy.store(true, Ordering::Release);
+    let rest = seen.split_off(line_end);
+    seen.extend_from_slice(b"Upgrade: tcp\r\n");
+    seen.unsplit(rest);
+    Some(seen.split().freeze())
+}
+
+/// `POST …/attach?… HTTP/1.1` and `POST …/exec/…/start HTTP/1.1`.
+fn wants_raw_stream(line: &[u8]) -> bool {
+    let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let path = target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
+    let exec = path.windows(6).any(|part| part == b"/exec/") && path.ends_with(b"/start");
+    path.ends_with(b"/attach") || exec
+}
+
+/// The message for a head that the library refused by itself: it writes nothing but a status line,
+/// `content-length: 0` and a date.
+fn refusal(bytes: &[u8], fault: Option<Fault>, limits: &TapLimits) -> Option<ApiError> {
+    use http::StatusCode;
+    let text = std::str::from_utf8(bytes).ok()?;
+    if text.len() > 200 || !text.ends_with("\r\n\r\n") || !text.contains("content-length: 0\r\n") {
+        return None;
+    }
+    let status: u16 = text.get(9..12)?.parse().ok()?;
+    let bad = |message: &str| ApiError::new(StatusCode::BAD_REQUEST, "protocol", message);
+    Some(match (status, fault) {
+        (400, Some(Fault::Truncated)) => {
+            bad("the request is truncated: the connection ended in the middle of its head")
+        }
+        (400, Some(Fault::Late)) => ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            format!("the request head did not arrive within {:?}", limits.head),
+        ),
+        (400, None) => bad("the request is not valid HTTP/1.1"),
+        (431, _) => ApiError::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "resource-exhausted",
+            format!(
+                "the request head is too large: at most {} bytes and {MAX_HEADERS} fields are \
+                 accepted",
+                limits.head_bytes
+            ),
+        ),
+        (414, _) => ApiError::new(
+            StatusCode::URI_TOO_LONG,
+            "resource-exhausted",
+            "the request target is too long",
+        ),
+        _ => return None,
+    })
+}
+
+impl<S: ByteStream> AsyncRead for Tap<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.state.is_busy() {
+            this.received = 0;
+            this.first = false;
+            this.timer = None;
+            return this.poll_bytes(context, buffer);
+        }
+        let before = buffer.filled().len();
+        match this.poll_bytes(context, buffer) {
+            Poll::Ready(Ok(())) => {
+                let count = buffer.filled().len() - before;
+                if count > 0 {
+                    this.received += count;
+                } else if this.received > 0 && this.fault.is_none() {
+                    return this.spoil(Fault::Truncated, buffer);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                ready!(this.poll_deadline(context));
+                this.timer = None;
+                if this.received > 0 && this.fault.is_none() {
+                    // What was looked at goes first: the spoiler must stand behind it.
+                    if let Front::Looking(seen) = &mut this.front {
+                        seen.extend_from_slice(SPOILER);
+                        this.front = Front::Handing(seen.split().freeze());
+                        this.fault = Some(Fault::Late);
+                        return this.poll_bytes(context, buffer);
+                    }
+                    return this.spoil(Fault::Late, buffer);
+                }
+                // An idle connection just ends.
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl<S: ByteStream> AsyncWrite for Tap<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        ready!(this.poll_pending(context))?;
+        if let Some(count) = this.replace(bytes) {
+            return Poll::Ready(Ok(count));
+        }
+        Pin::new(&mut this.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        ready!(this.poll_pending(context))?;
+        if let Some(first) = slices.iter().find(|slice| !slice.is_empty())
+            && let Some(count) = this.replace(first)
+        {
+            return Poll::Ready(Ok(count));
+        }
+        Pin::new(&mut this.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(context))?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+pub(super) const MAX_HEADERS: usize = 128;
+const POST: &[u8] = b"POST ";
+const MAX_LOOK: usize = 16 * 1024;
+/// No method, target or field may hold a NUL.
+const SPOILER: &[u8] = b"\0\r\n\r\n";

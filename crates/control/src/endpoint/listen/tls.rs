@@ -1,0 +1,277 @@
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use longshore_core::{Error, ErrorKind, Identity, Result};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Certificate files in PEM form, as the flags `--tls`, `--tlsverify`, `--tlscacert`, `--tlscert`
+/// and `--tlskey` name them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities whose clients are let in; `None`: anybody is.
+    pub ca: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// From the flags. `None` when no TLS was asked for.
+    ///
+    /// # Errors
+    /// A combination that makes no sense, in Swarm's words.
+    pub fn from_flags(
+        tls: bool,
+        verify: bool,
+        ca: Option<&Path>,
+        cert: Option<&Path>,
+        key: Option<&Path>,
+    ) -> Result<Option<Self>> {
+        if !tls && !verify {
+            return if ca.is_none() && cert.is_none() && key.is_none() {
+                Ok(None)
+            } else {
+                Err(Error::invalid(
+                    "--tlscert, --tlskey and --tlscacert require the use of either --tls or \
+                     --tlsverify",
+                ))
+            };
+        }
+        let (Some(cert), Some(key)) = (cert, key) else {
+            return Err(Error::invalid(
+                "--tlscert and --tlskey must be provided when using --tls",
+            ));
+        };
+        if verify && ca.is_none() {
+            return Err(Error::invalid(
+                "--tlscacert must be provided when using --tlsverify",
+            ));
+        }
+        Ok(Some(Self {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            ca: ca.filter(|_| verify).map(Path::to_owned),
+        }))
+    }
+
+    /// Clients must have a certificate of this authority.
+    pub fn verified(
+        cert: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+        ca: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            cert: cert.into(),
+            key: key.into(),
+            ca: Some(ca.into()),
+        }
+    }
+
+    /// What an operator should be told of this configuration, if anything.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.ca
+            .is_none()
+            .then_some("TLS without --tlsverify: the endpoint lets in every client, whoever it is")
+    }
+}
+
+/// Takes TLS connections.
+#[derive(Clone)]
+pub(super) struct Acceptor {
+    tls: TlsAcceptor,
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+impl Acceptor {
+    pub(super) fn new(files: &TlsFiles) -> Result<Self> {
+        let pair = |reason: &dyn fmt::Display| {
+            Error::invalid(format!(
+                "Couldn't load X509 key pair ({}, {}): {reason}. Key encrypted?",
+                files.cert.display(),
+                files.key.display()
+            ))
+        };
+        let chain = certificates(&files.cert).map_err(|reason| pair(&reason))?;
+        let key = key(&files.key).map_err(|reason| pair(&reason))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let builder = match &files.ca {
+            Some(path) => {
+                let bad = |reason: &dyn fmt::Display| {
+                    Error::invalid(format!(
+                        "Couldn't read CA certificate: {}: {reason}",
+                        path.display()
+                    ))
+                };
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(path).map_err(|reason| bad(&reason))? {
+                    roots.add(certificate).map_err(|error| bad(&error))?;
+                }
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .build()
+                        .map_err(|error| bad(&error))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+            None => {
+                if let Some(warning) = files.warning() {
+                    tracing::warn!("{warning}");
+                }
+                builder.with_no_client_auth()
+            }
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| pair(&explain_pair(&error)))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            tls: TlsAcceptor::from(Arc::new(config)),
+        })
+    }
+
+    /// Takes one connection, up to who it is.
+    pub(super) async fn accept(
+        &self,
+        mut stream: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, Identity)> {
+        let mut first = [0];
+        let seen = stream
+            .peek(&mut first)
+            .await
+            .map_err(|error| Error::io("the client left", error))?;
+        if seen == 0 {
+            return Err(Error::closed("the client left before the handshake"));
+        }
+        // Every TLS record of a handshake begins with this byte, and no HTTP request does.
+        if first[0] != HANDSHAKE_RECORD {
+            let _ = stream.write_all(PLAINTEXT_ANSWER).await;
+            let _ = stream.shutdown().await;
+            return Err(Error::protocol(
+                "the client speaks plaintext to a TLS port: it needs --tls or --tlsverify",
+            ));
+        }
+        let stream = self.tls.accept(stream).await.map_err(|error| {
+            Error::new(ErrorKind::Unauthenticated, advice(&error)).with_source(error)
+        })?;
+        let who = match stream.get_ref().1.peer_certificates() {
+            Some([certificate, ..]) => Identity::new(subject(certificate)?, "tls"),
+            _ => Identity::new("anonymous", "none"),
+        };
+        Ok((stream, who))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("the file holds no certificate".to_owned()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("the file is not valid PEM: {error}")),
+    }
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let marker = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
+    if marker(b"ENCRYPTED") {
+        return Err("the key is encrypted; decrypt it first".to_owned());
+    }
+    PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|error| format!("the file holds no usable private key: {error}"))
+}
+
+fn explain_pair(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            "the key does not belong to the certificate".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with a handshake, and the cure.
+fn advice(error: &io::Error) -> String {
+    use rustls::{AlertDescription, CertificateError, Error as Tls};
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Tls>());
+    match inner {
+        Some(Tls::NoCertificatesPresented) => {
+            "the client has no certificate: it needs --tlscert and --tlskey".to_owned()
+        }
+        Some(Tls::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "the client's certificate is from an authority that is not in --tlscacert".to_owned()
+        }
+        Some(Tls::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "the client's certificate has expired: issue a new one".to_owned(),
+        Some(Tls::InvalidCertificate(
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+        )) => "the client's certificate lacks the extended key usage clientAuth".to_owned(),
+        Some(Tls::AlertReceived(AlertDescription::UnknownCA)) => {
+            "the client does not know the authority of this endpoint's certificate: give it the \
+             same --tlscacert"
+                .to_owned()
+        }
+        Some(Tls::AlertReceived(AlertDescription::BadCertificate)) => {
+            "the client refused this endpoint's certificate: look for a missing subject \
+             alternative name (an IP address needs an IP entry) or the extended key usage \
+             serverAuth"
+                .to_owned()
+        }
+        _ => "the TLS handshake failed".to_owned(),
+    }
+}
+
+/// The subject of a certificate, `CN=alice,O=ops`.
+fn subject(certificate: &CertificateDer<'_>) -> Result<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| {
+        Error::new(
+            ErrorKind::Unauthenticated,
+            "the client's certificate can't be read",
+        )
+        .with_source(io::Error::other(error.to_string()))
+    })?;
+    let subject = parsed.subject().to_string();
+    if !subject.is_empty() {
+        return Ok(subject);
+    }
+    // A certificate may name its owner in the alternative names only.
+    let names = parsed.subject_alternative_name().ok().flatten();
+    names
+        .and_then(|names| names.value.general_names.first().map(ToString::to_string))
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unauthenticated,
+                "the client's certificate names nobody",
+            )
+        })
+}
+
+const HANDSHAKE_RECORD: u8 = 0x16;
+const PLAINTEXT_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
+Content-Length: 101\r\nConnection: close\r\n\r\n\
+{\"message\":\"plaintext HTTP request sent to a TLS port: use --tls or --tlsverify\",\"reason\":\"protocol\"}";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use crate::ApiVersion;
+
+/// How the [endpoint](super::router) answers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EndpointOptions {
+    /// The API version that every answer announces (`API-Version`, `/version`, `/_ping`), and the one
+    /// taken for requests without a version prefix. Negotiating clients settle on it.
+    pub api_version: ApiVersion,
+    /// The oldest version that is accepted in a prefix.
+    pub min_api_version: ApiVersion,
+    /// The newest version that is accepted in a prefix: one above the announced one, because
+    /// clients of Docker 20.10's time that don't negotiate ask for 1.41.
+    pub max_api_version: ApiVersion,
+    /// Whether browsers of any origin may call.
+    pub cors: bool,
+    /// Containers with this label are the system's own and hidden unless all are asked for.
+    pub system_label: String,
+    /// How large a JSON request body may be.
+    pub body_limit: usize,
+    /// How large an engine's JSON answer may be.
+    pub answer_limit: usize,
+    /// How long an engine may take to answer a plain question.
+    pub call_limit: Duration,
+    /// How long an engine may take to create or remove something.
+    pub work_limit: Duration,
+    /// How long a pull may take in all.
+    pub pull_limit: Duration,
+    /// How many other nodes are tried when the engine of the best one refuses a create.
+    pub next_nodes: usize,
+    /// For how many exec instances the owner is remembered.
+    pub exec_capacity: usize,
+    /// How long a hijacked stream lives on after the engine's side ended, and after a shutdown was
+    /// asked for.
+    pub linger: Duration,
+    /// What `docker info` prints as a warning, for example that TLS verifies nobody.
+    pub warnings: Vec<String>,
+}
+
+impl Default for EndpointOptions {
+    fn default() -> Self {
+        Self {
+            api_version: ApiVersion::new(1, 40),
+            min_api_version: ApiVersion::new(1, 12),
+            max_api_version: ApiVersion::new(1, 41),
+            cors: false,
+            system_label: "longshore.system".to_owned(),
+            body_limit: 4 << 20,
+            answer_limit: 64 << 20,
+            call_limit: Duration::from_secs(30),
+            work_limit: Duration::from_secs(120),
+            pull_limit: Duration::from_secs(3600),
+            next_nodes: 3,
+            exec_capacity: 10_000,
+            linger: Duration::from_secs(10),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($name:ident, $field:ident: $type:ty;)*) => {
+        impl EndpointOptions {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $name(mut self, value: $type) -> Self {
+                    self.$field = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    with_api_version, api_version: ApiVersion;
+    with_min_api_version, min_api_version: ApiVersion;
+    with_max_api_version, max_api_version: ApiVersion;
+    with_system_label, system_label: String;
+    with_body_limit, body_limit: usize;
+    with_answer_limit, answer_limit: usize;
+    with_call_limit, call_limit: Duration;
+    with_work_limit, work_limit: Duration;
+    with_pull_limit, pull_limit: Duration;
+    with_next_nodes, next_nodes: usize;
+    with_exec_capacity, exec_capacity: usize;
+    with_linger, linger: Duration;
+}
+
+impl EndpointOptions {
+    /// Lets browsers of any origin call.
+    #[must_use]
+    pub fn with_cors(mut self) -> Self {
+        self.cors = true;
+        self
+    }
+
+    /// Adds a line to the warnings of `docker info`.
+    #[must_use]
+    pub fn with_warning(mut self, warning: impl Into<String>) -> Self {
+        self.warnings.push(warning.into());
+        self
+    }
+}

@@ -1,0 +1,309 @@
+use std::sync::{Arc, Mutex};
+
+use axum::{Router, body::Body as AxumBody};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
+use longshore_core::{
+    Access, Action, AuditEvent, AuditOutcome, Error, ErrorKind, Identity, Target,
+};
+
+use super::{
+    EndpointOptions, Payload, Shared,
+    call::{Call, OnNode, RecordsItself, empty},
+    containers, create,
+    error::{ApiError, ApiResult},
+    events, exec, explain, images, info, inspect, list,
+    listen::TapState,
+    networks, prune,
+    query::Query,
+    route::{ContainerOp, ImageOp, NetworkOp, Route, VolumeOp},
+    system, version, volumes,
+};
+use crate::ControlPlane;
+
+/// The endpoint as a router, to be served by [`serve`](super::serve) or mounted in a program's own
+/// server. A program that mounts it says who asks by an [`Identity`] in the request's extensions;
+/// without one the caller is `anonymous`. Hijacked streams need the server's upgrade support.
+pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
+    let shared = Arc::new(Shared {
+        list: list::ListCache::default(),
+        execs: exec::ExecOwners::new(options.exec_capacity),
+        plane,
+        options,
+    });
+    Router::new().fallback(move |request: Request<AxumBody>| {
+        let shared = Arc::clone(&shared);
+        async move { handle(shared, request).await.map(AxumBody::new) }
+    })
+}
+
+async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Payload> {
+    let call = take_apart(request);
+    let asked = call.version;
+    let head_only = call.method == Method::HEAD;
+    let mut response = match answer(&shared, call).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::debug!(status = %error.status(), reason = error.reason(), message = error.message(), "request failed");
+            error.into_response(asked)
+        }
+    };
+    if head_only && !response.status().is_success() {
+        *response.body_mut() = longshore_core::http::empty_body();
+    }
+    response.extensions_mut().clear();
+    let headers = response.headers_mut();
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("api-version", &shared.options.api_version.to_string());
+    put("docker-experimental", "false");
+    put("ostype", "linux");
+    put("server", SERVER);
+    if shared.options.cors {
+        put("access-control-allow-origin", "*");
+        put(
+            "access-control-allow-headers",
+            "Origin, X-Requested-With, Content-Type, Accept",
+        );
+        put(
+            "access-control-allow-methods",
+            "GET, POST, DELETE, PUT, OPTIONS, HEAD",
+        );
+    }
+    response
+}
+
+fn take_apart(request: Request<AxumBody>) -> Call {
+    let (mut parts, body) = request.into_parts();
+    let (version, path) = version::strip(parts.uri.path());
+    let path = path.to_owned();
+    let raw_query = parts.uri.query().unwrap_or("").to_owned();
+    let tap = parts.extensions.remove::<Arc<TapState>>();
+    Call {
+        who: parts
+            .extensions
+            .remove::<Identity>()
+            .unwrap_or_else(|| Identity::new("anonymous", "none")),
+        upgrade: parts.extensions.remove::<OnUpgrade>(),
+        legacy: tap.is_some_and(|tap| tap.is_legacy()),
+        method: parts.method,
+        version,
+        path,
+        query: Query::parse(&raw_query),
+        raw_query,
+        headers: parts.headers,
+        body: Mutex::new(
+            body.map_err(|error| Error::closed("the request body broke off").with_source(error))
+                .boxed_unsync(),
+        ),
+        leave: None,
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, call: Call) -> ApiResult {
+    let options = &shared.options;
+    if let Some(asked) = call.version {
+        version::check(asked, options.min_api_version, options.max_api_version)?;
+    }
+    if options.cors && call.method == Method::OPTIONS {
+        return Ok(empty(StatusCode::OK));
+    }
+    let route = Route::parse(&call.method, &call.path)
+        .ok_or_else(|| ApiError::not_found("page not found"))?;
+    let Some(action) = route.action() else {
+        return dispatch(shared, call, route).await;
+    };
+    if action == Action::Read {
+        let leave = shared
+            .authorize(&call.who, action, &shared.target(&route))
+            .await;
+        leave.map_err(|error| refused(&error))?;
+        return dispatch(shared, call, route).await;
+    }
+    // What changes something is carried through also when the client goes away, so that the record
+    // says how it ended and no half-made thing stays behind.
+    let task = {
+        let shared = Arc::clone(shared);
+        async move { recorded(&shared, call, route, action).await }
+    };
+    match shared.plane.shutdown().spawn(task).await {
+        Ok(result) => result,
+        Err(_) => Err(ApiError::internal("the request handler failed")),
+    }
+}
+
+/// Asks for leave, records the start, does it, records the end.
+async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Action) -> ApiResult {
+    let target = shared.target(&route);
+    let who = call.who.clone();
+    let operation = call.operation();
+    let record = |outcome: AuditOutcome, node: Option<String>| {
+        let at = shared.plane.clock().now();
+        let target = target.clone();
+        let mut event =
+            AuditEvent::new(at, who.clone(), action, operation.clone(), target, outcome);
+        event.node = node;
+        event
+    };
+    let audit = shared.plane.audit();
+    match shared.authorize(&who, action, &target).await {
+        Ok(access) => call.leave = access.valid_for,
+        Err(error) => {
+            let outcome = AuditOutcome::Denied(error.to_string());
+            if let Err(failure) = audit.record(record(outcome, None)).await {
+                tracing::error!(%failure, "a denied call could not be recorded");
+            }
+            return Err(refused(&error));
+        }
+    }
+    if let Err(failure) = audit.record(record(AuditOutcome::Started, None)).await {
+        tracing::error!(error = %failure.chain(), %operation, "refused: it can't be recorded");
+        return Err(ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "audit",
+            format!("refused, because the audit log can't be written: {failure}"),
+        ));
+    }
+    let result = Box::pin(dispatch(shared, call, route)).await;
+    let (outcome, node) = match &result {
+        Ok(response) if response.extensions().get::<RecordsItself>().is_some() => return result,
+        Ok(response) => {
+            let node = response.extensions().get::<OnNode>();
+            (AuditOutcome::Done, node.map(|node| node.0.clone()))
+        }
+        Err(error) => (AuditOutcome::Failed(error.message().to_owned()), None),
+    };
+    if let Err(failure) = audit.record(record(outcome, node)).await {
+        tracing::error!(error = %failure.chain(), %operation, "its end could not be recorded");
+    }
+    result
+}
+
+fn refused(error: &Error) -> ApiError {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => ApiError::from_error(error),
+        _ => ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.kind().as_str(),
+            format!("it can't be decided whether this is allowed: {error}"),
+        ),
+    }
+}
+
+impl Shared {
+    pub(super) async fn authorize(
+        &self,
+        who: &Identity,
+        action: Action,
+        target: &Target,
+    ) -> Result<Access, Error> {
+        self.plane.authorizer().authorize(who, action, target).await
+    }
+
+    /// What a route is about, with the labels of a container that is known.
+    fn target(&self, route: &Route) -> Target {
+        let target = route.target();
+        let container = match route {
+            Route::Container(name, _) => self.plane.container(name).ok(),
+            Route::ExecInspect(id) | Route::ExecStart(id) | Route::ExecResize(id) => self
+                .execs
+                .owner(id)
+                .and_then(|owner| self.plane.container(owner.container.as_str()).ok()),
+            _ => None,
+        };
+        match container {
+            Some(view) => target.with_labels(view.workload.labels.clone()),
+            None => target,
+        }
+    }
+}
+
+async fn dispatch(shared: &Arc<Shared>, call: Call, route: Route) -> ApiResult {
+    match route {
+        Route::Ping => Ok(system::ping()),
+        Route::Version => system::version(shared),
+        Route::Info => info::info(shared),
+        Route::Events => events::events(shared, &call),
+        Route::Auth | Route::ImageSearch => system::any_engine(shared, call).await,
+        Route::DiskUsage => prune::disk_usage(shared, &call).await,
+        Route::Prune(kind) => prune::prune(shared, call, kind).await,
+        Route::Containers => list::list(shared, &call.raw_query),
+        Route::ContainerCreate => create::create(shared, call).await,
+        Route::Commit => containers::commit(shared, call).await,
+        Route::Container(name, op) => container(shared, call, name, op).await,
+        Route::ExecInspect(id) => exec::inspect(shared, call, &id).await,
+        Route::ExecStart(id) => exec::start(shared, call, &id).await,
+        Route::ExecResize(id) => exec::resize(shared, call, &id).await,
+        Route::Images => images::list(shared, &call),
+        Route::ImageCreate => images::create(shared, call).await,
+        Route::ImageLoad => images::load(shared, call).await,
+        Route::ImageSaveMany => images::save_many(shared, call).await,
+        Route::ImageViz => Err(ApiError::not_implemented(
+            "Not supported in clustering mode.",
+        )),
+        Route::Image(name, op) => match op {
+            ImageOp::Inspect | ImageOp::History | ImageOp::Save => {
+                images::read(shared, call, &name, op).await
+            }
+            ImageOp::Push => images::push(shared, call, &name).await,
+            ImageOp::Tag => images::tag(shared, call, &name).await,
+            ImageOp::Remove => images::remove(shared, call, &name).await,
+        },
+        Route::Networks => networks::list(shared, &call).await,
+        Route::NetworkCreate => networks::create(shared, call).await,
+        Route::Network(name, op) => match op {
+            NetworkOp::Inspect => networks::inspect(shared, &call, &name).await,
+            NetworkOp::Remove => networks::remove(shared, call, &name).await,
+            NetworkOp::Connect | NetworkOp::Disconnect => {
+                networks::attach(shared, call, &name, op).await
+            }
+        },
+        Route::Volumes => volumes::list(shared, &call).await,
+        Route::VolumeCreate => volumes::create(shared, call).await,
+        Route::Volume(name, op) => match op {
+            VolumeOp::Inspect => volumes::inspect(shared, &call, &name).await,
+            VolumeOp::Remove => volumes::remove(shared, call, &name).await,
+        },
+        Route::Explain => explain::container(shared, &call),
+        Route::ExplainRequest => explain::request(shared, call).await,
+        Route::Nodes => explain::nodes(shared),
+        Route::Stacks => explain::stacks(shared),
+    }
+}
+
+async fn container(shared: &Arc<Shared>, call: Call, name: String, op: ContainerOp) -> ApiResult {
+    match op {
+        ContainerOp::Inspect => inspect::inspect(shared, &call, &name).await,
+        ContainerOp::Start => containers::start(shared, call, &name).await,
+        ContainerOp::Remove => containers::remove(shared, call, &name).await,
+        ContainerOp::Rename => containers::rename(shared, call, &name).await,
+        ContainerOp::Wait => containers::wait(shared, call, &name).await,
+        ContainerOp::Attach | ContainerOp::AttachWebSocket => {
+            containers::attach(shared, call, &name, op).await
+        }
+        ContainerOp::ExecCreate => exec::create(shared, call, &name).await,
+        ContainerOp::Stop
+        | ContainerOp::Restart
+        | ContainerOp::Kill
+        | ContainerOp::Pause
+        | ContainerOp::Unpause
+        | ContainerOp::Update => containers::change(shared, call, &name, op).await,
+        ContainerOp::Top
+        | ContainerOp::Logs
+        | ContainerOp::Stats
+        | ContainerOp::Changes
+        | ContainerOp::Export
+        | ContainerOp::ArchiveRead
+        | ContainerOp::ArchiveStat
+        | ContainerOp::ArchiveWrite
+        | ContainerOp::Copy
+        | ContainerOp::Resize => containers::pass(shared, call, &name, op).await,
+    }
+}
+
+/// The server's name in answers.
+pub(super) const SERVER: &str = concat!("longshore/", env!("CARGO_PKG_VERSION"));
