@@ -166,9 +166,8 @@ impl Drop for InUse {
 
 fn not_established(reason: &CloseReason, failure: Option<&Error>) -> Error {
     let error = match (reason, failure) {
-        (_, Some(failure)) => {
-            Error::new(failure.kind(), failure.chain()).with_retryable(failure.is_retryable())
-        }
+        (_, Some(failure)) => Error::new(failure.kind(), failure.message().to_owned())
+            .with_retryable(failure.is_retryable()),
         (CloseReason::Silent, _) => {
             Error::new(ErrorKind::Timeout, "the peer did not say hello in time")
         }

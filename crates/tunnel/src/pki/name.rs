@@ -1,0 +1,62 @@
+use longshore_core::{Error, NodeId, Result, Timestamp};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer, X509Certificate},
+};
+
+/// What stands before a node's id in the URI name of its certificate.
+const NODE_URI: &str = "longshore://node/";
+
+pub(super) fn node_uri(node: &NodeId) -> String {
+    format!("{NODE_URI}{node}")
+}
+
+/// The node that a certificate is for.
+pub(crate) fn node_of(certificate: &[u8]) -> Result<NodeId> {
+    let certificate = parse(certificate)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| Error::invalid("its names can't be read").with_source(error))?;
+    let mut nodes = names
+        .iter()
+        .flat_map(|names| &names.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => uri.strip_prefix(NODE_URI),
+            _ => None,
+        });
+    match (nodes.next(), nodes.next()) {
+        (Some(id), None) => Ok(NodeId::new(id)?),
+        // Two identities would let each reader choose.
+        (Some(_), Some(_)) => Err(Error::invalid("it names more than one node")),
+        (None, _) => Err(Error::invalid(format!(
+            "it names no node: a URI name {NODE_URI}<id> is missing"
+        ))),
+    }
+}
+
+/// The time until which a certificate is valid.
+pub(super) fn expiry(certificate: &[u8]) -> Result<Timestamp> {
+    let seconds = parse(certificate)?.validity().not_after.timestamp();
+    Ok(Timestamp::from_secs(
+        u64::try_from(seconds).unwrap_or_default(),
+    ))
+}
+
+pub(super) fn is_authority(certificate: &[u8]) -> Result<bool> {
+    Ok(parse(certificate)?.is_ca())
+}
+
+pub(super) fn public_key(certificate: &[u8]) -> Result<Vec<u8>> {
+    Ok(parse(certificate)?
+        .public_key()
+        .subject_public_key
+        .data
+        .to_vec())
+}
+
+fn parse(certificate: &[u8]) -> Result<X509Certificate<'_>> {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, certificate)) => Ok(certificate),
+        Err(error) => Err(Error::invalid("it is no X.509 certificate").with_source(error)),
+    }
+}

@@ -1,0 +1,140 @@
+use std::{fmt, sync::Arc};
+
+use longshore_core::{Error, NodeId, Result};
+use rustls::{
+    CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+
+use super::ExpectedPeer;
+use crate::pki::{self, TlsTrust};
+
+/// Checks the listener's certificate: chain, validity and purpose as the TLS library does, then
+/// that it is the peer that the dialler means.
+#[derive(Debug)]
+pub(super) struct PeerVerifier {
+    roots: Arc<RootCertStore>,
+    expected: Expected,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+enum Expected {
+    DialledHost,
+    Name(ServerName<'static>),
+    Node(NodeId),
+}
+
+/// The certificate is a good one of somebody else.
+#[derive(Debug)]
+pub(super) struct WrongNode {
+    expected: NodeId,
+    found: String,
+}
+
+impl PeerVerifier {
+    pub(super) fn new(
+        trust: &TlsTrust,
+        expected: &ExpectedPeer,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self> {
+        let expected = match expected {
+            ExpectedPeer::DialledHost => Expected::DialledHost,
+            ExpectedPeer::Node(node) => Expected::Node(node.clone()),
+            ExpectedPeer::Name(name) => {
+                let parsed = ServerName::try_from(name.clone()).map_err(|error| {
+                    Error::invalid(format!(
+                        "the expected peer {name:?} is neither a DNS name nor an address"
+                    ))
+                    .with_source(error)
+                })?;
+                Expected::Name(parsed)
+            }
+        };
+        Ok(Self {
+            roots: trust.roots(),
+            expected,
+            provider,
+        })
+    }
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        dialled: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &self.roots,
+            intermediates,
+            now,
+            self.provider.signature_verification_algorithms.all,
+        )?;
+        match &self.expected {
+            Expected::DialledHost => verify_server_name(&certificate, dialled)?,
+            Expected::Name(name) => verify_server_name(&certificate, name)?,
+            Expected::Node(expected) => {
+                let found = pki::node_of(end_entity);
+                if found.as_ref().ok() != Some(expected) {
+                    let found = found.map_or_else(|error| error.to_string(), |id| id.to_string());
+                    let wrong = WrongNode {
+                        expected: expected.clone(),
+                        found,
+                    };
+                    return Err(CertificateError::Other(OtherError(Arc::new(wrong))).into());
+                }
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+impl fmt::Display for WrongNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the peer is {}, not the node {} that was meant",
+            self.found, self.expected
+        )
+    }
+}
+
+impl std::error::Error for WrongNode {}
