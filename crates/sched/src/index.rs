@@ -207,12 +207,14 @@ impl Index {
     /// Gives up reservations that expired. Time never runs backwards.
     pub(crate) fn tick(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        while let Some((expires, id)) = self.expiries.first() {
-            if *expires > self.now {
-                break;
+        while self
+            .expiries
+            .first()
+            .is_some_and(|(expires, _)| *expires <= self.now)
+        {
+            if let Some((_, id)) = self.expiries.pop_first() {
+                self.release(&id);
             }
-            let id = id.clone();
-            self.release(&id);
         }
     }
 

@@ -70,6 +70,10 @@ mod tests {
         for _ in 0..3 {
             totals.subtract(&huge);
         }
+        assert_eq!(
+            (totals.of(Resource::Cpu), totals.of(Resource::Memory)),
+            (1, 2)
+        );
         totals.subtract(&small);
         assert_eq!(totals, Totals::default());
     }

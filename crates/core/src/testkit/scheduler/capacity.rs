@@ -69,13 +69,17 @@ pub async fn generic_resources_are_counted<H: Harness + ?Sized>(harness: &H) {
     assert_eq!(place(&*scheduler, &two).chosen.node.as_str(), "b");
 }
 
-/// The largest amounts are refused, and taken off again when their workload goes.
+/// The largest amounts are refused, and come off again exactly when their workload goes: sums must
+/// not saturate.
 pub async fn absurd_amounts_are_refused_without_overflow<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a"]);
     let mut absurd = request();
     absurd.resources = Resources::new(MilliCpu(u64::MAX), Bytes(u64::MAX));
     absurd.resources.generic.insert("gpu".into(), u64::MAX);
     check_unplaceable(&*scheduler, &absurd);
+    let mut small = workload("small", "a");
+    small.resources = Resources::new(MilliCpu(1000), Bytes::from_gib(1));
+    observe(&mut *scheduler, Change::Workload(small));
     for id in ["w1", "w2"] {
         let mut huge = workload(id, "a");
         huge.resources = absurd.resources.clone();
@@ -88,5 +92,7 @@ pub async fn absurd_amounts_are_refused_without_overflow<H: Harness + ?Sized>(ha
             Change::WorkloadGone(node_id("a"), workload_id(id)),
         );
     }
-    place(&*scheduler, &sized(4000, 4096));
+    place(&*scheduler, &sized(3000, 3072));
+    check_unplaceable(&*scheduler, &sized(3001, 0));
+    check_unplaceable(&*scheduler, &sized(0, 3073));
 }
