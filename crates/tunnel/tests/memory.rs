@@ -1,4 +1,5 @@
 //! The conformance suite over [`MemoryTransport`], on a flawless path and on a bad one.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt, their helpers too")]
 
 use std::{any::Any, sync::Arc, time::Duration};
 

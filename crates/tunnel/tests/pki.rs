@@ -1,5 +1,6 @@
 //! Certificates and the files that they are kept in.
 #![cfg(all(feature = "tls", unix))]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt, their helpers too")]
 
 use std::{
     fs,

@@ -11,7 +11,7 @@ use crate::{BoxByteStream, ClockExt, StreamTarget};
 
 /// Writes until it has to wait for a while; returns how much went in.
 async fn stuff(harness: &dyn Harness, stream: &mut BoxByteStream, most: usize) -> usize {
-    let chunk = [7; 16 * 1024];
+    let chunk = vec![7; 16 * 1024];
     let mut written = 0;
     while written < most {
         let clock = harness.clock();

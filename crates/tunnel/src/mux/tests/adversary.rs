@@ -130,7 +130,8 @@ fn unknown_skippable_frames_are_skipped() {
 
 #[test]
 fn floods_of_frames_that_serve_nothing() {
-    let floods: [(&str, fn(&mut Mux)); 4] = [
+    type Flood = (&'static str, fn(&mut Mux));
+    let floods: [Flood; 4] = [
         ("a flood of frames of unknown kinds", |mux| {
             mux.handle_input(&header(0x80, 0, 0, 0), NOW);
         }),

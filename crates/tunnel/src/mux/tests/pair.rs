@@ -97,10 +97,10 @@ impl Pair {
             .iter()
             .filter_map(|way| way.front().map(|(at, _)| *at));
         let deadlines = self.ends.iter().filter_map(Mux::next_deadline);
-        let blocked = [DIALER, LISTENER].into_iter().filter_map(|from| {
-            (self.ends[from].has_output() && self.free_at[from] > self.now)
-                .then(|| self.free_at[from])
-        });
+        let blocked = [DIALER, LISTENER]
+            .into_iter()
+            .filter(|from| self.ends[*from].has_output() && self.free_at[*from] > self.now)
+            .map(|from| self.free_at[from]);
         let next = arrivals.chain(deadlines).chain(blocked).min();
         match next {
             Some(next) if next <= until => {
@@ -124,9 +124,7 @@ impl Pair {
     /// Runs until nothing is under way any more.
     pub(super) fn settle(&mut self) {
         self.send();
-        while self.way.iter().any(|way| !way.is_empty())
-            || self.ends.iter().any(|end| end.has_output())
-        {
+        while self.way.iter().any(|way| !way.is_empty()) || self.ends.iter().any(Mux::has_output) {
             self.step(Timestamp::from_micros(u64::MAX));
         }
     }

@@ -210,7 +210,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..Default::default() })]
 
     /// Honest ends never find fault with each other, keep every bound, and lose no byte.
     #[test]
