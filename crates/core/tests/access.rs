@@ -1,5 +1,6 @@
 //! The authorizers of core pass the access suite, and so does one whose backend can fail.
 #![cfg(feature = "testkit")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 

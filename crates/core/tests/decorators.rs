@@ -1,5 +1,6 @@
 //! What each decorator does, and that it does nothing else.
 #![cfg(feature = "testkit")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     num::NonZeroU32,

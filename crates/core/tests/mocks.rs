@@ -1,5 +1,6 @@
 //! Each exported mock stands in for its trait.
 #![cfg(feature = "testkit")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{sync::Arc, time::Duration};
 

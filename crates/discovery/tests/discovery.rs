@@ -1,4 +1,6 @@
 //! Every discovery backend of this crate passes the conformance suite of core.
+#![cfg(feature = "file")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     num::NonZeroU32,
@@ -156,7 +158,7 @@ impl Harness for MemoryLive {
     }
 
     fn lease(&self) -> Duration {
-        Duration::from_millis(400)
+        Duration::from_millis(1500)
     }
 
     fn settle(&self) -> Duration {

@@ -1,4 +1,6 @@
 //! A watched file, beyond the suite: what is told about bad lines, bad files and mass departures.
+#![cfg(feature = "file")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
 //! The store in memory passes the conformance suite of core, alone and behind decorators.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -39,7 +40,7 @@ impl Harness for Live {
     }
 
     fn lease(&self) -> Duration {
-        Duration::from_millis(400)
+        Duration::from_millis(1500)
     }
 
     fn slack(&self) -> Duration {

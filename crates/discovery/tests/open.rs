@@ -1,4 +1,6 @@
 //! What `open` refuses, word for word, and what it opens.
+#![cfg(feature = "file")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{sync::Arc, time::Duration};
 

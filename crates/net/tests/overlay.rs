@@ -1,4 +1,5 @@
 //! The twin in memory passes the conformance suite of core, alone and behind decorators.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The rules of [`Authorizer`](crate::Authorizer).
+//! The rules of [`Authorizer`].
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The rules of [`AuditSink`](crate::AuditSink).
+//! The rules of [`AuditSink`].
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -106,35 +106,38 @@ pub async fn the_same_record_twice_gives_two_hashes<H: Harness>(harness: &H) {
     assert_ne!(found[0], found[1]);
 }
 
+/// One change of a record.
+type Change = fn(&mut AuditEvent);
+
 /// Whatever is changed in a record changes its hash.
 pub async fn every_field_counts<H: Harness>(harness: &H) {
-    let change: [(&str, fn(&mut AuditEvent)); 11] = [
+    let changes: [(&str, Change); 11] = [
         ("at", |event| event.at = Timestamp::from_secs(1)),
         ("who.subject", |event| {
-            event.who.subject = "mallory".to_owned()
+            event.who.subject = "mallory".to_owned();
         }),
         ("who.proof", |event| event.who.proof = "token".to_owned()),
         ("action", |event| event.action = Action::Read),
         ("operation", |event| {
-            event.operation = "GET /info".to_owned()
+            event.operation = "GET /info".to_owned();
         }),
         ("target.kind", |event| {
-            event.target.kind = "image".to_owned()
+            event.target.kind = "image".to_owned();
         }),
         ("target.name", |event| event.target.name = "db".to_owned()),
         ("target.labels", |event| {
-            event.target.labels.insert("zone", "us")
+            event.target.labels.insert("zone", "us");
         }),
         ("node", |event| event.node = None),
         ("outcome", |event| {
-            event.outcome = AuditOutcome::Denied("policy".to_owned())
+            event.outcome = AuditOutcome::Denied("policy".to_owned());
         }),
         ("outcome's reason", |event| {
-            event.outcome = AuditOutcome::Denied("other".to_owned())
+            event.outcome = AuditOutcome::Denied("other".to_owned());
         }),
     ];
     let mut seen = BTreeSet::from([hashes(harness, &[event(0)]).await.remove(0)]);
-    for (field, change) in change {
+    for (field, change) in changes {
         let mut changed = event(0);
         change(&mut changed);
         let hash = hashes(harness, &[changed]).await.remove(0);

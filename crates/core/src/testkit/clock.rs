@@ -1,4 +1,4 @@
-//! The rules of [`Clock`](crate::Clock).
+//! The rules of [`Clock`].
 
 use std::{sync::Arc, time::Duration};
 

@@ -123,7 +123,7 @@ mock! {
 }
 
 mock! {
-    /// A [`Connector`](crate::Connector) that does as told.
+    /// A [`Connector`] that does as told.
     #[derive(Debug)]
     pub Connector {}
 
@@ -176,7 +176,7 @@ mock! {
 }
 
 mock! {
-    /// An [`ExecSession`](crate::ExecSession) that does as told.
+    /// An [`ExecSession`] that does as told.
     #[derive(Debug)]
     pub ExecSession {}
 
