@@ -34,7 +34,7 @@ use self::{
     supervisor::drive,
     user::User,
 };
-use crate::{output_log::log_stream, record::Record};
+use crate::{output_log::log_stream, own_api::own_api, record::Record};
 
 /// Runs workloads as child processes of this program: no Docker, no root, no isolation.
 ///
@@ -72,11 +72,11 @@ impl ProcessEngine {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>> {
-        let host = Arc::new(Host::new(options, clock, random)?);
+        let host = Arc::new(Host::new(options, Arc::clone(&clock), Arc::clone(&random))?);
         let name = format!("process://{}", host.info.name);
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|engine: &std::sync::Weak<Self>| Self {
             host,
-            connector: Arc::new(crate::no_api::NoApi(name)),
+            connector: own_api(engine.clone(), clock, random, &name),
         }))
     }
 

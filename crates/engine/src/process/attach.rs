@@ -10,18 +10,14 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_core::{
-    AttachRequest, Error, ExecInput, ExecOutput, ExecOutputStream, ExecSession, ExitStatus, Result,
-    SessionId, Signal, TerminalSize,
+    AttachRequest, Error, ExecInput, ExecOutputStream, ExecSession, ExitStatus, Result, SessionId,
+    Signal, TerminalSize,
 };
-use tokio::{io::AsyncWrite, sync::watch};
+use tokio::io::AsyncWrite;
 use tokio_util::sync::{CancellationToken, PollSender};
 
 use super::cell::{Cell, StdinPiece};
-use crate::{
-    journal::{Holder, Journal, Read},
-    lifecycle::Phase,
-    output_log::Output,
-};
+use crate::attached_output::{AttachedRun, attached_output};
 
 /// Reads the workload's output as it comes and writes to its input. Of several attachments each
 /// gets all output; their inputs are merged.
@@ -31,7 +27,7 @@ pub(super) struct Attachment {
     input: Mutex<Option<ExecInput>>,
     output: Mutex<Option<ExecOutputStream>>,
     /// The session ends with this run. One that does not run yet is waited for.
-    run: u64,
+    run: AttachedRun,
     closed: CancellationToken,
 }
 
@@ -39,27 +35,8 @@ impl Attachment {
     pub(super) fn new(id: SessionId, cell: Arc<Cell>, request: &AttachRequest) -> Self {
         let closed = CancellationToken::new();
         let phase = cell.phase.subscribe();
-        let run = {
-            let phase = phase.borrow();
-            phase.runs + u64::from(!phase.active)
-        };
-        let place = if request.backlog {
-            cell.output.kept().0
-        } else {
-            cell.output.end()
-        };
-        let output = AttachedOutput {
-            holder: cell.output.hold(place),
-            journal: Arc::clone(&cell.output),
-            phase,
-            run,
-            place,
-            closed: closed.clone(),
-        };
-        let output = futures::stream::unfold(output, |mut output| async move {
-            let piece = output.next().await?;
-            Some((Ok(piece), output))
-        });
+        let run = AttachedRun::of(&phase.borrow());
+        let output = attached_output(&cell.output, phase, run, request.backlog, closed.clone());
         let input = cell.stdin.as_ref().filter(|_| request.stdin).map(|stdin| {
             Box::pin(QueueInput {
                 queue: PollSender::new(stdin.sender.clone()),
@@ -71,15 +48,11 @@ impl Attachment {
             id,
             cell,
             input: Mutex::new(input),
-            output: Mutex::new(Some(Box::pin(output))),
+            output: Mutex::new(Some(output)),
             run,
             closed,
         }
     }
-}
-
-fn is_over(phase: &Phase, run: u64) -> bool {
-    phase.gone || (!phase.active && phase.runs >= run)
 }
 
 #[async_trait]
@@ -114,10 +87,10 @@ impl ExecSession for Attachment {
         let mut phase = self.cell.phase.subscribe();
         tokio::select! {
             biased;
-            over = phase.wait_for(|phase| is_over(phase, self.run)) => {
-                let exit = over.ok().and_then(|phase| phase.exit.clone());
-                Ok(exit.unwrap_or_else(|| ExitStatus::unknown("the container was removed")))
-            }
+            over = phase.wait_for(|phase| self.run.is_over(phase)) => match over {
+                Ok(phase) => Ok(AttachedRun::exit(&phase)),
+                Err(_) => Err(Error::closed("the process engine has gone")),
+            },
             () = self.closed.cancelled() => Err(Error::closed("the attachment was closed")),
         }
     }
@@ -141,47 +114,6 @@ impl fmt::Debug for Attachment {
             .field("id", &self.id)
             .field("workload", &self.cell.id)
             .finish_non_exhaustive()
-    }
-}
-
-struct AttachedOutput {
-    journal: Arc<Journal<Output>>,
-    /// Slows the workload down to this reader.
-    holder: Holder<Output>,
-    phase: watch::Receiver<Phase>,
-    run: u64,
-    place: u64,
-    closed: CancellationToken,
-}
-
-impl AttachedOutput {
-    async fn next(&mut self) -> Option<ExecOutput> {
-        loop {
-            if self.closed.is_cancelled() {
-                return None;
-            }
-            // Read before the journal: all output of a run is there before its end is told.
-            let over = is_over(&self.phase.borrow_and_update(), self.run);
-            match self.journal.read(self.place) {
-                Read::Item(output, next) => {
-                    self.place = next;
-                    self.holder.advance(next);
-                    return Some(ExecOutput {
-                        kind: output.kind,
-                        bytes: output.bytes,
-                    });
-                }
-                Read::Missed(first) => self.place = first,
-                Read::End if over => return None,
-                Read::End => {
-                    tokio::select! {
-                        () = self.journal.reach(self.place) => {}
-                        changed = self.phase.changed() => changed.ok()?,
-                        () = self.closed.cancelled() => return None,
-                    }
-                }
-            }
-        }
     }
 }
 
