@@ -119,14 +119,21 @@ pub(super) async fn start(mut call: Call, id: &str) -> Result<Reply> {
     let session = match shared.exec()?.exec(&request).await {
         Ok(session) => session,
         Err(error) => {
-            // As Docker has it: 127 for a program that is not there, 126 for one that can't run.
+            // 127 for a program that is not there, 126 for one that can't run.
             let code = match error.kind() {
                 ErrorKind::NotFound => 127,
                 _ => 126,
             };
             shared.execs.ended(id, code);
+            let of_the_command = matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::PermissionDenied
+            );
+            if of_the_command && !how.detach {
+                return Ok(hijack::tell(call, !how.tty, error.message()));
+            }
+            // A missing program is no missing exec.
             return Err(match error.kind() {
-                // A missing program is no missing exec.
                 ErrorKind::NotFound => {
                     Error::invalid(error.message().to_owned()).with_source(error)
                 }

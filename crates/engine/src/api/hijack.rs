@@ -75,6 +75,32 @@ where
             }
         }
     });
+    switching()
+}
+
+/// Answers with a stream that says one thing on standard output and ends: how Docker tells that a
+/// command could not be started.
+pub(super) fn tell(call: Call, framing: bool, text: &str) -> Reply {
+    let text = format!("{text}\r\n");
+    let bytes = match framing {
+        true => framed(OutputKind::Stdout, text.as_bytes()),
+        false => Bytes::from(text),
+    };
+    if !call.head.headers.contains_key(header::UPGRADE) {
+        return streamed(RAW_STREAM, futures::stream::once(async { Ok(bytes) }));
+    }
+    let upgrade = hyper::upgrade::on(Request::from_parts(call.head, ()));
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            let mut stream = TokioIo::new(upgraded);
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    switching()
+}
+
+fn switching() -> Reply {
     let mut reply = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = reply.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

@@ -74,6 +74,11 @@ pub(super) async fn create(call: &Call) -> Result<Reply> {
             "importing an image is not offered by this engine",
         ));
     };
+    // The client writes out what everybody leaves away.
+    let name = name
+        .strip_prefix("docker.io/library/")
+        .or_else(|| name.strip_prefix("docker.io/"))
+        .unwrap_or(name);
     let image = match call.query.get("tag") {
         Some(tag) if tag.contains(':') => format!("{name}@{tag}"),
         Some(tag) => format!("{name}:{tag}"),

@@ -110,7 +110,8 @@ fn config(workload: &Workload, detail: &WorkloadDetail, note: &Note) -> Value {
         config["StopTimeout"] = json!(limit.as_secs());
     }
     for field in ASKED {
-        if let Some(value) = note.at(&format!("/{field}")) {
+        let asked = note.at(&format!("/{field}"));
+        if let Some(value) = asked.filter(|value| value.as_str() != Some("")) {
             config[field] = value.clone();
         }
     }

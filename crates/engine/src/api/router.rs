@@ -42,6 +42,26 @@ impl Call {
                 _ => error,
             })
     }
+
+    /// Reads the rest of a request's body away, within bounds.
+    async fn drain(&mut self) {
+        let Some(mut body) = self.body.take() else {
+            return;
+        };
+        let read = async {
+            let mut left = MOST_DRAINED;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = match left.checked_sub(frame.data_ref().map_or(0, bytes::Bytes::len)) {
+                    Some(left) => left,
+                    None => break,
+                };
+            }
+        };
+        let clock = &self.shared.clock;
+        let _ = clock
+            .timeout(BODY_TIME, "reading the request's body", read)
+            .await;
+    }
 }
 
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Reply {
@@ -102,6 +122,9 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply>
         (&Method::GET, ["volumes", name]) => {
             Err(Error::not_found(format!("get {name}: no such volume")))
         }
+        (&Method::GET, ["plugins", name, "json"]) => {
+            Err(Error::not_found(format!("plugin {name:?} not found")))
+        }
         (&Method::GET, ["plugins"]) => Ok(ok(&serde_json::json!([]))),
         (
             _,
@@ -135,10 +158,14 @@ async fn container(mut call: Call, method: &Method, name: &str, action: &str) ->
             let body = call.body().await?;
             exec::create(&call, name, &body).await
         }
-        (_, "archive" | "export" | "changes" | "copy") => Err(Error::unsupported(format!(
-            "{action} of container {name} is not offered by this engine: its containers have no \
+        (_, "archive" | "export" | "changes" | "copy") => {
+            // The client reads no answer before it has sent everything.
+            call.drain().await;
+            Err(Error::unsupported(format!(
+                "{action} of container {name} is not offered by this engine: its containers have no \
                  file system of their own"
-        ))),
+            )))
+        }
         (&Method::POST, "pause" | "unpause" | "update" | "prune") => Err(Error::unsupported(
             format!("{action} of container {name} is not offered by this engine"),
         )),
@@ -199,6 +226,7 @@ const OTHERS: [&str; 12] = [
     "volumes",
 ];
 const LARGEST_BODY: usize = 4 << 20;
+const MOST_DRAINED: usize = 256 << 20;
 const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[cfg(test)]
