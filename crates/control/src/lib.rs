@@ -16,6 +16,7 @@ mod node;
 mod placement;
 mod plane;
 mod reservation;
+mod stack;
 
 pub use audit::{AuditRecord, FileAudit, MemoryAudit, verify_chain};
 pub use cluster::{ContainerView, SWARM_ID_LABEL};
@@ -25,3 +26,8 @@ pub use longshore_core::Availability;
 pub use node::{ApiVersion, ClockSkew, ContainerCounts, NodeRef, NodeView};
 pub use plane::{ControlPlane, ControlPlaneBuilder, PlaneOptions};
 pub use reservation::{Admission, NameGuard};
+pub use stack::{
+    ActionKind, ActionOutcome, Instance, InstanceStatus, NodeCondition, Observed, ObservedNode,
+    ReconcileAction, Reconciler, ServiceSpec, ServiceStatus, Slot, StackPolicy, StackSpec,
+    StackStatus,
+};

@@ -3,6 +3,8 @@ use longshore_core::{
     Resources, ServiceName, Workload, WorkloadId,
 };
 
+use crate::stack::labels;
+
 /// What may be handed out on a node: what it has, and `overcommit` of it on top, exact in
 /// milli-CPUs and bytes.
 pub(crate) fn capacity_of(info: &EngineInfo, overcommit: f64) -> Resources {
@@ -95,9 +97,9 @@ pub(crate) fn request_of(workload: &Workload, node: &NodeId) -> PlacementRequest
     request
 }
 
-fn service_of(labels: &Labels) -> Option<ServiceName> {
-    let stack = labels.get("longshore.stack")?;
-    let service = labels.get("longshore.service")?;
+fn service_of(found: &Labels) -> Option<ServiceName> {
+    let stack = found.get(labels::STACK)?;
+    let service = found.get(labels::SERVICE)?;
     ServiceName::new(format!("{stack}.{service}")).ok()
 }
 

@@ -9,20 +9,21 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use longshore_core::{
     AuditSink, Authorizer, Availability, BoxStream, Clock, Discovery, Engine, EngineProvider, Error,
-    Explanation, NodeId, PlacementRequest, Random, Result, Shutdown, Timestamp, TunnelListener,
+    ErrorKind, Explanation, NodeHealth, NodeId, PlacementRequest, Random, Result, ServiceName, Shutdown, Timestamp, TunnelListener,
     WorkloadId,
 };
 
 use tokio::sync::Notify;
 
 use crate::{
-    Admission, ClusterEvent, ContainerView, NameGuard, NodeView, TunnelHub, cluster::{Cluster, SlotId},
+    Admission, ClusterEvent, ContainerView, NameGuard, NodeView, Reconciler, StackSpec, StackStatus, TunnelHub, stack, cluster::{Cluster, SlotId},
     event::EventLog, node::{self, Note}, placement,
 };
 
@@ -63,6 +64,28 @@ pub(crate) struct Inner {
     pub(crate) hub: TunnelHub,
     /// Told when a node's driver has ended.
     pub(crate) left: Notify,
+    /// Told of every change of the cluster and of what is desired.
+    pub(crate) changed: Arc<Notify>,
+    pub(crate) stacks: Mutex<Reconciler>,
+    /// When the tasks were started.
+    pub(crate) started_at: OnceLock<Timestamp>,
+    /// How many discovery backends have not yet given their first set.
+    pub(crate) silent_sources: AtomicUsize,
+}
+
+impl Inner {
+    pub(crate) fn stacks(&self) -> MutexGuard<'_, Reconciler> {
+        self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn started_at(&self) -> Timestamp {
+        *self.started_at.get_or_init(|| self.clock.now())
+    }
+
+    /// Whether every discovery backend has told who is there.
+    pub(crate) fn membership_known(&self) -> bool {
+        self.silent_sources.load(Ordering::Relaxed) == 0
+    }
 }
 
 impl ControlPlane {
@@ -89,6 +112,7 @@ impl ControlPlane {
                 own.finish(&*clock, limit).await;
             });
         }
+        let _ = inner.started_at();
         inner.start();
     }
 
@@ -112,11 +136,6 @@ impl ControlPlane {
     pub fn node(&self, reference: &str) -> Option<NodeView> {
         let state = self.inner.cluster.lock();
         state.view(state.find_node(reference)?)
-    }
-
-    pub(crate) fn node_by_id(&self, id: &NodeId) -> Option<NodeView> {
-        let state = self.inner.cluster.lock();
-        state.view(state.slot_of(id)?)
     }
 
     /// All containers, newest first. As long as nothing changes, each call gives the same
@@ -148,7 +167,7 @@ impl ControlPlane {
     /// Safe: what was held is released.
     #[expect(clippy::unused_async, reason = "a replicated store will be asked here")]
     pub async fn admit(&self, request: &PlacementRequest, name: Option<&str>) -> Result<Admission> {
-        Admission::take(self, request, name)
+        Admission::take(&self.inner, request, name)
     }
 
     /// Holds a container name for the whole cluster, for a rename.
@@ -156,7 +175,7 @@ impl ControlPlane {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`](longshore_core::ErrorKind::AlreadyExists) in Swarm's words.
     pub fn reserve_name(&self, name: &str) -> Result<NameGuard> {
-        NameGuard::take(self, name)
+        NameGuard::take(&self.inner, name)
     }
 
     /// What [`admit`](Self::admit) would do now, node by node, without holding anything.
@@ -274,6 +293,85 @@ impl ControlPlane {
             .and_then(|slot| state.view(slot)?.id)
             .ok_or_else(|| Error::not_found(format!("No such node: {reference}")))?;
         state.set_availability(&id, availability);
+        Ok(())
+    }
+
+    /// Desires a stack; one of the same name is changed to it. Instances that are there already, for
+    /// example after a restart of the control plane, are taken over by their labels. What is desired
+    /// lives as long as this control plane: deploy again after a restart.
+    ///
+    /// # Errors
+    /// As [`StackSpec::ordered`].
+    pub fn deploy(&self, stack: StackSpec) -> Result<()> {
+        self.inner.stacks().deploy(stack)?;
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
+    /// How a stack is doing: where its instances are and why, and what they wait for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack.
+    pub fn stack_status(&self, name: &str) -> Result<StackStatus> {
+        let inner = &self.inner;
+        let observed = stack::observe(inner);
+        let now = inner.clock.now();
+        let mut status = inner.stacks().status(name, &observed, now)?;
+        let state = inner.cluster.lock();
+        for service in &mut status.services {
+            for instance in &mut service.instances {
+                instance.placement = instance
+                    .workload
+                    .as_ref()
+                    .and_then(|id| state.kept_explanation(id)?.placement)
+                    .map(|placement| placement.reason());
+            }
+        }
+        Ok(status)
+    }
+
+    /// The stacks' names.
+    pub fn stacks(&self) -> Vec<ServiceName> {
+        self.inner.stacks().stacks()
+    }
+
+    /// Desires that nothing of a stack is there: its instances are stopped and removed, their
+    /// volumes kept. It is forgotten when the last one is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack.
+    pub fn remove_stack(&self, name: &str) -> Result<()> {
+        self.inner.stacks().remove(name)?;
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
+    /// Takes your word that nothing runs on a node any more (it was switched off, or its disk is
+    /// gone), so that at-most-one services move away from it and it does not count as lost with
+    /// others. Holds until the node answers again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) for a node that was never heard
+    /// of; [`ErrorKind::Conflict`](longshore_core::ErrorKind::Conflict) for one that answers.
+    pub fn declare_dead(&self, reference: &str) -> Result<()> {
+        let mut stacks = self.inner.stacks();
+        match self.node(reference) {
+            Some(node) if node.health == NodeHealth::Healthy => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("node {} answers: it is not dead", node.name),
+                )
+                .with_retryable(false));
+            }
+            Some(node) => stacks.declare_dead(match &node.id {
+                Some(id) => id.as_str(),
+                None => &node.name,
+            }),
+            None if stacks.remembers(reference) => stacks.declare_dead(reference),
+            None => return Err(Error::not_found(format!("No such node: {reference}"))),
+        }
+        drop(stacks);
+        self.inner.changed.notify_one();
         Ok(())
     }
 

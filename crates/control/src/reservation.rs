@@ -1,26 +1,26 @@
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use longshore_core::{
     Error, ErrorKind, Explanation, NodeId, Placement, PlacementRequest, ReservationId, Result,
     Scored, WorkloadId,
 };
 
-use crate::{ControlPlane, NodeView};
+use crate::{NodeView, plane::Inner};
 
 /// A container name held for the whole cluster until this is dropped.
 pub struct NameGuard {
-    plane: ControlPlane,
+    inner: Arc<Inner>,
     name: String,
     guard: u64,
 }
 
 impl NameGuard {
-    pub(crate) fn take(plane: &ControlPlane, name: &str) -> Result<Self> {
-        let guard = plane.inner.random.next_u64();
-        let now = plane.inner.clock.now();
-        plane.inner.cluster.lock().hold_name(name, guard, now)?;
+    pub(crate) fn take(inner: &Arc<Inner>, name: &str) -> Result<Self> {
+        let guard = inner.random.next_u64();
+        let now = inner.clock.now();
+        inner.cluster.lock().hold_name(name, guard, now)?;
         Ok(Self {
-            plane: plane.clone(),
+            inner: Arc::clone(inner),
             name: name.to_owned(),
             guard,
         })
@@ -34,8 +34,8 @@ impl NameGuard {
     /// Keeps the name held until the container is seen under it, for a minute at most: after a
     /// create or a rename that the engine confirmed.
     pub fn made(self, node: &NodeId, id: &WorkloadId) {
-        let until = self.plane.inner.clock.now().after(UNSEEN);
-        self.plane.inner.cluster.lock().name_made(
+        let until = self.inner.clock.now().after(UNSEEN);
+        self.inner.cluster.lock().name_made(
             &self.name,
             self.guard,
             node.clone(),
@@ -47,8 +47,7 @@ impl NameGuard {
 
 impl Drop for NameGuard {
     fn drop(&mut self) {
-        self.plane
-            .inner
+        self.inner
             .cluster
             .lock()
             .release_name(&self.name, self.guard);
@@ -64,7 +63,7 @@ impl fmt::Debug for NameGuard {
 /// Leave to create one workload on one node: room on the node and the name are held until this is
 /// fulfilled or dropped.
 pub struct Admission {
-    plane: ControlPlane,
+    inner: Arc<Inner>,
     request: PlacementRequest,
     placement: Placement,
     explanation: Explanation,
@@ -76,20 +75,19 @@ pub struct Admission {
 
 impl Admission {
     pub(crate) fn take(
-        plane: &ControlPlane,
+        inner: &Arc<Inner>,
         request: &PlacementRequest,
         name: Option<&str>,
     ) -> Result<Self> {
-        let inner = &plane.inner;
         let mut request = request.clone();
         if let Some(name) = name {
             name.clone_into(&mut request.name);
         }
         let name = match request.name.as_str() {
             "" => None,
-            name => Some(NameGuard::take(plane, name)?),
+            name => Some(NameGuard::take(inner, name)?),
         };
-        let reservation = new_reservation(plane)?;
+        let reservation = new_reservation(inner)?;
         let seed = inner.random.next_u64();
         let now = inner.clock.now();
         let expires = now.after(inner.options.reservation_ttl);
@@ -98,7 +96,7 @@ impl Admission {
             state.place_and_reserve(&request, &reservation, now, expires, seed)?;
         drop(state);
         Ok(Self {
-            plane: plane.clone(),
+            inner: Arc::clone(inner),
             node: placement.chosen.node.clone(),
             ranked: placement.runners_up.iter().cloned().collect(),
             request,
@@ -129,8 +127,10 @@ impl Admission {
     /// # Errors
     /// [`ErrorKind::Unavailable`] with Swarm's text when it left meanwhile.
     pub fn node(&self) -> Result<NodeView> {
-        self.plane
-            .node_by_id(&self.node)
+        let state = self.inner.cluster.lock();
+        state
+            .slot_of(&self.node)
+            .and_then(|slot| state.view(slot))
             .ok_or_else(|| Error::unavailable("error creating container: the chosen node left"))
     }
 
@@ -143,8 +143,8 @@ impl Admission {
     pub async fn next(&mut self) -> Result<bool> {
         self.give_back();
         while let Some(scored) = self.ranked.pop_front() {
-            let reservation = new_reservation(&self.plane)?;
-            let inner = &self.plane.inner;
+            let reservation = new_reservation(&self.inner)?;
+            let inner = &self.inner;
             let expires = inner.clock.now().after(inner.options.reservation_ttl);
             let reserved = inner.cluster.lock().reserve_on(
                 &scored.node,
@@ -176,7 +176,7 @@ impl Admission {
             Explanation::new(String::new(), Vec::new()),
         );
         explanation.placement = Some(self.placement.clone());
-        let mut state = self.plane.inner.cluster.lock();
+        let mut state = self.inner.cluster.lock();
         if let Some(reservation) = self.reservation.take() {
             state.fulfil(&reservation, &self.request, id);
         }
@@ -189,7 +189,7 @@ impl Admission {
 
     fn give_back(&mut self) {
         if let Some(reservation) = self.reservation.take() {
-            self.plane.inner.cluster.lock().release(&reservation);
+            self.inner.cluster.lock().release(&reservation);
         }
     }
 }
@@ -210,8 +210,8 @@ impl fmt::Debug for Admission {
     }
 }
 
-fn new_reservation(plane: &ControlPlane) -> Result<ReservationId> {
-    Ok(ReservationId::new(plane.inner.random.hex(16))?)
+fn new_reservation(inner: &Arc<Inner>) -> Result<ReservationId> {
+    Ok(ReservationId::new(inner.random.hex(16))?)
 }
 
 /// How long a name stays held for work that was made and not seen.

@@ -6,6 +6,7 @@ use std::{
 use longshore_core::{NodeId, WorkloadId};
 
 use super::ContainerView;
+use crate::stack::labels;
 
 /// Where a container is found: clones of a machine can hold the same container id.
 pub(super) type ContainerKey = (WorkloadId, NodeId);
@@ -16,11 +17,16 @@ pub(super) struct ContainerIndex {
     by_key: BTreeMap<ContainerKey, Arc<ContainerView>>,
     by_name: HashMap<String, BTreeSet<ContainerKey>>,
     by_swarm_id: BTreeMap<String, BTreeSet<ContainerKey>>,
+    /// Those that belong to a stack.
+    managed: BTreeMap<ContainerKey, Arc<ContainerView>>,
 }
 
 impl ContainerIndex {
     pub(super) fn insert(&mut self, view: Arc<ContainerView>) {
         let key = (view.workload.id.clone(), view.node.clone());
+        if view.workload.labels.get(labels::STACK).is_some() {
+            self.managed.insert(key.clone(), Arc::clone(&view));
+        }
         match self.by_key.insert(key.clone(), Arc::clone(&view)) {
             // The usual change (a state, a health) leaves the names alone.
             Some(old)
@@ -45,12 +51,17 @@ impl ContainerIndex {
     pub(super) fn remove(&mut self, id: &WorkloadId, node: &NodeId) -> Option<Arc<ContainerView>> {
         let key = (id.clone(), node.clone());
         let old = self.by_key.remove(&key)?;
+        self.managed.remove(&key);
         self.unlink(&key, &old);
         Some(old)
     }
 
     pub(super) fn views(&self) -> impl Iterator<Item = &Arc<ContainerView>> {
         self.by_key.values()
+    }
+
+    pub(super) fn managed(&self) -> Vec<Arc<ContainerView>> {
+        self.managed.values().cloned().collect()
     }
 
     pub(super) fn by_name(&self, name: &str) -> Vec<&Arc<ContainerView>> {

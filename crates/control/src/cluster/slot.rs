@@ -70,8 +70,8 @@ pub(super) struct Slot {
     pub(super) reserved: Resources,
     /// Where its driver takes notes.
     pub(super) inbox: Option<mpsc::Sender<Note>>,
-    /// Whether its containers were listed at least once under its present identity.
-    pub(super) listed: bool,
+    /// When the last full listing under its present identity began.
+    pub(super) listed_at: Option<Timestamp>,
 }
 
 /// A container on a node.
@@ -104,7 +104,7 @@ impl Slot {
             counts: ContainerCounts::default(),
             reserved: Resources::default(),
             inbox: None,
-            listed: false,
+            listed_at: None,
         }
     }
 

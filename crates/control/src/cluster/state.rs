@@ -21,6 +21,8 @@ use super::{
 };
 use crate::placement;
 
+use tokio::sync::Notify;
+
 pub(crate) use self::reservations::{NameHold, Reserved};
 
 /// The cluster behind its one lock. The lock is held for memory work only, never across an await.
@@ -54,8 +56,8 @@ pub(crate) struct State {
     by_id: HashMap<NodeId, SlotId>,
     /// What operators want; kept by identity, so it survives a change of address.
     availability: HashMap<NodeId, Availability>,
-    /// Nodes of which an operator said that nothing runs there any more.
-    declared_dead: HashSet<NodeId>,
+    /// Told of every change.
+    changed: Arc<Notify>,
     containers: ContainerIndex,
     listing: Option<Arc<[Arc<ContainerView>]>>,
     names: HashMap<String, NameHold>,
@@ -77,6 +79,7 @@ impl State {
         scheduler: Box<dyn Scheduler>,
         overcommit: f64,
         explanation_capacity: usize,
+        changed: Arc<Notify>,
     ) -> Self {
         Self {
             scheduler,
@@ -87,7 +90,7 @@ impl State {
             by_address: HashMap::new(),
             by_id: HashMap::new(),
             availability: HashMap::new(),
-            declared_dead: HashSet::new(),
+            changed,
             containers: ContainerIndex::default(),
             listing: None,
             names: HashMap::new(),
@@ -146,6 +149,7 @@ impl State {
         }
         self.containers.insert(view);
         self.listing = None;
+        self.changed.notify_one();
         if !self.observed_name(&placed) && old.is_none_or(|old| old.placed != placed) {
             self.tell(Change::Workload(placed));
         }
@@ -170,6 +174,7 @@ impl State {
         slot_id: SlotId,
         list: Vec<Workload>,
         as_of: u64,
+        began: Timestamp,
     ) -> Vec<WorkloadId> {
         let Some(slot) = self.slots.get_mut(&slot_id) else {
             return Vec::new();
@@ -183,7 +188,8 @@ impl State {
             .collect();
         // Looks older than this one can no longer bring anything back but through `as_of`.
         slot.tombstones.retain(|_, at| *at > as_of);
-        slot.listed = true;
+        slot.listed_at = Some(began);
+        self.changed.notify_one();
         let mut inspect = Vec::new();
         for id in gone {
             self.drop_record(slot_id, &id);
@@ -228,6 +234,7 @@ impl State {
         self.containers.remove(id, &node);
         self.placements.forget(id);
         self.listing = None;
+        self.changed.notify_one();
         self.tell(Change::WorkloadGone(node, id.clone()));
     }
 
@@ -242,6 +249,11 @@ impl State {
         let listing: Arc<[Arc<ContainerView>]> = views.into();
         self.listing = Some(Arc::clone(&listing));
         listing
+    }
+
+    /// The containers that belong to stacks.
+    pub(crate) fn managed(&self) -> Vec<Arc<ContainerView>> {
+        self.containers.managed()
     }
 
     pub(crate) fn find(&self, reference: &str) -> Result<Arc<ContainerView>> {
@@ -301,6 +313,7 @@ impl State {
             self.containers.insert(view);
         }
         self.listing = None;
+        self.changed.notify_one();
     }
 }
 

@@ -1,8 +1,8 @@
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use longshore_core::{
-    BoxByteStream, Carrier, ClockExt, CloseReason, Error, ErrorKind, Labels, NodeId, Result,
+    BoxByteStream, Carrier, ClockExt, Error, ErrorKind, Labels, NodeId, Result,
     StreamTarget,
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -194,15 +194,22 @@ async fn talk(session: &Session, stream: BoxByteStream) -> String {
                         return format!("its agent said bye: {}", &reason[..end]);
                     }
                     Some(Ok(FromAgent::Hello(_))) => return "its agent said hello twice".to_owned(),
-                    Some(Err(error)) => return error.message().to_owned(),
+                    // The channel ends with its carrier, which knows better why.
+                    Some(Err(error)) => {
+                        let closed = session.carrier.closed();
+                        return match clock.timeout(CLOSE_NEWS, "the end", closed).await {
+                            Ok(reason) => reason.to_string(),
+                            Err(_) => error.message().to_owned(),
+                        };
+                    }
                     None => return "the control channel ended".to_owned(),
                 }
             }
-            reason = session.carrier.closed() => return close_reason(reason),
+            reason = session.carrier.closed() => return reason.to_string(),
             // A node opens no other streams to the control plane: dropping one refuses it.
             refused = session.carrier.accept() => match refused {
                 Ok(stream) => tracing::debug!(node = %session.node, target = %stream.target, "refused a stream"),
-                Err(_) => return close_reason(session.carrier.closed().await),
+                Err(_) => return session.carrier.closed().await.to_string(),
             },
             () = clock.sleep_until(next_beat) => {
                 next_beat = clock.now().after(heartbeat);
@@ -221,12 +228,10 @@ async fn talk(session: &Session, stream: BoxByteStream) -> String {
     }
 }
 
-fn close_reason(reason: CloseReason) -> String {
-    reason.to_string()
-}
-
 /// After so many heartbeats without a word a session is over.
 const MISSED_BEATS: u32 = 3;
+/// How long the news of a carrier's end may take behind the end of its control channel.
+const CLOSE_NEWS: Duration = Duration::from_millis(200);
 /// When a refused agent should try again.
 const RETRY_AFTER_MS: u64 = 5000;
 /// More of an agent's text is not kept.

@@ -73,13 +73,14 @@ pub(super) async fn specs(
 /// Lists containers and images, and inspects the containers that are new or changed.
 pub(crate) async fn refresh(inner: &Inner, slot: SlotId, engine: &dyn Engine) -> Result<()> {
     let look = inner.cluster.lock().begin_look();
+    let began = inner.clock.now();
     let list = bounded(
         inner,
         "listing the engine's containers",
         engine.list(&ListFilter::all()),
     )
     .await?;
-    let inspect = inner.cluster.lock().replace_all(slot, list, look);
+    let inspect = inner.cluster.lock().replace_all(slot, list, look, began);
     // One container that can't be inspected does not hold up the node: it stays as it was listed.
     stream::iter(inspect)
         .for_each_concurrent(INSPECTIONS, |id| async move {

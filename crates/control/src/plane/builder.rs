@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use longshore_core::{
     AuditSink, Authorizer, Clock, DenyAll, Discovery, EngineProvider, Error, OsRandom, Random,
@@ -7,7 +7,7 @@ use longshore_core::{
 
 use super::{ControlPlane, Inner, PlaneOptions};
 use crate::{
-    MemoryAudit, TunnelHub,
+    MemoryAudit, Reconciler, TunnelHub,
     cluster::{Cluster, State},
     event::EventLog,
 };
@@ -125,12 +125,16 @@ impl ControlPlaneBuilder {
         let hub = self
             .hub
             .unwrap_or_else(|| TunnelHub::new(Arc::clone(&clock)));
+        let changed = Arc::new(tokio::sync::Notify::new());
         let state = State::new(
             scheduler,
             self.options.overcommit,
             self.options.explanation_capacity,
+            Arc::clone(&changed),
         );
         let own = Shutdown::new();
+        let stacks = Reconciler::new((&self.options).into());
+        let silent_sources = self.discoveries.len().into();
         Ok(ControlPlane {
             _alive: Arc::new(super::Alive(own.clone())),
             inner: Arc::new(Inner {
@@ -149,6 +153,10 @@ impl ControlPlaneBuilder {
                 engines,
                 hub,
                 left: tokio::sync::Notify::new(),
+                stacks: stacks.into(),
+                started_at: OnceLock::new(),
+                silent_sources,
+                changed,
             }),
         })
     }

@@ -39,6 +39,9 @@ pub struct PlaneOptions {
     pub mass_failure_ratio: f64,
     /// Losses within this time count as one event.
     pub mass_failure_window: Duration,
+    /// How long after the start nodes that were not reached yet, or that dial in, are waited for
+    /// before stacks make instances: they may run some already.
+    pub settle: Duration,
     /// How long a tunnel node without a session is remembered.
     pub tunnel_forget: Duration,
     /// How many events are kept for replay.
@@ -70,6 +73,7 @@ impl Default for PlaneOptions {
             node_loss_grace: Duration::from_secs(30),
             mass_failure_ratio: 0.5,
             mass_failure_window: Duration::from_secs(300),
+            settle: Duration::from_secs(10),
             tunnel_forget: Duration::from_secs(3600),
             event_capacity: 10_000,
             explanation_capacity: 10_000,
@@ -110,6 +114,7 @@ setters! {
     with_node_loss_grace, node_loss_grace: Duration;
     with_mass_failure_ratio, mass_failure_ratio: f64;
     with_mass_failure_window, mass_failure_window: Duration;
+    with_settle, settle: Duration;
     with_tunnel_forget, tunnel_forget: Duration;
     with_event_capacity, event_capacity: usize;
     with_explanation_capacity, explanation_capacity: usize;

@@ -1,4 +1,7 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use longshore_core::{
@@ -11,7 +14,10 @@ use super::{
     Inner,
     members::{MemberChange, Members},
 };
-use crate::node::{Driver, Note, Source};
+use crate::{
+    node::{Driver, Note, Source},
+    stack,
+};
 
 impl Inner {
     pub(super) fn start(self: &Arc<Self>) {
@@ -21,6 +27,9 @@ impl Inner {
         let inner = Arc::clone(self);
         self.shutdown
             .spawn_until(async move { follow_tunnels(&inner).await });
+        let inner = Arc::clone(self);
+        self.shutdown
+            .spawn_until(async move { stack::follow(&inner).await });
         for listener in self.listeners.clone() {
             self.listen(listener);
         }
@@ -81,7 +90,9 @@ async fn follow_discovery(inner: &Arc<Inner>) {
         .collect();
     let mut reads: FuturesUnordered<BoxFuture<'static, (usize, Result<Vec<Announcement>>)>> =
         FuturesUnordered::new();
+    let mut silent: HashSet<usize> = (0..sources.len()).collect();
     loop {
+        let mut heard = 0;
         let deadline = members.next_deadline();
         let tick = async {
             match deadline {
@@ -98,6 +109,10 @@ async fn follow_discovery(inner: &Arc<Inner>) {
                             "Discovery error: {}",
                             error.chain()
                         );
+                    }
+                    if matches!(event, MembershipEvent::Reset(_)) && silent.remove(&index) {
+                        // Counted down below, once its nodes are in the cluster.
+                        heard += 1;
                     }
                     members.handle(index, event, inner.clock.now());
                     watches.push(next_step(index, rest));
@@ -148,6 +163,10 @@ async fn follow_discovery(inner: &Arc<Inner>) {
                     }));
                 }
             }
+        }
+        if heard > 0 {
+            inner.silent_sources.fetch_sub(heard, Ordering::Relaxed);
+            inner.changed.notify_one();
         }
     }
 }

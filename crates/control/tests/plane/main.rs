@@ -5,5 +5,6 @@ mod engine;
 mod nodes;
 mod placing;
 mod scheduler;
+mod stacks;
 mod tunnels;
 mod views;

@@ -42,6 +42,7 @@ impl State {
         self.give_up_identity(slot_id);
         let slot = self.slots.remove(&slot_id)?;
         self.by_address.remove(&slot.address);
+        self.changed.notify_one();
         Some(view)
     }
 
@@ -121,7 +122,7 @@ impl State {
             return;
         };
         slot.tombstones.clear();
-        slot.listed = false;
+        slot.listed_at = None;
         let Some(id) = slot.id.take() else {
             return;
         };
@@ -132,7 +133,6 @@ impl State {
         }
         self.listing = None;
         self.by_id.remove(&id);
-        self.declared_dead.remove(&id);
         self.reservations.retain(|_, held| held.node != id);
         self.tell(Change::NodeGone(id));
     }
@@ -174,17 +174,13 @@ impl State {
         };
         let health = slot.status.health != status.health;
         let indicator = slot.status.indicator != status.indicator;
-        if status.health == NodeHealth::Healthy
-            && let Some(id) = &slot.id
-        {
-            self.declared_dead.remove(id);
-        }
         slot.status = status;
         if health {
             self.renew_views(slot_id);
         }
         if health || indicator {
             self.tell_node(slot_id);
+            self.changed.notify_one();
         }
     }
 
@@ -246,6 +242,14 @@ impl State {
             natural_order(&a.name, &b.name).then_with(|| natural_order(&a.address, &b.address))
         });
         views
+    }
+
+    /// All nodes, with the time when the last full listing of each began.
+    pub(crate) fn views_with_listing(&self) -> Vec<(NodeView, Option<Timestamp>)> {
+        self.slots
+            .iter()
+            .filter_map(|(id, slot)| Some((self.view(*id)?, slot.listed_at)))
+            .collect()
     }
 
     /// A node by id, name or address. A name held by several nodes finds none.

@@ -1,0 +1,14 @@
+pub(crate) mod labels;
+mod machine;
+mod observed;
+mod run;
+mod spec;
+mod status;
+
+pub(crate) use self::run::{follow, observe};
+pub use self::{
+    machine::{ActionKind, ActionOutcome, ReconcileAction, Reconciler, StackPolicy},
+    observed::{Instance, NodeCondition, Observed, ObservedNode},
+    spec::{ServiceSpec, Slot, StackSpec},
+    status::{InstanceStatus, ServiceStatus, StackStatus},
+};

@@ -1,0 +1,416 @@
+mod claims;
+mod loss;
+mod slots;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use longshore_core::{
+    Backoff, Error, ErrorKind, NodeId, Random, Result, ServiceName, Timestamp, WorkloadId,
+};
+
+use self::{claims::Claims, loss::Losses};
+use super::{Instance, Observed, ServiceSpec, Slot, StackSpec};
+use crate::PlaneOptions;
+
+/// When lost work is replaced.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StackPolicy {
+    /// How long a node must be lost before its instances are replaced.
+    pub grace: Duration,
+    /// The share of nodes whose loss within `window` stops all replacement.
+    pub mass_ratio: f64,
+    /// Losses within this time count as one event.
+    pub window: Duration,
+    /// Longest time between two tries of what failed.
+    pub retry_cap: Duration,
+}
+
+impl From<&PlaneOptions> for StackPolicy {
+    fn from(options: &PlaneOptions) -> Self {
+        Self {
+            grace: options.node_loss_grace,
+            mass_ratio: options.mass_failure_ratio,
+            window: options.mass_failure_window,
+            retry_cap: options.retry_cap,
+        }
+    }
+}
+
+/// One step towards what is desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReconcileAction {
+    /// Its number; tell [`Reconciler::finish`].
+    pub op: u64,
+    /// The place that it is about.
+    pub slot: Slot,
+    /// The epoch that it makes or is about.
+    pub epoch: u64,
+    /// What to do.
+    pub kind: ActionKind,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ActionKind {
+    /// Find a node, make an instance there, [claim](Reconciler::claim) it, start it.
+    Create(Box<ServiceSpec>),
+    /// [Claim](Reconciler::claim) it and start it.
+    Start {
+        /// Where it is.
+        node: NodeId,
+        /// The container.
+        id: WorkloadId,
+    },
+    /// Stop it and remove it, without its volumes.
+    Retire {
+        /// Where it is.
+        node: NodeId,
+        /// The container.
+        id: WorkloadId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ActionOutcome {
+    /// It was done.
+    Done,
+    /// No engine was asked to make anything, or each refused: nothing was made.
+    NotMade(String),
+    /// It failed, and something may have happened.
+    Failed(String),
+}
+
+/// Brings what is there to what is desired, as a pure state machine: told what is desired and what
+/// is observed, it says what to do next, one action per place at a time. It waits for nothing and
+/// asks nobody.
+///
+/// What it holds to: never two live instances of an at-most-one service; no action on an epoch older
+/// than the newest; a node must be lost for the grace period before its work is replaced; when many
+/// nodes are lost at once, none of their work is replaced and one alarm says so; instances that it
+/// does not know are left alone.
+#[derive(Debug)]
+pub struct Reconciler {
+    policy: StackPolicy,
+    stacks: BTreeMap<ServiceName, Stack>,
+    /// The highest epoch given out or seen.
+    epochs: BTreeMap<Slot, u64>,
+    busy: BTreeMap<Slot, Busy>,
+    retries: BTreeMap<Slot, Retry>,
+    notes: BTreeMap<Slot, String>,
+    claims: Claims,
+    losses: Losses,
+    next_op: u64,
+    alarms: Vec<String>,
+}
+
+/// How a place is doing.
+#[derive(Debug)]
+pub(super) struct SlotStatus {
+    pub(super) slot: Slot,
+    pub(super) epoch: u64,
+    pub(super) instance: Option<Instance>,
+    pub(super) ready: bool,
+    pub(super) note: String,
+}
+
+#[derive(Debug)]
+struct Stack {
+    spec: StackSpec,
+    removing: bool,
+}
+
+#[derive(Debug)]
+struct Busy {
+    op: u64,
+    epoch: u64,
+    what: &'static str,
+    create: bool,
+}
+
+#[derive(Debug)]
+struct Retry {
+    backoff: Backoff,
+    next: Timestamp,
+    reason: String,
+}
+
+impl Reconciler {
+    /// Nothing desired.
+    pub fn new(policy: StackPolicy) -> Self {
+        Self {
+            policy,
+            stacks: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            claims: Claims::default(),
+            losses: Losses::default(),
+            next_op: 0,
+            alarms: Vec::new(),
+        }
+    }
+
+    /// Desires a stack; a stack of the same name is changed to it. Instances that are there already
+    /// are taken over by their labels, also while a stack of that name is being removed.
+    ///
+    /// # Errors
+    /// As [`StackSpec::ordered`].
+    pub fn deploy(&mut self, spec: StackSpec) -> Result<()> {
+        spec.ordered()?;
+        self.retries.retain(|slot, _| slot.stack != spec.name);
+        let removing = false;
+        self.stacks
+            .insert(spec.name.clone(), Stack { spec, removing });
+        Ok(())
+    }
+
+    /// Desires that nothing of a stack is there. It is forgotten when that is so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such stack.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        match self.stacks.get_mut(name) {
+            Some(stack) => {
+                stack.removing = true;
+                self.retries.retain(|slot, _| slot.stack.as_str() != name);
+                Ok(())
+            }
+            None => Err(no_stack(name)),
+        }
+    }
+
+    /// Takes an operator's word that nothing runs on a node any more, given by id, or by address if
+    /// it was never reached. It holds until the node answers again.
+    pub fn declare_dead(&mut self, node: &str) {
+        self.losses.declare_dead(node);
+        self.claims.drop_node(node);
+    }
+
+    /// Whether the node was ever seen, or is waited for.
+    pub(crate) fn remembers(&self, node: &str) -> bool {
+        self.losses.remembers(node) || self.claims.holds_node(node)
+    }
+
+    /// Whether there is anything to care for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stacks.is_empty() && self.busy.is_empty()
+    }
+
+    /// The stacks' names.
+    pub fn stacks(&self) -> Vec<ServiceName> {
+        self.stacks.keys().cloned().collect()
+    }
+
+    /// Says what to do now.
+    pub fn reconcile(&mut self, observed: &Observed, now: Timestamp) -> Vec<ReconcileAction> {
+        let careful: BTreeSet<Slot> = self.at_most_one_slots();
+        self.losses
+            .observe(observed, &self.policy, now, &mut self.alarms);
+        self.claims.observe(observed, &careful, &self.losses);
+        for instance in &observed.instances {
+            let epoch = self.epochs.entry(instance.slot.clone()).or_default();
+            *epoch = instance.epoch.max(*epoch);
+        }
+        self.notes.clear();
+        let scene = slots::Scene::new(observed, &self.losses, now);
+        let mut actions = Vec::new();
+        let names: Vec<ServiceName> = self.stacks.keys().cloned().collect();
+        for name in &names {
+            self.reconcile_stack(name, &scene, &mut actions);
+        }
+        self.forget(&names, &scene);
+        actions
+    }
+
+    /// Whether an action is still to be carried out. Ask right before every call that changes
+    /// something.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when a newer action or epoch has taken its place.
+    pub fn check(&self, action: &ReconcileAction) -> Result<()> {
+        let newest = self.epochs.get(&action.slot).copied().unwrap_or_default();
+        let current = self
+            .busy
+            .get(&action.slot)
+            .is_some_and(|busy| busy.op == action.op);
+        let create = matches!(action.kind, ActionKind::Create(_));
+        if current && !(create && action.epoch < newest) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Stale,
+            format!(
+                "the action on epoch {} of {} is stale: the newest epoch is {newest}",
+                action.epoch, action.slot
+            ),
+        ))
+    }
+
+    /// Says that a container is about to be started for a place: from here on it may be live. Must
+    /// be told before the engine is.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn claim(
+        &mut self,
+        action: &ReconcileAction,
+        node: &NodeId,
+        id: &WorkloadId,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.check(action)?;
+        self.claims
+            .add(action.slot.clone(), node.clone(), id.clone(), now);
+        Ok(())
+    }
+
+    /// Says how an action ended.
+    pub fn finish(
+        &mut self,
+        action: &ReconcileAction,
+        outcome: ActionOutcome,
+        now: Timestamp,
+        random: &dyn Random,
+    ) {
+        let slot = &action.slot;
+        if self.busy.get(slot).is_none_or(|busy| busy.op != action.op) {
+            return;
+        }
+        let busy = self.busy.remove(slot);
+        let reason = match outcome {
+            ActionOutcome::Done => {
+                self.retries.remove(slot);
+                return;
+            }
+            ActionOutcome::NotMade(reason) => {
+                // Nobody has this epoch: the next try may.
+                if busy.is_some_and(|busy| busy.create)
+                    && let Some(epoch) = self.epochs.get_mut(slot)
+                    && *epoch == action.epoch
+                {
+                    *epoch -= 1;
+                }
+                reason
+            }
+            ActionOutcome::Failed(reason) => reason,
+        };
+        let cap = self.policy.retry_cap;
+        let retry = self.retries.entry(slot.clone()).or_insert_with(|| Retry {
+            backoff: Backoff::new(FIRST_RETRY.min(cap), cap),
+            next: now,
+            reason: String::new(),
+        });
+        retry.next = now.after(retry.backoff.next_delay(random));
+        retry.reason = reason;
+    }
+
+    /// What an operator must be told, each thing once.
+    pub fn take_alarms(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.alarms)
+    }
+
+    /// When something is due even if nothing changes.
+    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let retries = self.retries.values().map(|retry| retry.next);
+        retries
+            .chain(self.losses.deadlines(&self.policy))
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    pub(super) fn stack(&self, name: &str) -> Option<(&StackSpec, bool)> {
+        let stack = self.stacks.get(name)?;
+        Some((&stack.spec, stack.removing))
+    }
+
+    pub(super) fn held_nodes(&self) -> Vec<String> {
+        self.losses.held().map(str::to_owned).collect()
+    }
+
+    /// How places are doing; of one whose node is lost, the instance as it was last seen.
+    pub(super) fn slot_statuses(
+        &self,
+        slots: impl Iterator<Item = Slot>,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Vec<SlotStatus> {
+        let scene = slots::Scene::new(observed, &self.losses, now);
+        slots
+            .map(|slot| {
+                let instance = scene.survivor(&slot).or_else(|| scene.last_seen(&slot));
+                let ready = scene.is_ready(&slot);
+                let note = match (self.busy.get(&slot), self.notes.get(&slot)) {
+                    // It runs; only the answer is on its way.
+                    (Some(busy), _) if ready && busy.what != RETIRING => String::new(),
+                    (Some(busy), _) => busy.what.to_owned(),
+                    (None, Some(note)) => note.clone(),
+                    (None, None) => String::new(),
+                };
+                SlotStatus {
+                    epoch: instance.map_or_else(
+                        || self.busy.get(&slot).map_or(0, |busy| busy.epoch),
+                        |instance| instance.epoch,
+                    ),
+                    instance: instance.cloned(),
+                    ready,
+                    note,
+                    slot,
+                }
+            })
+            .collect()
+    }
+
+    fn at_most_one_slots(&self) -> BTreeSet<Slot> {
+        self.stacks
+            .values()
+            .flat_map(|stack| {
+                stack
+                    .spec
+                    .services
+                    .iter()
+                    .filter(|service| service.at_most_one)
+                    .map(|service| Slot::new(&stack.spec, service, 1))
+            })
+            .collect()
+    }
+
+    /// Forgets stacks that are gone, and what belonged to them.
+    fn forget(&mut self, names: &[ServiceName], scene: &slots::Scene<'_>) {
+        for name in names {
+            let over = self.stacks.get(name).is_some_and(|stack| stack.removing)
+                && !scene.has_stack(name)
+                && !self.busy.keys().any(|slot| slot.stack == *name);
+            if over {
+                self.stacks.remove(name);
+                self.retries.retain(|slot, _| slot.stack != *name);
+                self.claims.drop_stack(name);
+                self.losses.drop_stack(name);
+            }
+        }
+        let stacks = &self.stacks;
+        self.epochs
+            .retain(|slot, _| stacks.contains_key(&slot.stack));
+    }
+}
+
+pub(super) fn no_stack(name: &str) -> Error {
+    Error::not_found(format!("No such stack: {name}"))
+}
+
+const RETIRING: &str = "being removed";
+/// The first retry comes after this much at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
