@@ -33,15 +33,13 @@ mod list;
 mod listen;
 mod networks;
 mod options;
-mod prune;
 mod proxy;
+mod prune;
 mod query;
 mod route;
 mod service;
 mod status;
 mod system;
-#[cfg(test)]
-mod tests;
 mod version;
 mod volumes;
 

@@ -84,6 +84,7 @@ fn ambiguous(reference: &str, found: &[&Arc<ContainerView>]) -> Error {
             names.join(", ")
         ),
     )
+    .with_context("candidates", names.join(", "))
 }
 
 /// More candidates than this are not collected.

@@ -106,7 +106,9 @@ impl ApiError {
         };
         // Placement failures and name conflicts are texts that tools compare: no context behind them.
         let message = match error.kind() {
-            ErrorKind::Unplaceable | ErrorKind::AlreadyExists => error.message().to_owned(),
+            ErrorKind::Unplaceable | ErrorKind::AlreadyExists | ErrorKind::Ambiguous => {
+                error.message().to_owned()
+            }
             _ => error.to_string(),
         };
         Self {
@@ -198,7 +200,7 @@ mod tests {
             Error::new(ErrorKind::Ambiguous, "2 containers match x")
                 .with_context("candidates", "a/x, b/x")
                 .into(),
-            "{\"candidates\":[\"a/x\",\"b/x\"],\"message\":\"2 containers match x (candidates: a/x, b/x)\",\"reason\":\"ambiguous\"}",
+            r#"{"candidates":["a/x","b/x"],"message":"2 containers match x","reason":"ambiguous"}"#,
         );
     }
 

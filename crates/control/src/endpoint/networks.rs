@@ -194,7 +194,11 @@ fn resolve<'a>(
     let candidates: Vec<String> = found.iter().map(|i| i.shown_name()).collect();
     Err(longshore_core::Error::new(
         longshore_core::ErrorKind::Ambiguous,
-        format!("{} networks match {reference}", found.len()),
+        format!(
+            "{} networks match {reference}: {}",
+            found.len(),
+            candidates.join(", ")
+        ),
     )
     .with_context("candidates", candidates.join(", "))
     .into())

@@ -153,7 +153,11 @@ fn resolve<'a>(
     let candidates: Vec<String> = found.iter().map(|volume| volume.shown_name()).collect();
     Err(longshore_core::Error::new(
         longshore_core::ErrorKind::Ambiguous,
-        format!("{} different volumes are called {reference}", found.len()),
+        format!(
+            "{} different volumes are called {reference}: {}",
+            found.len(),
+            candidates.join(", ")
+        ),
     )
     .with_context("candidates", candidates.join(", "))
     .into())

@@ -72,21 +72,22 @@ pub(in crate::endpoint) async fn follow(
     let mut body = response.into_body();
     let mut lines = Lines::default();
     let mut failed = None;
+    let mut take = |line: &[u8]| {
+        let Ok(step) = serde_json::from_slice::<PullStep>(line) else {
+            return;
+        };
+        match &step.error {
+            Some(error) => failed = Some(error.clone()),
+            None => on_step(&step),
+        }
+    };
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| unreachable(node, &error))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        for line in lines.push(&data) {
-            let Ok(step) = serde_json::from_slice::<PullStep>(&line) else {
-                continue;
-            };
-            match &step.error {
-                Some(error) => failed = Some(error.clone()),
-                None => on_step(&step),
-            }
+        if let Ok(data) = frame.into_data() {
+            lines.push(&data).iter().for_each(|line| take(line));
         }
     }
+    take(&lines.rest);
     match failed {
         None => Ok(()),
         Some(message) if message.contains("not found") || message.contains("does not exist") => {

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Router, body::Body as AxumBody};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
     server::conn::http1,
@@ -98,9 +98,12 @@ impl Connection {
             let state = Arc::clone(&state);
             let answer = app.clone().call(request.map(AxumBody::new));
             async move {
-                answer
-                    .await
-                    .map(|response: Response<AxumBody>| response.map(|body| Answer { body, state }))
+                answer.await.map(|response: Response<AxumBody>| {
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        state.set_raw();
+                    }
+                    response.map(|body| Answer { body, state })
+                })
             }
         });
         let connection = http1::Builder::new()

@@ -30,11 +30,21 @@ pub(in crate::endpoint) struct TapState {
     busy: AtomicBool,
     /// The client did not ask for an upgrade and must not see a 101.
     legacy: AtomicBool,
+    /// The connection is a raw stream from here on: nothing in it is HTTP.
+    raw: AtomicBool,
 }
 
 impl TapState {
     pub(super) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::Release);
+    }
+
+    pub(super) fn set_raw(&self) {
+        self.raw.store(true, Ordering::Release);
+    }
+
+    fn is_raw(&self) -> bool {
+        self.raw.load(Ordering::Acquire)
     }
 
     fn is_busy(&self) -> bool {
@@ -67,9 +77,21 @@ pub(super) struct Tap<S> {
     /// Bytes of the head that is being read.
     received: usize,
     first: bool,
+    /// The one 101 that is hidden has passed.
+    switched: bool,
     timer: Option<(bool, BoxFuture<'static, ()>)>,
     fault: Option<Fault>,
     pending: Bytes,
+    parting: Parting,
+}
+
+/// What is left to do after a refusal: a connection that is closed while the client still sends
+/// would be reset, and the refusal lost with it.
+enum Parting {
+    None,
+    Closing,
+    Draining(BoxFuture<'static, ()>, usize),
+    Done,
 }
 
 enum Front {
@@ -99,9 +121,11 @@ impl<S: ByteStream> Tap<S> {
             front: Front::Looking(BytesMut::new()),
             received: 0,
             first: true,
+            switched: false,
             timer: None,
             fault: None,
             pending: Bytes::new(),
+            parting: Parting::None,
         }
     }
 
@@ -184,20 +208,56 @@ impl<S: ByteStream> Tap<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends our half, then reads what still comes, for a moment.
+    fn poll_parting(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.parting {
+                Parting::None | Parting::Done => return Poll::Ready(Ok(())),
+                Parting::Closing => {
+                    ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+                    let clock = Arc::clone(&self.clock);
+                    let deadline = clock.now().after(PARTING);
+                    let sleep = Box::pin(async move { clock.sleep_until(deadline).await });
+                    self.parting = Parting::Draining(sleep, MAX_PARTING);
+                }
+                Parting::Draining(sleep, left) => {
+                    let mut chunk = [0; 4096];
+                    let mut buffer = ReadBuf::new(&mut chunk);
+                    let over = match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                        Poll::Ready(Ok(())) => {
+                            *left = left.saturating_sub(buffer.filled().len());
+                            buffer.filled().is_empty() || *left == 0
+                        }
+                        Poll::Ready(Err(_)) => true,
+                        Poll::Pending => {
+                            ready!(sleep.as_mut().poll(context));
+                            true
+                        }
+                    };
+                    if over {
+                        self.parting = Parting::Done;
+                    }
+                }
+            }
+        }
+    }
+
     /// How many of these bytes are replaced by what is pending now.
     fn replace(&mut self, bytes: &[u8]) -> Option<usize> {
         if !bytes.starts_with(b"HTTP/1.1 ") {
             return None;
         }
-        if self.state.is_legacy() && bytes.starts_with(b"HTTP/1.1 101 ") {
+        if self.state.is_legacy() && !self.switched && bytes.starts_with(b"HTTP/1.1 101 ") {
+            self.switched = true;
             let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
             self.pending = Bytes::from_static(b"HTTP/1.1 200 OK\r\n");
             return Some(line);
         }
-        if self.state.is_busy() {
+        if self.state.is_busy() || self.state.is_raw() {
             return None;
         }
         let error = refusal(bytes, self.fault, &self.limits)?;
+        self.parting = Parting::Closing;
         let body = error.to_json();
         self.pending = format!(
             "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -290,7 +350,7 @@ impl<S: ByteStream> AsyncRead for Tap<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.state.is_busy() {
+        if this.state.is_busy() || this.state.is_raw() {
             this.received = 0;
             this.first = false;
             this.timer = None;
@@ -363,7 +423,8 @@ impl<S: ByteStream> AsyncWrite for Tap<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.poll_parting(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -375,5 +436,7 @@ impl<S: ByteStream> AsyncWrite for Tap<S> {
 pub(super) const MAX_HEADERS: usize = 128;
 const POST: &[u8] = b"POST ";
 const MAX_LOOK: usize = 16 * 1024;
+const PARTING: Duration = Duration::from_secs(1);
+const MAX_PARTING: usize = 4 << 20;
 /// No method, target or field may hold a NUL.
 const SPOILER: &[u8] = b"\0\r\n\r\n";

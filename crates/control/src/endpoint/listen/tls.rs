@@ -272,6 +272,3 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 const PLAINTEXT_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
 Content-Length: 101\r\nConnection: close\r\n\r\n\
 {\"message\":\"plaintext HTTP request sent to a TLS port: use --tls or --tlsverify\",\"reason\":\"protocol\"}";
-
-#[cfg(test)]
-mod tests;

@@ -222,9 +222,10 @@ proptest! {
             Ok(config) => {
                 let left = config.body["Env"].as_array().unwrap();
                 let carriers = ["constraint:", "affinity:", "whitelist:", "reschedule:"];
-                prop_assert!(left.iter().all(|pair| {
+                let clean = left.iter().all(|pair| {
                     carriers.iter().all(|word| !pair.as_str().unwrap().starts_with(word))
-                }));
+                });
+                prop_assert!(clean, "a carrier is left in {:?}", left);
                 let written = config.body["Labels"]["com.docker.swarm.constraints"]
                     .as_str()
                     .unwrap();

@@ -1,0 +1,202 @@
+//! A control plane over daemons in memory, and its endpoint on a unix socket.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use longshore_control::{
+    ControlPlane, MemoryAudit,
+    endpoint::{EndpointOptions, ListenOptions, Listener, router, serve},
+};
+use longshore_core::{
+    AllowAll, Announcement, AuditSink, Authorizer, BoxByteStream, Clock, Connector, Discovery,
+    DiscoveryCapabilities, Endpoint, Engine, EngineProvider, Error, Membership, MembershipEvent,
+    MembershipStream, NodeHealth, Registration, Result, SeededRandom, Shutdown, SystemClock,
+    WatchMode,
+};
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+use crate::{client::Client, daemon::Daemon, scheduler::Fewest};
+
+pub(crate) struct Cluster {
+    pub(crate) plane: ControlPlane,
+    pub(crate) daemons: Vec<Daemon>,
+    pub(crate) audit: Arc<MemoryAudit>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) folder: TempDir,
+}
+
+pub(crate) struct Setup {
+    pub(crate) nodes: u16,
+    pub(crate) endpoint: EndpointOptions,
+    pub(crate) listen: ListenOptions,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) audit: Option<Arc<dyn AuditSink>>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            nodes: 2,
+            endpoint: EndpointOptions::default().with_linger(Duration::from_millis(300)),
+            listen: ListenOptions::default().with_drain_limit(Duration::from_millis(300)),
+            authorizer: Arc::new(AllowAll),
+            audit: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Fixed(u16);
+
+#[async_trait]
+impl Discovery for Fixed {
+    fn capabilities(&self) -> DiscoveryCapabilities {
+        DiscoveryCapabilities::read_only(WatchMode::Push)
+    }
+    fn describe(&self) -> String {
+        "fixed://".to_owned()
+    }
+    async fn register(&self, _: &Announcement, _: Duration) -> Result<Registration> {
+        Err(Error::unsupported("read only"))
+    }
+    async fn renew(&self, _: &Registration) -> Result<Registration> {
+        Err(Error::unsupported("read only"))
+    }
+    async fn deregister(&self, _: &Registration) -> Result<()> {
+        Err(Error::unsupported("read only"))
+    }
+    async fn list(&self) -> Result<Membership> {
+        Ok(Membership::new(nodes(self.0), Vec::new()))
+    }
+    fn watch(&self) -> MembershipStream {
+        let first = MembershipEvent::Reset(nodes(self.0));
+        futures::stream::once(async { first })
+            .chain(futures::stream::pending())
+            .boxed()
+    }
+}
+
+fn nodes(count: u16) -> Vec<Announcement> {
+    (1..=count)
+        .map(|number| Announcement::new(Endpoint::new(format!("10.0.0.{number}"), 2375).unwrap()))
+        .collect()
+}
+
+#[derive(Debug)]
+struct Daemons(HashMap<String, Daemon>);
+
+#[async_trait]
+impl EngineProvider for Daemons {
+    async fn engine_at(&self, node: &Announcement) -> Result<Arc<dyn Engine>> {
+        Ok(Arc::new(self.0[node.endpoint.host()].clone()))
+    }
+    async fn engine_over(&self, _: Arc<dyn Connector>) -> Result<Arc<dyn Engine>> {
+        Err(Error::unsupported("no tunnels here"))
+    }
+}
+
+#[derive(Debug)]
+struct AtPath(std::path::PathBuf);
+
+#[async_trait]
+impl Connector for AtPath {
+    async fn connect(&self) -> Result<BoxByteStream> {
+        let stream = UnixStream::connect(&self.0)
+            .await
+            .map_err(|error| Error::io("cannot connect", error))?;
+        Ok(Box::new(stream))
+    }
+    fn describe(&self) -> String {
+        format!("unix://{}", self.0.display())
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn new() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let daemons: Vec<Daemon> = (1..=setup.nodes)
+            .map(|number| Daemon::new(&format!("node-{number}")))
+            .collect();
+        for daemon in &daemons {
+            daemon.give_image("busybox:latest");
+        }
+        let by_host = daemons
+            .iter()
+            .enumerate()
+            .map(|(index, daemon)| (format!("10.0.0.{}", index + 1), daemon.clone()))
+            .collect();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let audit = Arc::new(MemoryAudit::default());
+        let sink: Arc<dyn AuditSink> = match setup.audit {
+            Some(sink) => sink,
+            None => audit.clone(),
+        };
+        let plane = ControlPlane::builder()
+            .discovery(Arc::new(Fixed(setup.nodes)))
+            .engines(Arc::new(Daemons(by_host)))
+            .scheduler(Box::new(Fewest::default()))
+            .authorizer(setup.authorizer)
+            .audit(sink)
+            .clock(Arc::clone(&clock))
+            .random(Arc::new(SeededRandom::new(1)))
+            .build()
+            .unwrap();
+        plane.start();
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("unix://{}", folder.path().join("s.sock").display());
+        let listener = Listener::bind(&address.parse().unwrap(), setup.listen)
+            .await
+            .unwrap();
+        let shutdown = plane.shutdown().child();
+        let app = router(plane.clone(), setup.endpoint);
+        tokio::spawn(serve(listener, app, clock, shutdown.clone()));
+        let cluster = Self {
+            plane,
+            daemons,
+            audit,
+            shutdown,
+            folder,
+        };
+        let all = usize::from(setup.nodes);
+        cluster
+            .until("all nodes are healthy", || {
+                let nodes = cluster.plane.nodes();
+                nodes.len() == all && nodes.iter().all(|n| n.health == NodeHealth::Healthy)
+            })
+            .await;
+        cluster
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(Arc::new(AtPath(self.socket())))
+    }
+
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        self.folder.path().join("s.sock")
+    }
+
+    pub(crate) async fn raw(&self) -> UnixStream {
+        UnixStream::connect(self.socket()).await.unwrap()
+    }
+
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        for _ in 0..2000 {
+            if condition() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("waited in vain: {what}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.plane.shutdown().trigger();
+    }
+}

@@ -1,0 +1,18 @@
+//! The Docker-compatible endpoint, over a real unix socket, in front of a control plane over small
+//! engines that speak enough of Docker's API.
+
+mod access;
+mod client;
+mod cluster;
+mod containers;
+mod create;
+mod daemon;
+mod daemon_api;
+mod errors;
+mod hijack;
+mod listing;
+mod scheduler;
+mod spread;
+mod system;
+#[cfg(feature = "tls")]
+mod tls;
