@@ -31,6 +31,16 @@ pub(crate) struct Driver<S> {
     timer: Option<(Timestamp, BoxFuture<'static, ()>)>,
 }
 
+/// How far writing has come.
+enum Written {
+    /// Everything is written and flushed.
+    All,
+    /// There may be more, but it is time to read again.
+    Some,
+    /// The connection takes no more for now.
+    Blocked,
+}
+
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Driver<S> {
     pub(crate) fn new(
         io: S,
@@ -53,6 +63,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Driver<S> {
     /// Runs until the carrier has ended and the goodbye is on its way.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll_run(cx)).await;
+        if let Some(reason) = self.shared.lock().mux.close_reason() {
+            tracing::debug!(%reason, "the carrier has ended");
+        }
         let clock = Arc::clone(&self.clock);
         // Whether the goodbye got through is the peer's business from here on.
         let _ = clock
@@ -65,24 +78,27 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Driver<S> {
             let now = self.clock.now();
             let read_all = self.read(cx, now);
             self.check_time(cx, now);
-            let written_all = self.write(cx, now);
+            let written = self.write(cx, now);
 
             let mut state = self.shared.lock();
             state.dispatch();
             if state.mux.close_reason().is_some() {
                 return Poll::Ready(());
             }
-            let idle = !(written_all && state.mux.has_output());
-            if read_all && idle && !self.timer_is_late(&state) {
-                state.driver = Some(cx.waker().clone());
-                return Poll::Pending;
+            let more_to_write = match written {
+                Written::All => state.mux.has_output(),
+                Written::Blocked => false,
+                Written::Some => true,
+            };
+            if read_all && (more_to_write || self.timer_is_late(&state)) {
+                continue;
             }
             if !read_all {
                 // More is there, but others want to run too.
                 cx.waker().wake_by_ref();
-                state.driver = Some(cx.waker().clone());
-                return Poll::Pending;
             }
+            state.driver = Some(cx.waker().clone());
+            return Poll::Pending;
         }
     }
 
@@ -113,20 +129,21 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Driver<S> {
         false
     }
 
-    /// True when everything was written and flushed.
-    fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
-        loop {
+    fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Written {
+        for _ in 0..WRITES_PER_TURN {
             self.collect(now);
+            let nothing_left = self.pending.is_empty();
             match self.poll_write(cx) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(())) if self.pending.is_empty() => return true,
+                Poll::Pending => return Written::Blocked,
+                Poll::Ready(Ok(())) if nothing_left => return Written::All,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     self.fail(error);
-                    return true;
+                    return Written::All;
                 }
             }
         }
+        Written::Some
     }
 
     fn fail(&mut self, error: io::Error) {
@@ -255,6 +272,7 @@ fn sleep_until(clock: &Arc<dyn Clock>, deadline: Timestamp) -> BoxFuture<'static
 /// One read. A TLS record holds at most 16 KiB.
 const READ: usize = 16 * 1024;
 const READS_PER_TURN: usize = 16;
+const WRITES_PER_TURN: usize = 16;
 /// How much is taken from the mux at a time.
 const BATCH: usize = 64 * 1024;
 const SLICES: usize = 32;

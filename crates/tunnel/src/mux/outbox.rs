@@ -78,6 +78,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..Default::default() })]
+
         #[test]
         fn bytes_leave_as_they_came(
             writes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40_000), 0..6),
