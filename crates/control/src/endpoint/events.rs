@@ -43,7 +43,7 @@ pub(super) fn events(shared: &Shared, call: &Call) -> ApiResult {
         next.map(|event| (event, (events, ending)))
     })
     .filter_map(move |event| {
-        let kept = !until.is_some_and(|until| moment_of(&event) > until);
+        let kept = until.is_none_or(|until| moment_of(&event) <= until);
         let value = render(&event);
         let line = (kept && matches(&filters, &value)).then(|| {
             let mut line = value.to_string();
@@ -245,12 +245,12 @@ mod tests {
     use super::*;
 
     fn node() -> NodeRef {
-        let mut node = NodeRef::default();
-        node.name = "node-1".into();
-        node.id = "ID".into();
-        node.address = "10.0.0.1:2375".into();
-        node.ip = "10.0.0.1".into();
-        node
+        NodeRef {
+            name: "node-1".into(),
+            id: "ID".into(),
+            address: "10.0.0.1:2375".into(),
+            ip: "10.0.0.1".into(),
+        }
     }
 
     #[test]

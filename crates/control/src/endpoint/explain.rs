@@ -80,7 +80,14 @@ pub(super) fn nodes(shared: &Shared) -> ApiResult {
     json(StatusCode::OK, &nodes)
 }
 
-/// `GET /longshore/v1/stacks`.
-pub(super) fn stacks(_: &Shared) -> ApiResult {
-    Err(ApiError::not_implemented("stacks are not offered here"))
+/// `GET /longshore/v1/stacks`: how each is doing.
+pub(super) fn stacks(shared: &Shared) -> ApiResult {
+    let plane = &shared.plane;
+    let stacks: Vec<_> = plane
+        .stacks()
+        .iter()
+        // One that was removed meanwhile is left out.
+        .filter_map(|name| plane.stack_status(name.as_str()).ok())
+        .collect();
+    json(StatusCode::OK, &stacks)
 }

@@ -262,12 +262,16 @@ pub(super) async fn create(shared: &Shared, mut call: Call) -> ApiResult {
         }
     };
     body.insert("Name".to_owned(), name.into());
-    let driver = body.get("Driver").and_then(Value::as_str).unwrap_or("");
-    let drivers: &[&str] = match driver {
+    let driver = body
+        .get("Driver")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_owned();
+    let drivers: &[&str] = match driver.as_str() {
         // Overlay networks need a cluster store or swarm mode at the engines; where they have
         // neither, a bridge is what works.
         "" => &["overlay", "bridge"],
-        driver => &[&driver.to_owned()],
+        driver => &[driver],
     };
     let mut refused = None;
     for driver in drivers {

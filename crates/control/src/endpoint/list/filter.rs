@@ -168,9 +168,7 @@ fn is_image(image: &str, id: &str, wanted: &str) -> bool {
     let wanted_id = wanted.strip_prefix("sha256:").unwrap_or(wanted);
     let repository = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
     image == wanted
-        || repository.is_some_and(|(repository, tag)| {
-            repository == wanted || (tag == "latest" && repository == wanted)
-        })
+        || repository.is_some_and(|(repository, _)| repository == wanted)
         || wanted.strip_suffix(":latest") == Some(image)
         || (wanted_id.len() >= 3 && bare.starts_with(wanted_id))
 }
