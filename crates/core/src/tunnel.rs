@@ -122,8 +122,12 @@ impl fmt::Display for CloseReason {
 ///
 /// Rules held by the conformance suite: streams are independent (one that is not read does not
 /// hold up the others) and flow-controlled; bytes arrive in order and unchanged; half-close works
-/// in both directions; a dropped stream is seen by the peer; when the carrier ends, all its streams
-/// end with an error, not with a clean end of file.
+/// in both directions; a dropped stream is seen by the peer, unless it was shut down before: then
+/// what was written still arrives; when the carrier ends, all its streams end with an error, not
+/// with a clean end of file.
+///
+/// It ends by itself when the last handle and the last of its streams are dropped. Without a handle
+/// nobody can accept, so new streams are refused from then on.
 #[async_trait]
 pub trait Carrier: Debug + Send + Sync + 'static {
     /// Who is at the other end.
