@@ -9,6 +9,8 @@
 //! `inspect` and `exec-echo` need a Docker engine: the bench starts one in a network namespace
 //! when it is root, and says so when it can't.
 
+#[path = "endpoint/client.rs"]
+mod client;
 #[path = "endpoint/echo.rs"]
 mod echo;
 #[path = "endpoint/inspect.rs"]
@@ -30,8 +32,12 @@ fn main() {
     let report = Report::new("endpoint", &arguments);
     if arguments.wants("inspect") || arguments.wants("exec-echo") {
         report.progress("starting a Docker engine");
-        if let Some(lab) = Lab::builder().hosts(1).start_or_skip("bench inspect and exec-echo") {
-            lab.import_busybox("busybox:lab").expect("busybox is imported");
+        if let Some(lab) = Lab::builder()
+            .hosts(1)
+            .start_or_skip("bench inspect and exec-echo")
+        {
+            lab.import_busybox("busybox:lab")
+                .expect("busybox is imported");
             let served = plane::over_docker(&lab);
             if arguments.wants("inspect") {
                 inspect::run(&served, &arguments, &report);

@@ -13,7 +13,11 @@ pub struct Arguments {
 impl Arguments {
     /// Reads `--json`, `--quick` and `--case NAME`; ends the program when something else is given.
     pub fn read(capability: &str, cases: &[&str]) -> Self {
-        let mut this = Self { json: false, quick: false, case: None };
+        let mut this = Self {
+            json: false,
+            quick: false,
+            case: None,
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -42,7 +46,11 @@ impl Arguments {
     }
 
     pub fn rounds(&self, full: usize) -> usize {
-        if self.quick { full.div_ceil(5).max(1) } else { full }
+        if self.quick {
+            full.div_ceil(5).max(1)
+        } else {
+            full
+        }
     }
 }
 
@@ -77,7 +85,11 @@ impl Report {
                 "case", "ours", "peer", "unit", "ratio", "peer is"
             );
         }
-        Self { capability, json: arguments.json, start: Instant::now() }
+        Self {
+            capability,
+            json: arguments.json,
+            start: Instant::now(),
+        }
     }
 
     pub fn progress(&self, text: &str) {
@@ -85,7 +97,14 @@ impl Report {
     }
 
     pub fn add(&self, measurement: &Measurement) {
-        let Measurement { case, ours, peer, peer_name, unit, bar } = measurement;
+        let Measurement {
+            case,
+            ours,
+            peer,
+            peer_name,
+            unit,
+            bar,
+        } = measurement;
         let ratio = ours / peer;
         if self.json {
             let object = serde_json::json!({
@@ -115,7 +134,10 @@ impl Drop for Report {
 fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("load average {} on {cores} cores", load.split(' ').next().unwrap_or("unknown"))
+    format!(
+        "load average {} on {cores} cores",
+        load.split(' ').next().unwrap_or("unknown")
+    )
 }
 
 /// The middle of the values.

@@ -23,9 +23,20 @@ impl Problems {
         })
     }
 
+    /// The value, or `None` and its problem.
+    pub fn check<T, E: Into<crate::Failure>>(&mut self, result: Result<T, E>) -> Option<T> {
+        result
+            .map_err(|error| self.add(format!("{:?}", error.into())))
+            .ok()
+    }
+
     /// `value` if nothing is wrong.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 
@@ -51,7 +62,7 @@ fn duration(flag: &str, text: &str) -> Result<(bool, Duration), String> {
         .map_err(|error| format!("invalid {flag}: {error}: {text:?}; expected for example 10s"))
 }
 
-fn positive(flag: &str, text: &str) -> Result<Duration, String> {
+pub fn positive(flag: &str, text: &str) -> Result<Duration, String> {
     match duration(flag, text)? {
         (true, _) | (_, Duration::ZERO) => Err(format!("{flag} should be a positive number")),
         (false, duration) => Ok(duration),
@@ -99,9 +110,11 @@ pub struct TlsFiles {
 pub fn tls(args: &TlsArgs) -> Result<Option<TlsFiles>, String> {
     if !args.tls && !args.tlsverify {
         if args.tlscacert.is_some() || args.tlscert.is_some() || args.tlskey.is_some() {
-            return Err("--tlscert, --tlskey and --tlscacert require the use of either --tls or \
+            return Err(
+                "--tlscert, --tlskey and --tlscacert require the use of either --tls or \
                         --tlsverify"
-                .into());
+                    .into(),
+            );
         }
         return Ok(None);
     }
@@ -128,9 +141,11 @@ fn tunnel_tls(args: &TlsArgs) -> Result<TlsFiles, String> {
             key: key.clone(),
             verify: true,
         }),
-        _ => Err("--tunnel needs --tlscacert, --tlscert and --tlskey: tunnels are always mutual \
+        _ => Err(
+            "--tunnel needs --tlscacert, --tlscert and --tlskey: tunnels are always mutual \
                   TLS. Make them with 'platform cert'."
-            .into()),
+                .into(),
+        ),
     }
 }
 
@@ -146,7 +161,11 @@ pub fn list(args: &List) -> Result<ListPlan, Problems> {
     let mut problems = Problems::default();
     let url = discovery_url(&args.discovery, "list", &mut problems);
     let timeout = problems.take(positive("--timeout", &args.timeout), Duration::ZERO);
-    problems.or(ListPlan { url, options: args.discovery.discovery_opt.clone(), timeout })
+    problems.or(ListPlan {
+        url,
+        options: args.discovery.discovery_opt.clone(),
+        timeout,
+    })
 }
 
 /// A checked `manage`.
@@ -185,22 +204,34 @@ pub fn manage(args: &Manage) -> Result<ManagePlan, Problems> {
                  --replication)",
             );
         }
-        let scheme = url.as_deref().and_then(|url| url.split_once("://")).map_or("nodes", |s| s.0);
+        let scheme = url
+            .as_deref()
+            .and_then(|url| url.split_once("://"))
+            .map_or("nodes", |s| s.0);
         if !matches!(scheme, "consul" | "etcd" | "zk") {
             problems.add(
                 "Leader election is only supported with consul, etcd and zookeeper discovery.",
             );
         }
     }
-    problems.take(positive("--replication-ttl", &args.replication_ttl), Duration::ZERO);
+    problems.take(
+        positive("--replication-ttl", &args.replication_ttl),
+        Duration::ZERO,
+    );
     let heartbeat = problems.take(heartbeat(&args.heartbeat), Duration::ZERO);
     let min = problems.take(
-        positive("--engine-refresh-min-interval", &args.engine_refresh_min_interval)
-            .map_err(|error| format!("min refresh interval should be a positive number: {error}")),
+        positive(
+            "--engine-refresh-min-interval",
+            &args.engine_refresh_min_interval,
+        )
+        .map_err(|error| format!("min refresh interval should be a positive number: {error}")),
         Duration::ZERO,
     );
     let max = problems.take(
-        positive("--engine-refresh-max-interval", &args.engine_refresh_max_interval),
+        positive(
+            "--engine-refresh-max-interval",
+            &args.engine_refresh_max_interval,
+        ),
         Duration::MAX,
     );
     if max < min {
@@ -255,7 +286,9 @@ enum ClusterOption {
 
 fn cluster_option(option: &str) -> Result<ClusterOption, String> {
     let Some((key, value)) = option.split_once('=') else {
-        return Err(format!("--cluster-opt must contain key=value strings: {option:?} does not"));
+        return Err(format!(
+            "--cluster-opt must contain key=value strings: {option:?} does not"
+        ));
     };
     match key {
         "swarm.overcommit" => {
@@ -277,10 +310,12 @@ fn cluster_option(option: &str) -> Result<ClusterOption, String> {
                 .map_err(|_| format!("--cluster-opt swarm.createretry: {value:?} is no number"))?;
             match u32::try_from(count) {
                 Ok(count) => Ok(ClusterOption::CreateRetry(count)),
-                Err(_) if count < 0 => {
-                    Err(format!("swarm.createretry can not be negative, {count} is invalid"))
-                }
-                Err(_) => Err(format!("--cluster-opt swarm.createretry: {count} is too large")),
+                Err(_) if count < 0 => Err(format!(
+                    "swarm.createretry can not be negative, {count} is invalid"
+                )),
+                Err(_) => Err(format!(
+                    "--cluster-opt swarm.createretry: {count} is too large"
+                )),
             }
         }
         _ => Err(format!(
@@ -330,7 +365,11 @@ pub fn join(args: &Join) -> Result<JoinPlan, Problems> {
             }
         }
         return match tunnel_tls(&args.tls) {
-            Ok(tls) => problems.or(JoinPlan::Tunnel { planes, tls, labels }),
+            Ok(tls) => problems.or(JoinPlan::Tunnel {
+                planes,
+                tls,
+                labels,
+            }),
             Err(problem) => {
                 problems.add(problem);
                 Err(problems)
@@ -371,7 +410,10 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     fn parse(line: &str) -> Command {
-        Cli::try_parse_from(line.split_whitespace()).unwrap().command.unwrap()
+        Cli::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .command
+            .unwrap()
     }
 
     #[track_caller]
@@ -398,42 +440,85 @@ mod tests {
     #[test]
     fn each_message_is_swarms() {
         for (line, message) in [
-            ("list", "discovery required to list a cluster. See 'platform list --help'."),
-            ("list a:1 --timeout 0s", "--timeout should be a positive number"),
-            ("list a:1 --timeout=-1s", "--timeout should be a positive number"),
-            ("list a:1 --discovery-opt x",
-             "--discovery-opt must contain key=value strings: \"x\" does not"),
+            (
+                "list",
+                "discovery required to list a cluster. See 'platform list --help'.",
+            ),
+            (
+                "list a:1 --timeout 0s",
+                "--timeout should be a positive number",
+            ),
+            (
+                "list a:1 --timeout=-1s",
+                "--timeout should be a positive number",
+            ),
+            (
+                "list a:1 --discovery-opt x",
+                "--discovery-opt must contain key=value strings: \"x\" does not",
+            ),
             ("join a:1", "missing mandatory --advertise flag"),
-            ("join a:1 --addr b",
-             "--advertise should be of the form ip:port or hostname:port: \"b\" is not"),
-            ("join a:1 --addr b:0",
-             "--advertise should be of the form ip:port or hostname:port: \"b:0\" is not"),
-            ("join a:1 --addr b:2 --ttl 60s",
-             "--ttl must be strictly superior to the heartbeat value"),
-            ("join a:1 --addr b:2 --delay=-1s", "--delay should not be a negative number"),
-            ("join --tunnel a:1",
-             "--tunnel needs --tlscacert, --tlscert and --tlskey: tunnels are always mutual TLS. \
-              Make them with 'platform cert'."),
-            ("manage a:1 --tls", "--tlscert and --tlskey must be provided when using --tls"),
-            ("manage a:1 --tlsverify --tlscert a --tlskey b",
-             "--tlscacert must be provided when using --tlsverify"),
-            ("manage a:1 --tlscert a",
-             "--tlscert, --tlskey and --tlscacert require the use of either --tls or --tlsverify"),
-            ("manage a:1 --engine-refresh-min-interval 2m",
-             "max refresh interval cannot be less than min refresh interval"),
-            ("manage a:1 --engine-refresh-retry 4",
-             "--engine-refresh-retry is deprecated. Use --engine-failure-retry"),
+            (
+                "join a:1 --addr b",
+                "--advertise should be of the form ip:port or hostname:port: \"b\" is not",
+            ),
+            (
+                "join a:1 --addr b:0",
+                "--advertise should be of the form ip:port or hostname:port: \"b:0\" is not",
+            ),
+            (
+                "join a:1 --addr b:2 --ttl 60s",
+                "--ttl must be strictly superior to the heartbeat value",
+            ),
+            (
+                "join a:1 --addr b:2 --delay=-1s",
+                "--delay should not be a negative number",
+            ),
+            (
+                "join --tunnel a:1",
+                "--tunnel needs --tlscacert, --tlscert and --tlskey: tunnels are always mutual TLS. \
+              Make them with 'platform cert'.",
+            ),
+            (
+                "manage a:1 --tls",
+                "--tlscert and --tlskey must be provided when using --tls",
+            ),
+            (
+                "manage a:1 --tlsverify --tlscert a --tlskey b",
+                "--tlscacert must be provided when using --tlsverify",
+            ),
+            (
+                "manage a:1 --tlscert a",
+                "--tlscert, --tlskey and --tlscacert require the use of either --tls or --tlsverify",
+            ),
+            (
+                "manage a:1 --engine-refresh-min-interval 2m",
+                "max refresh interval cannot be less than min refresh interval",
+            ),
+            (
+                "manage a:1 --engine-refresh-retry 4",
+                "--engine-refresh-retry is deprecated. Use --engine-failure-retry",
+            ),
             ("manage a:1 -c mesos", "unsupported cluster \"mesos\""),
-            ("manage a:1 --cluster-opt swarm.overcommit=-2",
-             "swarm.overcommit should be larger than -1, -2.000000 is invalid"),
-            ("manage a:1 --cluster-opt swarm.createretry=-1",
-             "swarm.createretry can not be negative, -1 is invalid"),
-            ("manage a:1 --cluster-opt x",
-             "--cluster-opt must contain key=value strings: \"x\" does not"),
-            ("manage a:1 --cluster-opt x=1",
-             "--cluster-opt \"x\" is unknown; known are swarm.overcommit and swarm.createretry"),
-            ("manage a:1 --replication --addr b:1",
-             "Leader election is only supported with consul, etcd and zookeeper discovery."),
+            (
+                "manage a:1 --cluster-opt swarm.overcommit=-2",
+                "swarm.overcommit should be larger than -1, -2.000000 is invalid",
+            ),
+            (
+                "manage a:1 --cluster-opt swarm.createretry=-1",
+                "swarm.createretry can not be negative, -1 is invalid",
+            ),
+            (
+                "manage a:1 --cluster-opt x",
+                "--cluster-opt must contain key=value strings: \"x\" does not",
+            ),
+            (
+                "manage a:1 --cluster-opt x=1",
+                "--cluster-opt \"x\" is unknown; known are swarm.overcommit and swarm.createretry",
+            ),
+            (
+                "manage a:1 --replication --addr b:1",
+                "Leader election is only supported with consul, etcd and zookeeper discovery.",
+            ),
         ] {
             refuse(&format!("platform {line}"), message);
         }
@@ -446,7 +531,9 @@ mod tests {
             panic!()
         };
         assert_eq!(manage(&args).unwrap().url.as_deref(), Some("file:///x"));
-        let Command::List(args) = parse("platform l nodes://a:1") else { panic!() };
+        let Command::List(args) = parse("platform l nodes://a:1") else {
+            panic!()
+        };
         assert_eq!(list(&args).unwrap().url, "nodes://a:1");
     }
 

@@ -30,7 +30,12 @@ pub struct Logging {
     #[arg(long, short = 'l', global = true, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
     /// Where logs go.
-    #[arg(long, global = true, default_value = "stderr", value_name = "stderr|stdout")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "stderr",
+        value_name = "stderr|stdout"
+    )]
     pub log_to: LogTo,
     /// How logs look.
     #[arg(long, global = true, default_value = "text", value_name = "text|json")]
@@ -155,7 +160,14 @@ pub struct Manage {
     #[arg(long, short = 'f', value_name = "NAME")]
     pub filter: Vec<String>,
     /// Address to listen on: `unix:///path` or `tcp://host:port`; may be given several times.
-    #[arg(long, short = 'H', env = "SWARM_HOST", value_delimiter = ',', default_value = "tcp://127.0.0.1:2375", value_name = "URL")]
+    #[arg(
+        long,
+        short = 'H',
+        env = "SWARM_HOST",
+        value_delimiter = ',',
+        default_value = "tcp://127.0.0.1:2375",
+        value_name = "URL"
+    )]
     pub host: Vec<String>,
     /// Address at which other managers reach this one.
     #[arg(long, visible_alias = "addr", value_name = "HOST:PORT")]
@@ -175,7 +187,12 @@ pub struct Manage {
     #[arg(long, default_value = "60s", value_name = "DURATION")]
     pub engine_refresh_max_interval: String,
     /// So many failures make a node unhealthy.
-    #[arg(long, default_value_t = 3, allow_negative_numbers = true, value_name = "N")]
+    #[arg(
+        long,
+        default_value_t = 3,
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
     pub engine_failure_retry: i64,
     /// Old name of --engine-failure-retry.
     #[arg(long, hide = true, default_value_t = 3)]
@@ -211,7 +228,12 @@ pub struct Join {
     #[command(flatten)]
     pub discovery: DiscoveryArgs,
     /// Address at which the managers reach this node's engine.
-    #[arg(long, visible_alias = "addr", env = "SWARM_ADVERTISE", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        visible_alias = "addr",
+        env = "SWARM_ADVERTISE",
+        value_name = "HOST:PORT"
+    )]
     pub advertise: Option<String>,
     /// Time between registrations.
     #[arg(long, default_value = "60s", value_name = "DURATION")]
@@ -227,7 +249,11 @@ pub struct Join {
     #[arg(long, value_name = "HOST:PORT")]
     pub tunnel: Vec<String>,
     /// The engine to lend: `unix:///path`, `tcp://host:port`, or `process` for plain processes.
-    #[arg(long, default_value = "unix:///var/run/docker.sock", value_name = "URL")]
+    #[arg(
+        long,
+        default_value = "unix:///var/run/docker.sock",
+        value_name = "URL"
+    )]
     pub engine: String,
     /// The node's name; the default is the host's.
     #[arg(long, value_name = "NAME")]

@@ -46,7 +46,10 @@ pub fn connector(args: &HostArg) -> std::result::Result<Arc<dyn Connector>, Fail
         }
     };
     let files = check::tls(&args.tls).map_err(Failure::new)?;
-    Ok(connect(&host, tls::client(files.as_ref())?)?)
+    Ok(connect(
+        &host,
+        &tls::client(files.as_ref(), Arc::new(SystemClock::new()))?,
+    )?)
 }
 
 /// One request and its JSON answer. An error status becomes an error with the server's message.

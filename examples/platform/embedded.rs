@@ -13,18 +13,24 @@ use std::{
 
 use longshore::{
     Clock, TunnelTransport,
-    control::{ControlPlane, PlaneOptions, ServiceSpec, StackSpec, endpoint},
+    control::{
+        ControlPlane, PlaneOptions, ServiceSpec, StackSpec,
+        endpoint::{EndpointOptions, ListenAddress, ListenOptions},
+    },
     core::{
-        AllowAll, ClockExt, Endpoint, NodeId, OsRandom, RestartPolicy, ServiceName, SystemClock,
-        WorkloadSpec,
+        AllowAll, ClockExt, Endpoint, NodeId, OsRandom, RestartPolicy, ServiceName, Shutdown,
+        SystemClock, WorkloadSpec,
     },
     engine::DockerProvider,
     sched::ClusterScheduler,
-    tunnel::{TlsTransport, pki::Authority},
+    tunnel::{
+        TlsTransport,
+        pki::{Authority, Profile},
+    },
 };
 use node::Node;
 
-use crate::{Failure, client, progress::Step};
+use crate::{Failure, client, manage, progress::Step};
 
 /// Whether the platform stays up after it has shown itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +43,7 @@ pub enum Mode {
 pub struct Embedded {
     clock: Arc<dyn Clock>,
     plane: ControlPlane,
-    endpoint: endpoint::Server,
+    endpoint: Shutdown,
     nodes: Vec<Node>,
     /// Where the endpoint listens.
     socket: PathBuf,
@@ -85,12 +91,13 @@ impl Embedded {
         };
 
         let step = Step::start("starting the control plane");
-        let authority = Authority::generate("longshore embedded", DAY, clock.now())?;
+        let authority = Authority::generate("longshore embedded", clock.now(), &OsRandom)?;
+        let trust = authority.trust()?;
         let transport = |name: &str| -> Result<TlsTransport, Failure> {
-            let identity = authority.issue(&NodeId::new(name).map_err(longshore::Error::from)?)
-                .with_validity(DAY)
-                .sign(clock.now())?;
-            Ok(TlsTransport::new(identity, authority.trust(), clock.clone(), Arc::new(OsRandom))?)
+            let node = NodeId::new(name).map_err(longshore::Error::from)?;
+            let profile = Profile::new(node).with_host("127.0.0.1")?;
+            let identity = authority.issue(&profile, clock.now(), &OsRandom)?;
+            Ok(TlsTransport::new(&identity, &trust, clock.clone())?)
         };
         let listener = transport("plane")?.listen(&loopback()).await?;
         let tunnel = listener.local();
@@ -109,16 +116,14 @@ impl Embedded {
             .options(options)
             .build()?;
         plane.start();
-        let endpoint = endpoint::Server::bind(
-            &[format!("unix://{}", socket.display())],
-            plane.clone(),
-            endpoint::EndpointOptions::default(),
-        )
-        .await?;
+        let endpoint = Shutdown::new();
+        let address = ListenAddress::Unix(socket.clone());
+        let (listen, options) = (ListenOptions::default(), EndpointOptions::default());
+        manage::serve_at(&plane, &address, listen, options, &endpoint).await?;
         step.done(&format!("endpoint at unix://{}", socket.display()));
 
         let mut platform = Self {
-            clock,
+            clock: clock.clone(),
             plane,
             endpoint,
             nodes: Vec::new(),
@@ -129,15 +134,19 @@ impl Embedded {
         let step = Step::start("joining three nodes through tunnels");
         for (name, zone) in [("node-1", "a"), ("node-2", "b"), ("node-3", "c")] {
             let transport = Arc::new(transport(name)?);
-            let node =
-                Node::start(name, zone, &tunnel, transport, platform.clock.clone()).await?;
+            let node = Node::start(name, zone, &tunnel, transport, platform.clock.clone()).await?;
             platform.nodes.push(node);
         }
         platform
-            .wait("healthy nodes", Duration::from_secs(30), |platform| {
-                let healthy = platform.healthy_nodes();
-                (healthy == 3, format!("{healthy} of 3 healthy"))
-            }, &step)
+            .wait(
+                "healthy nodes",
+                Duration::from_secs(30),
+                |platform| {
+                    let healthy = platform.healthy_nodes();
+                    (healthy == 3, format!("{healthy} of 3 healthy"))
+                },
+                &step,
+            )
             .await?;
         step.done("3 healthy");
         Ok(platform)
@@ -145,7 +154,11 @@ impl Embedded {
 
     fn healthy_nodes(&self) -> usize {
         use longshore::core::NodeHealth::Healthy;
-        self.plane.nodes().iter().filter(|node| node.health == Healthy).count()
+        self.plane
+            .nodes()
+            .iter()
+            .filter(|node| node.health == Healthy)
+            .count()
     }
 
     /// Waits until something holds, and says how far it is.
@@ -184,19 +197,28 @@ impl Embedded {
             .with_restart(RestartPolicy::Always);
         let listen = self.gateway.to_string();
         let gateway = WorkloadSpec::new("host")
-            .with_command([program.as_str(), "gateway", "--registry", &registry, "--listen", &listen])
+            .with_command([
+                program.as_str(),
+                "gateway",
+                "--registry",
+                &registry,
+                "--listen",
+                &listen,
+            ])
             .with_restart(RestartPolicy::Always);
-        Ok(StackSpec::new(name(STACK)?)
-            .with_service(ServiceSpec::new(name("web")?, page).with_replicas(3))
-            .with_service(
-                ServiceSpec::new(name("gateway")?, gateway)
-                    .with_at_most_one()
-                    .with_dependency(name("web")?),
-            ))
+        let services = vec![
+            ServiceSpec::new(name("web")?, page).with_replicas(3),
+            ServiceSpec::new(name("gateway")?, gateway)
+                .with_at_most_one()
+                .with_dependency(name("web")?),
+        ];
+        Ok(StackSpec::new(name(STACK)?, services))
     }
 
     async fn stop(self) {
-        self.endpoint.stop().await;
+        self.endpoint
+            .finish(&*self.clock, Duration::from_secs(10))
+            .await;
         self.plane.stop().await;
         for node in self.nodes {
             node.stop().await;
@@ -216,7 +238,10 @@ fn free_address() -> std::io::Result<SocketAddr> {
 /// The folder for the socket: this user's alone.
 fn private_directory() -> Result<PathBuf, Failure> {
     let directory = client::runtime_directory();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)?;
     let found = std::fs::symlink_metadata(&directory)?;
     if !found.is_dir()
         || found.uid() != rustix::process::getuid().as_raw()
@@ -229,5 +254,3 @@ fn private_directory() -> Result<PathBuf, Failure> {
     }
     Ok(directory)
 }
-
-const DAY: Duration = Duration::from_secs(24 * 3600);

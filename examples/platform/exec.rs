@@ -15,7 +15,9 @@ use crate::{Failure, cli::Exec, client};
 
 pub async fn run(args: Exec) -> Result<(), Failure> {
     if args.tty && !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
-        return Err(Failure::new("-t needs a terminal: input or output is not one; leave out -t"));
+        return Err(Failure::new(
+            "-t needs a terminal: input or output is not one; leave out -t",
+        ));
     }
     let connector = client::connector(&args.host)?;
     let backend = DockerExec::new(connector, Arc::new(SystemClock::new()));
@@ -52,7 +54,8 @@ pub async fn run(args: Exec) -> Result<(), Failure> {
 async fn converse(session: &dyn ExecSession, interactive: bool, tty: bool) -> Result<(), Failure> {
     let input = session.take_input().filter(|_| interactive);
     let mut output = session.take_output().expect("the output is taken once");
-    let mut resized = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
+    let mut resized =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
     let typed = forward_input(input);
     tokio::pin!(typed);
     let mut typing = true;

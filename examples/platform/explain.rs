@@ -12,8 +12,7 @@ pub async fn run(args: Explain) -> Result<(), Failure> {
     let request = match &args.container {
         Some(container) => {
             let name: String = form_urlencode(container);
-            http::Request::get(format!("/longshore/v1/explain?container={name}"))
-                .body(Bytes::new())
+            http::Request::get(format!("/longshore/v1/explain?container={name}")).body(Bytes::new())
         }
         None => http::Request::post("/longshore/v1/explain")
             .header("Content-Type", "application/json")
@@ -25,8 +24,9 @@ pub async fn run(args: Explain) -> Result<(), Failure> {
         println!("{answer:#}");
         return Ok(());
     }
-    let explanation: Explanation = serde_json::from_value(answer)
-        .map_err(|error| Failure::new(format!("the endpoint's answer is not understood: {error}")))?;
+    let explanation: Explanation = serde_json::from_value(answer).map_err(|error| {
+        Failure::new(format!("the endpoint's answer is not understood: {error}"))
+    })?;
     println!("{}", render(&explanation));
     Ok(())
 }
@@ -47,7 +47,11 @@ fn create_body(args: &Explain) -> Result<Value, Failure> {
         let bad = || Failure::new(format!("invalid -p {ports:?}: expected host:container"));
         let (host, inside) = ports.split_once(':').ok_or_else(bad)?;
         host.parse::<u16>().map_err(|_| bad())?;
-        let inside = if inside.contains('/') { inside.to_owned() } else { format!("{inside}/tcp") };
+        let inside = if inside.contains('/') {
+            inside.to_owned()
+        } else {
+            format!("{inside}/tcp")
+        };
         bindings.insert(inside.clone(), json!([{ "HostIp": "", "HostPort": host }]));
         exposed.insert(inside, json!({}));
     }
@@ -67,9 +71,12 @@ fn create_body(args: &Explain) -> Result<Value, Failure> {
 pub fn render(explanation: &Explanation) -> String {
     let mut text = explanation.summary.clone();
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["NODE", "VERDICT", "WHY"]);
-    let chosen = explanation.placement.as_ref().map(|placement| &placement.chosen.node);
+    let chosen = explanation
+        .placement
+        .as_ref()
+        .map(|placement| &placement.chosen.node);
     for node in &explanation.nodes {
         let verdict = match (chosen == Some(&node.node), node.is_feasible()) {
             (true, _) => "chosen",

@@ -31,12 +31,18 @@ pub struct Failure {
 
 impl Failure {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 1 }
+        Self {
+            message: message.into(),
+            code: 1,
+        }
     }
 
     /// Ends with this code and says nothing more.
     fn silent(code: u8) -> Self {
-        Self { message: String::new(), code }
+        Self {
+            message: String::new(),
+            code,
+        }
     }
 }
 
@@ -67,7 +73,10 @@ impl fmt::Debug for Failure {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the runtime can't start: {error}");
@@ -116,9 +125,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 /// Ends when the process is asked to: Ctrl-C or SIGTERM.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -38,7 +38,9 @@ pub async fn page(args: Page) -> Result<(), Failure> {
     println!("serving on http://{address}");
     let text = format!("hello from {instance} on {node}\n");
     let app = Router::new().route("/", get(async move || text));
-    axum::serve(listener, app).with_graceful_shutdown(terminated()).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(terminated())
+        .await?;
     std::fs::remove_file(&entry)?;
     Ok(())
 }
@@ -53,9 +55,14 @@ struct Pages {
 pub async fn gateway(args: Gateway) -> Result<(), Failure> {
     let listener = bind(args.listen).await?;
     println!("gateway on http://{}", listener.local_addr()?);
-    let pages = Pages { registry: Arc::new(args.registry), next: Arc::default() };
+    let pages = Pages {
+        registry: Arc::new(args.registry),
+        next: Arc::default(),
+    };
     let app = Router::new().route("/", get(forward)).with_state(pages);
-    axum::serve(listener, app).with_graceful_shutdown(terminated()).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(terminated())
+        .await?;
     Ok(())
 }
 
@@ -76,7 +83,12 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 async fn forward(State(pages): State<Pages>) -> (StatusCode, Body) {
     let addresses = match addresses(&pages.registry) {
         Ok(addresses) if !addresses.is_empty() => addresses,
-        _ => return (StatusCode::SERVICE_UNAVAILABLE, Body::from("no page is up\n")),
+        _ => {
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Body::from("no page is up\n"),
+            );
+        }
     };
     let first = pages.next.fetch_add(1, Ordering::Relaxed);
     for offset in 0..addresses.len() {
@@ -90,7 +102,12 @@ async fn forward(State(pages): State<Pages>) -> (StatusCode, Body) {
 
 fn addresses(registry: &Path) -> std::io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = std::fs::read_dir(registry)?
-        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok()?.parse().ok())
+        .filter_map(|entry| {
+            std::fs::read_to_string(entry.ok()?.path())
+                .ok()?
+                .parse()
+                .ok()
+        })
         .collect();
     addresses.sort_unstable();
     Ok(addresses)
@@ -99,7 +116,9 @@ fn addresses(registry: &Path) -> std::io::Result<Vec<SocketAddr>> {
 async fn fetch(address: SocketAddr) -> longshore::Result<bytes::Bytes> {
     let clock = Arc::new(SystemClock::new());
     let client = HttpClient::new(Arc::new(TcpConnector::new(address.into())), clock);
-    let request = http::Request::get("/").body(empty_body()).expect("a fixed request is valid");
+    let request = http::Request::get("/")
+        .body(empty_body())
+        .expect("a fixed request is valid");
     read_body(client.send(request).await?.into_body(), 64 * 1024).await
 }
 

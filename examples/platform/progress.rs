@@ -23,7 +23,11 @@ impl Step {
         if bar.is_hidden() {
             eprintln!("… {text}");
         }
-        Self { bar, start: Instant::now(), text }
+        Self {
+            bar,
+            start: Instant::now(),
+            text,
+        }
     }
 
     /// Says how far it is.

@@ -6,9 +6,9 @@ use comfy_table::{Table, presets};
 use futures::StreamExt;
 use longshore::{
     ExecBackend, ExecSession,
-    control::{InstanceStatus, StackStatus},
+    control::InstanceStatus,
     core::{
-        ErrorKind, ExecRequest,
+        ClockExt, ErrorKind, ExecRequest,
         http::{HttpClient, empty_body, read_body},
     },
     engine::TcpConnector,
@@ -20,10 +20,10 @@ use crate::{Failure, progress::Step};
 
 pub async fn all(platform: &mut Embedded) -> Result<(), Failure> {
     let step = Step::start("placing a stack: three pages, then a gateway in front of them");
-    platform.plane.deploy(platform.stack()?).await?;
+    platform.plane.deploy(platform.stack()?)?;
     settle(platform, &step).await?;
     step.done("4 of 4 running");
-    println!("\n{}\n", placements(&status(platform)?));
+    println!("\n{}\n", placements(&instances(platform)?));
 
     let step = Step::start("asking the gateway for a page");
     let page = page(platform).await?;
@@ -33,45 +33,106 @@ pub async fn all(platform: &mut Embedded) -> Result<(), Failure> {
     lose_a_node(platform).await
 }
 
-fn status(platform: &Embedded) -> Result<StackStatus, Failure> {
-    Ok(platform.plane.stack_status(STACK)?)
+/// An instance of the stack with its container's name.
+struct Instance {
+    service: String,
+    name: String,
+    status: InstanceStatus,
+}
+
+impl Instance {
+    fn node(&self) -> &str {
+        self.status.node_name.as_deref().unwrap_or("-")
+    }
+}
+
+fn instances(platform: &Embedded) -> Result<Vec<Instance>, Failure> {
+    let status = platform.plane.stack_status(STACK)?;
+    let with_name = |service: &str, status: InstanceStatus| {
+        let container = status
+            .workload
+            .as_ref()
+            .and_then(|id| platform.plane.container(id.as_str()).ok());
+        let name = match container {
+            Some(container) => container.workload.name().to_owned(),
+            None => format!("{STACK}-{service}-{}", status.index),
+        };
+        Instance {
+            service: service.to_owned(),
+            name,
+            status,
+        }
+    };
+    let services = status.services.into_iter();
+    Ok(services
+        .flat_map(|service| {
+            let name = service.name;
+            service
+                .instances
+                .into_iter()
+                .map(move |status| (name.clone(), status))
+        })
+        .map(|(service, status)| with_name(service.as_str(), status))
+        .collect())
+}
+
+/// Whether every instance is ready and none is on that node, and how far it is.
+fn settled(platform: &Embedded, without: Option<&str>) -> (bool, String) {
+    let status = match platform.plane.stack_status(STACK) {
+        Ok(status) => status,
+        Err(error) => return (false, error.to_string()),
+    };
+    let instances = || {
+        status
+            .services
+            .iter()
+            .flat_map(|service| &service.instances)
+    };
+    let ready = instances().filter(|instance| instance.ready).count();
+    let left = instances()
+        .filter(|instance| without.is_some() && instance.node_name.as_deref() == without)
+        .count();
+    let mut state = format!("{ready} of {} running", instances().count());
+    if let Some(name) = without.filter(|_| left > 0) {
+        state.push_str(&format!(", {left} still on {name}"));
+    }
+    (status.is_ready() && left == 0, state)
 }
 
 /// Waits until every instance runs.
 async fn settle(platform: &Embedded, step: &Step) -> Result<(), Failure> {
-    let state = |platform: &Embedded| match platform.plane.stack_status(STACK) {
-        Ok(status) => (
-            status.is_settled(),
-            format!("{} of {} running", status.running(), status.wanted()),
-        ),
-        Err(error) => (false, error.to_string()),
-    };
-    platform.wait("the stack", Duration::from_secs(60), state, step).await
+    let limit = Duration::from_secs(60);
+    platform
+        .wait("the stack", limit, |platform| settled(platform, None), step)
+        .await
 }
 
-fn placements(status: &StackStatus) -> Table {
+fn placements(instances: &[Instance]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["INSTANCE", "NODE", "STATE", "WHY THERE"]);
-    for instance in &status.instances {
-        let node = instance.node.as_ref().map_or("-", |node| node.as_str());
-        table.add_row([
-            instance.name.as_str(),
-            node,
-            &instance.state.to_string(),
-            instance.reason.as_str(),
-        ]);
+    for instance in instances {
+        let state = match instance.status.state {
+            Some(state) => state.to_string(),
+            None => instance.status.note.clone(),
+        };
+        let why = instance.status.placement.as_deref().unwrap_or("");
+        table.add_row([instance.name.as_str(), instance.node(), &state, why]);
     }
     table
 }
 
 /// A request to the gateway, as a browser would send it. It may still be starting.
 async fn page(platform: &Embedded) -> Result<String, Failure> {
-    let client =
-        HttpClient::new(Arc::new(TcpConnector::new(platform.gateway.into())), platform.clock.clone());
+    let client = HttpClient::new(
+        Arc::new(TcpConnector::new(platform.gateway.into())),
+        platform.clock.clone(),
+    );
     let deadline = platform.clock.now().after(Duration::from_secs(20));
     loop {
-        let request = http::Request::get("/").body(empty_body()).expect("a fixed request is valid");
+        let request = http::Request::get("/")
+            .body(empty_body())
+            .expect("a fixed request is valid");
         let answer = match client.send(request).await {
             Ok(response) if response.status().is_success() => {
                 let body = read_body(response.into_body(), 4096).await?;
@@ -84,14 +145,13 @@ async fn page(platform: &Embedded) -> Result<String, Failure> {
         if platform.clock.now() >= deadline {
             return Err(Failure::new(format!("the gateway gives no page: {answer}")));
         }
-        use longshore::core::ClockExt;
         platform.clock.sleep(Duration::from_millis(100)).await;
     }
 }
 
 /// A command inside one replica, through its node's tunnel.
 async fn session(platform: &Embedded) -> Result<(), Failure> {
-    let replica = replica(platform, |_| true)?;
+    let replica = replica(platform)?;
     let step = Step::start(format!("opening a session inside {}", replica.name));
     let container = platform.plane.container(&replica.name)?;
     let node = platform
@@ -113,26 +173,23 @@ async fn session(platform: &Embedded) -> Result<(), Failure> {
     if text.contains(&replica.name) && status.is_success() {
         Ok(())
     } else {
-        Err(Failure::new(format!("the session said {text:?} and {status}")))
+        Err(Failure::new(format!(
+            "the session said {text:?} and {status}"
+        )))
     }
 }
 
-/// The first instance of the pages for which something holds.
-fn replica(
-    platform: &Embedded,
-    holds: impl Fn(&InstanceStatus) -> bool,
-) -> Result<InstanceStatus, Failure> {
-    status(platform)?
-        .instances
+/// The first replica of the pages that is up.
+fn replica(platform: &Embedded) -> Result<Instance, Failure> {
+    instances(platform)?
         .into_iter()
-        .find(|instance| instance.service.as_str() == "web" && holds(instance))
-        .ok_or_else(|| Failure::new("no replica is there"))
+        .find(|instance| instance.service == "web" && instance.status.ready)
+        .ok_or_else(|| Failure::new("no replica is up"))
 }
 
 /// Ends a node that has a replica, and shows where its work went.
 async fn lose_a_node(platform: &mut Embedded) -> Result<(), Failure> {
-    let victim = replica(platform, |instance| instance.node.is_some())?;
-    let name = victim.node.as_ref().map(ToString::to_string).unwrap_or_default();
+    let name = replica(platform)?.node().to_owned();
     let index = platform
         .nodes
         .iter()
@@ -140,23 +197,17 @@ async fn lose_a_node(platform: &mut Embedded) -> Result<(), Failure> {
         .ok_or_else(|| Failure::new(format!("{name} is none of the three nodes")))?;
     let step = Step::start(format!("losing {name}, and moving its work"));
     platform.nodes.remove(index).stop().await;
-    let moved = |platform: &Embedded| match platform.plane.stack_status(STACK) {
-        Ok(status) => {
-            let left = status
-                .instances
-                .iter()
-                .filter(|instance| instance.node.as_ref().is_some_and(|node| node.as_str() == name))
-                .count();
-            (
-                left == 0 && status.is_settled(),
-                format!("{} of {} running, {left} still on {name}", status.running(), status.wanted()),
-            )
-        }
-        Err(error) => (false, error.to_string()),
-    };
-    platform.wait("the moved work", Duration::from_secs(60), moved, &step).await?;
+    let limit = Duration::from_secs(60);
+    platform
+        .wait(
+            "the moved work",
+            limit,
+            |platform| settled(platform, Some(&name)),
+            &step,
+        )
+        .await?;
     step.done("4 of 4 running on the two nodes left");
-    println!("\n{}\n", placements(&status(platform)?));
+    println!("\n{}\n", placements(&instances(platform)?));
     let step = Step::start("asking the gateway again");
     let page = page(platform).await?;
     step.done(page.trim_end());
@@ -165,21 +216,41 @@ async fn lose_a_node(platform: &mut Embedded) -> Result<(), Failure> {
 
 pub fn what_to_try(platform: &Embedded) {
     let socket = platform.socket.display();
-    let program = std::env::args().next().unwrap_or_else(|| "platform".to_owned());
-    let name = match replica(platform, |_| true) {
-        Ok(replica) => replica.name.to_string(),
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "platform".to_owned());
+    let name = match replica(platform) {
+        Ok(replica) => replica.name,
         Err(_) => "CONTAINER".to_owned(),
     };
     println!("\nIt stays up. In another terminal, try:");
     for (command, what) in [
-        (format!("docker -H unix://{socket} ps"), "every node's work in one list"),
+        (
+            format!("docker -H unix://{socket} ps"),
+            "every node's work in one list",
+        ),
         (format!("docker -H unix://{socket} info"), "the nodes"),
-        (format!("docker -H unix://{socket} exec -it {name} sh"), "get in, through the tunnel"),
-        (format!("docker -H unix://{socket} run -d host sleep 600"), "place work of your own"),
-        (format!("curl http://{}/", platform.gateway), "a page, from one replica after the other"),
-        (format!("{program} exec {name} date"), "get in without Docker"),
+        (
+            format!("docker -H unix://{socket} exec -it {name} sh"),
+            "get in, through the tunnel",
+        ),
+        (
+            format!("docker -H unix://{socket} run -d host sleep 600"),
+            "place work of your own",
+        ),
+        (
+            format!("curl http://{}/", platform.gateway),
+            "a page, from one replica after the other",
+        ),
+        (
+            format!("{program} exec {name} date"),
+            "get in without Docker",
+        ),
         (format!("{program} explain {name}"), "why it is where it is"),
-        (format!("{program} explain --image host -e constraint:zone==mars"), "why it can't be placed"),
+        (
+            format!("{program} explain --image host -e constraint:zone==mars"),
+            "why it can't be placed",
+        ),
     ] {
         println!("  {command}\n      {what}");
     }

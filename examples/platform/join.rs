@@ -1,0 +1,150 @@
+//! `platform join`
+
+use std::{sync::Arc, time::Duration};
+
+use longshore::{
+    Clock, Connector, Engine, Random,
+    agent::{Agent, AgentConfig},
+    core::{Announcement, Backoff, ClockExt, Endpoint, NodeName, OsRandom, Shutdown, SystemClock},
+    engine::{ConnectOptions, ProcessEngine, ProcessOptions, connect},
+};
+
+use crate::{
+    Failure,
+    check::{JoinPlan, TlsFiles},
+    cli::Join,
+    manage::discovery,
+    tls,
+};
+
+pub async fn run(args: Join, plan: JoinPlan) -> Result<(), Failure> {
+    match plan {
+        JoinPlan::Tunnel {
+            planes,
+            tls,
+            labels,
+        } => dial(args, planes, tls, labels).await,
+        JoinPlan::Register {
+            url,
+            options,
+            advertise,
+            heartbeat,
+            ttl,
+            delay,
+        } => {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+            let backend = discovery(&url, &options, Some(heartbeat), clock.clone())?;
+            if !backend.capabilities().register {
+                return Err(Failure::new(format!(
+                    "{} can't register nodes (not implemented in this discovery service): list the \
+                     node there by hand, or dial the plane with --tunnel",
+                    backend.describe()
+                )));
+            }
+            register(&*backend, &*clock, advertise, heartbeat, ttl, delay).await
+        }
+    }
+}
+
+/// Registers, and renews until interrupted; then takes the registration back.
+async fn register(
+    backend: &dyn longshore::Discovery,
+    clock: &dyn Clock,
+    advertise: Endpoint,
+    heartbeat: Duration,
+    ttl: Duration,
+    delay: Duration,
+) -> Result<(), Failure> {
+    let interrupted = crate::interrupted();
+    tokio::pin!(interrupted);
+    let node = Announcement::new(advertise);
+    let mut wait = delay.mul_f64(OsRandom.unit());
+    let mut backoff = Backoff::default();
+    let mut current = None;
+    let mut failing = false;
+    tracing::info!("Registering on the discovery service every {heartbeat:?}...");
+    loop {
+        tokio::select! {
+            () = clock.sleep(wait) => {}
+            () = &mut interrupted => break,
+        }
+        let registered = match &current {
+            Some(registration) => backend.renew(registration).await,
+            None => backend.register(&node, ttl).await,
+        };
+        match registered {
+            Ok(registration) => {
+                if failing {
+                    tracing::info!("registered again");
+                }
+                (current, failing) = (Some(registration), false);
+                backoff.reset();
+                // ±10 %, so that nodes started together do not stay together.
+                wait = heartbeat.mul_f64(0.9 + 0.2 * OsRandom.unit());
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::error!(error = error.chain(), "not registered; trying again");
+                }
+                (current, failing) = (None, true);
+                wait = backoff.next_delay(&OsRandom);
+            }
+        }
+    }
+    if let Some(registration) = current {
+        backend.deregister(&registration).await?;
+    }
+    Ok(())
+}
+
+/// Dials the planes and lends them the engine until interrupted.
+async fn dial(
+    args: Join,
+    planes: Vec<Endpoint>,
+    files: TlsFiles,
+    labels: longshore::core::Labels,
+) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let name = match args.name {
+        Some(name) => name,
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let name = NodeName::new(name).map_err(longshore::Error::from)?;
+    let transport = Arc::new(tls::tunnel(&files, clock.clone())?);
+    let mut processes = None;
+    let engine: Arc<dyn Connector> = match args.engine.as_str() {
+        "process" => {
+            let mut options = ProcessOptions::default().with_name(name.clone());
+            for (key, value) in labels.iter() {
+                options = options.with_label(key, value);
+            }
+            let engine = ProcessEngine::new(options, clock.clone(), Arc::new(OsRandom))?;
+            processes.insert(engine).connector()
+        }
+        url => connect(url, &ConnectOptions::new())?,
+    };
+    let mut planes = planes.into_iter();
+    let first = planes
+        .next()
+        .ok_or_else(|| Failure::new("--tunnel names no control plane"))?;
+    let mut config = AgentConfig::new(name, first).with_labels(labels);
+    for plane in planes {
+        config = config.with_plane(plane);
+    }
+    let agent = Agent::new(config, transport, engine, clock.clone(), Arc::new(OsRandom));
+    let shutdown = Shutdown::new();
+    let running = shutdown.clone();
+    let task = shutdown.spawn(async move { agent.run(&running).await });
+    crate::interrupted().await;
+    shutdown.finish(&*clock, Duration::from_secs(10)).await;
+    if let Some(engine) = processes {
+        engine.shutdown(Duration::from_secs(5)).await?;
+    }
+    match task.await {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(Failure::new(error.to_string())),
+    }
+}
