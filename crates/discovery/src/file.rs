@@ -1,6 +1,6 @@
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -9,7 +9,6 @@ use longshore_core::{
     Announcement, Clock, Discovery, DiscoveryCapabilities, Error, Membership, MembershipStream,
     Registration, Result, WatchMode,
 };
-use tokio::sync::Mutex;
 
 use crate::{
     content::{self, BadLine},
@@ -109,7 +108,8 @@ struct Shared {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     options: FileOptions,
-    /// Held while the file is read, so that an older reading never follows a newer one.
+    /// Held while the file is read, so that an older reading never follows a newer one; and only in
+    /// the thread that reads, so that a watch nobody reads on can't hold it.
     evidence: Mutex<Evidence>,
 }
 
@@ -144,10 +144,24 @@ impl FileDiscovery {
 }
 
 impl Shared {
-    async fn look(&self) -> Look {
-        let mut evidence = self.evidence.lock().await;
-        let read = read::text(self.path.clone(), self.options.max_bytes).await;
-        let (reading, found) = match read {
+    /// Looks at the file. A look that is given up by its caller is finished nevertheless.
+    async fn look(self: &Arc<Self>) -> Look {
+        let shared = self.clone();
+        let looking = tokio::task::spawn_blocking(move || shared.look_now());
+        looking.await.unwrap_or_else(|stopped| {
+            let error = Error::unavailable("the runtime stopped while a file was read");
+            Look {
+                in_force: None,
+                deadline: None,
+                found: Err(error.with_source(stopped)),
+            }
+        })
+    }
+
+    fn look_now(&self) -> Look {
+        // Evidence changes in one step, so a panic elsewhere leaves it sound.
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reading, found) = match read::text(&self.path, self.options.max_bytes) {
             Err(error) => (Reading::Failed, Err(error)),
             Ok(text) => {
                 let content = content::parse(&text);

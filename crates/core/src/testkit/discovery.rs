@@ -24,9 +24,9 @@ pub use registrations::{
 };
 pub use watches::{
     a_dropped_watch_harms_nobody, a_list_is_sorted_without_duplicates,
-    a_watch_starts_with_the_full_set, an_unchanged_cluster_tells_nothing,
-    applying_the_events_gives_the_list, clients_see_the_same_cluster,
-    every_watch_starts_with_the_full_set,
+    a_watch_nobody_reads_holds_up_nobody, a_watch_starts_with_the_full_set,
+    an_unchanged_cluster_tells_nothing, applying_the_events_gives_the_list,
+    clients_see_the_same_cluster, every_watch_starts_with_the_full_set,
 };
 
 /// What a discovery backend's tests need. A harness stands for one cluster.
@@ -80,6 +80,7 @@ macro_rules! discovery_suite {
                 a_watch_starts_with_the_full_set,
                 every_watch_starts_with_the_full_set,
                 a_dropped_watch_harms_nobody,
+                a_watch_nobody_reads_holds_up_nobody,
                 a_list_is_sorted_without_duplicates,
                 clients_see_the_same_cluster,
                 applying_the_events_gives_the_list,

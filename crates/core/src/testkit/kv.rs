@@ -31,8 +31,8 @@ pub use transactions::{
 };
 pub use watches::{
     a_dropped_watch_harms_nobody, a_watch_from_a_revision_misses_nothing,
-    a_watch_from_now_tells_no_past, a_watch_stays_under_its_prefix,
-    a_watch_tells_nothing_twice_in_order, two_watches_see_the_same,
+    a_watch_from_now_tells_no_past, a_watch_nobody_reads_holds_up_nobody,
+    a_watch_stays_under_its_prefix, a_watch_tells_nothing_twice_in_order, two_watches_see_the_same,
 };
 pub use writes::{
     a_delete_under_a_false_condition_is_a_conflict, a_missing_key_is_nothing,
@@ -97,6 +97,7 @@ macro_rules! kv_suite {
                 a_watch_from_now_tells_no_past,
                 two_watches_see_the_same,
                 a_dropped_watch_harms_nobody,
+                a_watch_nobody_reads_holds_up_nobody,
                 keys_vanish_with_their_lease_and_not_before,
                 a_lease_kept_alive_goes_on,
                 an_ended_lease_cannot_be_kept_alive,

@@ -1,11 +1,6 @@
-//! Reading the file, bounded.
+//! Reading the file, bounded. Blocking.
 
-use std::{
-    fs::File,
-    io,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, io::Read, path::Path};
 
 use longshore_core::{Error, Result};
 
@@ -13,13 +8,8 @@ use longshore_core::{Error, Result};
 ///
 /// # Errors
 /// `failed to read '<path>': …`, retryable: the file may come or be mended.
-pub(super) async fn text(path: PathBuf, max_bytes: u64) -> Result<String> {
-    let reading = tokio::task::spawn_blocking(move || {
-        read(&path, max_bytes).map_err(|error| failure(&path, error))
-    });
-    reading.await.unwrap_or_else(|stopped| {
-        Err(Error::unavailable("the runtime stopped while a file was read").with_source(stopped))
-    })
+pub(super) fn text(path: &Path, max_bytes: u64) -> Result<String> {
+    read(path, max_bytes).map_err(|error| failure(path, error))
 }
 
 fn read(path: &Path, max_bytes: u64) -> io::Result<String> {

@@ -1,5 +1,7 @@
 //! Lists and watches.
 
+use futures::{FutureExt, StreamExt};
+
 use crate::WatchMode;
 
 use super::{Harness, steps::*};
@@ -33,6 +35,27 @@ pub async fn a_dropped_watch_harms_nobody<H: Harness>(harness: &H) {
     kept.settle(harness).await;
     assert_eq!(kept.endpoints(), endpoints(&[1, 2]));
     assert_eq!(listed(&client).await, endpoints(&[1, 2]));
+}
+
+/// A watch that was begun and is not read on may be in the middle of anything; other calls go on.
+pub async fn a_watch_nobody_reads_holds_up_nobody<H: Harness>(harness: &H) {
+    let client = cluster(harness, &[1, 2]).await;
+    let mut unread = Vec::new();
+    for polls in 0..8 {
+        let mut watch = client.watch();
+        for _ in 0..polls {
+            let _ = watch.next().now_or_never();
+            tokio::task::yield_now().await;
+        }
+        unread.push(watch);
+        tokio::select! {
+            biased;
+            nodes = listed(&client) => assert_eq!(nodes, endpoints(&[1, 2])),
+            () = harness.pass(harness.settle() * 3) => {
+                panic!("a list waits for a watch that was polled {polls} times");
+            }
+        }
+    }
 }
 
 /// By endpoint, each once, in whatever order they came.

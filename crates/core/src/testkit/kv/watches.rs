@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 
 use crate::{Expect, KvEvent};
 
@@ -154,4 +155,29 @@ pub async fn a_dropped_watch_harms_nobody<H: Harness>(harness: &H) {
         text(&next(&mut kept).await),
         format!("{}=2", at(harness, "a"))
     );
+}
+
+/// A watch that was begun and is not read on may be in the middle of anything; other calls go on.
+pub async fn a_watch_nobody_reads_holds_up_nobody<H: Harness>(harness: &H) {
+    let store = harness.store().await;
+    let mut unread = Vec::new();
+    for polls in 0..8 {
+        let mut watch = store.watch(&harness.prefix(), None);
+        for _ in 0..polls {
+            let _ = watch.next().now_or_never();
+            tokio::task::yield_now().await;
+        }
+        unread.push(watch);
+        let writing = async {
+            put(harness, &store, "a", "x").await;
+            all(harness, &store).await.entries.len()
+        };
+        tokio::select! {
+            biased;
+            found = writing => assert_eq!(found, 1),
+            () = harness.pass(Duration::from_secs(10)) => {
+                panic!("a write waits for a watch that was polled {polls} times");
+            }
+        }
+    }
 }
