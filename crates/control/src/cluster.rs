@@ -5,9 +5,9 @@ mod slot;
 mod state;
 mod view;
 
+pub use self::view::{ContainerView, SWARM_ID_LABEL};
 pub(crate) use self::{
     slot::{NodeStatus, SlotId},
     state::{Cluster, State},
     view::SHORT_ID,
 };
-pub use self::view::{ContainerView, SWARM_ID_LABEL};

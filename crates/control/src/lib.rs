@@ -2,9 +2,64 @@
 //! reservations, a reconciler for stacks, audit, and a Docker-compatible endpoint.
 //!
 //! It knows no backend: discovery, scheduler, engines, tunnel and authorization come as trait
-//! objects. It keeps no state of its own that a restart could lose: the view is rebuilt from the
-//! engines, and running containers are left alone. It is not a store, not an election, and it
-//! takes no decision about where work goes: that is the [`Scheduler`](longshore_core::Scheduler).
+//! objects. Its view is rebuilt from the engines, so a restart leaves running containers alone. It
+//! is not a store and not an election: what is desired of stacks lives as long as the process, and
+//! one control plane acts at a time. It takes no decision about where work goes, either: that is
+//! the [`Scheduler`](longshore_core::Scheduler).
+//!
+//! # Compose one
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use longshore_control::{ControlPlane, PlaneOptions};
+//! use longshore_core::{AllowAll, Discovery, EngineProvider, PlacementRequest, Scheduler};
+//!
+//! # async fn compose(
+//! #     discovery: Arc<dyn Discovery>,
+//! #     engines: Arc<dyn EngineProvider>,
+//! #     scheduler: Box<dyn Scheduler>,
+//! # ) -> longshore_core::Result<()> {
+//! let plane = ControlPlane::builder()
+//!     .discovery(discovery)
+//!     .engines(engines)
+//!     .scheduler(scheduler)
+//!     .authorizer(Arc::new(AllowAll))
+//!     .options(PlaneOptions::default().with_overcommit(0.0))
+//!     .build()?;
+//! plane.start();
+//!
+//! // Leave to create: room on a node and the name in the whole cluster, held until it is dropped.
+//! let admission = plane.admit(&PlacementRequest::new("nginx"), Some("web")).await?;
+//! println!("{} because {}", admission.node_id(), admission.placement().reason());
+//! plane.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The parts are pure
+//!
+//! What decides is free of I/O and time, for example the [`Reconciler`]:
+//!
+//! ```
+//! use longshore_control::{
+//!     ActionKind, Observed, ObservedNode, PlaneOptions, Reconciler, ServiceSpec, StackSpec,
+//! };
+//! use longshore_core::{Timestamp, WorkloadSpec};
+//!
+//! # fn main() -> longshore_core::Result<()> {
+//! let web = ServiceSpec::new("web".parse()?, WorkloadSpec::new("nginx")).with_replicas(2);
+//! let mut reconciler = Reconciler::new((&PlaneOptions::default()).into());
+//! reconciler.deploy(StackSpec::new("shop".parse()?, vec![web]))?;
+//!
+//! let now = Timestamp::from_secs(1_790_000_000);
+//! let node = ObservedNode::up("N1".parse()?, "node-1", now);
+//! let actions = reconciler.reconcile(&Observed::new(vec![node], vec![]), now);
+//! assert_eq!(actions.len(), 2);
+//! assert!(matches!(actions[0].kind, ActionKind::Create(_)));
+//! # Ok(())
+//! # }
+//! ```
 
 mod audit;
 mod cluster;

@@ -65,16 +65,18 @@ pub(crate) fn placed(workload: &Workload, node: &NodeId) -> PlacedWorkload {
         }
     }
     ports.retain(|port| port.port != 0);
-    ports.sort_by(|a, b| {
-        (a.port, a.protocol, &a.address).cmp(&(b.port, b.protocol, &b.address))
-    });
+    ports.sort_by(|a, b| (a.port, a.protocol, &a.address).cmp(&(b.port, b.protocol, &b.address)));
     ports.dedup();
     placed.ports = ports;
     placed
 }
 
 /// What a request becomes once an engine has made it.
-pub(crate) fn fulfilled(request: &PlacementRequest, id: &WorkloadId, node: &NodeId) -> PlacedWorkload {
+pub(crate) fn fulfilled(
+    request: &PlacementRequest,
+    id: &WorkloadId,
+    node: &NodeId,
+) -> PlacedWorkload {
     let mut placed = PlacedWorkload::new(id.clone(), node.clone());
     placed.name.clone_from(&request.name);
     placed.service.clone_from(&request.service);

@@ -146,12 +146,11 @@ impl Admission {
             let reservation = new_reservation(&self.inner)?;
             let inner = &self.inner;
             let expires = inner.clock.now().after(inner.options.reservation_ttl);
-            let reserved = inner.cluster.lock().reserve_on(
-                &scored.node,
-                &self.request,
-                &reservation,
-                expires,
-            );
+            let reserved =
+                inner
+                    .cluster
+                    .lock()
+                    .reserve_on(&scored.node, &self.request, &reservation, expires);
             match reserved {
                 Ok(()) => {
                     self.node = scored.node.clone();
@@ -160,8 +159,8 @@ impl Admission {
                     return Ok(true);
                 }
                 // Filled up or gone meanwhile: the next one.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -1,4 +1,5 @@
 //! The audit rules of longshore-core, held by both sinks.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 

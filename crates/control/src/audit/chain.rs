@@ -159,10 +159,12 @@ fn hash(sequence: u64, previous: &str, event: &AuditEvent) -> Result<String> {
         &mut text,
     );
     let digest = Sha256::digest(text.as_bytes());
-    Ok(digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(digest
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
 }
 
 /// Independent of whether `serde_json` keeps the order of keys (its `preserve_order` feature can be

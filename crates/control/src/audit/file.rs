@@ -181,7 +181,9 @@ fn read(file: &File, receipt: Option<&AuditReceipt>) -> Result<ReadLog> {
             .read_until(b'\n', &mut line)
             .map_err(failed)? as u64;
         let broken = |reason: String| {
-            Error::protocol(format!("the audit log is broken at record {number}: {reason}"))
+            Error::protocol(format!(
+                "the audit log is broken at record {number}: {reason}"
+            ))
         };
         if count > LINE_LIMIT {
             return Err(broken(format!("it is longer than {LINE_LIMIT} bytes")));

@@ -89,7 +89,11 @@ impl ContainerIndex {
             .collect()
     }
 
-    pub(super) fn by_swarm_id_prefix(&self, prefix: &str, limit: usize) -> Vec<&Arc<ContainerView>> {
+    pub(super) fn by_swarm_id_prefix(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Vec<&Arc<ContainerView>> {
         self.by_swarm_id
             .range(prefix.to_owned()..)
             .take_while(|(id, _)| id.starts_with(prefix))

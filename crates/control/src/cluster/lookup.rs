@@ -71,7 +71,11 @@ fn ambiguous(reference: &str, found: &[&Arc<ContainerView>]) -> Error {
         .take(SHOWN)
         .map(|view| {
             let id = view.workload.id.as_str();
-            format!("{} ({})", view.display_name(), &id[..id.len().min(SHORT_ID)])
+            format!(
+                "{} ({})",
+                view.display_name(),
+                &id[..id.len().min(SHORT_ID)]
+            )
         })
         .collect();
     if found.len() > SHOWN {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use longshore_core::{
-    Availability, Change, Explanation, NodeHealth, NodeId, NodeName, PlacementRequest, Result, Scheduler,
-    Timestamp, Workload, WorkloadId,
+    Availability, Change, Explanation, NodeHealth, NodeId, NodeName, PlacementRequest, Result,
+    Scheduler, Timestamp, Workload, WorkloadId,
 };
 
 use super::{
@@ -245,7 +245,7 @@ impl State {
         }
         let mut views: Vec<Arc<ContainerView>> = self.containers.views().cloned().collect();
         // Stable, so containers of one moment stay in order of id.
-        views.sort_by(|a, b| b.workload.created.cmp(&a.workload.created));
+        views.sort_by_key(|view| std::cmp::Reverse(view.workload.created));
         let listing: Arc<[Arc<ContainerView>]> = views.into();
         self.listing = Some(Arc::clone(&listing));
         listing

@@ -73,9 +73,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<FromAg
     }
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await.map_err(broken)?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Error::protocol(format!("a control frame is not understood: {error}"))
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::protocol(format!("a control frame is not understood: {error}")))
 }
 
 /// Writes one frame.

@@ -2,8 +2,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use longshore_core::{
-    BoxByteStream, Carrier, ClockExt, Error, ErrorKind, Labels, NodeId, Result,
-    StreamTarget,
+    BoxByteStream, Carrier, ClockExt, Error, ErrorKind, Labels, NodeId, Result, StreamTarget,
 };
 use tokio::sync::OwnedSemaphorePermit;
 

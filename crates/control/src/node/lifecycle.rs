@@ -367,11 +367,11 @@ impl Lifecycle {
     /// Starts what is due.
     fn due(&mut self, now: Timestamp) {
         match self.health {
-            NodeHealth::Pending | NodeHealth::Unhealthy => {
-                if !self.validating && self.next_retry.is_some_and(|at| at <= now) {
-                    self.validating = true;
-                    self.outputs.push_back(Output::Validate);
-                }
+            NodeHealth::Pending | NodeHealth::Unhealthy
+                if !self.validating && self.next_retry.is_some_and(|at| at <= now) =>
+            {
+                self.validating = true;
+                self.outputs.push_back(Output::Validate);
             }
             NodeHealth::Healthy => {
                 if !self.pinging && self.next_ping <= now {

@@ -74,8 +74,8 @@ pub(super) fn consequence(event: &EngineEvent) -> Consequence {
                 let verb = word.split(':').next().unwrap_or(word);
                 match verb {
                     "commit" => Consequence::Images,
-                    "top" | "resize" | "attach" | "detach" | "copy" | "export"
-                    | "archive-path" | "extract-to-dir" => Consequence::Nothing,
+                    "top" | "resize" | "attach" | "detach" | "copy" | "export" | "archive-path"
+                    | "extract-to-dir" => Consequence::Nothing,
                     _ if verb.starts_with("exec_") => Consequence::Nothing,
                     _ => Consequence::Inspect,
                 }

@@ -137,7 +137,8 @@ impl Members {
         // Who left goes first, so that an engine that changed its address is not a duplicate.
         for endpoint in self.told.keys() {
             if !union.contains_key(endpoint) {
-                self.outputs.push_back(MemberChange::Leave(endpoint.clone()));
+                self.outputs
+                    .push_back(MemberChange::Leave(endpoint.clone()));
             }
         }
         for (endpoint, (node, stale)) in &union {
@@ -273,7 +274,11 @@ mod tests {
         assert_eq!(drain(&mut members), ["?1", "?2"]);
         members.handle(0, reset([1, 2]), at(100));
         assert_eq!(drain(&mut members), ["!1", "!2"]);
-        members.handle(0, MembershipEvent::Problem(Error::invalid("line 3")), at(101));
+        members.handle(
+            0,
+            MembershipEvent::Problem(Error::invalid("line 3")),
+            at(101),
+        );
         assert_eq!(drain(&mut members), Vec::<String>::new());
     }
 

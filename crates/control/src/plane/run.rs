@@ -132,7 +132,8 @@ async fn follow_discovery(inner: &Arc<Inner>) {
         while let Some(change) = members.poll_output() {
             match change {
                 MemberChange::Join(node) => {
-                    let (address, ip) = (node.endpoint.to_string(), node.endpoint.host().to_owned());
+                    let (address, ip) =
+                        (node.endpoint.to_string(), node.endpoint.host().to_owned());
                     wait_gone(inner, &address).await;
                     inner.add(address, ip, Source::Announced(node));
                 }

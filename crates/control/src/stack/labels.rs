@@ -83,9 +83,8 @@ mod tests {
 
     #[test]
     fn the_fingerprint_follows_what_counts() {
-        let service = |image: &str| {
-            ServiceSpec::new("web".parse().unwrap(), WorkloadSpec::new(image))
-        };
+        let service =
+            |image: &str| ServiceSpec::new("web".parse().unwrap(), WorkloadSpec::new(image));
         let one = fingerprint(&service("a"));
         assert_eq!(one, fingerprint(&service("a").with_replicas(5)));
         assert_ne!(one, fingerprint(&service("b")));

@@ -1,6 +1,7 @@
 mod claims;
 mod loss;
 mod slots;
+mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +12,7 @@ use longshore_core::{
     Backoff, Error, ErrorKind, NodeId, Random, Result, ServiceName, Timestamp, WorkloadId,
 };
 
+pub(super) use self::status::SlotStatus;
 use self::{claims::Claims, loss::Losses};
 use super::{Instance, Observed, ServiceSpec, Slot, StackSpec};
 use crate::PlaneOptions;
@@ -111,16 +113,6 @@ pub struct Reconciler {
     losses: Losses,
     next_op: u64,
     alarms: Vec<String>,
-}
-
-/// How a place is doing.
-#[derive(Debug)]
-pub(super) struct SlotStatus {
-    pub(super) slot: Slot,
-    pub(super) epoch: u64,
-    pub(super) instance: Option<Instance>,
-    pub(super) ready: bool,
-    pub(super) note: String,
 }
 
 #[derive(Debug)]
@@ -327,48 +319,6 @@ impl Reconciler {
             .chain(self.losses.deadlines(&self.policy))
             .filter(|at| *at > now)
             .min()
-    }
-
-    pub(super) fn stack(&self, name: &str) -> Option<(&StackSpec, bool)> {
-        let stack = self.stacks.get(name)?;
-        Some((&stack.spec, stack.removing))
-    }
-
-    pub(super) fn held_nodes(&self) -> Vec<String> {
-        self.losses.held().map(str::to_owned).collect()
-    }
-
-    /// How places are doing; of one whose node is lost, the instance as it was last seen.
-    pub(super) fn slot_statuses(
-        &self,
-        slots: impl Iterator<Item = Slot>,
-        observed: &Observed,
-        now: Timestamp,
-    ) -> Vec<SlotStatus> {
-        let scene = slots::Scene::new(observed, &self.losses, now);
-        slots
-            .map(|slot| {
-                let instance = scene.survivor(&slot).or_else(|| scene.last_seen(&slot));
-                let ready = scene.is_ready(&slot);
-                let note = match (self.busy.get(&slot), self.notes.get(&slot)) {
-                    // It runs; only the answer is on its way.
-                    (Some(busy), _) if ready && busy.what != RETIRING => String::new(),
-                    (Some(busy), _) => busy.what.to_owned(),
-                    (None, Some(note)) => note.clone(),
-                    (None, None) => String::new(),
-                };
-                SlotStatus {
-                    epoch: instance.map_or_else(
-                        || self.busy.get(&slot).map_or(0, |busy| busy.epoch),
-                        |instance| instance.epoch,
-                    ),
-                    instance: instance.cloned(),
-                    ready,
-                    note,
-                    slot,
-                }
-            })
-            .collect()
     }
 
     fn at_most_one_slots(&self) -> BTreeSet<Slot> {

@@ -86,8 +86,7 @@ pub(crate) fn observe(inner: &Inner) -> Observed {
             .iter()
             .filter_map(|view| Instance::read(view))
             .collect(),
-        settled: uptime >= options.settle
-            || (inner.membership_known() && reached && !dialling),
+        settled: uptime >= options.settle || (inner.membership_known() && reached && !dialling),
         complete: uptime >= grace || (inner.membership_known() && !dialling),
     }
 }
@@ -108,9 +107,7 @@ async fn carry_out(inner: &Arc<Inner>, action: ReconcileAction) {
         }
     }
     let now = inner.clock.now();
-    inner
-        .stacks()
-        .finish(&action, outcome, now, &*inner.random);
+    inner.stacks().finish(&action, outcome, now, &*inner.random);
     inner.changed.notify_one();
 }
 

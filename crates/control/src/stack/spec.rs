@@ -135,7 +135,10 @@ impl StackSpec {
         for service in &self.services {
             for dependency in &service.depends_on {
                 if !by_name.contains_key(dependency) {
-                    return bad(service, format!("it depends on {dependency}, which is not there"));
+                    return bad(
+                        service,
+                        format!("it depends on {dependency}, which is not there"),
+                    );
                 }
             }
         }
@@ -287,7 +290,11 @@ mod tests {
     #[test]
     fn a_wrong_stack_is_refused_and_the_service_named() {
         refuse(
-            vec![service("a", &["b"]), service("b", &["a"]), service("c", &[])],
+            vec![
+                service("a", &["b"]),
+                service("b", &["a"]),
+                service("c", &[]),
+            ],
             "stack shop: these services depend on each other in a circle: a, b",
         );
         refuse(

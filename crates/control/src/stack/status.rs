@@ -1,7 +1,7 @@
 use longshore_core::{NodeId, Result, ServiceName, Timestamp, WorkloadId, WorkloadState};
 use serde::Serialize;
 
-use super::{Observed, Reconciler, Slot, machine::no_stack, machine::SlotStatus};
+use super::{Observed, Reconciler, Slot, machine::SlotStatus, machine::no_stack};
 
 /// How a stack is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,4 +1,5 @@
 //! The control plane over fake engines, in virtual time.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cluster;
 mod engine;

@@ -44,7 +44,9 @@ async fn a_changed_record_is_found() {
     let path = dir.path().join("audit.log");
     log_of(&path, 5).await;
     assert_eq!(FileAudit::verify(&path, None).unwrap(), 5);
-    edit(&path, |lines| lines[2] = lines[2].replace("alice", "mallory"));
+    edit(&path, |lines| {
+        lines[2] = lines[2].replace("alice", "mallory");
+    });
     refused(
         &path,
         "the audit log is broken at record 2: its content was changed",
@@ -144,7 +146,10 @@ async fn a_torn_last_line_is_cut_off_wherever_it_was_torn() {
         let audit = FileAudit::open(&path).unwrap();
         assert_eq!(audit.torn().await, (cut - last) as u64);
         let receipt = audit.record(event(2)).await.unwrap();
-        assert_eq!(receipt, receipts[2], "the same record as if nothing happened");
+        assert_eq!(
+            receipt, receipts[2],
+            "the same record as if nothing happened"
+        );
         drop(audit);
         assert_eq!(std::fs::read(&path).unwrap(), whole);
     }

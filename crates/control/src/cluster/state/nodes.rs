@@ -19,12 +19,7 @@ use crate::{
 
 impl State {
     /// Adds an announced node, Pending. `None` if the address is a member already.
-    pub(crate) fn add_node(
-        &mut self,
-        address: &str,
-        ip: &str,
-        now: Timestamp,
-    ) -> Option<SlotId> {
+    pub(crate) fn add_node(&mut self, address: &str, ip: &str, now: Timestamp) -> Option<SlotId> {
         if self.by_address.contains_key(address) {
             return None;
         }

@@ -1,6 +1,6 @@
 use longshore_core::{
-    Change, Error, ErrorKind, Explanation, NodeId, PlacedWorkload, Placement, PlacementRequest, Refusal,
-    Reservation, ReservationId, Result, Timestamp, WorkloadId,
+    Change, Error, ErrorKind, Explanation, NodeId, PlacedWorkload, Placement, PlacementRequest,
+    Refusal, Reservation, ReservationId, Result, Timestamp, WorkloadId,
 };
 
 use super::State;
@@ -148,8 +148,7 @@ impl State {
             .get(self.by_id.get(&held.node).unwrap_or(&NO_SLOT))
             .and_then(|slot| slot.records.get(workload))
             .map(|record| record.placed.clone());
-        let placed =
-            known.unwrap_or_else(|| placement::fulfilled(request, workload, &held.node));
+        let placed = known.unwrap_or_else(|| placement::fulfilled(request, workload, &held.node));
         self.fulfil_or_tell(id.clone(), placed);
     }
 
@@ -182,9 +181,7 @@ impl State {
 
     /// The reservation may have expired in the scheduler: then the work alone is told.
     fn fulfil_or_tell(&mut self, id: ReservationId, placed: PlacedWorkload) {
-        let fulfilled = self
-            .scheduler
-            .observe(Change::Fulfil(id, placed.clone()));
+        let fulfilled = self.scheduler.observe(Change::Fulfil(id, placed.clone()));
         if fulfilled.is_err() {
             self.tell(Change::Workload(placed));
         }

@@ -89,7 +89,10 @@ fn a_pending_node_always_shows_error_and_next_retry_within_the_cap() {
         assert_eq!(status.health, NodeHealth::Pending);
         assert_eq!(status.error.as_deref(), Some("refused"));
         let wait = status.next_retry.unwrap().since(bench.now);
-        assert!(!wait.is_zero() && wait <= Duration::from_secs(60), "{wait:?}");
+        assert!(
+            !wait.is_zero() && wait <= Duration::from_secs(60),
+            "{wait:?}"
+        );
     }
 }
 
@@ -130,7 +133,10 @@ fn a_confirmation_that_is_answered_clears_the_failures() {
     }
     bench.handle(Input::Confirmed(Ok(())));
     let status = bench.life.status();
-    assert_eq!((status.health, status.indicator), (NodeHealth::Healthy, 100));
+    assert_eq!(
+        (status.health, status.indicator),
+        (NodeHealth::Healthy, 100)
+    );
     assert_eq!(status.error, None);
 }
 

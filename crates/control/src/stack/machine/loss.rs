@@ -176,9 +176,9 @@ impl Losses {
                     if self.held.len() > NAMED { ", …" } else { "" }
                 ));
             }
-            (true, true) => alarms.push(
-                "enough nodes are back: lost work is replaced again".to_owned(),
-            ),
+            (true, true) => {
+                alarms.push("enough nodes are back: lost work is replaced again".to_owned());
+            }
             _ => {}
         }
     }

@@ -64,9 +64,8 @@ impl<'a> Scene<'a> {
     /// The one that stays when several are there: a running one, and of those the newest.
     pub(super) fn survivor(&self, slot: &Slot) -> Option<&Instance> {
         let (up, _) = self.instances(slot);
-        up.into_iter().max_by_key(|instance| {
-            (instance.is_running(), instance.epoch, instance.node.clone())
-        })
+        up.into_iter()
+            .max_by_key(|instance| (instance.is_running(), instance.epoch, instance.node.clone()))
     }
 
     /// The newest on a node that does not answer.
@@ -264,7 +263,10 @@ impl Reconciler {
         if let Some((node, _)) = self.claims.of(slot).next() {
             return Some(match plan.service.at_most_one {
                 true => self.may_be_live(node),
-                false => format!("it was made on node {}, not seen yet", self.losses.name(node)),
+                false => format!(
+                    "it was made on node {}, not seen yet",
+                    self.losses.name(node)
+                ),
             });
         }
         for instance in &lost {

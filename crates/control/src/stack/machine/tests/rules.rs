@@ -237,7 +237,9 @@ fn an_old_action_is_refused() {
     let observed = Observed::new(vec![up(1), up(2)], Vec::new());
     let first = machine.reconcile(&observed, at(0)).remove(0);
     machine.check(&first).unwrap();
-    machine.claim(&first, &node(1), &"c1".parse().unwrap(), at(0)).unwrap();
+    machine
+        .claim(&first, &node(1), &"c1".parse().unwrap(), at(0))
+        .unwrap();
     let outcome = ActionOutcome::Failed("timeout".into());
     machine.finish(&first, outcome, at(1), &SeededRandom::new(1));
     assert_eq!(machine.check(&first).unwrap_err().kind(), ErrorKind::Stale);
@@ -261,7 +263,9 @@ fn a_start_that_was_asked_for_counts_until_its_node_was_looked_at() {
     machine.deploy(stack(vec![db])).unwrap();
     let mut observed = Observed::new(vec![up(1), up(2)], Vec::new());
     let first = machine.reconcile(&observed, at(10)).remove(0);
-    machine.claim(&first, &node(1), &"c1".parse().unwrap(), at(11)).unwrap();
+    machine
+        .claim(&first, &node(1), &"c1".parse().unwrap(), at(11))
+        .unwrap();
     machine.finish(
         &first,
         ActionOutcome::Failed("the connection broke".into()),
@@ -282,7 +286,9 @@ fn services_wait_for_what_they_depend_on() {
     let (db, web) = (service("db", 1), service("web", 2));
     let web = web.with_dependency("db".parse().unwrap());
     let mut machine = Reconciler::new(policy());
-    machine.deploy(stack(vec![web.clone(), db.clone()])).unwrap();
+    machine
+        .deploy(stack(vec![web.clone(), db.clone()]))
+        .unwrap();
     let mut observed = Observed::new(vec![up(1)], Vec::new());
     let actions = machine.reconcile(&observed, at(0));
     assert_eq!(said(&actions), ["create db-1 @1"]);
@@ -305,7 +311,9 @@ fn a_stack_is_removed_in_the_opposite_order_and_forgotten() {
     let db = service("db", 1);
     let web = service("web", 1).with_dependency("db".parse().unwrap());
     let mut machine = Reconciler::new(policy());
-    machine.deploy(stack(vec![db.clone(), web.clone()])).unwrap();
+    machine
+        .deploy(stack(vec![db.clone(), web.clone()]))
+        .unwrap();
     let mut observed = Observed::new(
         vec![up(1)],
         vec![running(&db, 1, 1, 1), running(&web, 1, 1, 1)],
@@ -321,7 +329,10 @@ fn a_stack_is_removed_in_the_opposite_order_and_forgotten() {
     observed.instances.clear();
     assert_eq!(said(&machine.reconcile(&observed, at(4))), NOTHING);
     assert!(machine.stacks().is_empty() && machine.is_idle());
-    assert_eq!(machine.remove("shop").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        machine.remove("shop").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
 }
 
 #[test]
@@ -387,7 +398,10 @@ fn what_fails_is_tried_again_later_and_says_why() {
         machine.finish(&action, outcome, now, &SeededRandom::new(3));
         assert_eq!(said(&machine.reconcile(&observed, now)), NOTHING);
         let status = machine.status("shop", &observed, now).unwrap();
-        assert_eq!(status.services[0].instances[0].note, "no resources available");
+        assert_eq!(
+            status.services[0].instances[0].note,
+            "no resources available"
+        );
         let next = machine.next_deadline(now).unwrap();
         assert!(next.since(now) <= Duration::from_secs(60));
         now = next;
@@ -410,7 +424,10 @@ fn an_instance_that_can_not_be_started_is_made_anew() {
         machine.finish(&action, outcome, now, &SeededRandom::new(3));
         now = now.after(Duration::from_secs(60));
     }
-    assert_eq!(said(&machine.reconcile(&observed, now)), ["retire web-1 @1"]);
+    assert_eq!(
+        said(&machine.reconcile(&observed, now)),
+        ["retire web-1 @1"]
+    );
 }
 
 #[test]

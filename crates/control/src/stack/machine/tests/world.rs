@@ -56,10 +56,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut machine = Reconciler::new(policy());
-        let stack = stack(vec![
-            service("db", 1).with_at_most_one(),
-            service("web", 3),
-        ]);
+        let stack = stack(vec![service("db", 1).with_at_most_one(), service("web", 3)]);
         machine.deploy(stack.clone()).unwrap();
         let node = || Machine {
             linked: true,
@@ -220,9 +217,7 @@ impl World {
         answered: bool,
         late: bool,
     ) -> Option<ActionOutcome> {
-        let claimed = self
-            .machine
-            .claim(action, &node(number), id, self.now);
+        let claimed = self.machine.claim(action, &node(number), id, self.now);
         if claimed.is_err() {
             return Some(ActionOutcome::Failed("stale".into()));
         }

@@ -1,0 +1,86 @@
+use longshore_core::{Error, ErrorKind, NodeHealth, Result, ServiceName};
+
+use super::ControlPlane;
+use crate::{StackSpec, StackStatus, stack};
+
+/// Stacks: what is desired, and how it is doing.
+impl ControlPlane {
+    /// Desires a stack; one of the same name is changed to it. Instances that are there already, for
+    /// example after a restart of the control plane, are taken over by their labels. What is desired
+    /// lives as long as this control plane: deploy again after a restart.
+    ///
+    /// # Errors
+    /// As [`StackSpec::ordered`].
+    pub fn deploy(&self, stack: StackSpec) -> Result<()> {
+        self.inner.stacks().deploy(stack)?;
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
+    /// How a stack is doing: where its instances are and why, and what they wait for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack.
+    pub fn stack_status(&self, name: &str) -> Result<StackStatus> {
+        let inner = &self.inner;
+        let observed = stack::observe(inner);
+        let now = inner.clock.now();
+        let mut status = inner.stacks().status(name, &observed, now)?;
+        let state = inner.cluster.lock();
+        for service in &mut status.services {
+            for instance in &mut service.instances {
+                instance.placement = instance
+                    .workload
+                    .as_ref()
+                    .and_then(|id| state.kept_explanation(id)?.placement)
+                    .map(|placement| placement.reason());
+            }
+        }
+        Ok(status)
+    }
+
+    /// The stacks' names.
+    pub fn stacks(&self) -> Vec<ServiceName> {
+        self.inner.stacks().stacks()
+    }
+
+    /// Desires that nothing of a stack is there: its instances are stopped and removed, their
+    /// volumes kept. It is forgotten when the last one is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack.
+    pub fn remove_stack(&self, name: &str) -> Result<()> {
+        self.inner.stacks().remove(name)?;
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
+    /// Takes your word that nothing runs on a node any more (it was switched off, or its disk is
+    /// gone), so that at-most-one services move away from it and it does not count as lost with
+    /// others. Holds until the node answers again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) for a node that was never heard
+    /// of; [`ErrorKind::Conflict`](longshore_core::ErrorKind::Conflict) for one that answers.
+    pub fn declare_dead(&self, reference: &str) -> Result<()> {
+        let mut stacks = self.inner.stacks();
+        match self.node(reference) {
+            Some(node) if node.health == NodeHealth::Healthy => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("node {} answers: it is not dead", node.name),
+                )
+                .with_retryable(false));
+            }
+            Some(node) => stacks.declare_dead(match &node.id {
+                Some(id) => id.as_str(),
+                None => &node.name,
+            }),
+            None if stacks.remembers(reference) => stacks.declare_dead(reference),
+            None => return Err(Error::not_found(format!("No such node: {reference}"))),
+        }
+        drop(stacks);
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+}
