@@ -1,4 +1,4 @@
-//! The rules of [`TunnelTransport`](crate::TunnelTransport), [`TunnelListener`], and [`Carrier`].
+//! The rules of [`TunnelTransport`], [`TunnelListener`], and [`Carrier`].
 
 use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
