@@ -74,7 +74,7 @@ impl exec::Harness for Sessions {
     async fn attachable(&self, kind: Attachable) -> Option<Place> {
         let spec = WorkloadSpec::new("host").with_stdin();
         let spec = match kind {
-            Attachable::Pipes => spec.with_command(Shell.copy()),
+            Attachable::Pipes | Attachable::PipesOnce => spec.with_command(Shell.copy()),
             Attachable::Terminal => spec.with_command(Shell.copy_raw(260)).with_tty(),
         };
         let place = self.running(spec).await;

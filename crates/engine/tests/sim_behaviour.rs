@@ -65,6 +65,7 @@ async fn a_crash_ends_what_runs_and_keeps_what_is_known() {
     engine.start(&always).await.unwrap();
     let session = ExecRequest::new(once.clone(), ["cat"]).with_stdin();
     let session = engine.exec(&session).await.unwrap();
+    clock.sleep(SECOND).await;
     let before = clock.now();
     engine.crash();
     assert_eq!(

@@ -151,7 +151,7 @@ impl exec::Harness for Simulation {
     async fn attachable(&self, kind: Attachable) -> Option<Place> {
         let spec = WorkloadSpec::new("anything").with_stdin();
         let spec = match kind {
-            Attachable::Pipes => spec.with_command(Scripts.copy()),
+            Attachable::Pipes | Attachable::PipesOnce => spec.with_command(Scripts.copy()),
             Attachable::Terminal => spec.with_command(Scripts.copy_raw(260)).with_tty(),
         };
         Some(self.running(spec).await)

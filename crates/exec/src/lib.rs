@@ -1,1 +1,46 @@
-//! longshore-exec
+//! Getting into containers: commands and attachments, byte for byte.
+//!
+//! [`ExecBackend`](longshore_core::ExecBackend) and [`ExecSession`](longshore_core::ExecSession)
+//! are core's traits. This crate has:
+//!
+//! * [`DockerExec`] (feature `docker`): exec and attach through the Docker API, over any
+//!   [`Connector`](longshore_core::Connector), with and without a terminal;
+//! * [`ScriptedExec`]: the same in memory, for tests of whatever is built on top;
+//! * [`Demultiplexer`]: Docker's multiplexed stream, taken apart without trust in what it says.
+//!
+//! The process engine and the simulation in `longshore-engine` are exec backends of their own.
+//! What this crate is not: a terminal, a server or a recorder. It carries bytes; it does not look
+//! at them.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> longshore_core::Result<()> {
+//! use futures::StreamExt;
+//! use longshore_core::{ExecBackend, ExecRequest, WorkloadId};
+//! use longshore_exec::ScriptedExec;
+//!
+//! let web = WorkloadId::new("web")?;
+//! let exec = ScriptedExec::new()
+//!     .with_workload(web.clone())
+//!     .with_program("greet", |mut process| async move {
+//!         process.print("good day\n").await;
+//!         0
+//!     });
+//!
+//! let session = exec.exec(&ExecRequest::new(web, ["greet"])).await?;
+//! let mut output = session.take_output().expect("it is taken once");
+//! assert_eq!(output.next().await.expect("some output")?.bytes, "good day\n");
+//! assert!(session.wait().await?.is_success());
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(feature = "docker")]
+mod docker;
+mod scripted;
+mod stdcopy;
+
+#[cfg(feature = "docker")]
+pub use docker::{Cleanup, DockerExec};
+pub use scripted::{ScriptedExec, ScriptedProcess};
+pub use stdcopy::Demultiplexer;

@@ -90,8 +90,10 @@ pub trait Harness: Send + Sync {
 /// What to attach to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachable {
-    /// A workload with pipes.
+    /// A workload with pipes, whose input stays open when an attachment leaves.
     Pipes,
+    /// A workload with pipes, whose input ends when its first attachment ends it.
+    PipesOnce,
     /// A workload on a terminal.
     Terminal,
 }

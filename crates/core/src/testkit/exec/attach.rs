@@ -24,7 +24,7 @@ pub async fn an_attachment_carries_input_and_output(harness: &dyn Harness) {
 
 /// The workload's end is the session's, with the workload's exit code.
 pub async fn an_attachment_ends_with_its_workload(harness: &dyn Harness) {
-    let Some(place) = harness.attachable(Attachable::Pipes).await else {
+    let Some(place) = harness.attachable(Attachable::PipesOnce).await else {
         return;
     };
     let trial = Trial::at(harness, place);

@@ -1,0 +1,85 @@
+//! A hijacked stream, shared by the two directions and closed by either side of the session.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use longshore_core::BoxByteStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+/// One hijacked stream. Whoever holds it may close it for all.
+#[derive(Clone)]
+pub(super) struct Link {
+    stream: Arc<Mutex<Option<BoxByteStream>>>,
+    /// Set when the stream was closed from our side.
+    closed: CancellationToken,
+    /// Set when the engine has ended the stream, or it broke.
+    ended: CancellationToken,
+}
+
+impl Link {
+    pub(super) fn new(stream: BoxByteStream) -> Self {
+        Self {
+            stream: Arc::new(Mutex::new(Some(stream))),
+            closed: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.take();
+    }
+
+    pub(super) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(Pin<&mut BoxByteStream>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        match stream.as_mut() {
+            Some(stream) => work(Pin::new(stream)),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+}
+
+impl AsyncRead for Link {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(context))
+    }
+}

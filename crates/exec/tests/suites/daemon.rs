@@ -1,0 +1,376 @@
+//! A Docker daemon in memory: its exec and attach protocol in front of scripted programs.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use longshore_core::{
+    AttachRequest, BoxByteStream, Connector, ErrorKind, ExecBackend, ExecRequest, ExecSession,
+    OutputKind, Result, Signal, TerminalSize, WorkloadId,
+};
+use longshore_exec::ScriptedExec;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+/// The daemon. Connecting to it gives one end of a pipe of `buffer` bytes, so that frames are cut
+/// wherever the buffer ends.
+pub struct Daemon {
+    exec: ScriptedExec,
+    buffer: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    execs: HashMap<String, Exec>,
+    /// Containers with a terminal.
+    terminals: Vec<WorkloadId>,
+    /// Containers whose input ends with their first attachment.
+    once: Vec<WorkloadId>,
+    /// Each request's line and body.
+    requests: Vec<(String, Value)>,
+}
+
+struct Exec {
+    request: ExecRequest,
+    session: Option<Arc<dyn ExecSession>>,
+    failed: bool,
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Daemon")
+    }
+}
+
+/// The connector to a daemon.
+#[derive(Clone, Debug)]
+pub struct ToDaemon(pub Arc<Daemon>);
+
+#[async_trait]
+impl Connector for ToDaemon {
+    async fn connect(&self) -> Result<BoxByteStream> {
+        let (near, far) = tokio::io::duplex(self.0.buffer);
+        tokio::spawn(Arc::clone(&self.0).serve(far));
+        Ok(Box::new(near))
+    }
+
+    fn describe(&self) -> String {
+        "memory://daemon".to_owned()
+    }
+}
+
+struct Request {
+    method: String,
+    path: String,
+    query: HashMap<String, String>,
+    body: Value,
+}
+
+impl Daemon {
+    pub fn new(exec: ScriptedExec, buffer: usize) -> Arc<Self> {
+        Arc::new(Self {
+            exec,
+            buffer,
+            state: Mutex::default(),
+        })
+    }
+
+    pub fn add_terminal(&self, id: WorkloadId) {
+        self.state.lock().unwrap().terminals.push(id);
+    }
+
+    pub fn add_once(&self, id: WorkloadId) {
+        self.state.lock().unwrap().once.push(id);
+    }
+
+    /// Each request's line and body so far.
+    pub fn requests(&self) -> Vec<(String, Value)> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    /// How many commands run.
+    pub async fn running(&self) -> usize {
+        let mut running = 0;
+        for session in self.sessions() {
+            running += usize::from(!has_ended(&*session).await);
+        }
+        running
+    }
+
+    fn sessions(&self) -> Vec<Arc<dyn ExecSession>> {
+        let state = self.state.lock().unwrap();
+        state
+            .execs
+            .values()
+            .filter_map(|exec| exec.session.clone())
+            .collect()
+    }
+
+    async fn serve(self: Arc<Self>, mut stream: DuplexStream) {
+        while let Some(request) = read_request(&mut stream).await {
+            let line = format!("{} {}", request.method, request.path);
+            let noted = (line, request.body.clone());
+            self.state.lock().unwrap().requests.push(noted);
+            let parts: Vec<String> = request.path.split('/').map(str::to_owned).collect();
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            match (request.method.as_str(), &parts[1..]) {
+                ("POST", ["containers", id, "exec"]) => {
+                    let (status, body) = self.create(id, &request.body).await;
+                    answer(&mut stream, status, &body).await;
+                }
+                ("POST", ["exec", id, "start"]) => {
+                    let tty = request.body["Tty"] == true;
+                    return self.start(stream, id, tty).await;
+                }
+                ("GET", ["exec", id, "json"]) => {
+                    let (status, body) = self.inspect(id).await;
+                    answer(&mut stream, status, &body).await;
+                }
+                ("POST", ["exec", id, "resize"]) => {
+                    let session = self.session(id);
+                    match session {
+                        Some(session) => {
+                            session.resize(size(&request.query)).await.unwrap();
+                            answer(&mut stream, "200 OK", &json!({})).await;
+                        }
+                        None => {
+                            answer(&mut stream, "404 Not Found", &refusal("no such exec")).await
+                        }
+                    }
+                }
+                ("GET", ["containers", id, "json"]) => {
+                    let id = WorkloadId::new(*id).unwrap();
+                    let tty = self.state.lock().unwrap().terminals.contains(&id);
+                    let body = json!({
+                        "Config": { "Tty": tty, "OpenStdin": true },
+                        "State": { "Running": true },
+                    });
+                    match self.exec.attach(&AttachRequest::new(id)).await {
+                        Err(error) if error.kind() == ErrorKind::NotFound => {
+                            answer(&mut stream, "404 Not Found", &refusal(error.message())).await;
+                        }
+                        _ => answer(&mut stream, "200 OK", &body).await,
+                    }
+                }
+                ("POST", ["containers", id, "attach"]) => {
+                    let id = WorkloadId::new(*id).unwrap();
+                    let tty = self.state.lock().unwrap().terminals.contains(&id);
+                    let once = self.state.lock().unwrap().once.contains(&id);
+                    let request = AttachRequest::new(id).with_stdin();
+                    let session = self.exec.attach(&request).await.unwrap();
+                    switch(&mut stream).await;
+                    return pump(stream, session, tty, once).await;
+                }
+                ("POST", ["containers", id, "wait"]) => {
+                    let request = AttachRequest::new(WorkloadId::new(*id).unwrap()).with_backlog();
+                    let session = self.exec.attach(&request).await.unwrap();
+                    let code = session.wait().await.unwrap().code;
+                    answer(&mut stream, "200 OK", &json!({ "StatusCode": code })).await;
+                }
+                _ => answer(&mut stream, "404 Not Found", &refusal("page not found")).await,
+            }
+        }
+    }
+
+    fn session(&self, id: &str) -> Option<Arc<dyn ExecSession>> {
+        let state = self.state.lock().unwrap();
+        state.execs.get(id)?.session.clone()
+    }
+
+    async fn create(&self, id: &str, body: &Value) -> (&'static str, Value) {
+        let strings = |value: &Value| -> Vec<String> {
+            let list = value.as_array().cloned().unwrap_or_default();
+            list.iter()
+                .map(|text| text.as_str().unwrap().to_owned())
+                .collect()
+        };
+        let workload = WorkloadId::new(id).unwrap();
+        let mut request = ExecRequest::new(workload.clone(), strings(&body["Cmd"]));
+        request.env = strings(&body["Env"]);
+        request.tty = body["Tty"] == true;
+        request.stdin = body["AttachStdin"] == true;
+        // Whether the container runs is seen by trying a program that does not exist.
+        let probe = ExecRequest::new(workload, ["missing"]);
+        match self.exec.exec(&probe).await.unwrap_err() {
+            error if error.kind() == ErrorKind::NotFound => {
+                return ("404 Not Found", refusal(error.message()));
+            }
+            error if error.kind() == ErrorKind::Conflict => {
+                return ("409 Conflict", refusal(error.message()));
+            }
+            _ => {}
+        }
+        let mut state = self.state.lock().unwrap();
+        let id = format!("{:064x}", state.execs.len() + 1);
+        let exec = Exec {
+            request,
+            session: None,
+            failed: false,
+        };
+        state.execs.insert(id.clone(), exec);
+        ("201 Created", json!({ "Id": id }))
+    }
+
+    async fn start(&self, mut stream: DuplexStream, id: &str, tty: bool) {
+        let request = self.state.lock().unwrap().execs[id].request.clone();
+        assert_eq!(request.tty, tty, "the same in both calls");
+        switch(&mut stream).await;
+        if request
+            .command
+            .iter()
+            .any(|word| word == "longshore-cleanup")
+        {
+            self.clean_up(&request.command[4]);
+            self.state.lock().unwrap().execs.remove(id);
+            return;
+        }
+        match self.exec.exec(&request).await {
+            Ok(session) => {
+                let exec = Arc::clone(&session);
+                self.state
+                    .lock()
+                    .unwrap()
+                    .execs
+                    .get_mut(id)
+                    .unwrap()
+                    .session = Some(exec);
+                pump(stream, session, tty, true).await;
+            }
+            // As measured: 101 all the same, and the complaint where output is expected.
+            Err(error) => {
+                self.state.lock().unwrap().execs.get_mut(id).unwrap().failed = true;
+                let text = format!("OCI runtime exec failed: {error}: unknown\r\n");
+                let _ = stream
+                    .write_all(&framed(OutputKind::Stdout, text.as_bytes(), tty))
+                    .await;
+            }
+        }
+    }
+
+    fn clean_up(&self, mark: &str) {
+        let state = self.state.lock().unwrap();
+        for exec in state.execs.values() {
+            if exec.request.env.iter().any(|pair| pair == mark)
+                && let Some(session) = exec.session.clone()
+            {
+                tokio::spawn(async move { session.signal(Signal::KILL).await });
+            }
+        }
+    }
+
+    async fn inspect(&self, id: &str) -> (&'static str, Value) {
+        let (session, failed) = match self.state.lock().unwrap().execs.get(id) {
+            Some(exec) => (exec.session.clone(), exec.failed),
+            None => return ("404 Not Found", refusal("No such exec instance")),
+        };
+        let state = |running: bool, code: Option<i64>, pid: u32| json!({ "ID": id, "Running": running, "ExitCode": code, "Pid": pid });
+        let body = match session {
+            None if failed => state(false, Some(126), 0),
+            None => state(false, None, 0),
+            Some(session) if has_ended(&*session).await => {
+                state(false, session.wait().await.unwrap().code, 4711)
+            }
+            Some(_) => state(true, None, 4711),
+        };
+        ("200 OK", body)
+    }
+}
+
+async fn has_ended(session: &dyn ExecSession) -> bool {
+    use futures::FutureExt;
+    session.wait().now_or_never().is_some()
+}
+
+fn size(query: &HashMap<String, String>) -> TerminalSize {
+    let number = |key: &str| query[key].parse().unwrap();
+    TerminalSize::new(number("w"), number("h"))
+}
+
+fn refusal(message: &str) -> Value {
+    json!({ "message": message })
+}
+
+/// Moves bytes both ways. As with Docker, a client that leaves ends the input, not the command;
+/// and the input only if it is this client's alone.
+async fn pump(stream: DuplexStream, session: Arc<dyn ExecSession>, tty: bool, once: bool) {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let mut output = session.take_output().unwrap();
+    if let Some(mut input) = session.take_input() {
+        tokio::spawn(async move {
+            let _ = tokio::io::copy(&mut read, &mut input).await;
+            if once {
+                let _ = input.shutdown().await;
+            }
+        });
+    }
+    let mut gone = false;
+    while let Some(Ok(piece)) = output.next().await {
+        if !gone {
+            let bytes = framed(piece.kind, &piece.bytes, tty);
+            gone = write.write_all(&bytes).await.is_err();
+        }
+    }
+    // The engine closes the stream only once the command has ended.
+    let _ = session.wait().await;
+    let _ = write.shutdown().await;
+}
+
+pub fn framed(kind: OutputKind, payload: &[u8], tty: bool) -> Vec<u8> {
+    if tty {
+        return payload.to_vec();
+    }
+    let kind = if kind == OutputKind::Stderr { 2 } else { 1 };
+    let mut bytes = vec![kind, 0, 0, 0];
+    bytes.extend((payload.len() as u32).to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+async fn switch(stream: &mut DuplexStream) {
+    let head = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n\
+                Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+    let _ = stream.write_all(head.as_bytes()).await;
+}
+
+async fn answer(stream: &mut DuplexStream, status: &str, body: &Value) {
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all((head + &body).as_bytes()).await;
+}
+
+async fn read_request(stream: &mut DuplexStream) -> Option<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.lines();
+    let mut first = lines.next()?.split(' ');
+    let (method, target) = (first.next()?.to_owned(), first.next()?);
+    let length = lines
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, value)| value.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let query = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    Some(Request {
+        method,
+        path: path.to_owned(),
+        query,
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+    })
+}

@@ -1,0 +1,10 @@
+//! The exec suite on the scripted twin, and on Docker's protocol spoken by a daemon in memory.
+
+#[cfg(feature = "docker")]
+mod daemon;
+#[cfg(feature = "docker")]
+mod docker;
+#[cfg(feature = "docker")]
+mod hostile;
+mod programs;
+mod scripted;
