@@ -2,6 +2,7 @@
 //! that this machine has is tried; `script` gives those commands a terminal that want one.
 
 #![cfg(all(feature = "api", feature = "process", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::{
     path::{Path, PathBuf},

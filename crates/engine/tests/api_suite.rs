@@ -8,6 +8,7 @@
     feature = "process",
     target_os = "linux"
 ))]
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Docker's API as a client sees it on the wire, in front of the process engine.
 
 #![cfg(all(feature = "api", feature = "process", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::{sync::Arc, time::Duration};
 

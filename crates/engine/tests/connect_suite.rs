@@ -1,5 +1,7 @@
 //! The connector suite over every connector of this crate.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
+
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;

@@ -1,6 +1,7 @@
 //! TLS to engines: the connector suite, and what is said when something is wrong.
 
 #![cfg(feature = "tls")]
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::{net::IpAddr, sync::Arc};
 

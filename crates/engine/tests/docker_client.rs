@@ -1,6 +1,7 @@
 //! The Docker engine against servers that misbehave, and what it makes of them.
 
 #![cfg(feature = "docker")]
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::{
     sync::{Arc, Mutex},

@@ -116,9 +116,8 @@ pub async fn an_unreachable_engine_is_unavailable(harness: &dyn Harness) {
         return;
     }
     within(harness, async {
-        let error = match harness.connector().connect().await {
-            Ok(_) => panic!("nobody is there, and yet it connected"),
-            Err(error) => error,
+        let Err(error) = harness.connector().connect().await else {
+            panic!("nobody is there, and yet it connected");
         };
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
         assert!(error.is_retryable());

@@ -113,10 +113,10 @@ impl Engine for DockerEngine {
     async fn info(&self) -> Result<EngineInfo> {
         let operation = "engine.info";
         let limit = self.limits.read;
-        let info = self.client.typed(operation, limit, |docker| docker.info());
+        let info = self.client.typed(operation, limit, bollard::Docker::info);
         let version = self
             .client
-            .typed(operation, limit, |docker| docker.version());
+            .typed(operation, limit, bollard::Docker::version);
         let (info, version) = futures::future::try_join(info, version).await?;
         info::engine(info, version)
     }

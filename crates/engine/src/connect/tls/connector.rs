@@ -94,7 +94,8 @@ impl Explaining {
         result.map_err(|error| {
             let by_tls = error
                 .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>());
+                .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+                .is_some();
             if by_tls {
                 io::Error::new(error.kind(), explain::failure(&self.place, error))
             } else {
