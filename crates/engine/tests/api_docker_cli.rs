@@ -2,7 +2,11 @@
 //! that this machine has is tried; `script` gives those commands a terminal that want one.
 
 #![cfg(all(feature = "api", feature = "process", target_os = "linux"))]
-#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail this way, and says what it skips"
+)]
 
 use std::{
     path::{Path, PathBuf},
