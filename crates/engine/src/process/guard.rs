@@ -48,7 +48,8 @@ impl Drop for Guard {
     }
 }
 
-/// The mark is an argument, not in the guard's environment, so that it does not find itself.
+/// The mark is an argument, not in the guard's environment, so that it does not find itself. `tr`,
+/// because busybox's `grep` sees nothing behind the first zero byte.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
@@ -57,7 +58,7 @@ while [ "$round" -lt 50 ]; do
     round=$((round + 1))
     found=
     for file in /proc/[0-9]*/environ; do
-        if grep -qaF -- "$1" "$file" 2>/dev/null; then
+        if tr '\000' '\n' <"$file" 2>/dev/null | grep -qxF -e "$1"; then
             read -r stat <"${file%environ}stat" 2>/dev/null || continue
             pid=${stat%% *}
             # Behind the name: state, parent, group. Its group is of its kind, mark or not.

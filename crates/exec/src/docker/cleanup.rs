@@ -41,14 +41,15 @@ impl Mark {
 }
 
 /// The mark is an argument, not in the script's environment, so that it does not find itself.
-/// Rounds, because a process may have had a child while it was killed.
+/// Rounds, because a process may have had a child while it was killed. `tr`, because busybox's
+/// `grep` sees nothing behind the first zero byte.
 const SCRIPT: &str = r#"
 round=0
 while [ "$round" -lt 20 ]; do
     round=$((round + 1))
     found=
     for file in /proc/[0-9]*/environ; do
-        if grep -qaF -e "$1" "$file" 2>/dev/null; then
+        if tr '\000' '\n' <"$file" 2>/dev/null | grep -qxF -e "$1"; then
             pid=${file#/proc/}
             pid=${pid%/environ}
             [ "$pid" -gt 1 ] && kill -9 "$pid" 2>/dev/null && found=1

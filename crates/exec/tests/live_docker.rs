@@ -1,0 +1,222 @@
+//! The exec suite against a real Docker engine: `LONGSHORE_TEST_DOCKER` is its unix socket,
+//! `LONGSHORE_TEST_IMAGE` an image with a shell and the usual tools (`busybox:lab`).
+#![cfg(all(feature = "docker", unix))]
+
+use std::{env, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use http::{Method, Request};
+use longshore_core::{
+    BoxByteStream, Clock, ClockExt, Connector, Error, ExecBackend, ExecRequest, OsRandom, Random,
+    Result, SystemClock, WorkloadId,
+    http::{HttpClient, empty_body, full_body, read_body},
+    testkit::{
+        exec::{Attachable, Harness, Place},
+        programs::{Programs, Shell},
+    },
+};
+use longshore_exec::DockerExec;
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+
+#[derive(Clone, Debug)]
+struct Socket(String);
+
+#[async_trait]
+impl Connector for Socket {
+    async fn connect(&self) -> Result<BoxByteStream> {
+        let stream = UnixStream::connect(&self.0).await;
+        let stream = stream.map_err(|error| Error::io("cannot connect", error))?;
+        Ok(Box::new(stream))
+    }
+
+    fn describe(&self) -> String {
+        format!("unix://{}", self.0)
+    }
+}
+
+struct Live {
+    client: HttpClient,
+    exec: DockerExec,
+}
+
+/// The engine under test; without one the test says that it was skipped.
+fn live() -> Option<Live> {
+    let Ok(socket) = env::var("LONGSHORE_TEST_DOCKER") else {
+        println!("SKIPPED exec on docker: LONGSHORE_TEST_DOCKER is not set");
+        return None;
+    };
+    let socket = socket.strip_prefix("unix://").unwrap_or(&socket).to_owned();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let client = HttpClient::new(Arc::new(Socket(socket)), Arc::clone(&clock));
+    let exec = DockerExec::over(client.clone(), clock, Arc::new(OsRandom));
+    Some(Live { client, exec })
+}
+
+impl Live {
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(path);
+        let request = match body {
+            Some(body) => request
+                .header("Content-Type", "application/json")
+                .body(full_body(body.to_string())),
+            None => request.body(empty_body()),
+        };
+        let response = self.client.send(request.unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = read_body(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    async fn container(&self, mut config: Value, start: bool) -> Place {
+        let image = env::var("LONGSHORE_TEST_IMAGE").unwrap_or_else(|_| "busybox:lab".to_owned());
+        config["Image"] = json!(image);
+        config["Labels"] = json!({ "longshore.testkit": "exec" });
+        config["HostConfig"] = json!({ "NetworkMode": "none", "Init": false });
+        let name = format!("/containers/create?name=suite-{}", OsRandom.hex(8));
+        let (status, made) = self.call(Method::POST, &name, Some(config)).await;
+        assert_eq!(status, 201, "{made}");
+        let id = made["Id"].as_str().unwrap().to_owned();
+        if start {
+            let path = format!("/containers/{id}/start");
+            let (status, answer) = self.call(Method::POST, &path, None).await;
+            assert_eq!(status, 204, "{answer}");
+        }
+        Place {
+            backend: Arc::new(self.exec.clone()),
+            workload: WorkloadId::new(id).unwrap(),
+            keep: Box::new(()),
+        }
+    }
+
+    async fn idle(&self, start: bool) -> Place {
+        let command = [
+            "sh",
+            "-c",
+            "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done",
+        ];
+        self.container(json!({ "Cmd": command }), start).await
+    }
+}
+
+#[async_trait]
+impl Harness for Live {
+    async fn place(&self) -> Place {
+        self.idle(true).await
+    }
+
+    async fn stopped(&self) -> Option<Place> {
+        Some(self.idle(false).await)
+    }
+
+    async fn attachable(&self, kind: Attachable) -> Option<Place> {
+        let tty = kind == Attachable::Terminal;
+        let command = if tty {
+            Shell.copy_raw(260)
+        } else {
+            Shell.copy()
+        };
+        let config = json!({
+            "Cmd": command,
+            "Tty": tty,
+            "OpenStdin": true,
+            "StdinOnce": kind == Attachable::PipesOnce,
+        });
+        let place = self.container(config, true).await;
+        if tty {
+            // The program starts once the terminal is in raw mode. The log can't tell: the engine
+            // keeps an unfinished line back.
+            until(|| async { processes(self, &place, "dd bs=1").await > 0 }).await;
+        }
+        Some(place)
+    }
+
+    async fn finish(&self, place: Place) {
+        let path = format!("/containers/{}?force=1&v=1", place.workload);
+        let (status, answer) = self.call(Method::DELETE, &path, None).await;
+        assert!(matches!(status, 204 | 404), "{answer}");
+    }
+}
+
+longshore_core::exec_suite!(
+    live,
+    match live() {
+        Some(live) => live,
+        None => return,
+    }
+);
+
+/// Waits until a condition holds, for a minute at most.
+async fn until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
+    let clock = SystemClock::new();
+    let deadline = clock.now().after(Duration::from_secs(60));
+    while !condition().await {
+        assert!(clock.now() < deadline, "it never happened");
+        clock.sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many processes of a container have this word in their command line.
+async fn processes(live: &Live, place: &Place, word: &str) -> usize {
+    let path = format!("/containers/{}/top?ps_args=-eo%20pid,args", place.workload);
+    let (_, top) = live.call(Method::GET, &path, None).await;
+    let lines = top["Processes"].as_array().cloned().unwrap_or_default();
+    lines
+        .iter()
+        .filter(|line| line.to_string().contains(word))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closed_and_dropped_sessions_leave_nothing_in_the_container() {
+    let Some(live) = live() else { return };
+    let place = live.place().await;
+    let script = "sleep 7654 & setsid sleep 7654 & trap '' TERM HUP; sleep 7654; sleep 7654";
+    for tty in [false, true] {
+        for close in [true, false] {
+            let mut request = ExecRequest::new(place.workload.clone(), ["sh", "-c", script]);
+            if tty {
+                request = request.with_tty(<_>::default());
+            }
+            let session = live.exec.exec(&request).await.unwrap();
+            until(|| async { processes(&live, &place, "7654").await >= 4 }).await;
+            if close {
+                session.close().await.unwrap();
+                assert!(!session.wait().await.unwrap().is_success());
+            }
+            drop(session);
+            until(|| async { processes(&live, &place, "7654").await == 0 }).await;
+        }
+    }
+    live.finish(place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_there_is_a_failed_start_with_its_reason() {
+    let Some(live) = live() else { return };
+    let place = live.place().await;
+    let request = ExecRequest::new(place.workload.clone(), ["/no/such/shell"]);
+    let session = live.exec.exec(&request).await.unwrap();
+    let status = session.wait().await.unwrap();
+    assert!(matches!(status.code, Some(126 | 127)), "{status}");
+    assert_eq!(
+        status.reason.as_deref(),
+        Some("the command could not be started")
+    );
+    live.finish(place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_container_ends_its_sessions() {
+    let Some(live) = live() else { return };
+    let place = live.place().await;
+    let workload = place.workload.clone();
+    let session = live
+        .exec
+        .exec(&ExecRequest::new(workload, Shell.forever()))
+        .await
+        .unwrap();
+    live.finish(place).await;
+    let status = session.wait().await.unwrap();
+    assert!(!status.is_success(), "{status}");
+}
