@@ -31,7 +31,7 @@
 //!
 //! // Leave to create: room on a node and the name in the whole cluster, held until it is dropped.
 //! let admission = plane.admit(&PlacementRequest::new("nginx"), Some("web")).await?;
-//! println!("{} because {}", admission.node_id(), admission.placement().reason());
+//! let why = admission.placement().reason();
 //! plane.stop().await;
 //! # Ok(())
 //! # }

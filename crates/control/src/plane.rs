@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) engines: Arc<dyn EngineProvider>,
     pub(crate) discoveries: Vec<Arc<dyn Discovery>>,
     pub(crate) listeners: Vec<Arc<dyn TunnelListener>>,
+    /// Whether nodes may dial in.
+    pub(crate) dialling: bool,
     pub(crate) shutdown: Shutdown,
     pub(crate) parent: Option<Shutdown>,
     pub(crate) started: AtomicBool,

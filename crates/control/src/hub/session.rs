@@ -109,6 +109,11 @@ async fn greet(shared: &Shared, carrier: &Arc<dyn Carrier>) -> Result<(u64, BoxB
                 retry_after_ms: RETRY_AFTER_MS,
             };
             frame::write(&mut stream, &refused).await?;
+            // Closing the carrier resets its streams: the agent gets a moment to read why.
+            let closed = shared
+                .clock
+                .timeout(READ_REFUSAL, "the refusal", carrier.closed());
+            let _ = closed.await;
             Err(error)
         }
     }
@@ -231,6 +236,8 @@ async fn talk(session: &Session, stream: BoxByteStream) -> String {
 const MISSED_BEATS: u32 = 3;
 /// How long the news of a carrier's end may take behind the end of its control channel.
 const CLOSE_NEWS: Duration = Duration::from_millis(200);
+/// How long a refused agent may take to read why.
+const READ_REFUSAL: Duration = Duration::from_secs(1);
 /// When a refused agent should try again.
 const RETRY_AFTER_MS: u64 = 5000;
 /// More of an agent's text is not kept.

@@ -1,6 +1,6 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{TryStreamExt, stream};
 use longshore_core::{
     ClockExt, Engine, EngineInfo, Error, ErrorKind, ListFilter, NodeId, Result, Timestamp,
     WorkloadId,
@@ -82,13 +82,19 @@ pub(crate) async fn refresh(inner: &Inner, slot: SlotId, engine: &dyn Engine) ->
     .await?;
     let inspect = inner.cluster.lock().replace_all(slot, list, look, began);
     // One container that can't be inspected does not hold up the node: it stays as it was listed.
-    stream::iter(inspect)
-        .for_each_concurrent(INSPECTIONS, |id| async move {
-            if let Err(error) = observe(inner, slot, engine, &id).await {
-                tracing::debug!(container = %id, error = %error.chain(), "cannot inspect");
+    // An engine that does not answer does: it would not answer for the others, either.
+    stream::iter(inspect.into_iter().map(Ok))
+        .try_for_each_concurrent(INSPECTIONS, |id| async move {
+            match observe(inner, slot, engine, &id).await {
+                Err(error) if is_connection_failure(&error) => Err(error),
+                Err(error) => {
+                    tracing::debug!(container = %id, error = %error.chain(), "cannot inspect");
+                    Ok(())
+                }
+                Ok(()) => Ok(()),
             }
         })
-        .await;
+        .await?;
     let images = bounded(inner, "listing the engine's images", engine.images()).await;
     match images {
         Ok(images) => inner.cluster.lock().set_images(slot, images),

@@ -122,6 +122,7 @@ impl ControlPlaneBuilder {
             .ok_or_else(|| Error::invalid("a control plane needs an engine provider"))?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let random = self.random.unwrap_or_else(|| Arc::new(OsRandom));
+        let dialling = self.hub.is_some() || !self.listeners.is_empty();
         let hub = self
             .hub
             .unwrap_or_else(|| TunnelHub::new(Arc::clone(&clock)));
@@ -147,6 +148,7 @@ impl ControlPlaneBuilder {
                 started: false.into(),
                 discoveries: self.discoveries,
                 listeners: self.listeners,
+                dialling,
                 options: self.options,
                 clock,
                 random,

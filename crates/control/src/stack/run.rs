@@ -69,7 +69,7 @@ pub(crate) fn observe(inner: &Inner) -> Observed {
         .all(|(view, _)| view.health != NodeHealth::Pending);
     let uptime = now.since(inner.started_at());
     let options = &inner.options;
-    let dialling = !inner.listeners.is_empty();
+    let dialling = inner.dialling;
     let grace = options.node_loss_grace.max(options.settle);
     let nodes = views
         .into_iter()
