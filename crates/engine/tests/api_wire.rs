@@ -421,6 +421,20 @@ async fn wait_tells_the_next_exit_and_the_removal() {
 }
 
 #[tokio::test]
+async fn what_cannot_start_removes_itself_too() {
+    let api = Api::new();
+    let body = json!({
+        "Image": "host", "Cmd": ["/no/such/program"], "HostConfig": { "AutoRemove": true }
+    });
+    let (_, made) = api.post("/containers/create", body).await;
+    let id = made["Id"].as_str().unwrap();
+    let start = format!("/containers/{id}/start");
+    let (status, refusal) = api.post(&start, Value::Null).await;
+    assert!(status.is_client_error(), "{status}: {refusal}");
+    assert_eq!(api.get(&format!("/containers/{id}/json")).await.0, 404);
+}
+
+#[tokio::test]
 async fn events_are_lines_filtered_and_ended_by_until() {
     let api = Api::new();
     let id = api.run("exit 3", json!({})).await;

@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A server that answers each request by its first line, and remembers those.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<Vec<String>>>);
+struct Script {
+    seen: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+}
 
 impl Script {
     /// `answers`: a part of a request's line, and the whole answer to it; what nothing fits to is
@@ -28,8 +34,10 @@ impl Script {
             .iter()
             .map(|(part, answer)| (*part, answer.to_vec()))
             .collect();
-        let (answers, seen) = (Arc::new(answers), Arc::clone(&self.0));
+        let (answers, seen) = (Arc::new(answers), Arc::clone(&self.seen));
+        let connections = Arc::clone(&self.connections);
         let connector = ServiceConnector::new("script", move |mut stream| {
+            connections.fetch_add(1, Ordering::Relaxed);
             let (answers, seen) = (Arc::clone(&answers), Arc::clone(&seen));
             async move {
                 let mut read = Vec::new();
@@ -64,7 +72,7 @@ impl Script {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.seen.lock().unwrap().clone()
     }
 }
 
@@ -115,6 +123,28 @@ async fn every_request_carries_the_version_agreed_on_once() {
             "GET /v1.41/containers/json?all=1 HTTP/1.1",
         ]
     );
+}
+
+#[tokio::test]
+async fn both_ways_of_calling_share_their_connections() {
+    let script = Script::default();
+    let state = json("200 OK", r#"{"Id":"abc"}"#);
+    let engine = script.engine(
+        &[
+            ("GET /version ", &version()),
+            ("/_ping", &json("200 OK", "OK")),
+            ("/abc/json", &state),
+        ],
+        clock(),
+    );
+    for _ in 0..20 {
+        engine.ping().await.unwrap();
+        engine.inspect(&id()).await.unwrap();
+        // A connection is free again a moment after its answer was read.
+        tokio::task::yield_now().await;
+    }
+    let opened = script.connections.load(Ordering::Relaxed);
+    assert!(opened <= 3, "{opened} connections for 40 calls");
 }
 
 #[tokio::test]

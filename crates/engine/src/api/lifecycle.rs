@@ -22,21 +22,21 @@ pub(super) async fn start(call: &Call, name: &str) -> Result<Reply> {
     if runs(&workload) {
         return Ok(empty(StatusCode::NOT_MODIFIED));
     }
-    if call
-        .shared
-        .notes
-        .get(&workload.id)
-        .flag("/HostConfig/AutoRemove")
-    {
+    let id = workload.id;
+    let shared = &call.shared;
+    let removes_itself = shared.notes.get(&id).flag("/HostConfig/AutoRemove");
+    if removes_itself {
         // Listening first, so that not even the quickest end is missed.
         let events = engine.events(None).await?;
-        tokio::spawn(remove_after_end(
-            Arc::clone(&call.shared),
-            workload.id.clone(),
-            events,
-        ));
+        tokio::spawn(remove_after_end(Arc::clone(shared), id.clone(), events));
     }
-    engine.start(&workload.id).await?;
+    let started = engine.start(&id).await;
+    if started.is_err() && removes_itself {
+        // What never ran has no end that would remove it.
+        let _ = engine.remove(&id, RemoveOptions::default()).await;
+        shared.notes.forget(&id);
+    }
+    started?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

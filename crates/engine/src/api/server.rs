@@ -141,7 +141,7 @@ impl EngineApi {
     /// is replaced.
     #[cfg(unix)]
     pub async fn serve_unix(&self, path: &Path, shutdown: &Shutdown) -> Result<()> {
-        let listener = listen(path).await?;
+        let listener = listen(path, &self.0.random.hex(8)).await?;
         let api = self.clone();
         let path = path.to_owned();
         let connections = shutdown.clone();
@@ -219,7 +219,7 @@ impl<T: ?Sized> Hold<T> {
 }
 
 #[cfg(unix)]
-async fn listen(path: &Path) -> Result<UnixListener> {
+async fn listen(path: &Path, unique: &str) -> Result<UnixListener> {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
     let failed = |error| Error::io(format!("cannot listen on unix://{}", path.display()), error);
@@ -242,7 +242,7 @@ async fn listen(path: &Path) -> Result<UnixListener> {
     // is set.
     let folder = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let private = folder.join(format!(".{name}.{}", std::process::id()));
+    let private = folder.join(format!(".{name}.{unique}"));
     std::fs::create_dir(&private).map_err(failed)?;
     let made = (|| {
         std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o700))?;

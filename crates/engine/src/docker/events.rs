@@ -5,7 +5,7 @@ use longshore_core::{
     EngineEvent, EngineEvents, Error, EventAction, Result, Timestamp, WorkloadId, http::Body,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::lines::lines;
 
@@ -19,7 +19,9 @@ pub(super) fn decode(body: Body) -> EngineEvents {
 fn event(line: &[u8]) -> Result<EngineEvent> {
     let not_dockers =
         |error| Error::protocol("an event of the engine is not Docker's").with_source(error);
-    let native: Value = serde_json::from_slice(line).map_err(not_dockers)?;
+    // A map, not a value: serde would take a list for a record too.
+    let native: Map<String, Value> = serde_json::from_slice(line).map_err(not_dockers)?;
+    let native = Value::Object(native);
     let record = Record::deserialize(&native).map_err(not_dockers)?;
     // Before API 1.22 an event had only these three.
     let word = record.action.or(record.status).unwrap_or_default();

@@ -4,12 +4,17 @@ use longshore_core::{
     Error, HostPort, Labels, PortBinding, Result, Timestamp, Workload, WorkloadId, WorkloadState,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Workloads out of Docker's list, each with its record as it came.
 pub(super) fn workloads(answer: &[u8]) -> Result<Vec<Workload>> {
-    let records: Vec<Value> = serde_json::from_slice(answer).map_err(not_dockers)?;
-    records.into_iter().map(workload).collect()
+    // Maps, not values: serde would take a list for a record too.
+    let records: Vec<Map<String, Value>> = serde_json::from_slice(answer).map_err(not_dockers)?;
+    records
+        .into_iter()
+        .map(Value::Object)
+        .map(workload)
+        .collect()
 }
 
 fn workload(native: Value) -> Result<Workload> {
@@ -100,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_a_protocol_error() {
-        for text in [&b"{}"[..], b"[{}]", b"[1", br#"[{"Id":""}]"#] {
+        for text in [&b"{}"[..], b"[{}]", b"[[\"a\"]]", b"[1", br#"[{"Id":""}]"#] {
             assert!(workloads(text).is_err());
         }
     }
