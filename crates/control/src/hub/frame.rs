@@ -23,7 +23,9 @@ pub(super) enum FromAgent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) version: u32,
-    pub(super) node: String,
+    /// Who the agent believes to be; its certificate decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) node: Option<String>,
     #[serde(default)]
     pub(super) name: String,
     pub(super) epoch: u64,
@@ -132,7 +134,7 @@ mod tests {
             r#"{"type":"hello","version":1,"node":"edge-7","name":"host-7","epoch":42,"agent":"longshore-agent/0.1.0","labels":{"zone":"eu"}}"#,
             &FromAgent::Hello(Hello {
                 version: 1,
-                node: "edge-7".into(),
+                node: Some("edge-7".into()),
                 name: "host-7".into(),
                 epoch: 42,
                 agent: "longshore-agent/0.1.0".into(),

@@ -131,12 +131,12 @@ fn welcome(
         )));
     }
     let peer = carrier.peer();
-    if hello.node != peer.node.as_str() {
+    if let Some(claimed) = hello.node.as_deref().filter(|claimed| *claimed != peer.node.as_str()) {
         return Err(Error::new(
             ErrorKind::Unauthenticated,
             format!(
                 "the agent claims to be {:?}, its certificate says {:?}",
-                hello.node.chars().take(128).collect::<String>(),
+                claimed.chars().take(128).collect::<String>(),
                 peer.node.as_str()
             ),
         ));
