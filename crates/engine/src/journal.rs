@@ -62,6 +62,7 @@ impl<T: Clone> Journal<T> {
 
     /// Adds an item as soon as no holder would lose something by it. Cancel safe: a dropped call
     /// added nothing.
+    #[cfg(any(test, all(feature = "process", target_os = "linux")))]
     pub(crate) async fn push_held(&self, item: T, weight: usize) {
         loop {
             let room = self.room.notified();
@@ -171,6 +172,7 @@ impl<T> State<T> {
     }
 
     /// Whether an item of this weight can be added without dropping one that a holder needs.
+    #[cfg(any(test, all(feature = "process", target_os = "linux")))]
     fn has_room(&self, weight: usize) -> bool {
         let Some(held) = self.holders.values().min() else {
             return true;

@@ -1,5 +1,6 @@
 //! What the process engine does beyond the suites.
 #![cfg(all(feature = "process", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
 //! Nothing that the process engine started outlives its workload, its session or the engine.
 #![cfg(all(feature = "process", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 use std::{
     io::{BufRead, BufReader},

@@ -1,5 +1,6 @@
 //! The process engine passes the suites of engines and of exec backends.
 #![cfg(all(feature = "process", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 use std::sync::Arc;
 

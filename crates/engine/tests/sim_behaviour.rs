@@ -1,4 +1,5 @@
 //! What the simulation does beyond the suites: faults, crashes, repeatability, numbers.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 use std::{sync::Arc, time::Duration};
 

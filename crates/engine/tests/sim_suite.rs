@@ -1,4 +1,5 @@
 //! The simulation passes the suites of engines and of exec backends, in virtual time.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 use std::{sync::Arc, time::Duration};
 

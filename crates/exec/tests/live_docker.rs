@@ -1,6 +1,11 @@
 //! The exec suite against a real Docker engine: `LONGSHORE_TEST_DOCKER` is its unix socket,
 //! `LONGSHORE_TEST_IMAGE` an image with a shell and the usual tools (`busybox:lab`).
 #![cfg(all(feature = "docker", unix))]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may be blunt"
+)]
 
 use std::{env, sync::Arc, time::Duration};
 

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// The daemon. Connecting to it gives one end of a pipe of `buffer` bytes, so that frames are cut
 /// wherever the buffer ends.
-pub struct Daemon {
+pub(crate) struct Daemon {
     exec: ScriptedExec,
     buffer: usize,
     state: Mutex<State>,
@@ -49,7 +49,7 @@ impl fmt::Debug for Daemon {
 
 /// The connector to a daemon.
 #[derive(Clone, Debug)]
-pub struct ToDaemon(pub Arc<Daemon>);
+pub(crate) struct ToDaemon(pub(crate) Arc<Daemon>);
 
 #[async_trait]
 impl Connector for ToDaemon {
@@ -72,7 +72,7 @@ struct Request {
 }
 
 impl Daemon {
-    pub fn new(exec: ScriptedExec, buffer: usize) -> Arc<Self> {
+    pub(crate) fn new(exec: ScriptedExec, buffer: usize) -> Arc<Self> {
         Arc::new(Self {
             exec,
             buffer,
@@ -80,21 +80,21 @@ impl Daemon {
         })
     }
 
-    pub fn add_terminal(&self, id: WorkloadId) {
+    pub(crate) fn add_terminal(&self, id: WorkloadId) {
         self.state.lock().unwrap().terminals.push(id);
     }
 
-    pub fn add_once(&self, id: WorkloadId) {
+    pub(crate) fn add_once(&self, id: WorkloadId) {
         self.state.lock().unwrap().once.push(id);
     }
 
     /// Each request's line and body so far.
-    pub fn requests(&self) -> Vec<(String, Value)> {
+    pub(crate) fn requests(&self) -> Vec<(String, Value)> {
         self.state.lock().unwrap().requests.clone()
     }
 
     /// How many commands run.
-    pub async fn running(&self) -> usize {
+    pub(crate) async fn running(&self) -> usize {
         let mut running = 0;
         for session in self.sessions() {
             running += usize::from(!has_ended(&*session).await);
@@ -139,7 +139,7 @@ impl Daemon {
                             answer(&mut stream, "200 OK", &json!({})).await;
                         }
                         None => {
-                            answer(&mut stream, "404 Not Found", &refusal("no such exec")).await
+                            answer(&mut stream, "404 Not Found", &refusal("no such exec")).await;
                         }
                     }
                 }
@@ -320,7 +320,7 @@ async fn pump(stream: DuplexStream, session: Arc<dyn ExecSession>, tty: bool, on
     let _ = write.shutdown().await;
 }
 
-pub fn framed(kind: OutputKind, payload: &[u8], tty: bool) -> Vec<u8> {
+pub(crate) fn framed(kind: OutputKind, payload: &[u8], tty: bool) -> Vec<u8> {
     if tty {
         return payload.to_vec();
     }

@@ -1,4 +1,5 @@
 //! The exec suite on the scripted twin, and on Docker's protocol spoken by a daemon in memory.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 #[cfg(feature = "docker")]
 mod daemon;

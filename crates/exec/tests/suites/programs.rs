@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use longshore_core::{Clock, ClockExt, Signal, SystemClock, testkit::programs::Programs};
+use longshore_core::{ClockExt, Signal, SystemClock, testkit::programs::Programs};
 use longshore_exec::{ScriptedExec, ScriptedProcess};
 
 /// The programs of the suites by name; arguments are hexadecimal where they are bytes.
-pub struct Names;
+pub(crate) struct Names;
 
 fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
@@ -169,7 +169,7 @@ async fn env(process: ScriptedProcess) -> u8 {
 }
 
 /// A backend with all the programs and no workload.
-pub fn scripted() -> ScriptedExec {
+pub(crate) fn scripted() -> ScriptedExec {
     ScriptedExec::new()
         .with_program("forever", forever)
         .with_program("stubborn", stubborn)
@@ -188,6 +188,7 @@ pub fn scripted() -> ScriptedExec {
 }
 
 /// A clock for whoever needs one.
-pub fn clock() -> std::sync::Arc<dyn Clock> {
+#[cfg(feature = "docker")]
+pub(crate) fn clock() -> std::sync::Arc<dyn longshore_core::Clock> {
     std::sync::Arc::new(SystemClock::new())
 }

@@ -32,7 +32,7 @@ pub async fn a_running_workload_is_removed_only_by_force(harness: &dyn Harness) 
     let trial = Trial::new(harness);
     let id = trial.run(trial.programs.forever()).await;
     let refusal = trial.engine.remove(&id, RemoveOptions::default()).await;
-    assert_eq!(refusal.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(refusal.expect_err("a refusal").kind(), ErrorKind::Conflict);
     assert_eq!(trial.state(&id).await, WorkloadState::Running);
     trial.finish().await;
 }
@@ -205,12 +205,12 @@ pub async fn signals_reach_the_first_process(harness: &dyn Harness) {
 pub async fn killing_what_does_not_run_is_a_conflict(harness: &dyn Harness) {
     let trial = Trial::new(harness);
     let id = trial.create(trial.programs.exit(0)).await;
-    let error = trial.engine.kill(&id, Signal::TERM).await.unwrap_err();
+    let error = trial.engine.kill(&id, Signal::TERM).await.expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
     assert!(!error.is_retryable());
     trial.start(&id).await;
     trial.wait(&id).await;
-    let error = trial.engine.kill(&id, Signal::KILL).await.unwrap_err();
+    let error = trial.engine.kill(&id, Signal::KILL).await.expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
     assert!(!error.is_retryable());
     trial.finish().await;

@@ -22,7 +22,7 @@ pub async fn a_name_is_held_by_one_workload(harness: &dyn Harness) {
     let trial = Trial::new(harness);
     let spec = trial.spec(trial.programs.exit(0)).with_name(trial.name());
     let first = trial.try_create(&spec).await.expect("create");
-    let error = trial.try_create(&spec).await.unwrap_err();
+    let error = trial.try_create(&spec).await.expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
     let workload = trial.engine.inspect(&first).await.expect("inspect");
     assert_eq!(Some(workload.name()), spec.name.as_ref().map(AsRef::as_ref));
@@ -73,7 +73,7 @@ pub async fn a_rename_to_a_taken_name_is_refused(harness: &dyn Harness) {
     let other = trial.create(trial.programs.exit(0)).await;
     let before = trial.engine.inspect(&other).await.expect("inspect");
     let taken = spec.name.expect("it has one");
-    let error = trial.engine.rename(&other, &taken).await.unwrap_err();
+    let error = trial.engine.rename(&other, &taken).await.expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
     let after = trial.engine.inspect(&other).await.expect("inspect");
     assert_eq!(before.names, after.names);
@@ -104,7 +104,7 @@ pub async fn a_missing_image_is_not_found(harness: &dyn Harness) {
         image: image.clone(),
         ..trial.spec(trial.programs.exit(0))
     };
-    let error = trial.try_create(&spec).await.unwrap_err();
+    let error = trial.try_create(&spec).await.expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     assert!(error.chain().contains(&image), "{error} names the image");
     trial.finish().await;
@@ -151,6 +151,6 @@ pub async fn an_unknown_id_is_not_found_anywhere(harness: &dyn Harness) {
 
 #[track_caller]
 fn check<T: Debug>(result: Result<T, Error>) {
-    let error = result.unwrap_err();
+    let error = result.expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
 }

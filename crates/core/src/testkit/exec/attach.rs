@@ -82,7 +82,7 @@ pub async fn an_attachment_to_an_unknown_workload_is_not_found(harness: &dyn Har
     let nobody = WorkloadId::new("0123456789abcdef".repeat(4)).expect("a valid id");
     let request = AttachRequest::new(nobody);
     let error = trial.within(trial.place.backend.attach(&request)).await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(error.expect_err("a refusal").kind(), ErrorKind::NotFound);
     trial.finish().await;
 }
 

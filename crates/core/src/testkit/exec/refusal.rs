@@ -7,7 +7,7 @@ pub async fn an_unknown_workload_is_not_found(harness: &dyn Harness) {
     let nobody = WorkloadId::new("0123456789abcdef".repeat(4)).expect("a valid id");
     let request = ExecRequest::new(nobody, trial.programs.exit(0));
     let error = trial.within(trial.place.backend.exec(&request)).await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(error.expect_err("a refusal").kind(), ErrorKind::NotFound);
     trial.finish().await;
 }
 
@@ -19,7 +19,7 @@ pub async fn a_stopped_workload_is_a_conflict(harness: &dyn Harness) {
     let trial = Trial::at(harness, place);
     let request = trial.request(trial.programs.exit(0));
     let error = trial.within(trial.place.backend.exec(&request)).await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(error.expect_err("a refusal").kind(), ErrorKind::Conflict);
     trial.finish().await;
 }
 
@@ -28,7 +28,7 @@ pub async fn an_empty_command_is_invalid(harness: &dyn Harness) {
     let trial = Trial::new(harness).await;
     let request = trial.request(Vec::new());
     let error = trial.within(trial.place.backend.exec(&request)).await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(error.expect_err("a refusal").kind(), ErrorKind::InvalidInput);
     trial.finish().await;
 }
 
