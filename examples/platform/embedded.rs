@@ -105,7 +105,9 @@ impl Embedded {
             .with_engine_refresh_min_interval(Duration::from_millis(500))
             .with_engine_refresh_max_interval(Duration::from_secs(1))
             .with_probe_interval(Duration::from_millis(500))
-            .with_node_loss_grace(Duration::from_secs(2));
+            .with_node_loss_grace(Duration::from_secs(2))
+            // Nothing ran before, so there is nothing to wait for.
+            .with_settle(Duration::from_secs(1));
         let plane = ControlPlane::builder()
             .tunnel(listener)
             .scheduler(Box::new(ClusterScheduler::default()))
@@ -208,9 +210,7 @@ impl Embedded {
             .with_restart(RestartPolicy::Always);
         let services = vec![
             ServiceSpec::new(name("web")?, page).with_replicas(3),
-            ServiceSpec::new(name("gateway")?, gateway)
-                .with_at_most_one()
-                .with_dependency(name("web")?),
+            ServiceSpec::new(name("gateway")?, gateway).with_dependency(name("web")?),
         ];
         Ok(StackSpec::new(name(STACK)?, services))
     }

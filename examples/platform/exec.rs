@@ -5,7 +5,7 @@ use std::{io::IsTerminal, sync::Arc};
 use futures::StreamExt;
 use longshore::{
     ExecBackend, ExecSession,
-    core::{ExecInput, ExecRequest, OutputKind, SystemClock, TerminalSize, WorkloadId},
+    core::{ExecInput, ExecRequest, OsRandom, OutputKind, SystemClock, TerminalSize, WorkloadId},
     exec::DockerExec,
 };
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -20,7 +20,7 @@ pub async fn run(args: Exec) -> Result<(), Failure> {
         ));
     }
     let connector = client::connector(&args.host)?;
-    let backend = DockerExec::new(connector, Arc::new(SystemClock::new()));
+    let backend = DockerExec::new(connector, Arc::new(SystemClock::new()), Arc::new(OsRandom));
     let container = WorkloadId::new(&args.container).map_err(longshore::Error::from)?;
     let mut request = ExecRequest::new(container, &args.command);
     for pair in &args.env {

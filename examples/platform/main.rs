@@ -3,6 +3,8 @@
 //! `cargo run --release --example platform` starts it with nothing but Rust on the machine;
 //! `-- demo` shows the same and exits; `-- manage` and `-- join` serve real Docker engines.
 
+#![expect(unreachable_pub, unnameable_types, reason = "a program has no outside")]
+
 mod cert;
 mod check;
 mod cli;

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use comfy_table::{Table, presets};
 use futures::StreamExt;
 use longshore::{
-    ExecBackend, ExecSession,
+    ExecBackend,
     control::InstanceStatus,
     core::{
-        ClockExt, ErrorKind, ExecRequest,
+        ClockExt, ErrorKind, ExecRequest, OsRandom,
         http::{HttpClient, empty_body, read_body},
     },
     engine::TcpConnector,
@@ -159,7 +159,7 @@ async fn session(platform: &Embedded) -> Result<(), Failure> {
         .node(container.node.as_str())
         .and_then(|node| node.engine)
         .ok_or_else(|| Failure::new("the replica's node is gone"))?;
-    let backend = DockerExec::new(node.connector(), platform.clock.clone());
+    let backend = DockerExec::new(node.connector(), platform.clock.clone(), Arc::new(OsRandom));
     let script = "echo \"session of process $$ in $LONGSHORE_INSTANCE on $LONGSHORE_NODE\"";
     let request = ExecRequest::new(container.workload.id.clone(), ["sh", "-c", script]);
     let session = backend.exec(&request).await?;

@@ -138,7 +138,7 @@ async fn create(
             return not_made(error);
         }
         let made = match admission.node() {
-            Ok(view) => make(inner, &view, &spec).await,
+            Ok(view) => make(inner, &view, &on_node(&spec, &view)).await,
             Err(error) => Err(error),
         };
         let error = match made {
@@ -159,6 +159,13 @@ async fn create(
             _ => return ActionOutcome::Failed(text),
         }
     }
+}
+
+/// Tells the program inside where it is, unless the template does.
+fn on_node(spec: &WorkloadSpec, node: &NodeView) -> WorkloadSpec {
+    let mut spec = spec.clone();
+    spec.env.insert(0, format!("LONGSHORE_NODE={}", node.name));
+    spec
 }
 
 async fn make(

@@ -32,7 +32,9 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
-    /// One instance of a template.
+    /// One instance of a template. Every instance finds what it is in its environment:
+    /// `LONGSHORE_STACK`, `LONGSHORE_SERVICE`, `LONGSHORE_INSTANCE` (its container's name) and
+    /// `LONGSHORE_NODE`.
     pub fn new(name: ServiceName, template: WorkloadSpec) -> Self {
         Self {
             name,
@@ -220,7 +222,15 @@ impl ServiceSpec {
     /// What an engine is asked to make.
     pub(super) fn workload(&self, slot: &Slot, epoch: u64) -> Result<WorkloadSpec> {
         let mut spec = self.template.clone();
-        spec.name = Some(slot.instance_name(epoch)?);
+        let name = slot.instance_name(epoch)?;
+        // What it is, for the program inside. What the template says itself stands behind and wins.
+        let itself = [
+            format!("LONGSHORE_STACK={}", slot.stack),
+            format!("LONGSHORE_SERVICE={}", slot.service),
+            format!("LONGSHORE_INSTANCE={name}"),
+        ];
+        spec.env.splice(0..0, itself);
+        spec.name = Some(name);
         labels::mark(&mut spec.labels, slot, epoch, &labels::fingerprint(self));
         Ok(spec)
     }
