@@ -58,7 +58,8 @@ fn a_killed_engine_is_down_alone_and_comes_back() {
     cluster.start_agent();
     cluster.wait_for("recovery", |c| status(c, "c-nat").starts_with("Up"));
     // A second agent of the same identity replaces the first, which stays alive.
-    let first = std::mem::replace(cluster.agent(), agent_stand_in(&cluster));
+    let stand_in = agent_stand_in(&cluster);
+    let first = std::mem::replace(cluster.agent(), stand_in);
     cluster.start_agent();
     cluster.wait_for("the new session", |c| status(c, "c-nat").starts_with("Up"));
     drop(first);
