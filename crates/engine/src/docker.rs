@@ -10,6 +10,7 @@ mod inspect;
 mod lines;
 mod list;
 mod logs;
+mod native;
 mod ports;
 mod provider;
 mod pull;

@@ -1,4 +1,11 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bollard::query_parameters::{
@@ -46,6 +53,8 @@ use super::{
 pub struct DockerEngine {
     client: Arc<Client>,
     limits: Limits,
+    /// Its processors, as it last said; 0 until then.
+    cpus: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy)]
@@ -68,6 +77,7 @@ impl DockerEngine {
                 read: Duration::from_secs(30),
                 write: Duration::from_secs(120),
             },
+            cpus: Arc::default(),
         })
     }
 
@@ -100,7 +110,7 @@ impl DockerEngine {
                 docker.inspect_container(id, None)
             })
             .await?;
-        inspect::workload(call)
+        inspect::workload(call, self.cpus.load(Ordering::Relaxed))
     }
 }
 
@@ -118,7 +128,9 @@ impl Engine for DockerEngine {
             .client
             .typed(operation, limit, bollard::Docker::version);
         let (info, version) = futures::future::try_join(info, version).await?;
-        info::engine(info, version)
+        let info = info::engine(info, version)?;
+        self.cpus.store(info.cpu.0 / 1000, Ordering::Relaxed);
+        Ok(info)
     }
 
     async fn ping(&self) -> Result<()> {

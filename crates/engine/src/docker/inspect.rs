@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, ContainerState, HostConfig, RestartPolicyNameEnum,
@@ -8,10 +8,11 @@ use longshore_core::{
     Timestamp, Workload, WorkloadDetail, WorkloadId, WorkloadState,
 };
 
-use super::ports;
+use super::{native::listing, ports};
 
-/// A workload out of Docker's inspection.
-pub(super) fn workload(answer: ContainerInspectResponse) -> Result<Workload> {
+/// A workload out of Docker's inspection, on an engine with so many processors (0: unknown).
+pub(super) fn workload(answer: ContainerInspectResponse, cpus: u64) -> Result<Workload> {
+    let mut native = listing(&answer);
     let id = answer
         .id
         .and_then(|id| WorkloadId::new(id).ok())
@@ -40,7 +41,10 @@ pub(super) fn workload(answer: ContainerInspectResponse) -> Result<Workload> {
         .collect::<Labels>();
     let in_force = answer.network_settings.and_then(|network| network.ports);
     workload.ports = in_force.as_ref().map(ports::from_map).unwrap_or_default();
+    native["Ports"] = ports::to_list(&workload.ports);
+    workload.native = Some(Arc::new(native));
     let mut detail = detail(config, &host, state, workload.state);
+    detail.resources = resources(&host, cpus);
     detail.restarts = count(answer.restart_count);
     workload.detail = Some(detail);
     Ok(workload)
@@ -57,10 +61,6 @@ fn detail(
     detail.requested_ports = requested(&config, host);
     detail.env = config.env.unwrap_or_default();
     detail.working_dir = config.working_dir.unwrap_or_default();
-    detail.resources = Resources::new(
-        MilliCpu::from_nanos(amount(host.nano_cpus)),
-        Bytes(amount(host.memory)),
-    );
     detail.host_network = host.network_mode.as_deref() == Some("host");
     detail.restart = restart(host);
     detail.tty = config.tty.unwrap_or_default();
@@ -80,6 +80,17 @@ fn detail(
         .map(Duration::from_secs);
     detail.error = state.error.unwrap_or_default();
     detail
+}
+
+/// What it holds. Without a number of CPUs its shares stand for whole ones, as Swarm hands them out;
+/// the larger of memory and its reservation counts.
+fn resources(host: &HostConfig, cpus: u64) -> Resources {
+    let cpu = match amount(host.nano_cpus) {
+        0 => MilliCpu::from_cpus(amount(host.cpu_shares).saturating_mul(cpus) / 1024),
+        nanos => MilliCpu::from_nanos(nanos),
+    };
+    let memory = amount(host.memory).max(amount(host.memory_reservation));
+    Resources::new(cpu, Bytes(memory))
 }
 
 /// How it last ended. While it runs, Docker's code says nothing of that.
@@ -160,7 +171,7 @@ mod tests {
     }
 
     fn read(json: serde_json::Value) -> Workload {
-        workload(serde_json::from_value(json).unwrap()).unwrap()
+        workload(serde_json::from_value(json).unwrap(), 4).unwrap()
     }
 
     #[test]
@@ -195,6 +206,46 @@ mod tests {
             ..tcp(80)
         };
         assert_eq!(detail.requested_ports, vec![published, tcp(81)]);
+    }
+
+    #[test]
+    fn shares_are_whole_processors_and_reserved_memory_counts() {
+        let read = read(json!({
+            "Id": "a", "State": {"Status": "running"},
+            "HostConfig": {"CpuShares": 512, "Memory": 5, "MemoryReservation": 9},
+        }));
+        let resources = read.detail.unwrap().resources;
+        assert_eq!(resources, Resources::new(MilliCpu::from_cpus(2), Bytes(9)));
+    }
+
+    #[test]
+    fn an_inspection_gives_a_listing_record() {
+        let read = read(json!({
+            "Id": "a", "Name": "/web", "Created": "2026-01-02T03:04:05Z", "Path": "sh",
+            "Config": {"Image": "busybox"}, "HostConfig": {"NetworkMode": "back"},
+            "State": {"Status": "running"},
+            "Mounts": [{"Type": "volume", "Name": "data", "Destination": "/data"}],
+            "NetworkSettings": {
+                "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "90/udp": null},
+                "Networks": {"back": {"NetworkID": "n1", "IPAddress": "172.18.0.2"}},
+            },
+        }));
+        let native = read.native.unwrap();
+        assert_eq!(native["Image"], "busybox");
+        assert_eq!(native["Created"], 1_767_323_045);
+        assert_eq!(native["HostConfig"]["NetworkMode"], "back");
+        assert_eq!(
+            native["NetworkSettings"]["Networks"]["back"]["NetworkID"],
+            "n1"
+        );
+        assert_eq!(native["Mounts"][0]["Name"], "data");
+        assert_eq!(
+            native["Ports"],
+            json!([
+                {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+                {"PrivatePort": 90, "Type": "udp"},
+            ])
+        );
     }
 
     #[test]

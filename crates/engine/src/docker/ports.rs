@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use bollard::models::PortBinding as BollardBinding;
 use longshore_core::{HostPort, PortBinding, PortProtocol};
+use serde_json::{Value, json};
 
 /// Docker's map of ports, for example `80/tcp` to host addresses; `None` for one only exposed.
 pub(super) type PortMap = HashMap<String, Option<Vec<BollardBinding>>>;
@@ -41,6 +42,22 @@ pub(super) fn from_map(map: &PortMap) -> Vec<PortBinding> {
         )
     });
     ports
+}
+
+/// The list form, as in `GET /containers/json`.
+pub(super) fn to_list(ports: &[PortBinding]) -> Value {
+    let list = ports.iter().map(|port| {
+        let mut one = json!({
+            "PrivatePort": port.container_port,
+            "Type": port.protocol.as_str(),
+        });
+        if let Some(host) = &port.host {
+            one["IP"] = host.address.as_str().into();
+            one["PublicPort"] = host.port.into();
+        }
+        one
+    });
+    list.collect()
 }
 
 /// The map of what is to be published.

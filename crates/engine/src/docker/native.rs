@@ -1,0 +1,46 @@
+use bollard::models::ContainerInspectResponse;
+use longshore_core::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// An inspection in the form of `GET /containers/json`, so that a container that was only inspected
+/// lists like any other. Ports are added by the caller; the status text is left out, because it
+/// would be old soon.
+pub(super) fn listing(answer: &ContainerInspectResponse) -> Value {
+    let config = answer.config.as_ref();
+    let host = answer.host_config.as_ref();
+    let networks = answer
+        .network_settings
+        .as_ref()
+        .and_then(|settings| settings.networks.as_ref());
+    let command: Vec<&str> = answer
+        .path
+        .iter()
+        .chain(answer.args.iter().flatten())
+        .map(String::as_str)
+        .collect();
+    let created = answer.created.as_deref().and_then(|text| {
+        let parsed = Timestamp::parse_rfc3339(text).ok().flatten();
+        parsed.map(Timestamp::as_secs)
+    });
+    json!({
+        "Id": answer.id,
+        "Names": answer.name.iter().collect::<Vec<_>>(),
+        "Image": config.and_then(|config| config.image.as_deref()),
+        "ImageID": answer.image,
+        "Command": command.join(" "),
+        "Created": created.unwrap_or(0),
+        "Labels": config.and_then(|config| config.labels.as_ref()),
+        "HostConfig": {
+            "NetworkMode": host.and_then(|host| host.network_mode.as_deref()).unwrap_or("default"),
+        },
+        "NetworkSettings": {"Networks": or_empty(networks, json!({}))},
+        "Mounts": or_empty(answer.mounts.as_ref(), json!([])),
+    })
+}
+
+fn or_empty<T: Serialize>(value: Option<&T>, empty: Value) -> Value {
+    value
+        .and_then(|value| serde_json::to_value(value).ok())
+        .unwrap_or(empty)
+}
