@@ -120,16 +120,24 @@ fn decorate(body: &[u8], node: &NodeView) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&object)
 }
 
+/// IPv4's and IPv6's "all addresses" become one and the same binding.
 fn localize(ports: &mut Value, ip: &str) {
-    let bindings = ports
+    let lists = ports
         .as_object_mut()
         .into_iter()
         .flat_map(|map| map.values_mut());
-    for binding in bindings.filter_map(Value::as_array_mut).flatten() {
-        let address = binding.get("HostIp").and_then(Value::as_str).unwrap_or("");
-        if is_unspecified(address) {
-            binding["HostIp"] = ip.into();
+    for list in lists.filter_map(Value::as_array_mut) {
+        let mut seen = Vec::with_capacity(list.len());
+        for mut binding in list.drain(..) {
+            let address = binding.get("HostIp").and_then(Value::as_str).unwrap_or("");
+            if is_unspecified(address) {
+                binding["HostIp"] = ip.into();
+            }
+            if !seen.contains(&binding) {
+                seen.push(binding);
+            }
         }
+        *list = seen;
     }
 }
 
@@ -166,7 +174,8 @@ mod tests {
     #[test]
     fn all_addresses_become_the_node_s() {
         let mut ports = json!({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "80"},
-            {"HostIp": "127.0.0.1", "HostPort": "81"}], "90/tcp": null});
+            {"HostIp": "::", "HostPort": "80"}, {"HostIp": "127.0.0.1", "HostPort": "81"}],
+            "90/tcp": null});
         localize(&mut ports, "10.0.0.1");
         assert_eq!(
             ports,
