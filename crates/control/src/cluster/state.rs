@@ -339,3 +339,6 @@ fn same_listing(old: &Workload, new: &Workload) -> bool {
         && old.ports == new.ports
         && old.labels == new.labels
 }
+
+#[cfg(test)]
+mod tests;

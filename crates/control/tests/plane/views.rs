@@ -56,9 +56,13 @@ async fn a_lost_event_stream_resumes_and_reconciles() {
     engine.revive();
     engine.vanish(&kept);
     engine.create(&spec("new")).await.unwrap();
-    cluster
+    let took = cluster
         .until("both seen", || cluster.names() == ["node-1/new"])
         .await;
+    assert!(
+        took <= Duration::from_secs(5),
+        "not the periodic refresh: {took:?}"
+    );
     assert!(cluster.plane.node("node-1").unwrap().health == NodeHealth::Healthy);
     tokio::time::sleep(Duration::from_secs(30)).await;
     drop(cluster.plane);
