@@ -131,7 +131,11 @@ fn welcome(
         )));
     }
     let peer = carrier.peer();
-    if let Some(claimed) = hello.node.as_deref().filter(|claimed| *claimed != peer.node.as_str()) {
+    if let Some(claimed) = hello
+        .node
+        .as_deref()
+        .filter(|claimed| *claimed != peer.node.as_str())
+    {
         return Err(Error::new(
             ErrorKind::Unauthenticated,
             format!(
