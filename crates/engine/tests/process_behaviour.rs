@@ -164,6 +164,22 @@ async fn a_slow_attachment_slows_the_workload_and_loses_nothing() {
     assert_eq!(session.wait().await.unwrap().code, Some(0));
 }
 
+/// More than the log holds, less than log and pipe together: the process can end although nobody
+/// has read, and what is in the pipe then is not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_in_the_pipe_at_the_end_reaches_a_late_attachment() {
+    let engine = engine(ProcessOptions::default().with_log_capacity(32 * 1024));
+    let script = shell("head -c 70000 /dev/zero | tr '\\000' x; printf end");
+    let id = engine.create(&script).await.unwrap();
+    let request = AttachRequest::new(id.clone());
+    let session = engine.attach(&request).await.unwrap();
+    engine.start(&id).await.unwrap();
+    assert!(engine.wait(&id).await.unwrap().is_success());
+    let text = said(&*session).await;
+    assert_eq!(text.len(), 70_003);
+    assert!(text.ends_with("xxend"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn input_written_before_the_start_is_read_after_it() {
     let engine = engine(ProcessOptions::default());

@@ -1,4 +1,4 @@
-//! The rules of [`Engine`](crate::Engine).
+//! The rules of [`Engine`].
 //!
 //! Every rule cleans up the workloads that it made, so the suite can run against an engine that
 //! others use too. What a failed rule leaves behind carries the label `longshore.testkit`.

@@ -1,4 +1,4 @@
-//! The rules of [`ExecBackend`](crate::ExecBackend) and [`ExecSession`](crate::ExecSession).
+//! The rules of [`ExecBackend`] and [`ExecSession`](crate::ExecSession).
 
 use std::sync::Arc;
 

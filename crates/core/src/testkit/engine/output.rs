@@ -27,6 +27,13 @@ pub async fn output_before_the_end_is_in_the_log(harness: &dyn Harness) {
             .log(&id, OutputKind::Stdout, &LogOptions::default())
             .await;
         assert_eq!(log, text);
+        // More than a pipe holds, so that something is on its way at the end.
+        let id = trial.run(trial.programs.lines(20_000)).await;
+        trial.wait(&id).await;
+        let log = trial
+            .log(&id, OutputKind::Stdout, &LogOptions::default())
+            .await;
+        assert!(log.ends_with(b"\n19999\n20000\n"), "{} bytes", log.len());
     }
     trial.finish().await;
 }
