@@ -205,12 +205,20 @@ pub async fn signals_reach_the_first_process(harness: &dyn Harness) {
 pub async fn killing_what_does_not_run_is_a_conflict(harness: &dyn Harness) {
     let trial = Trial::new(harness);
     let id = trial.create(trial.programs.exit(0)).await;
-    let error = trial.engine.kill(&id, Signal::TERM).await.expect_err("a refusal");
+    let error = trial
+        .engine
+        .kill(&id, Signal::TERM)
+        .await
+        .expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
     assert!(!error.is_retryable());
     trial.start(&id).await;
     trial.wait(&id).await;
-    let error = trial.engine.kill(&id, Signal::KILL).await.expect_err("a refusal");
+    let error = trial
+        .engine
+        .kill(&id, Signal::KILL)
+        .await
+        .expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
     assert!(!error.is_retryable());
     trial.finish().await;

@@ -73,7 +73,11 @@ pub async fn a_rename_to_a_taken_name_is_refused(harness: &dyn Harness) {
     let other = trial.create(trial.programs.exit(0)).await;
     let before = trial.engine.inspect(&other).await.expect("inspect");
     let taken = spec.name.expect("it has one");
-    let error = trial.engine.rename(&other, &taken).await.expect_err("a refusal");
+    let error = trial
+        .engine
+        .rename(&other, &taken)
+        .await
+        .expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
     let after = trial.engine.inspect(&other).await.expect("inspect");
     assert_eq!(before.names, after.names);

@@ -28,7 +28,10 @@ pub async fn an_empty_command_is_invalid(harness: &dyn Harness) {
     let trial = Trial::new(harness).await;
     let request = trial.request(Vec::new());
     let error = trial.within(trial.place.backend.exec(&request)).await;
-    assert_eq!(error.expect_err("a refusal").kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        error.expect_err("a refusal").kind(),
+        ErrorKind::InvalidInput
+    );
     trial.finish().await;
 }
 
