@@ -123,6 +123,9 @@ mount --make-rprivate /
 for space in /run/netns/*; do umount --lazy "$space" 2>/dev/null || :; done
 umount --lazy /run/netns 2>/dev/null || :
 mount -t tmpfs -o mode=755 tmpfs /run
+# The engine's identity lies in /etc/docker: each host has its own, kept over restarts.
+mkdir -p "$2/etc-docker" /etc/docker
+mount --bind "$2/etc-docker" /etc/docker
 mkdir -p "$2/data"
 [ "$3" = 0 ] || mount -t tmpfs -o "size=$3m" tmpfs "$2/data"
 hostname "$1"
