@@ -105,7 +105,7 @@ mod tests {
         }
         for number in 1..=64 {
             let signal = Signal::new(number).unwrap();
-            if number < 32 || number >= 34 {
+            if !(32..34).contains(&number) {
                 assert_eq!(signal.to_string().parse::<Signal>().unwrap(), signal);
             }
         }
