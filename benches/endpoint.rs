@@ -9,6 +9,13 @@
 //! `inspect` and `exec-echo` need a Docker engine: the bench starts one in a network namespace
 //! when it is root, and says so when it can't.
 
+#![expect(unreachable_pub, reason = "a program has no outside")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program talks to people"
+)]
+
 #[path = "endpoint/client.rs"]
 mod client;
 #[path = "endpoint/echo.rs"]
@@ -19,7 +26,7 @@ mod inspect;
 mod list;
 #[path = "endpoint/plane.rs"]
 mod plane;
-#[path = "report.rs"]
+#[path = "common/report.rs"]
 mod report;
 
 use longshore_lab::Lab;

@@ -1,6 +1,7 @@
 //! Compose your own control plane: pick the parts, mount the endpoint where you want it.
 //!
 //! xtask: run
+#![expect(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
 //! Drive a remote engine through a tunnel: the node dials out, nothing listens on it.
 //! xtask: run
+#![expect(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::sync::Arc;
 
@@ -31,8 +32,7 @@ impl Connector for Remote {
 #[tokio::main]
 async fn main() -> Result<()> {
     let clock = Arc::new(SystemClock::new());
-    // `TlsTransport` does the same between machines.
-    let network = MemoryNetwork::new();
+    let network = MemoryNetwork::new(); // between machines: `TlsTransport`
     let plane = MemoryTransport::new(&network, NodeId::new("plane")?, clock.clone());
     let node = MemoryTransport::new(&network, NodeId::new("node-1")?, clock.clone());
     let listener = plane.listen(&"plane:443".parse()?).await?;

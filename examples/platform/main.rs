@@ -4,6 +4,11 @@
 //! `-- demo` shows the same and exits; `-- manage` and `-- join` serve real Docker engines.
 
 #![expect(unreachable_pub, unnameable_types, reason = "a program has no outside")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program talks to people"
+)]
 
 mod cert;
 mod check;
