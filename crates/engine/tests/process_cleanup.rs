@@ -181,9 +181,16 @@ async fn what_a_session_left_in_the_background_ends_with_the_workload() {
 /// Runs this test program once more, as the program that gets killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_of_this_program_ends_its_workloads() {
+    if let Ok(tag) = std::env::var("LONGSHORE_TEST_VICTIM") {
+        return be_the_victim(&tag).await;
+    }
     let tag = tag();
     let program = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "victim", "--nocapture", "--ignored"])
+        .args([
+            "--exact",
+            "a_kill_of_this_program_ends_its_workloads",
+            "--nocapture",
+        ])
         .env("LONGSHORE_TEST_VICTIM", &tag)
         .stdout(Stdio::piped())
         .spawn()
@@ -205,14 +212,9 @@ impl Drop for Victim {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "only as the program that a_kill_of_this_program_ends_its_workloads kills"]
-async fn victim() {
-    let Ok(tag) = std::env::var("LONGSHORE_TEST_VICTIM") else {
-        return;
-    };
+async fn be_the_victim(tag: &str) {
     let engine = engine(ProcessOptions::default());
-    run_tree(&engine, &tag).await;
+    run_tree(&engine, tag).await;
     println!("victim is up");
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,4 @@
-//! The rules of [`Connector`](crate::Connector).
+//! The rules of [`Connector`].
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -60,7 +60,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<(u32, u32)>) {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:100::/home/alice:/bin/sh\n";
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:100::/srv/alice:/bin/sh\n";
         let groups = "root:x:0:\nstaff:x:50:alice\n";
         let found = User::look_up(text, passwd, groups).ok();
         assert_eq!(found.map(|user| (user.uid, user.gid)), expected);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Harness, Session, connect, within};
-use crate::{BoxByteStream, Carrier, ClockExt, ErrorKind, StreamTarget};
+use crate::{BoxByteStream, Carrier, ClockExt, ErrorKind, Random, SeededRandom, StreamTarget};
 
 /// Opens a stream and takes it at the other end.
 pub(super) async fn open(
@@ -23,9 +23,8 @@ pub(super) async fn open(
 
 /// Bytes that show when they are out of order, and differ by seed.
 pub(super) fn pattern(seed: u64, length: usize) -> Vec<u8> {
-    let mut rng = fastrand::Rng::with_seed(seed);
     let mut bytes = vec![0; length];
-    rng.fill(&mut bytes);
+    SeededRandom::new(seed).fill(&mut bytes);
     bytes
 }
 
