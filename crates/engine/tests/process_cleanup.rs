@@ -212,6 +212,7 @@ impl Drop for Victim {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "its parent reads it")]
 async fn be_the_victim(tag: &str) {
     let engine = engine(ProcessOptions::default());
     run_tree(&engine, tag).await;
