@@ -108,14 +108,16 @@ fn human(seconds: u64) -> (String, u64) {
         (_, _, ..336) => (format!("{} days", hours / 24), hour_at(hours + 1)),
         (_, _, ..1440) => (format!("{} weeks", hours / 24 / 7), hour_at(hours + 1)),
         (_, _, ..8760) => (format!("{} months", hours / 24 / 30), hour_at(hours + 1)),
-        _ => (
-            format!("{} years", seconds / HOUR / 24 / 365),
-            seconds + HOUR,
-        ),
+        // Cut, not rounded: half an hour before the first year it reads "0 years", as Docker's does.
+        _ => {
+            let years = seconds / YEAR;
+            (format!("{years} years"), (years + 1) * YEAR)
+        }
     }
 }
 
 const HOUR: u64 = 3600;
+const YEAR: u64 = 365 * 24 * HOUR;
 
 #[cfg(test)]
 mod tests {
@@ -145,6 +147,7 @@ mod tests {
         check(13 * 24 * 3600, "13 days");
         check(14 * 24 * 3600, "2 weeks");
         check(60 * 24 * 3600, "2 months");
+        check(365 * 24 * 3600 - 1800, "0 years");
         check(2 * 365 * 24 * 3600, "2 years");
     }
 

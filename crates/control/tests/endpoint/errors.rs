@@ -56,7 +56,7 @@ async fn an_oversized_head_is_refused() {
     assert_eq!(line, "HTTP/1.1 431 Request Header Fields Too Large");
     assert_eq!(
         body,
-        "{\"message\":\"the request head is too large: at most 65536 bytes and 128 fields are \
+        "{\"message\":\"the request head is too large: at most 65536 bytes and 100 fields are \
          accepted\",\"reason\":\"resource-exhausted\"}"
     );
 }

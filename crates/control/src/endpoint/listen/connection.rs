@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use super::{
     ListenOptions,
-    tap::{MAX_HEADERS, Tap, TapLimits, TapState},
+    tap::{Tap, TapLimits, TapState},
 };
 
 /// A connection as it came.
@@ -111,7 +111,6 @@ impl Connection {
             // The tap keeps the deadlines; the library's own would cut idle connections short.
             .header_read_timeout(None)
             .max_buf_size(self.options.head_bytes.max(8192))
-            .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(tap), service)
             .with_upgrades();
         let mut connection = pin!(connection);

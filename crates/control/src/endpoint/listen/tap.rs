@@ -23,7 +23,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use longshore_core::{BoxFuture, ByteStream, Clock};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub(super) use self::head::MAX_HEADERS;
 use self::head::{Fault, looked_at, refusal};
 
 /// What the tap and the handlers of its connection tell each other.

@@ -85,6 +85,6 @@ pub(super) fn refusal(bytes: &[u8], fault: Option<Fault>, limits: &TapLimits) ->
     })
 }
 
-/// How many fields a head may have.
-pub(in crate::endpoint::listen) const MAX_HEADERS: usize = 128;
+/// How many fields a head may have: what the library takes without a buffer on the heap.
+const MAX_HEADERS: usize = 100;
 const POST: &[u8] = b"POST ";
