@@ -2,6 +2,7 @@
 //! cargo itself. Always the same packages and features, so that they share what
 //! was built.
 
+use longshore_lab::Lab;
 use serde_json::Value;
 
 use super::counts::Counts;
@@ -17,7 +18,7 @@ enum Suite {
 }
 
 pub(crate) fn unit() -> Result<Counts, String> {
-    let tests = run(Suite::Unit)?;
+    let tests = run(Suite::Unit, &[])?;
     let docs = watched(
         &[
             "test",
@@ -27,27 +28,47 @@ pub(crate) fn unit() -> Result<Counts, String> {
             "--no-fail-fast",
         ],
         &[],
+        &[],
     )?;
     Ok(tests + docs)
 }
 
+/// Runs the live suites against an engine of their own. Where none can be started, the suites say
+/// that they were skipped.
 pub(crate) fn conformance() -> Result<Counts, String> {
-    run(Suite::Conformance)
+    let Some(lab) = Lab::builder().hosts(1).start_or_skip("live Docker engine") else {
+        return run(Suite::Conformance, &[]);
+    };
+    lab.import_busybox(IMAGE)
+        .map_err(|error| error.to_string())?;
+    let engine = lab.host(0).docker_host();
+    let environment = [
+        ("LONGSHORE_TEST_DOCKER", engine.as_str()),
+        ("LONGSHORE_TEST_IMAGE", IMAGE),
+    ];
+    let counts = run(Suite::Conformance, &environment)?;
+    lab.stop().map_err(|error| error.to_string())?;
+    Ok(counts)
 }
+
+const IMAGE: &str = "busybox:lab";
 
 pub(crate) fn lab() -> Result<Counts, String> {
-    run(Suite::Lab)
+    run(Suite::Lab, &[])
 }
 
-fn run(suite: Suite) -> Result<Counts, String> {
+/// What the tests of a suite find in their environment.
+type Environment<'a> = &'a [(&'a str, &'a str)];
+
+fn run(suite: Suite, environment: Environment<'_>) -> Result<Counts, String> {
     if cargo::has("nextest") {
-        with_nextest(suite)
+        with_nextest(suite, environment)
     } else {
-        with_cargo(suite)
+        with_cargo(suite, environment)
     }
 }
 
-fn with_nextest(suite: Suite) -> Result<Counts, String> {
+fn with_nextest(suite: Suite, environment: Environment<'_>) -> Result<Counts, String> {
     let root = workspace::root();
     let config = root.join("xtask/nextest.toml");
     // In the repository, wherever CARGO_TARGET_DIR points to: nextest's own store.
@@ -59,6 +80,7 @@ fn with_nextest(suite: Suite) -> Result<Counts, String> {
         Suite::Lab => "package(longshore-lab) + binary(/^lab_/)",
     };
     let mut command = cargo::command();
+    command.envs(environment.iter().copied());
     command.args([
         "nextest",
         "run",
@@ -86,7 +108,7 @@ fn with_nextest(suite: Suite) -> Result<Counts, String> {
     Ok(counts.or_failed(status.success()))
 }
 
-fn with_cargo(suite: Suite) -> Result<Counts, String> {
+fn with_cargo(suite: Suite, environment: Environment<'_>) -> Result<Counts, String> {
     let targets = test_targets(&workspace::metadata()?);
     let chosen = targets
         .iter()
@@ -107,12 +129,17 @@ fn with_cargo(suite: Suite) -> Result<Counts, String> {
         Suite::Unit => &["--show-output"],
         _ => &["--nocapture", "--test-threads", "1"],
     };
-    watched(&arguments, runner)
+    watched(&arguments, runner, environment)
 }
 
-fn watched(arguments: &[&str], runner: &[&str]) -> Result<Counts, String> {
+fn watched(
+    arguments: &[&str],
+    runner: &[&str],
+    environment: Environment<'_>,
+) -> Result<Counts, String> {
     let mut counts = Counts::default();
     let mut command = cargo::command();
+    command.envs(environment.iter().copied());
     command.args(arguments).arg("--").args(runner);
     let status = cargo::run_watched(&mut command, |line| counts.see(line))?;
     Ok(counts.or_failed(status.success()))
