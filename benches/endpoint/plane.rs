@@ -3,12 +3,12 @@
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use longshore::{
-    Discovery, EngineProvider,
+    Connector, Discovery, Engine, EngineProvider, Result,
     control::{
         ControlPlane,
         endpoint::{EndpointOptions, ListenAddress, ListenOptions, Listener, router, serve},
     },
-    core::{AllowAll, ClockExt, NodeHealth, Shutdown, SystemClock},
+    core::{AllowAll, Announcement, ClockExt, NodeHealth, Shutdown, SystemClock},
     discovery::{DiscoveryOptions, open},
     engine::DockerProvider,
     sched::ClusterScheduler,
@@ -89,11 +89,38 @@ impl Served {
     }
 }
 
+/// The lab's one engine, reached over the same unix socket as the peer reaches it.
+#[derive(Debug)]
+struct Local {
+    provider: DockerProvider,
+    url: String,
+}
+
+#[async_trait::async_trait]
+impl EngineProvider for Local {
+    async fn engine_at(&self, _: &Announcement) -> Result<Arc<dyn Engine>> {
+        self.provider.engine_at_url(&self.url)
+    }
+
+    async fn engine_over(&self, connector: Arc<dyn Connector>) -> Result<Arc<dyn Engine>> {
+        self.provider.engine_over(connector).await
+    }
+}
+
 /// A plane over the lab's one Docker engine.
 pub fn over_docker(lab: &Lab) -> Served {
     let clock = Arc::new(SystemClock::new());
-    let url = format!("nodes://{}", lab.host(0).tcp_endpoint());
-    let discovery = open(&url, &DiscoveryOptions::new(clock.clone())).expect("a fixed list");
-    let engines = Arc::new(DockerProvider::new(clock));
-    Served::start(discovery, engines, 1, lab.host(0).socket().to_owned())
+    let discovery = open("nodes://local:1", &DiscoveryOptions::new(clock.clone()));
+    let provider = DockerProvider::new(clock);
+    let engines = Local {
+        provider,
+        url: lab.host(0).docker_host(),
+    };
+    let socket = lab.host(0).socket().to_owned();
+    Served::start(
+        discovery.expect("a fixed list"),
+        Arc::new(engines),
+        1,
+        socket,
+    )
 }
