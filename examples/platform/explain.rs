@@ -86,7 +86,10 @@ pub fn render(explanation: &Explanation) -> String {
         let why: Vec<String> = if node.is_feasible() {
             node.score
                 .iter()
-                .map(|part| format!("{} {:+} ({})", part.name, part.points, part.reason))
+                .map(|part| match part.reason.as_str() {
+                    "" => format!("{} {:+}", part.name, part.points),
+                    reason => format!("{} {:+} ({reason})", part.name, part.points),
+                })
                 .collect()
         } else {
             node.failures
