@@ -1,6 +1,6 @@
 //! The client that measures both sides alike.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use longshore::{
@@ -73,15 +73,4 @@ impl Client {
             .await;
         id
     }
-}
-
-/// The middle of `count` timings of an action, in microseconds.
-pub async fn p50<F: Future<Output = ()>>(count: usize, mut action: impl FnMut() -> F) -> f64 {
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let start = Instant::now();
-        action().await;
-        times.push(start.elapsed().as_secs_f64() * 1e6);
-    }
-    crate::report::median(&mut times)
 }
