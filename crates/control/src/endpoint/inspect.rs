@@ -1,17 +1,16 @@
 //! `GET /containers/{name}/json`: asked live, with the node added. Only the published ports are
-//! read; everything else of the engine's answer passes through as it is.
+//! read; everything else of the engine's answer passes through byte for byte.
+
+use std::ops::Range;
 
 use http::{HeaderMap, Method, StatusCode};
-use longshore_core::http::empty_body;
+use longshore_core::{EngineInfo, http::empty_body};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{MapAccess, Visitor},
+    de::{Error as _, IgnoredAny},
     ser::SerializeMap,
 };
-use serde_json::{
-    Value, json,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Shared,
@@ -22,54 +21,23 @@ use super::{
 };
 use crate::NodeView;
 
-/// A JSON object whose values are not looked into, in the engine's order.
-#[derive(Debug, Default)]
-struct RawObject(Vec<(String, Box<RawValue>)>);
-
-impl RawObject {
-    fn get_mut(&mut self, key: &str) -> Option<&mut Box<RawValue>> {
-        self.0
-            .iter_mut()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
-    }
-
-    fn set(&mut self, key: &str, value: Box<RawValue>) {
-        match self.get_mut(key) {
-            Some(old) => *old = value,
-            None => self.0.push((key.to_owned(), value)),
-        }
-    }
+/// What may have to change in an engine's answer, as it stands there.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, rename = "NetworkSettings")]
+    settings: Option<Settings<'a>>,
+    #[serde(borrow, rename = "Node", default, deserialize_with = "even_null")]
+    node: Option<&'a RawValue>,
 }
 
-impl<'de> Deserialize<'de> for RawObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = RawObject;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
-                let mut fields = Vec::with_capacity(32);
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(RawObject(fields))
-            }
-        }
-        deserializer.deserialize_map(Fields)
-    }
+fn even_null<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
 }
 
-impl Serialize for RawObject {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
+#[derive(Deserialize)]
+struct Settings<'a> {
+    #[serde(borrow, rename = "Ports")]
+    ports: Option<&'a RawValue>,
 }
 
 pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResult {
@@ -88,7 +56,7 @@ pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResu
         }
         other => other?,
     };
-    let body = decorate(&body, &owned.node).map_err(|error| {
+    let body = decorate(&body, &owned.node.ip, &Described(&owned.node)).map_err(|error| {
         ApiError::new(
             StatusCode::BAD_GATEWAY,
             "protocol",
@@ -102,22 +70,65 @@ pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResu
 }
 
 /// Adds `Node` and puts the node's address in place of "all addresses" in published ports.
-fn decorate(body: &[u8], node: &NodeView) -> serde_json::Result<Vec<u8>> {
-    let mut object: RawObject = serde_json::from_slice(body)?;
-    if !node.ip.is_empty()
-        && let Some(settings) = object.get_mut("NetworkSettings")
-        && settings.get().contains("\"HostIp\"")
-    {
-        let mut parsed: RawObject = serde_json::from_str(settings.get())?;
-        if let Some(ports) = parsed.get_mut("Ports") {
-            let mut value: Value = serde_json::from_str(ports.get())?;
-            localize(&mut value, &node.ip);
-            *ports = to_raw_value(&value)?;
+///
+/// The answer is cut and joined, not built anew: this is on the way of every `docker inspect`, and
+/// where it publishes no port it need not even be parsed.
+fn decorate(body: &[u8], ip: &str, node: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let text = std::str::from_utf8(body).map_err(serde_json::Error::custom)?;
+    let end = end_of_object(text)?;
+    let node = serde_json::to_vec(node)?;
+    let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::with_capacity(2);
+    let mut old_node = None;
+    if text.contains("\"HostIp\"") || text.contains("\"Node\"") {
+        let answer: Answer<'_> = serde_json::from_str(text)?;
+        old_node = answer.node.map(|raw| span(text, raw.get()));
+        let ports = answer.settings.and_then(|settings| settings.ports);
+        if let Some(raw) = ports.filter(|_| !ip.is_empty()) {
+            let mut value: Value = serde_json::from_str(raw.get())?;
+            localize(&mut value, ip);
+            edits.push((span(text, raw.get()), serde_json::to_vec(&value)?));
         }
-        *settings = to_raw_value(&parsed)?;
     }
-    object.set("Node", to_raw_value(&describe(node))?);
-    serde_json::to_vec(&object)
+    edits.push(match old_node {
+        Some(at) => (at, node),
+        None => {
+            let is_empty = text[..end].trim_ascii_end().ends_with('{');
+            let key: &[u8] = if is_empty {
+                b"\"Node\":"
+            } else {
+                b",\"Node\":"
+            };
+            (end..end, [key, &node].concat())
+        }
+    });
+    edits.sort_by_key(|(at, _)| at.start);
+    let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
+    let mut out = Vec::with_capacity(body.len() + added);
+    let mut done = 0;
+    for (at, new) in edits {
+        out.extend_from_slice(&body[done..at.start]);
+        out.extend_from_slice(&new);
+        done = at.end;
+    }
+    out.extend_from_slice(&body[done..]);
+    Ok(out)
+}
+
+/// Where the brace is that ends the answer.
+fn end_of_object(text: &str) -> serde_json::Result<usize> {
+    let trimmed = text.trim_ascii_end();
+    if text.trim_ascii_start().starts_with('{') && trimmed.ends_with('}') {
+        return Ok(trimmed.len() - 1);
+    }
+    // Says what is wrong with it, and where; else it is JSON, but no object.
+    serde_json::from_str::<IgnoredAny>(text)?;
+    Err(serde_json::Error::custom("not a JSON object"))
+}
+
+/// Where a part that was borrowed from `text` stands in it.
+fn span(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
 }
 
 /// IPv4's and IPv6's "all addresses" become one and the same binding.
@@ -142,33 +153,90 @@ fn localize(ports: &mut Value, ip: &str) {
 }
 
 /// The node of a container, in Swarm's form.
-fn describe(node: &NodeView) -> Value {
-    let info = node.info.as_deref();
-    let labels: serde_json::Map<String, Value> = info
-        .into_iter()
-        .flat_map(|info| info.attributes.iter().chain(info.labels.iter()))
-        .map(|(key, value)| (key.to_owned(), value.into()))
-        .collect();
-    json!({
-        "ID": node.id.as_ref().map_or("", |id| id.as_str()),
-        "IP": node.ip,
-        "Addr": node.address,
-        "Name": node.name,
-        "Cpus": info.map_or(0, |info| info.cpu.0 / 1000),
-        "Memory": info.map_or(0, |info| info.memory.0),
-        "Labels": labels,
-    })
+struct Described<'a>(&'a NodeView);
+
+impl Serialize for Described<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let node = self.0;
+        let info = node.info.as_deref();
+        let mut map = serializer.serialize_map(Some(7))?;
+        map.serialize_entry("ID", node.id.as_ref().map_or("", |id| id.as_str()))?;
+        map.serialize_entry("IP", &node.ip)?;
+        map.serialize_entry("Addr", &node.address)?;
+        map.serialize_entry("Name", &node.name)?;
+        map.serialize_entry("Cpus", &info.map_or(0, |info| info.cpu.0 / 1000))?;
+        map.serialize_entry("Memory", &info.map_or(0, |info| info.memory.0))?;
+        map.serialize_entry("Labels", &NodeLabels(info))?;
+        map.end()
+    }
+}
+
+/// What constraints can ask for: the engine's labels behind the built-in attributes, which win.
+struct NodeLabels<'a>(Option<&'a EngineInfo>);
+
+impl Serialize for NodeLabels<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(info) = self.0 {
+            for (key, value) in info.attributes.iter() {
+                map.serialize_entry(key, value)?;
+            }
+            let own = info.labels.iter();
+            for (key, value) in own.filter(|(key, _)| info.attributes.get(key).is_none()) {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        map.end()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[track_caller]
+    fn check(answer: &str, expected: &str) {
+        let out = decorate(answer.as_bytes(), "10.0.0.1", &json!({"Name": "n"})).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 
     #[test]
     fn untouched_parts_pass_byte_for_byte() {
-        let text = r#"{"Id":"a","Big":12345678901234567890,"Odd":{"b":1.0e2, "a":[ ]}}"#;
-        let object: RawObject = serde_json::from_str(text).unwrap();
-        assert_eq!(serde_json::to_string(&object).unwrap(), text);
+        check(
+            r#"{"Id":"a","Big":12345678901234567890,"Odd":{"b":1.0e2, "a":[ ]}} "#,
+            r#"{"Id":"a","Big":12345678901234567890,"Odd":{"b":1.0e2, "a":[ ]},"Node":{"Name":"n"}} "#,
+        );
+        check(" { }", r#" { "Node":{"Name":"n"}}"#);
+    }
+
+    #[test]
+    fn ports_and_an_older_node_are_replaced_where_they_stand() {
+        let ports = r#""Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"80"}]}"#;
+        let local = r#""Ports":{"80/tcp":[{"HostIp":"10.0.0.1","HostPort":"80"}]}"#;
+        let settings = |ports| format!(r#""NetworkSettings":{{"A": 1,{ports}, "Z":[1.0]}}"#);
+        check(
+            &format!(r#"{{"Node":null,{},"Id":"a"}}"#, settings(ports)),
+            &format!(r#"{{"Node":{{"Name":"n"}},{},"Id":"a"}}"#, settings(local)),
+        );
+        check(
+            &format!(r#"{{{},"Node":{{"ID":"x"}}}}"#, settings(ports)),
+            &format!(r#"{{{},"Node":{{"Name":"n"}}}}"#, settings(local)),
+        );
+        // The word alone, as text or deeper down, is no node.
+        check(
+            r#"{"Cmd":["\"Node\""],"Deep":{"Node":1}}"#,
+            r#"{"Cmd":["\"Node\""],"Deep":{"Node":1},"Node":{"Name":"n"}}"#,
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for answer in ["", "[]", "null", "{\"Id\":", "nonsense", "{\"HostIp\"}"] {
+            assert!(decorate(answer.as_bytes(), "", &()).is_err(), "{answer}");
+        }
+        assert!(decorate(b"{\"\xff\":1}", "", &()).is_err());
     }
 
     #[test]

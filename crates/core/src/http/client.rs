@@ -41,19 +41,36 @@ where
 /// # Errors
 /// [`ErrorKind::ResourceExhausted`] when the body is larger, and whatever ends the connection.
 pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
+    let too_large = || {
+        Error::new(
+            ErrorKind::ResourceExhausted,
+            format!("the answer is larger than {limit} bytes"),
+        )
+    };
+    // Most answers come in one piece, which need not be copied.
+    let mut whole = Bytes::new();
     let mut buffer = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            if buffer.len() + data.len() > limit {
-                return Err(Error::new(
-                    ErrorKind::ResourceExhausted,
-                    format!("the answer is larger than {limit} bytes"),
-                ));
-            }
-            buffer.extend_from_slice(&data);
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        if whole.len() + buffer.len() + data.len() > limit {
+            return Err(too_large());
         }
+        if buffer.is_empty() && whole.is_empty() {
+            whole = data;
+            continue;
+        }
+        if buffer.is_empty() {
+            buffer.extend_from_slice(&std::mem::take(&mut whole));
+        }
+        buffer.extend_from_slice(&data);
     }
-    Ok(buffer.freeze())
+    Ok(if buffer.is_empty() {
+        whole
+    } else {
+        buffer.freeze()
+    })
 }
 
 /// An HTTP/1.1 client for one server that is reached through a [`Connector`].
