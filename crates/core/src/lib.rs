@@ -49,6 +49,8 @@ mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod timestamp;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod tunnel;
 mod workload;
 

@@ -15,7 +15,6 @@ mod ports;
 mod provider;
 mod pull;
 mod stats;
-mod stdcopy;
 mod version;
 
 pub use engine::DockerEngine;

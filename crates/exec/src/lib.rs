@@ -5,8 +5,7 @@
 //!
 //! * [`DockerExec`] (feature `docker`): exec and attach through the Docker API, over any
 //!   [`Connector`](longshore_core::Connector), with and without a terminal;
-//! * [`ScriptedExec`]: the same in memory, for tests of whatever is built on top;
-//! * [`Demultiplexer`]: Docker's multiplexed stream, taken apart without trust in what it says.
+//! * [`ScriptedExec`]: the same in memory, for tests of whatever is built on top.
 //!
 //! The process engine and the simulation in `longshore-engine` are exec backends of their own.
 //! What this crate is not: a terminal, a server or a recorder. It carries bytes; it does not look
@@ -38,9 +37,7 @@
 #[cfg(feature = "docker")]
 mod docker;
 mod scripted;
-mod stdcopy;
 
 #[cfg(feature = "docker")]
 pub use docker::{Cleanup, DockerExec};
 pub use scripted::{ScriptedExec, ScriptedProcess};
-pub use stdcopy::Demultiplexer;

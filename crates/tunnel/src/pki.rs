@@ -10,7 +10,6 @@ mod files;
 mod identity;
 mod name;
 mod node_key;
-mod pem;
 mod profile;
 mod trust;
 

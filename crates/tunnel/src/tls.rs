@@ -22,7 +22,6 @@ mod socket;
 mod verifier;
 
 use config::Config;
-pub(crate) use config::provider;
 use listener::TlsListener;
 pub use options::{ExpectedPeer, TlsOptions};
 

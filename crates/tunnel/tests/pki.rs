@@ -129,17 +129,20 @@ fn a_ca_file_that_trusts_nobody_is_refused() {
     let empty = dir.file("empty.pem", "");
     ca_error(
         &empty,
-        &format!("{}: it holds no certificate", empty.display()),
+        &format!("{}: it holds no certificate in PEM form", empty.display()),
     );
     let text = dir.file("text.pem", "no PEM here\n");
     ca_error(
         &text,
-        &format!("{}: it holds no certificate", text.display()),
+        &format!("{}: it holds no certificate in PEM form", text.display()),
     );
     let key_only = dir.file("key.pem", &NodeKey::generate().unwrap().to_pem());
     ca_error(
         &key_only,
-        &format!("{}: it holds no certificate", key_only.display()),
+        &format!(
+            "{}: it holds no certificate in PEM form",
+            key_only.display()
+        ),
     );
     let missing = dir.0.join("missing.pem");
     ca_error(
@@ -152,7 +155,7 @@ fn a_ca_file_that_trusts_nobody_is_refused() {
         TlsTrust::load(&cut)
             .unwrap_err()
             .message()
-            .contains("certificate 1 can't be read")
+            .contains("certificate 1 is no usable CA")
     );
 }
 
@@ -173,18 +176,18 @@ fn a_pair_that_can_not_be_used_is_refused_at_once() {
     load_error(
         &certificate,
         &encrypted,
-        "the private key is encrypted, decrypt it first",
+        "it is encrypted: decrypt it first (openssl pkey -in key.pem -out plain.pem)",
     );
     let legacy = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIF\n-----END RSA PRIVATE KEY-----";
     let legacy = dir.file("legacy.pem", legacy);
     load_error(
         &certificate,
         &legacy,
-        "the private key is encrypted, decrypt it first",
+        "it is encrypted: decrypt it first (openssl pkey -in key.pem -out plain.pem)",
     );
     let empty = dir.file("empty.pem", "");
-    load_error(&certificate, &empty, "it holds no private key");
-    load_error(&empty, &wrong, "it holds no certificate");
+    load_error(&certificate, &empty, "it holds no private key in PEM form");
+    load_error(&empty, &wrong, "it holds no certificate in PEM form");
     let missing = dir.0.join("missing.pem");
     load_error(
         &missing,

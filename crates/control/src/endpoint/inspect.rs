@@ -79,7 +79,7 @@ fn decorate(body: &[u8], ip: &str, node: &impl Serialize) -> serde_json::Result<
     let node = serde_json::to_vec(node)?;
     let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::with_capacity(2);
     let mut old_node = None;
-    if text.contains("\"HostIp\"") || text.contains("\"Node\"") {
+    if has(body, b"\"HostIp\"") || has(body, b"\"Node\"") {
         let answer: Answer<'_> = serde_json::from_str(text)?;
         old_node = answer.node.map(|raw| span(text, raw.get()));
         let ports = answer.settings.and_then(|settings| settings.ports);
@@ -112,6 +112,10 @@ fn decorate(body: &[u8], ip: &str, node: &impl Serialize) -> serde_json::Result<
     }
     out.extend_from_slice(&body[done..]);
     Ok(out)
+}
+
+fn has(body: &[u8], word: &[u8]) -> bool {
+    memchr::memmem::find(body, word).is_some()
 }
 
 /// Where the brace is that ends the answer.

@@ -234,6 +234,11 @@ pub async fn serve(
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
 ) -> Result<()> {
+    #[cfg(feature = "tls")]
+    let acceptor = {
+        let acceptor = listener.acceptor.clone();
+        acceptor.map(|it| it.judging_by(Arc::clone(&clock)))
+    };
     let permits = Arc::new(Semaphore::new(listener.options.max_connections.max(1)));
     let mut failures = 0;
     loop {
@@ -274,7 +279,7 @@ pub async fn serve(
             options: listener.options.clone(),
             shutdown: shutdown.clone(),
             #[cfg(feature = "tls")]
-            acceptor: listener.acceptor.clone(),
+            acceptor: acceptor.clone(),
         };
         shutdown.spawn(async move {
             connection.serve(stream).await;

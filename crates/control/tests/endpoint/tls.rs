@@ -211,7 +211,7 @@ async fn bad_files_fail_at_the_start() {
     )
     .await;
     files.cert = write(folder, "empty.pem", "");
-    refuse(&files, pair(&files, "the file holds no certificate")).await;
+    refuse(&files, pair(&files, "it holds no certificate in PEM form")).await;
     let mut files = good.clone();
     files.key = write(folder, "other.pem", &authority.issue("other").1);
     refuse(
@@ -226,7 +226,10 @@ async fn bad_files_fail_at_the_start() {
     );
     refuse(
         &files,
-        pair(&files, "the key is encrypted; decrypt it first"),
+        pair(
+            &files,
+            "it is encrypted: decrypt it first (openssl pkey -in key.pem -out plain.pem)",
+        ),
     )
     .await;
     let mut files = good;
@@ -235,7 +238,7 @@ async fn bad_files_fail_at_the_start() {
     refuse(
         &files,
         format!(
-            "Couldn't read CA certificate: {}: the file holds no certificate",
+            "Couldn't read CA certificate: {}: it holds no certificate in PEM form",
             path.display()
         ),
     )

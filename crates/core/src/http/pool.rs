@@ -62,9 +62,7 @@ pub(super) struct Connection(http1::SendRequest<Body>);
 
 impl Connection {
     pub(super) async fn handshake(stream: BoxByteStream) -> Result<Self> {
-        let (sender, driver) = http1::Builder::new()
-            .max_headers(256)
-            .handshake(TokioIo::new(stream))
+        let (sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
         tokio::spawn(async move {

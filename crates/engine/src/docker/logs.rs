@@ -1,12 +1,10 @@
-use std::collections::VecDeque;
-
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
 use longshore_core::{
-    Error, LogChunk, LogOptions, LogStream, OutputKind, Result, Timestamp, http::Body,
+    Error, LogChunk, LogOptions, LogStream, OutputKind, Result, Timestamp,
+    http::{Body, Demultiplexer},
 };
-
-use super::stdcopy::StdCopyDecoder;
 
 /// The query of `GET /containers/{id}/logs`.
 pub(super) fn query(options: &LogOptions) -> String {
@@ -33,8 +31,8 @@ pub(super) fn moment(at: Timestamp) -> String {
 pub(super) fn decode(body: Body, tty: bool) -> LogStream {
     let state = State {
         body,
-        framed: (!tty).then(StdCopyDecoder::default),
-        ready: VecDeque::new(),
+        framed: (!tty).then(Demultiplexer::new),
+        piece: Bytes::new(),
         done: false,
     };
     stream::unfold(state, |mut state| async move {
@@ -47,24 +45,33 @@ pub(super) fn decode(body: Body, tty: bool) -> LogStream {
 
 struct State {
     body: Body,
-    framed: Option<StdCopyDecoder>,
-    ready: VecDeque<LogChunk>,
+    framed: Option<Demultiplexer>,
+    piece: Bytes,
     done: bool,
 }
 
 impl State {
     async fn next(&mut self) -> Option<Result<LogChunk>> {
         loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Some(Ok(chunk));
-            }
             if self.done {
                 return None;
+            }
+            if let Some(frames) = &mut self.framed {
+                match frames.next(&mut self.piece) {
+                    Ok(Some(output)) => {
+                        return Some(Ok(LogChunk {
+                            kind: output.kind,
+                            bytes: output.bytes,
+                        }));
+                    }
+                    Ok(None) => {}
+                    Err(error) => return Some(Err(error)),
+                }
             }
             match self.body.frame().await {
                 None => {
                     self.done = true;
-                    let whole = self.framed.as_ref().is_none_or(StdCopyDecoder::is_complete);
+                    let whole = self.framed.as_ref().is_none_or(|it| it.finish().is_ok());
                     return (!whole)
                         .then(|| Err(Error::unavailable("the engine's log ended within a frame")));
                 }
@@ -73,18 +80,11 @@ impl State {
                     let Ok(bytes) = frame.into_data() else {
                         continue;
                     };
-                    let Some(decoder) = &mut self.framed else {
+                    if self.framed.is_none() {
                         let kind = OutputKind::Stdout;
                         return Some(Ok(LogChunk { kind, bytes }));
-                    };
-                    decoder.push(&bytes);
-                    loop {
-                        match decoder.next() {
-                            Ok(Some(chunk)) => self.ready.push_back(chunk),
-                            Ok(None) => break,
-                            Err(error) => return Some(Err(error)),
-                        }
                     }
+                    self.piece = bytes;
                 }
             }
         }

@@ -6,11 +6,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use longshore_core::{BoxFuture, Error, ExecOutput, OutputKind, Result};
+use longshore_core::{BoxFuture, Error, ExecOutput, OutputKind, Result, http::Demultiplexer};
 use tokio::io::{AsyncReadExt, ReadBuf};
 
 use super::link::Link;
-use crate::Demultiplexer;
 
 /// The output of a session, read as fast as somebody asks for it.
 ///

@@ -1,6 +1,6 @@
 use std::{fmt, path::Path, time::Duration};
 
-use longshore_core::{Error, NodeId, Random, Result, Timestamp};
+use longshore_core::{Error, NodeId, Random, Result, Timestamp, tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
@@ -8,7 +8,7 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::{NodeKey, Profile, TlsIdentity, TlsTrust, Usage, files, name, pem};
+use super::{NodeKey, Profile, TlsIdentity, TlsTrust, Usage, files, name};
 
 /// A certificate authority for one cluster. `Debug` never shows its key.
 ///
@@ -70,13 +70,13 @@ impl Authority {
     /// [`ErrorKind::InvalidInput`](longshore_core::ErrorKind::InvalidInput) when one can't be read,
     /// the certificate is not a CA's, or the two do not belong together.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self> {
-        let parsed = pem::certificates(certificate)?;
+        let parsed = tls::certificates(certificate.as_bytes())?;
         let first = &parsed[0];
         if !name::is_authority(first)? {
             return Err(Error::invalid("the certificate is not a CA's"));
         }
         // For its message about encrypted and missing keys.
-        pem::private_key(key)?;
+        tls::private_key(key.as_bytes())?;
         let key = KeyPair::from_pem(key)
             .map_err(|_| Error::invalid("the CA's private key can't be read"))?;
         if name::public_key(first)? != key.der_bytes() {

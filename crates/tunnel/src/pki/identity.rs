@@ -1,13 +1,15 @@
 use std::{fmt, path::Path, sync::Arc};
 
-use longshore_core::{Error, ErrorKind, NodeId, Result, Timestamp};
+use longshore_core::{
+    Error, ErrorKind, NodeId, Result, Timestamp,
+    tls::{self, provider},
+};
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     sign::CertifiedKey,
 };
 
-use super::{files, name, pem};
-use crate::tls::provider;
+use super::{files, name};
 
 /// A certificate chain and its private key: what one side shows. `Debug` never shows the key.
 #[derive(Clone)]
@@ -28,8 +30,8 @@ impl TlsIdentity {
     /// [`ErrorKind::InvalidInput`] when one of them can't be read, the key is encrypted, or the two
     /// do not belong together.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self> {
-        let certificates = pem::certificates(chain)?;
-        let private_key = pem::private_key(key)?;
+        let certificates = tls::certificates(chain.as_bytes())?;
+        let private_key = tls::private_key(key.as_bytes())?;
         CertifiedKey::from_der(certificates.clone(), private_key.clone_key(), &provider())
             .map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => {

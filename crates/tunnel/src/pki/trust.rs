@@ -1,9 +1,9 @@
 use std::{fmt, path::Path, sync::Arc};
 
-use longshore_core::{Error, Result};
+use longshore_core::{Error, Result, tls};
 use rustls::RootCertStore;
 
-use super::{files, pem};
+use super::files;
 
 /// The CAs whose certificates are believed. At least one.
 #[derive(Clone)]
@@ -16,13 +16,7 @@ impl TlsTrust {
     /// [`ErrorKind::InvalidInput`](longshore_core::ErrorKind::InvalidInput) when there is none, or
     /// one that can't be read: an empty CA file would refuse every peer and not say why.
     pub fn from_pem(text: &str) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for (index, certificate) in pem::certificates(text)?.into_iter().enumerate() {
-            roots.add(certificate).map_err(|error| {
-                Error::invalid(format!("certificate {} can't be read: {error}", index + 1))
-            })?;
-        }
-        Ok(Self(Arc::new(roots)))
+        Ok(Self(Arc::new(tls::roots(text.as_bytes())?)))
     }
 
     /// From a file. Blocks the thread.

@@ -1,13 +1,13 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use longshore_core::{Clock, Error, NodeId, Result, Timestamp};
+use longshore_core::{
+    Clock, Error, NodeId, Result, Timestamp,
+    tls::{ClockTime, provider},
+};
 use rustls::{
     ClientConfig, ServerConfig,
     client::Resumption,
-    crypto::CryptoProvider,
-    pki_types::UnixTime,
     server::{NoServerSessionStorage, WebPkiClientVerifier},
-    time_provider::TimeProvider,
 };
 
 use super::{ExpectedPeer, verifier::PeerVerifier};
@@ -61,7 +61,7 @@ fn client(
     let (chain, key) = identity.parts();
     let verifier = PeerVerifier::new(trust, expected, provider())?;
     let mut config =
-        ClientConfig::builder_with_details(provider(), Arc::new(Now(Arc::clone(clock))))
+        ClientConfig::builder_with_details(provider(), Arc::new(ClockTime::new(Arc::clone(clock))))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(refused)?
             .dangerous()
@@ -83,7 +83,7 @@ fn server(
         .build()
         .map_err(|error| Error::invalid("the trusted CAs can't be used").with_source(error))?;
     let mut config =
-        ServerConfig::builder_with_details(provider(), Arc::new(Now(Arc::clone(clock))))
+        ServerConfig::builder_with_details(provider(), Arc::new(ClockTime::new(Arc::clone(clock))))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(refused)?
             .with_client_cert_verifier(verifier)
@@ -97,26 +97,4 @@ fn server(
 
 fn refused(error: rustls::Error) -> Error {
     Error::invalid("the certificate can't be used").with_source(error)
-}
-
-/// Ring, named at every use: an embedder's process-wide choice is left alone.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// Validity is judged by the injected clock.
-struct Now(Arc<dyn Clock>);
-
-impl TimeProvider for Now {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(
-            self.0.now().as_secs(),
-        )))
-    }
-}
-
-impl fmt::Debug for Now {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Now").field(&self.0.now()).finish()
-    }
 }

@@ -4,12 +4,11 @@ use std::{
     sync::Arc,
 };
 
-use longshore_core::{Error, ErrorKind, Identity, Result};
-use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+use longshore_core::{
+    Clock, Error, ErrorKind, Identity, Result,
+    tls::{self, ClockTime},
 };
+use rustls::{ServerConfig, pki_types::CertificateDer, server::WebPkiClientVerifier};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -90,7 +89,7 @@ impl TlsFiles {
 /// Takes TLS connections.
 #[derive(Clone)]
 pub(super) struct Acceptor {
-    tls: TlsAcceptor,
+    config: Arc<ServerConfig>,
 }
 
 impl fmt::Debug for Acceptor {
@@ -101,35 +100,35 @@ impl fmt::Debug for Acceptor {
 
 impl Acceptor {
     pub(super) fn new(files: &TlsFiles) -> Result<Self> {
-        let pair = |reason: &dyn fmt::Display| {
+        let pair = |reason: &str| {
             Error::invalid(format!(
                 "Couldn't load X509 key pair ({}, {}): {reason}. Key encrypted?",
                 files.cert.display(),
                 files.key.display()
             ))
         };
-        let chain = certificates(&files.cert).map_err(|reason| pair(&reason))?;
-        let key = key(&files.key).map_err(|reason| pair(&reason))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let parts = || {
+            let chain = tls::certificates(&read(&files.cert)?)?;
+            Ok((chain, tls::private_key(&read(&files.key)?)?))
+        };
+        let (chain, key) = parts().map_err(|error: Error| pair(error.message()))?;
+        let provider = tls::provider();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::internal(error.to_string()))?;
         let builder = match &files.ca {
             Some(path) => {
-                let bad = |reason: &dyn fmt::Display| {
+                let bad = |reason: &str| {
                     Error::invalid(format!(
                         "Couldn't read CA certificate: {}: {reason}",
                         path.display()
                     ))
                 };
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path).map_err(|reason| bad(&reason))? {
-                    roots.add(certificate).map_err(|error| bad(&error))?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                        .build()
-                        .map_err(|error| bad(&error))?;
+                let roots = read(path).and_then(|pem| tls::roots(&pem));
+                let roots = Arc::new(roots.map_err(|error| bad(error.message()))?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                    .build()
+                    .map_err(|error| bad(&error.to_string()))?;
                 builder.with_client_cert_verifier(verifier)
             }
             None => {
@@ -144,8 +143,15 @@ impl Acceptor {
             .map_err(|error| pair(&explain_pair(&error)))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
-            tls: TlsAcceptor::from(Arc::new(config)),
+            config: Arc::new(config),
         })
+    }
+
+    /// Judges certificates by this clock.
+    pub(super) fn judging_by(mut self, clock: Arc<dyn Clock>) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.time_provider = Arc::new(ClockTime::new(clock));
+        self
     }
 
     /// Takes one connection, up to who it is.
@@ -169,7 +175,8 @@ impl Acceptor {
                 "the client speaks plaintext to a TLS port: it needs --tls or --tlsverify",
             ));
         }
-        let stream = self.tls.accept(stream).await.map_err(|error| {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+        let stream = acceptor.accept(stream).await.map_err(|error| {
             Error::new(ErrorKind::Unauthenticated, advice(&error)).with_source(error)
         })?;
         let who = match stream.get_ref().1.peer_certificates() {
@@ -180,24 +187,8 @@ impl Acceptor {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = fs::read(path).map_err(|error| error.to_string())?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err("the file holds no certificate".to_owned()),
-        Ok(found) => Ok(found),
-        Err(error) => Err(format!("the file is not valid PEM: {error}")),
-    }
-}
-
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let text = fs::read(path).map_err(|error| error.to_string())?;
-    let marker = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
-    if marker(b"ENCRYPTED") {
-        return Err("the key is encrypted; decrypt it first".to_owned());
-    }
-    PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|error| format!("the file holds no usable private key: {error}"))
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error::invalid(error.to_string()))
 }
 
 fn explain_pair(error: &rustls::Error) -> String {

@@ -1,7 +1,7 @@
 use std::{fmt, fs, path::Path};
 
-use longshore_core::{Error, Result};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use longshore_core::{Error, Result, tls};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::explain::key_usages;
@@ -43,14 +43,7 @@ impl TlsIdentity {
     fn read(certificate: &[u8], key: &[u8], certificate_is: &str, key_is: &str) -> Result<Self> {
         let chain = certificates(certificate, certificate_is)?;
         check_usage(&chain[0], certificate_is)?;
-        if is_encrypted(key) {
-            return Err(Error::invalid(format!(
-                "{key_is} is encrypted: decrypt it first (openssl pkey -in key.pem -out plain.pem)"
-            )));
-        }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-            Error::invalid(format!("{key_is} holds no private key in PEM form")).with_source(error)
-        })?;
+        let key = tls::private_key(key).map_err(|error| named(key_is, &error))?;
         Ok(Self { chain, key })
     }
 }
@@ -77,15 +70,14 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// All certificates of a PEM text, at least one.
 pub(super) fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let found = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::invalid(format!("{what} is not valid PEM")).with_source(error))?;
-    if found.is_empty() {
-        return Err(Error::invalid(format!(
-            "{what} holds no certificate in PEM form"
-        )));
-    }
-    Ok(found)
+    tls::certificates(pem).map_err(|error| named(what, &error))
+}
+
+/// Says of what it is.
+fn named(what: &str, error: &Error) -> Error {
+    let message = error.message();
+    let message = message.strip_prefix("it ").unwrap_or(message);
+    Error::invalid(format!("{what} {message}"))
 }
 
 fn check_usage(certificate: &CertificateDer<'_>, what: &str) -> Result<()> {
@@ -104,9 +96,4 @@ fn check_usage(certificate: &CertificateDer<'_>, what: &str) -> Result<()> {
          one with extendedKeyUsage = clientAuth",
         key_usages(&parsed)
     )))
-}
-
-fn is_encrypted(pem: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(pem);
-    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
 }

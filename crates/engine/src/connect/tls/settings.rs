@@ -1,12 +1,10 @@
 use std::{fmt, path::Path, sync::Arc};
 
-use longshore_core::{Clock, Error, Result};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, UnixTime},
-    time_provider::TimeProvider,
+use longshore_core::{
+    Clock, Error, Result,
+    tls::{ClockTime, provider},
 };
+use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider, pki_types::CertificateDer};
 
 use super::{
     identity::{TlsIdentity, certificates, read_file},
@@ -70,7 +68,7 @@ impl TlsSettings {
             "TLS to engines is not verified: whoever can redirect a connection can read and change \
              everything on it; use --tlsverify with --tlscacert"
         );
-        let provider = Arc::new(ring::default_provider());
+        let provider = provider();
         let verifier = Arc::new(AcceptAny::new(&provider));
         Self::build(provider, verifier, identity, clock, false)
     }
@@ -97,7 +95,7 @@ impl TlsSettings {
                     .with_source(error)
             })?;
         }
-        let provider = Arc::new(ring::default_provider());
+        let provider = provider();
         let verifier = Arc::new(Verify::new(roots, &authorities, &provider)?);
         Self::build(provider, verifier, identity, clock, true)
     }
@@ -118,7 +116,7 @@ impl TlsSettings {
             };
             Error::invalid(message).with_source(error)
         };
-        let builder = ClientConfig::builder_with_details(provider, Arc::new(Time(clock)))
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(ClockTime::new(clock)))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(bad)?
             .dangerous()
@@ -142,17 +140,5 @@ impl fmt::Debug for TlsSettings {
         f.debug_struct("TlsSettings")
             .field("verified", &self.verified)
             .finish_non_exhaustive()
-    }
-}
-
-/// The injected clock, for rustls.
-#[derive(Debug)]
-struct Time(Arc<dyn Clock>);
-
-impl TimeProvider for Time {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            self.0.now().as_secs(),
-        )))
     }
 }

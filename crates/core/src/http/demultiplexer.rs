@@ -1,5 +1,5 @@
+use crate::{Error, ErrorKind, ExecOutput, OutputKind, Result};
 use bytes::{Buf, Bytes};
-use longshore_core::{Error, ErrorKind, ExecOutput, OutputKind, Result};
 
 /// Takes apart the stream into which Docker multiplexes the outputs of a process without a
 /// terminal: frames of a kind (0, 1 or 2), three zero bytes, a length, and that many bytes.
@@ -9,7 +9,7 @@ use longshore_core::{Error, ErrorKind, ExecOutput, OutputKind, Result};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use longshore_exec::Demultiplexer;
+/// use longshore_core::http::Demultiplexer;
 ///
 /// let mut frames = Demultiplexer::new();
 /// let mut piece = Bytes::from_static(b"\x01\0\0\0\0\0\0\x05he");
@@ -97,6 +97,9 @@ impl Demultiplexer {
             // Docker's own client takes 0 for standard output too.
             0 | 1 => Ok(OutputKind::Stdout),
             2 => Ok(OutputKind::Stderr),
+            3 => Err(Error::protocol(
+                "the engine reports a failure in the output itself",
+            )),
             _ => Err(self.bad_header()),
         }
     }
