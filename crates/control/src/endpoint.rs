@@ -13,6 +13,9 @@
 //! The API version announced is 1.40, Swarm's; 1.41 is accepted, too, for clients of Docker 20.10's
 //! time that don't negotiate. Newer clients negotiate down by themselves.
 //!
+//! Of several managers that hold an [election](crate::ControlPlaneBuilder::election), the ones that
+//! don't lead pass calls on to the one that does.
+//!
 //! Besides Docker's routes there are `GET` and `POST /longshore/v1/explain` (why a container is
 //! where it is; where one would go, or why nowhere), `GET /longshore/v1/nodes` and
 //! `GET /longshore/v1/stacks`.
@@ -36,6 +39,7 @@ mod options;
 mod proxy;
 mod prune;
 mod query;
+mod replica;
 mod route;
 mod service;
 mod status;
@@ -51,7 +55,7 @@ pub use self::{
     service::router,
 };
 
-use self::{exec::ExecOwners, list::ListCache};
+use self::{exec::ExecOwners, list::ListCache, replica::LastPrimary};
 use crate::ControlPlane;
 
 /// A request or answer body.
@@ -64,4 +68,5 @@ struct Shared {
     options: EndpointOptions,
     list: ListCache,
     execs: ExecOwners,
+    primary: LastPrimary,
 }

@@ -1,4 +1,5 @@
 mod builder;
+mod leading;
 mod members;
 mod options;
 mod run;
@@ -16,8 +17,8 @@ use std::{
 
 use longshore_core::{
     AuditSink, Authorizer, Availability, BoxStream, Clock, Discovery, Engine, EngineProvider,
-    Error, Explanation, NodeId, PlacementRequest, Random, Result, Shutdown, Timestamp,
-    TunnelListener, WorkloadId,
+    Error, Explanation, LeaderElection, NodeId, PlacementRequest, Random, Result, Shutdown,
+    Timestamp, TunnelListener, WorkloadId,
 };
 
 use tokio::sync::Notify;
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) audit: Arc<dyn AuditSink>,
     pub(crate) engines: Arc<dyn EngineProvider>,
+    pub(crate) election: Option<Arc<dyn LeaderElection>>,
     pub(crate) discoveries: Vec<Arc<dyn Discovery>>,
     pub(crate) listeners: Vec<Arc<dyn TunnelListener>>,
     /// Whether nodes may dial in.

@@ -37,6 +37,7 @@ mod expression;
 pub mod http;
 mod kv;
 mod labels;
+mod leader;
 mod name;
 mod overlay;
 mod placement;
@@ -82,6 +83,7 @@ pub use kv::{
     PutOptions, Revision, TransactionOp,
 };
 pub use labels::Labels;
+pub use leader::{Leader, LeaderElection};
 pub use name::{
     NameError, NetworkName, NodeId, NodeName, ReservationId, ServiceName, SessionId, WorkloadId,
     WorkloadName,

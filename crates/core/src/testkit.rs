@@ -23,6 +23,7 @@ pub mod exec;
 pub mod kv;
 pub mod link;
 pub mod manual_clock;
+mod manual_election;
 pub mod mocks;
 pub mod overlay;
 pub mod programs;
@@ -31,3 +32,4 @@ mod suite;
 pub mod tunnel;
 
 pub use manual_clock::ManualClock;
+pub use manual_election::ManualElection;

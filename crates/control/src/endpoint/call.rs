@@ -13,6 +13,7 @@ use super::{
     Payload, Shared,
     error::{ApiError, ApiResult},
     query::Query,
+    replica::Primary,
 };
 use crate::ApiVersion;
 
@@ -34,6 +35,8 @@ pub(super) struct Call {
     pub(super) legacy: bool,
     /// How long leave holds, where it has to be asked for again during a session.
     pub(super) leave: Option<std::time::Duration>,
+    /// To whom it has to be passed on.
+    pub(super) primary: Option<Primary>,
 }
 
 impl Call {
@@ -41,6 +44,23 @@ impl Call {
     pub(super) fn take_body(&mut self) -> Payload {
         let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(body, empty_body())
+    }
+
+    /// Puts a body back that was taken.
+    pub(super) fn put_body(&mut self, body: Payload) {
+        *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = body;
+    }
+
+    /// Path and query as they came.
+    pub(super) fn target(&self) -> String {
+        let version = self.version.map(|version| format!("/v{version}"));
+        let query = if self.raw_query.is_empty() { "" } else { "?" };
+        format!(
+            "{}{}{query}{}",
+            version.unwrap_or_default(),
+            self.path,
+            self.raw_query
+        )
     }
 
     /// Reads a body that has to fit into memory.

@@ -9,7 +9,7 @@ use super::{
     Shared,
     call::{Call, OnNode, empty, raw_json},
     error::{ApiError, ApiResult},
-    hijack::{Session, hijack},
+    hijack::{Far, Session, hijack},
     proxy::request,
     route::ContainerOp,
 };
@@ -162,7 +162,7 @@ pub(super) async fn attach(
     let body = call.read_body(shared).await?;
     let session = Session {
         target: Target::new("container", name).with_labels(owned.view.workload.labels.clone()),
-        node: owned.node.clone(),
+        far: Far::Engine(Box::new(owned.node.clone())),
         path: target,
         body,
     };

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use longshore_core::{Error, ErrorKind};
 
@@ -10,8 +12,10 @@ use longshore_core::http::full_body;
 pub(super) struct ApiError {
     status: StatusCode,
     message: String,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     candidates: Vec<String>,
+    /// Whether the same call may well succeed in a moment.
+    retry: bool,
 }
 
 /// What a handler gives back.
@@ -20,14 +24,15 @@ pub(super) type ApiResult<T = Response<Payload>> = Result<T, ApiError>;
 impl ApiError {
     pub(super) fn new(
         status: StatusCode,
-        reason: &'static str,
+        reason: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) -> Self {
         Self {
             status,
             message: message.into(),
-            reason,
+            reason: reason.into(),
             candidates: Vec::new(),
+            retry: false,
         }
     }
 
@@ -49,6 +54,40 @@ impl ApiError {
 
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", message)
+    }
+
+    /// 503 with `Retry-After`.
+    pub(super) fn try_again(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        Self {
+            retry: true,
+            ..error
+        }
+    }
+
+    /// An answer of the primary that is an error, in the form that [`to_json`](Self::to_json) gives.
+    pub(super) fn from_primary(status: StatusCode, body: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            message: String,
+            reason: String,
+            #[serde(default)]
+            candidates: Vec<String>,
+        }
+        let retry = status == StatusCode::SERVICE_UNAVAILABLE;
+        match serde_json::from_slice::<Body>(body) {
+            Ok(body) => Self {
+                status,
+                message: body.message,
+                reason: body.reason.into(),
+                candidates: body.candidates,
+                retry,
+            },
+            Err(_) => Self {
+                retry,
+                ..Self::from_engine(status, body)
+            },
+        }
     }
 
     pub(super) fn not_implemented(message: impl Into<String>) -> Self {
@@ -114,8 +153,9 @@ impl ApiError {
         Self {
             status,
             message,
-            reason: error.kind().as_str(),
+            reason: error.kind().as_str().into(),
             candidates,
+            retry: false,
         }
     }
 
@@ -127,8 +167,8 @@ impl ApiError {
         &self.message
     }
 
-    pub(super) fn reason(&self) -> &'static str {
-        self.reason
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// The answer: JSON from API 1.24 on, plain text before.
@@ -144,6 +184,10 @@ impl ApiError {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if self.retry {
+            let after = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
         response
     }
 

@@ -15,7 +15,7 @@ use super::{
     containers::on,
     error::{ApiError, ApiResult},
     fan::first_answer,
-    hijack::{Session, hijack},
+    hijack::{Far, Session, hijack},
     proxy::request,
 };
 use crate::NodeView;
@@ -146,24 +146,29 @@ pub(super) async fn resize(shared: &Shared, mut call: Call, id: &str) -> ApiResu
     shared.forward(&node, &mut call, &path, &query, limit).await
 }
 
-/// Starts it: detached and without an upgrade a plain call, else a hijacked stream.
-pub(super) async fn start(shared: &Arc<Shared>, mut call: Call, id: &str) -> ApiResult {
+/// Whether an exec instance is to be started without anybody at its streams.
+pub(super) fn is_detached(body: &[u8]) -> ApiResult<bool> {
     #[derive(Deserialize, Default)]
     struct Start {
         #[serde(rename = "Detach", default)]
         detach: bool,
     }
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(false);
+    }
+    serde_json::from_slice::<Start>(body)
+        .map(|start| start.detach)
+        .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))
+}
+
+/// Starts it: detached and without an upgrade a plain call, else a hijacked stream.
+pub(super) async fn start(shared: &Arc<Shared>, mut call: Call, id: &str) -> ApiResult {
     let node = node_of(shared, &call, id).await?;
     let body = call.read_body(shared).await?;
-    let start = if body.iter().all(u8::is_ascii_whitespace) {
-        Start::default()
-    } else {
-        serde_json::from_slice::<Start>(&body)
-            .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))?
-    };
+    let detached = is_detached(&body)?;
     let path = format!("/exec/{id}/start");
     let target = shared.target_at(&node, call.version, &path, "");
-    if start.detach || call.upgrade.is_none() {
+    if detached || call.upgrade.is_none() {
         let request = request(Method::POST, &target, &call.headers, full_body(body))?;
         let response = shared.send(&node, None, request).await?;
         return shared.relay(&node, response).await;
@@ -175,7 +180,7 @@ pub(super) async fn start(shared: &Arc<Shared>, mut call: Call, id: &str) -> Api
     let target_labels = container.map(|view| view.workload.labels.clone());
     let session = Session {
         target: Target::new("exec", id).with_labels(target_labels.unwrap_or_default()),
-        node,
+        far: Far::Engine(Box::new(node)),
         path: target,
         body,
     };

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use longshore_core::{
-    Action, AuditEvent, AuditOutcome, BoxByteStream, ByteStream, ClockExt, Error, Identity, Target,
-    http::{Upgraded, empty_body},
+    Action, AuditEvent, AuditOutcome, BoxByteStream, BoxFuture, ByteStream, ClockExt, Error,
+    Identity, Target, Timestamp,
+    http::{HttpClient, Upgraded, empty_body},
 };
 use tokio::io::{AsyncWriteExt, copy, split};
 
@@ -17,15 +18,65 @@ use super::{
     call::{Call, RecordsItself},
     error::{ApiError, ApiResult},
     proxy::{request, unreachable},
+    replica::Primary,
 };
 use crate::NodeView;
 
-/// What is hijacked: a request to an engine.
+/// What is hijacked: a request to an engine, or to the manager that leads.
 pub(super) struct Session {
     pub(super) target: Target,
-    pub(super) node: NodeView,
+    pub(super) far: Far,
     pub(super) path: String,
     pub(super) body: Bytes,
+}
+
+/// Who has the other end of a stream.
+pub(super) enum Far {
+    Engine(Box<NodeView>),
+    Primary(Primary),
+}
+
+impl Far {
+    fn name(&self) -> String {
+        match self {
+            Self::Engine(node) => node.name.clone(),
+            Self::Primary(primary) => format!("primary {}", primary.address),
+        }
+    }
+
+    fn client<'a>(&'a self, shared: &Shared) -> ApiResult<&'a HttpClient> {
+        match self {
+            Self::Engine(node) => shared.client(node),
+            Self::Primary(primary) => Ok(&primary.client),
+        }
+    }
+
+    /// Passes on what came of a call: it tells of an engine's health.
+    fn answered(
+        &self,
+        shared: &Shared,
+        started: Timestamp,
+        outcome: Result<Upgraded, Error>,
+    ) -> ApiResult<Upgraded> {
+        match self {
+            Self::Engine(node) => {
+                if let Some(id) = &node.id {
+                    let outcome = outcome.as_ref().map(|_| ());
+                    shared.plane.report(id, started, outcome);
+                }
+                outcome.map_err(|error| unreachable(node, &error))
+            }
+            Self::Primary(primary) => outcome.map_err(|error| primary.unreachable(&error)),
+        }
+    }
+
+    /// When the stream has to end although both sides are there.
+    fn is_over(&self) -> BoxFuture<'static, ()> {
+        match self {
+            Self::Engine(_) => Box::pin(std::future::pending()),
+            Self::Primary(primary) => primary.replaced(),
+        }
+    }
 }
 
 /// Asks the engine for the raw stream and joins the client's connection to it.
@@ -35,7 +86,6 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
             "a raw stream needs the headers \"Connection: Upgrade\" and \"Upgrade: tcp\"",
         ));
     };
-    let node = &session.node;
     let mut request = request(
         call.method.clone(),
         &session.path,
@@ -51,7 +101,7 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
     request
         .headers_mut()
         .insert(header::UPGRADE, protocol.clone());
-    let client = shared.client(node)?;
+    let client = session.far.client(shared)?;
     let clock = shared.plane.clock();
     let started = clock.now();
     let upgraded = clock
@@ -62,16 +112,16 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
         )
         .await
         .and_then(|upgraded| upgraded);
-    if let Some(id) = &node.id {
-        shared
-            .plane
-            .report(id, started, upgraded.as_ref().map(|_| ()));
-    }
-    let (headers, engine) = match upgraded.map_err(|error| unreachable(node, &error))? {
+    let (headers, engine) = match session.far.answered(shared, started, upgraded)? {
         Upgraded::Stream {
             headers, stream, ..
         } => (headers, stream),
-        Upgraded::Refused { status, body } => return Err(ApiError::from_engine(status, &body)),
+        Upgraded::Refused { status, body } => {
+            return Err(match &session.far {
+                Far::Engine(_) => ApiError::from_engine(status, &body),
+                Far::Primary(_) => ApiError::from_primary(status, &body),
+            });
+        }
     };
 
     let mut response: Response<Payload> = Response::new(empty_body());
@@ -98,12 +148,15 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
         who: call.who.clone(),
         operation: call.operation(),
         target: session.target,
-        node: session.node.name.clone(),
+        node: session.far.name(),
         leave: call.leave,
     };
     shared.plane.shutdown().spawn(async move {
         match upgrade.await {
-            Ok(client) => supervisor.run(TokioIo::new(client), engine).await,
+            Ok(client) => {
+                let over = session.far.is_over();
+                supervisor.run(TokioIo::new(client), engine, over).await;
+            }
             Err(error) => {
                 let reason = format!("the client's connection was not handed over: {error}");
                 supervisor.record(AuditOutcome::Failed(reason)).await;
@@ -124,7 +177,12 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(self, client: impl ByteStream, engine: BoxByteStream) {
+    async fn run(
+        self,
+        client: impl ByteStream,
+        engine: BoxByteStream,
+        over: BoxFuture<'static, ()>,
+    ) {
         let clock = self.shared.plane.clock();
         let linger = self.shared.options.linger;
         let leaving = async {
@@ -134,6 +192,7 @@ impl Supervisor {
         let outcome = tokio::select! {
             () = join(client, engine, clock.sleep(linger)) => AuditOutcome::Done,
             error = self.leave_ends() => AuditOutcome::Denied(error.to_string()),
+            () = over => AuditOutcome::Failed("another manager became primary".to_owned()),
             () = leaving => AuditOutcome::Failed("the control plane shut down".to_owned()),
         };
         self.record(outcome).await;

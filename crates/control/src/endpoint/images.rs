@@ -290,5 +290,9 @@ pub(super) fn report<T>(parts: &[Part<T>]) -> ApiResult<()> {
     if !done.is_empty() {
         lines.push(format!("done on: {}", done.join(", ")));
     }
-    Err(ApiError::new(status, first.reason(), lines.join("\n")))
+    Err(ApiError::new(
+        status,
+        first.reason().to_owned(),
+        lines.join("\n"),
+    ))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use http::StatusCode;
-use longshore_core::{Image, NodeHealth, Resources};
+use longshore_core::{Image, Leader, NodeHealth, Resources};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -28,7 +28,7 @@ pub(super) fn info(shared: &Shared) -> ApiResult {
         .filter(|image| !is_dangling(image))
         .map(|image| image.id.as_str())
         .collect();
-    let status: Vec<Value> = system_status(&nodes, &strategy, &filters)
+    let status: Vec<Value> = system_status(role(shared), &nodes, &strategy, &filters)
         .into_iter()
         .map(|(key, value)| json!([key, value]))
         .collect();
@@ -142,14 +142,31 @@ pub(super) fn is_dangling(image: &Image) -> bool {
     image.tags.iter().all(|tag| tag == "<none>:<none>")
 }
 
+/// Who leads.
+fn role(shared: &Shared) -> Vec<(String, String)> {
+    let row = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let leader = shared.plane.election().map(|election| election.leader());
+    match leader {
+        None | Some(Leader::Here { .. }) => vec![row("Role", "primary")],
+        Some(Leader::Elsewhere(address)) => {
+            vec![row("Role", "replica"), row("Primary", &address)]
+        }
+        Some(_) => vec![row("Role", "replica"), row("Primary", "(none)")],
+    }
+}
+
 /// Swarm's table of the cluster. Tools read it by position and by these very keys.
-fn system_status(nodes: &[NodeView], strategy: &str, filters: &[String]) -> Vec<(String, String)> {
-    let mut rows = vec![
-        ("Role".to_owned(), "primary".to_owned()),
+fn system_status(
+    mut rows: Vec<(String, String)>,
+    nodes: &[NodeView],
+    strategy: &str,
+    filters: &[String],
+) -> Vec<(String, String)> {
+    rows.extend([
         ("Strategy".to_owned(), strategy.to_owned()),
         ("Filters".to_owned(), filters.join(", ")),
         ("Nodes".to_owned(), nodes.len().to_string()),
-    ];
+    ]);
     for node in nodes {
         let name = if node.id.is_none() && node.name.is_empty() {
             "(unknown)"

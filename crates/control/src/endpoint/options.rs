@@ -35,6 +35,8 @@ pub struct EndpointOptions {
     /// How long a hijacked stream lives on after the engine's side ended, and after a shutdown was
     /// asked for.
     pub linger: Duration,
+    /// How long a manager that does not lead waits for one that does.
+    pub primary_limit: Duration,
     /// What `docker info` prints as a warning, for example that TLS verifies nobody.
     pub warnings: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Default for EndpointOptions {
             next_nodes: 3,
             exec_capacity: 10_000,
             linger: Duration::from_secs(10),
+            primary_limit: Duration::from_secs(30),
             warnings: Vec::new(),
         }
     }
@@ -88,6 +91,7 @@ setters! {
     with_next_nodes, next_nodes: usize;
     with_exec_capacity, exec_capacity: usize;
     with_linger, linger: Duration;
+    with_primary_limit, primary_limit: Duration;
 }
 
 impl EndpointOptions {

@@ -274,7 +274,7 @@ pub(super) fn unreachable(node: &NodeView, error: &Error) -> ApiError {
 }
 
 /// Headers that belong to one connection.
-const HOP_BY_HOP: [HeaderName; 7] = [
+pub(super) const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     header::TE,
     header::TRAILER,

@@ -17,6 +17,7 @@ use super::{
     listen::TapState,
     networks, prune,
     query::Query,
+    replica,
     route::{ContainerOp, ImageOp, NetworkOp, Route, VolumeOp},
     system, version, volumes,
 };
@@ -28,6 +29,7 @@ use crate::ControlPlane;
 pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
     let shared = Arc::new(Shared {
         list: list::ListCache::default(),
+        primary: replica::LastPrimary::default(),
         execs: exec::ExecOwners::new(options.exec_capacity),
         plane,
         options,
@@ -101,10 +103,11 @@ fn take_apart(request: Request<AxumBody>) -> Call {
                 .boxed_unsync(),
         ),
         leave: None,
+        primary: None,
     }
 }
 
-async fn answer(shared: &Arc<Shared>, call: Call) -> ApiResult {
+async fn answer(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
     let options = &shared.options;
     if let Some(asked) = call.version {
         version::check(asked, options.min_api_version, options.max_api_version)?;
@@ -114,6 +117,10 @@ async fn answer(shared: &Arc<Shared>, call: Call) -> ApiResult {
     }
     let route = Route::parse(&call.method, &call.path)
         .ok_or_else(|| ApiError::not_found("page not found"))?;
+    if !route.is_local() {
+        // Here, so that a client which leaves while nobody leads is not waited for.
+        call.primary = shared.primary_elsewhere().await?;
+    }
     let Some(action) = route.action() else {
         return dispatch(shared, call, route).await;
     };
@@ -205,7 +212,7 @@ impl Shared {
     }
 
     /// What a route is about, with the labels of a container that is known.
-    fn target(&self, route: &Route) -> Target {
+    pub(super) fn target(&self, route: &Route) -> Target {
         let target = route.target();
         let container = match route {
             Route::Container(name, _) => self.plane.container(name).ok(),
@@ -222,7 +229,10 @@ impl Shared {
     }
 }
 
-async fn dispatch(shared: &Arc<Shared>, call: Call, route: Route) -> ApiResult {
+async fn dispatch(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult {
+    if let Some(primary) = call.primary.take() {
+        return replica::forward(shared, call, &route, primary).await;
+    }
     match route {
         Route::Ping => Ok(system::ping()),
         Route::Version => system::version(shared),

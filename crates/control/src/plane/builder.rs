@@ -1,8 +1,8 @@
 use std::sync::{Arc, OnceLock};
 
 use longshore_core::{
-    AuditSink, Authorizer, Clock, DenyAll, Discovery, EngineProvider, Error, OsRandom, Random,
-    Result, Scheduler, Shutdown, SystemClock, TunnelListener,
+    AuditSink, Authorizer, Clock, DenyAll, Discovery, EngineProvider, Error, LeaderElection,
+    OsRandom, Random, Result, Scheduler, Shutdown, SystemClock, TunnelListener,
 };
 
 use super::{ControlPlane, Inner, PlaneOptions};
@@ -21,6 +21,7 @@ pub struct ControlPlaneBuilder {
     hub: Option<TunnelHub>,
     scheduler: Option<Box<dyn Scheduler>>,
     engines: Option<Arc<dyn EngineProvider>>,
+    election: Option<Arc<dyn LeaderElection>>,
     authorizer: Option<Arc<dyn Authorizer>>,
     audit: Option<Arc<dyn AuditSink>>,
     clock: Option<Arc<dyn Clock>>,
@@ -62,6 +63,15 @@ impl ControlPlaneBuilder {
     #[must_use]
     pub fn engines(mut self, engines: Arc<dyn EngineProvider>) -> Self {
         self.engines = Some(engines);
+        self
+    }
+
+    /// Makes it one of several managers: only the one that leads acts by itself (stacks), and the
+    /// endpoints of the others pass calls on to it. Each keeps a full view of the cluster. The
+    /// election is run by whoever made it.
+    #[must_use]
+    pub fn election(mut self, election: Arc<dyn LeaderElection>) -> Self {
+        self.election = Some(election);
         self
     }
 
@@ -153,6 +163,7 @@ impl ControlPlaneBuilder {
                 clock,
                 random,
                 engines,
+                election: self.election,
                 hub,
                 left: tokio::sync::Notify::new(),
                 stacks: stacks.into(),

@@ -11,7 +11,7 @@ use longshore_core::{
 use tokio::sync::mpsc;
 
 use super::{
-    Inner,
+    Inner, leading,
     members::{MemberChange, Members},
 };
 use crate::{
@@ -30,6 +30,11 @@ impl Inner {
         let inner = Arc::clone(self);
         self.shutdown
             .spawn_until(async move { stack::follow(&inner).await });
+        if let Some(election) = self.election.clone() {
+            let inner = Arc::clone(self);
+            self.shutdown
+                .spawn_until(async move { leading::follow(&inner, &election).await });
+        }
         for listener in self.listeners.clone() {
             self.listen(listener);
         }

@@ -37,7 +37,7 @@ pub(crate) async fn follow(inner: &Arc<Inner>) {
             Some(()) = jobs.next(), if !jobs.is_empty() => {}
             () = tick => {}
         }
-        if inner.stacks().is_idle() {
+        if inner.stacks().is_idle() || !inner.leads() {
             continue;
         }
         let observed = observe(inner);
@@ -93,6 +93,7 @@ pub(crate) fn observe(inner: &Inner) -> Observed {
 
 async fn carry_out(inner: &Arc<Inner>, action: ReconcileAction) {
     let outcome = match &action.kind {
+        _ if !inner.leads() => ActionOutcome::NotMade("another manager leads now".to_owned()),
         ActionKind::Create(service) => create(inner, &action, service).await,
         ActionKind::Start { node, id } => start(inner, &action, node, id).await,
         ActionKind::Retire { node, id, reason } => {

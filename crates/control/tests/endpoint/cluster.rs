@@ -1,6 +1,6 @@
 //! A control plane over daemons in memory, and its endpoint on a unix socket.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -13,6 +13,7 @@ use longshore_core::{
     DiscoveryCapabilities, Endpoint, Engine, EngineProvider, Error, Membership, MembershipEvent,
     MembershipStream, NodeHealth, Registration, Result, SeededRandom, Shutdown, SystemClock,
     WatchMode,
+    testkit::{ManualElection, mocks::MockEngine},
 };
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -33,6 +34,9 @@ pub(crate) struct Setup {
     pub(crate) listen: ListenOptions,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
+    pub(crate) election: Option<ManualElection>,
+    /// Other managers by address, and where their endpoints are.
+    pub(crate) managers: HashMap<String, PathBuf>,
 }
 
 impl Default for Setup {
@@ -43,6 +47,8 @@ impl Default for Setup {
             listen: ListenOptions::default().with_drain_limit(Duration::from_millis(300)),
             authorizer: Arc::new(AllowAll),
             audit: None,
+            election: None,
+            managers: HashMap::new(),
         }
     }
 }
@@ -85,12 +91,25 @@ fn nodes(count: u16) -> Vec<Announcement> {
 }
 
 #[derive(Debug)]
-struct Daemons(HashMap<String, Daemon>);
+struct Daemons {
+    by_host: HashMap<String, Daemon>,
+    managers: HashMap<String, PathBuf>,
+}
 
 #[async_trait]
 impl EngineProvider for Daemons {
     async fn engine_at(&self, node: &Announcement) -> Result<Arc<dyn Engine>> {
-        Ok(Arc::new(self.0[node.endpoint.host()].clone()))
+        if let Some(daemon) = self.by_host.get(node.endpoint.host()) {
+            return Ok(Arc::new(daemon.clone()));
+        }
+        // Where nobody listens, it turns out at the first call.
+        let path = self.managers.get(&node.endpoint.to_string()).cloned();
+        let connector = AtPath(path.unwrap_or_else(|| PathBuf::from("/nonexistent")));
+        let connector: Arc<dyn Connector> = Arc::new(connector);
+        let mut manager = MockEngine::new();
+        let here = move || Arc::clone(&connector);
+        manager.expect_connector().returning(here);
+        Ok(Arc::new(manager))
     }
     async fn engine_over(&self, _: Arc<dyn Connector>) -> Result<Arc<dyn Engine>> {
         Err(Error::unsupported("no tunnels here"))
@@ -98,7 +117,7 @@ impl EngineProvider for Daemons {
 }
 
 #[derive(Debug)]
-struct AtPath(std::path::PathBuf);
+struct AtPath(PathBuf);
 
 #[async_trait]
 impl Connector for AtPath {
@@ -138,14 +157,20 @@ impl Cluster {
         };
         let plane = ControlPlane::builder()
             .discovery(Arc::new(Fixed(setup.nodes)))
-            .engines(Arc::new(Daemons(by_host)))
+            .engines(Arc::new(Daemons {
+                by_host,
+                managers: setup.managers,
+            }))
             .scheduler(Box::new(Fewest::default()))
             .authorizer(setup.authorizer)
             .audit(sink)
             .clock(Arc::clone(&clock))
-            .random(Arc::new(SeededRandom::new(1)))
-            .build()
-            .unwrap();
+            .random(Arc::new(SeededRandom::new(1)));
+        let plane = match setup.election {
+            Some(election) => plane.election(Arc::new(election)),
+            None => plane,
+        };
+        let plane = plane.build().unwrap();
         plane.start();
         let folder = tempfile::tempdir().unwrap();
         let address = format!("unix://{}", folder.path().join("s.sock").display());
@@ -176,7 +201,7 @@ impl Cluster {
         Client::new(Arc::new(AtPath(self.socket())))
     }
 
-    pub(crate) fn socket(&self) -> std::path::PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("s.sock")
     }
 

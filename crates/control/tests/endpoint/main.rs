@@ -12,6 +12,7 @@ mod daemon_api;
 mod errors;
 mod hijack;
 mod listing;
+mod replica;
 mod scheduler;
 mod spread;
 mod system;

@@ -12,7 +12,7 @@ use longshore_control::{ClusterEvent, ControlPlane, PlaneOptions};
 use longshore_core::{
     Announcement, BoxStream, Clock, Connector, Discovery, DiscoveryCapabilities, Endpoint, Engine,
     EngineProvider, Error, Membership, MembershipEvent, MembershipStream, NodeHealth, Registration,
-    Result, SeededRandom, SystemClock, TunnelListener, WatchMode,
+    Result, SeededRandom, SystemClock, TunnelListener, WatchMode, testkit::ManualElection,
 };
 use tokio::sync::broadcast;
 
@@ -130,7 +130,18 @@ pub(crate) fn options() -> PlaneOptions {
 impl Cluster {
     /// Engines at ports 1 to `nodes`, named `node-<port>`, announced and started.
     pub(crate) async fn started(nodes: u16) -> Self {
-        let cluster = Self::new(options(), Vec::new());
+        Self::new(options(), Vec::new()).with_nodes(nodes).await
+    }
+
+    /// One of several managers.
+    pub(crate) async fn electing(nodes: u16, election: &ManualElection) -> Self {
+        let election = Some(election.clone());
+        let cluster = Self::of(options(), Vec::new(), election);
+        cluster.with_nodes(nodes).await
+    }
+
+    async fn with_nodes(self, nodes: u16) -> Self {
+        let cluster = self;
         for port in 1..=nodes {
             cluster.add_engine(port, &format!("E{port}"), &format!("node-{port}"));
         }
@@ -145,6 +156,14 @@ impl Cluster {
     }
 
     pub(crate) fn new(options: PlaneOptions, tunnels: Vec<Arc<dyn TunnelListener>>) -> Self {
+        Self::of(options, tunnels, None)
+    }
+
+    fn of(
+        options: PlaneOptions,
+        tunnels: Vec<Arc<dyn TunnelListener>>,
+        election: Option<ManualElection>,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let discovery = FakeDiscovery::new();
         let engines = Arc::new(FakeEngines::default());
@@ -157,6 +176,9 @@ impl Cluster {
             .options(options);
         for tunnel in tunnels {
             builder = builder.tunnel(tunnel);
+        }
+        if let Some(election) = election {
+            builder = builder.election(Arc::new(election));
         }
         let plane = builder.build().unwrap();
         Self {

@@ -2,7 +2,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::StreamExt;
 use longshore_control::{ClusterEvent, ServiceSpec, StackSpec};
-use longshore_core::{ErrorKind, NodeHealth, RestartPolicy, WorkloadSpec};
+use longshore_core::{
+    ErrorKind, Leader, NodeHealth, RestartPolicy, WorkloadSpec, testkit::ManualElection,
+};
 
 use crate::cluster::{Cluster, options};
 
@@ -306,4 +308,32 @@ async fn a_restarted_control_plane_takes_its_stacks_over_untouched() {
         .map(|port| cluster.engine(port).calls("create"))
         .sum();
     assert_eq!(creates, 4, "only the first control plane made anything");
+}
+
+/// Rule L6, and L2 as far as stacks go.
+#[tokio::test(start_paused = true)]
+async fn only_the_manager_that_leads_acts_on_stacks() {
+    let election = ManualElection::new(Leader::Elsewhere("10.0.0.9:1".to_owned()));
+    let cluster = Cluster::electing(3, &election).await;
+    cluster
+        .plane
+        .deploy(stack(vec![service("web", 3)]))
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(cluster.really_running(3), Vec::<String>::new());
+    assert!(!cluster.plane.leads());
+
+    election.set(Leader::Here { token: 1 });
+    let took = cluster.until_ready().await;
+    assert!(took <= Duration::from_secs(2), "without delay: {took:?}");
+
+    // It lost the lead: what breaks now is the next leader's business.
+    election.set(Leader::Nobody);
+    cluster.engine(2).kill();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let living = || cluster.engine(1).running().len() + cluster.engine(3).running().len();
+    assert_eq!(living(), 2);
+    election.set(Leader::Here { token: 3 });
+    cluster.until_ready().await;
+    assert_eq!(living(), 3);
 }

@@ -1,0 +1,54 @@
+use std::sync::Arc;
+
+use futures::StreamExt;
+use longshore_core::{EngineProvider, Leader, LeaderElection};
+
+use super::{ControlPlane, Inner};
+
+impl Inner {
+    /// Whether this manager may act by itself, at this very moment.
+    pub(crate) fn leads(&self) -> bool {
+        match &self.election {
+            None => true,
+            Some(election) => matches!(election.leader(), Leader::Here { .. }),
+        }
+    }
+}
+
+impl ControlPlane {
+    /// Whether this manager leads. One without an election always does.
+    pub fn leads(&self) -> bool {
+        self.inner.leads()
+    }
+
+    /// The election it takes part in.
+    pub fn election(&self) -> Option<&Arc<dyn LeaderElection>> {
+        self.inner.election.as_ref()
+    }
+
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn engines(&self) -> &Arc<dyn EngineProvider> {
+        &self.inner.engines
+    }
+}
+
+/// Tells of changes in Swarm's words, and wakes whoever acts for a leader.
+pub(super) async fn follow(inner: &Inner, election: &Arc<dyn LeaderElection>) {
+    let mut led = false;
+    let mut news = election.watch();
+    while let Some(leader) = news.next().await {
+        let leads = matches!(leader, Leader::Here { .. });
+        match &leader {
+            Leader::Here { token } if !led => {
+                tracing::info!(token, "Leader Election: Cluster leadership acquired");
+            }
+            Leader::Elsewhere(address) => tracing::info!("New leader elected: {address}"),
+            _ => {}
+        }
+        if led && !leads {
+            tracing::warn!("Leader Election: Cluster leadership lost");
+        }
+        led = leads;
+        inner.changed.notify_one();
+    }
+}

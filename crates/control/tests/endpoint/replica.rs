@@ -1,0 +1,254 @@
+//! Managers that don't lead (rules L1, L4, L5 of the specification).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::BodyExt;
+use longshore_control::endpoint::EndpointOptions;
+use longshore_core::{
+    DenyAll, Leader,
+    http::{Upgraded, empty_body},
+    testkit::ManualElection,
+};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::cluster::{Cluster, Setup};
+
+const PRIMARY: &str = "10.9.0.1:4000";
+
+fn at(address: &str) -> ManualElection {
+    ManualElection::new(Leader::Elsewhere(address.to_owned()))
+}
+
+/// A manager of two nodes, and one without any that passes on to it.
+async fn pair() -> (Cluster, Cluster, ManualElection) {
+    let primary = Cluster::with(Setup {
+        election: Some(ManualElection::new(Leader::Here { token: 7 })),
+        ..Setup::default()
+    })
+    .await;
+    let election = at(PRIMARY);
+    let replica = Cluster::with(replica(&election, &[(PRIMARY, &primary)])).await;
+    (primary, replica, election)
+}
+
+fn replica(election: &ManualElection, managers: &[(&str, &Cluster)]) -> Setup {
+    let endpoint = EndpointOptions::default()
+        .with_linger(Duration::from_millis(300))
+        .with_primary_limit(Duration::from_millis(200));
+    let managers = managers.iter();
+    Setup {
+        nodes: 0,
+        endpoint,
+        election: Some(election.clone()),
+        managers: managers
+            .map(|(address, manager)| ((*address).to_owned(), manager.socket()))
+            .collect(),
+        ..Setup::default()
+    }
+}
+
+#[tokio::test]
+async fn l1_everything_but_ping_and_info_goes_to_the_primary() {
+    let (primary, replica, _) = pair().await;
+    let (here, there) = (replica.client(), primary.client());
+    here.get("/_ping").await.ok(200);
+    for (client, nodes, role) in [
+        (
+            &here,
+            "0",
+            json!([["Role", "replica"], ["Primary", PRIMARY]]),
+        ),
+        (
+            &there,
+            "2",
+            json!([["Role", "primary"], ["Strategy", "fewest"]]),
+        ),
+    ] {
+        let info = client.get("/v1.40/info").await.ok(200).json();
+        let status = info["SystemStatus"].as_array().unwrap();
+        assert_eq!(json!(status[..2]), role);
+        let count = status.iter().find(|row| row[0] == "Nodes").unwrap();
+        assert_eq!(count[1], nodes);
+    }
+    let id = here.create("web", json!({})).await;
+    let path = "/v1.40/containers/json?all=1&filters=%7B%22name%22%3A%5B%22web%22%5D%7D";
+    let listed = here.get(path).await.ok(200);
+    assert_eq!(listed.json()[0]["Id"], id.as_str());
+    assert_eq!(listed.text, there.get(path).await.text);
+    // Errors come through as they are, reason included.
+    here.get("/containers/nobody/json")
+        .await
+        .fails(404, "No such container nobody", "not-found");
+    here.delete("/containers/web").await.ok(204);
+    there.get("/containers/web/json").await.ok(404);
+    // Both have it on record.
+    for manager in [&primary, &replica] {
+        let records = manager.audit.records();
+        let removed = records.iter().filter(|record| {
+            record.event.operation == "DELETE /containers/web"
+                && format!("{:?}", record.event.outcome) == "Done"
+        });
+        assert_eq!(removed.count(), 1);
+    }
+}
+
+async fn exec(client: &crate::client::Client) -> String {
+    client.create("web", json!({})).await;
+    let body = json!({"Cmd": ["sh"], "AttachStdin": true});
+    let made = client.post("/containers/web/exec", body).await.ok(201);
+    made.json()["Id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn l1_raw_streams_pass_through_with_half_close() {
+    let (_primary, replica, _) = pair().await;
+    let client = replica.client();
+    let id = exec(&client).await;
+    let request = Request::post(format!("/v1.40/exec/{id}/start"))
+        .body(Bytes::from_static(b"{\"Tty\":false}"))
+        .unwrap();
+    let Upgraded::Stream { mut stream, .. } = client.0.upgrade(request).await.unwrap() else {
+        panic!("refused")
+    };
+    stream.write_all(b"\0abc").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut seen = String::new();
+    stream.read_to_string(&mut seen).await.unwrap();
+    assert_eq!(seen, format!("exec {id}: cba\0"));
+    // Detached, it is a plain call.
+    let detached = json!({"Detach": true});
+    client
+        .post(&format!("/exec/{id}/start"), detached)
+        .await
+        .ok(200);
+    // An error in place of a stream keeps its form.
+    let request = Request::post("/containers/nobody/attach?stream=1")
+        .body(Bytes::new())
+        .unwrap();
+    let Upgraded::Refused { status, body } = client.0.upgrade(request).await.unwrap() else {
+        panic!("there is no such container")
+    };
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        (status.as_u16(), body["reason"].as_str()),
+        (404, Some("not-found"))
+    );
+}
+
+#[tokio::test]
+async fn l4_without_a_primary_a_call_waits_and_then_says_so() {
+    let (_primary, replica, election) = pair().await;
+    let client = replica.client();
+    election.set(Leader::Nobody);
+    let answer = client.get("/containers/json").await;
+    answer.fails(
+        503,
+        "No elected primary cluster manager: nobody has led for 200ms; look at the managers' logs \
+         and at their key-value store",
+        "unavailable",
+    );
+    assert_eq!(answer.headers["retry-after"], "1");
+    client.get("/_ping").await.ok(200);
+    client.get("/info").await.ok(200);
+    // One that is elected meanwhile answers.
+    let elected = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        election.set(Leader::Elsewhere(PRIMARY.to_owned()));
+    };
+    let (answer, ()) = tokio::join!(client.get("/containers/json"), elected);
+    answer.ok(200);
+    // And the manager that is elected itself answers itself.
+    election.set(Leader::Here { token: 8 });
+    assert_eq!(
+        client.get("/longshore/v1/nodes").await.ok(200).json(),
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn l4_a_primary_that_cannot_be_reached_is_named() {
+    let (_primary, replica, election) = pair().await;
+    election.set(Leader::Elsewhere("10.9.0.9:4000".to_owned()));
+    let answer = replica.client().get("/containers/json").await.ok(503);
+    let text = answer.json()["message"].to_string();
+    let start = "\"Unable to reach primary cluster manager (10.9.0.9:4000): ";
+    assert!(text.starts_with(start), "{text}");
+    election.set(Leader::Elsewhere("nonsense".to_owned()));
+    let answer = replica.client().get("/containers/json").await.ok(503);
+    assert!(
+        answer
+            .text
+            .contains("the leader advertises \\\"nonsense\\\""),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn managers_that_disagree_do_not_play_ball() {
+    let (one, two) = (at("10.9.0.2:1"), at("10.9.0.1:1"));
+    let second = Cluster::with(replica(&two, &[])).await;
+    let first = Cluster::with(replica(&one, &[("10.9.0.2:1", &second)])).await;
+    first.client().get("/containers/json").await.fails(
+        503,
+        "No elected primary cluster manager: the managers do not agree yet on who leads",
+        "unavailable",
+    );
+}
+
+#[tokio::test]
+async fn l5_streams_break_off_when_another_manager_leads() {
+    let (_primary, replica, election) = pair().await;
+    let client = replica.client();
+    let id = exec(&client).await;
+    let request = Request::post(format!("/exec/{id}/start"))
+        .body(Bytes::from_static(b"{}"))
+        .unwrap();
+    let Upgraded::Stream { mut stream, .. } = client.0.upgrade(request).await.unwrap() else {
+        panic!("refused")
+    };
+    let request = Request::get("/events").body(empty_body()).unwrap();
+    let mut events = client.0.send(request).await.unwrap().into_body();
+    // A moment without a leader changes nothing.
+    election.set(Leader::Nobody);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    election.set(Leader::Elsewhere(PRIMARY.to_owned()));
+    stream.write_all(b"x").await.unwrap();
+    let mut greeting = vec![0; format!("exec {id}: ").len()];
+    stream.read_exact(&mut greeting).await.unwrap();
+    election.set(Leader::Elsewhere("10.9.0.3:4000".to_owned()));
+    let ended = async {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        while let Some(frame) = events.frame().await {
+            if frame.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    let broke = tokio::time::timeout(Duration::from_secs(20), ended).await;
+    assert!(
+        broke.expect("both ended"),
+        "events broke off, not just ended"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_without_leave_does_not_reach_the_primary() {
+    let (primary, _, election) = pair().await;
+    let closed = Cluster::with(Setup {
+        authorizer: Arc::new(DenyAll),
+        ..replica(&election, &[(PRIMARY, &primary)])
+    })
+    .await;
+    let client = closed.client();
+    client.get("/containers/json").await.ok(403);
+    client
+        .post("/containers/create?name=web", json!({"Image": "busybox"}))
+        .await
+        .ok(403);
+    assert!(primary.audit.records().is_empty());
+}
