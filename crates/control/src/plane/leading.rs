@@ -32,23 +32,10 @@ impl ControlPlane {
     }
 }
 
-/// Tells of changes in Swarm's words, and wakes whoever acts for a leader.
+/// Wakes whoever acts for a leader. The election itself tells of its changes in the log.
 pub(super) async fn follow(inner: &Inner, election: &Arc<dyn LeaderElection>) {
-    let mut led = false;
     let mut news = election.watch();
-    while let Some(leader) = news.next().await {
-        let leads = matches!(leader, Leader::Here { .. });
-        match &leader {
-            Leader::Here { token } if !led => {
-                tracing::info!(token, "Leader Election: Cluster leadership acquired");
-            }
-            Leader::Elsewhere(address) => tracing::info!("New leader elected: {address}"),
-            _ => {}
-        }
-        if led && !leads {
-            tracing::warn!("Leader Election: Cluster leadership lost");
-        }
-        led = leads;
+    while news.next().await.is_some() {
         inner.changed.notify_one();
     }
 }
