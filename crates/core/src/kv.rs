@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BoxStream, Result};
 
-/// A point in a store's history. Every change has a larger one than the change before; it is
-/// comparable within one store only.
+/// A point in a store's history. Every change has a larger one than the change before, except that
+/// the steps of one transaction may share theirs; it is comparable within one store only.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
-/// A store's handle of a lease.
+/// A store's handle of a lease: wide enough for the session UUIDs of Consul.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LeaseId(pub u64);
+pub struct LeaseId(pub u128);
 
 /// A span of life that keys can be tied to: when it ends, they are deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +140,8 @@ pub enum KvEvent {
     Resync(Revision),
 }
 
-/// The stream of a watch: in order, without gaps. It ends only with the store's client.
+/// The stream of a watch: in order, without gaps. It ends only with the store's client: an error
+/// (the store can't be reached) is told once per outage, and the watch goes on behind it by itself.
 pub type KvWatch = BoxStream<Result<KvEvent>>;
 
 /// One step of a transaction.
@@ -175,31 +176,72 @@ pub struct KvCapabilities {
     pub durable: bool,
     /// The shortest lease that it can keep.
     pub shortest_lease: Duration,
+    /// Whether a watch tells every change. Stores without a history (Consul, ZooKeeper) tell the
+    /// newest state of each key: of changes in quick succession the last one.
+    pub every_change: bool,
+    /// The largest value, in bytes; at most 1 MiB.
+    pub largest_value: usize,
+    /// The most steps of one transaction; at most 128.
+    pub most_steps: usize,
 }
 
 impl KvCapabilities {
-    /// A volatile store with transactions.
+    /// A volatile store with transactions and a history, and the largest values and transactions.
     pub fn volatile(shortest_lease: Duration) -> Self {
         Self {
             transactions: true,
             durable: false,
             shortest_lease,
+            every_change: true,
+            largest_value: 1 << 20,
+            most_steps: 128,
         }
+    }
+
+    /// As [`volatile`](Self::volatile), but what was acknowledged survives.
+    pub fn durable(shortest_lease: Duration) -> Self {
+        Self {
+            durable: true,
+            ..Self::volatile(shortest_lease)
+        }
+    }
+
+    /// Says that watches tell the newest state of each key, not every change.
+    #[must_use]
+    pub fn without_history(mut self) -> Self {
+        self.every_change = false;
+        self
+    }
+
+    /// Sets the largest value, in bytes.
+    #[must_use]
+    pub fn with_largest_value(mut self, bytes: usize) -> Self {
+        self.largest_value = bytes;
+        self
+    }
+
+    /// Sets the most steps of one transaction.
+    #[must_use]
+    pub fn with_most_steps(mut self, steps: usize) -> Self {
+        self.most_steps = steps;
+        self
     }
 }
 
 /// A small, strongly consistent key-value store: under key-value discovery, leader election and
 /// the control plane's state.
 ///
-/// Keys are UTF-8 without NUL, 1 byte to 1 KiB; values at most 1 MiB; both refused beyond with
+/// Keys are UTF-8 without NUL, 1 byte to 1 KiB; values at most
+/// [`KvCapabilities::largest_value`] bytes; both refused beyond with
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
 ///
 /// Rules held by the conformance suite: reads see all acknowledged writes; of several writers under
 /// the same condition exactly one wins, the others get
 /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict); revisions grow; a range is sorted and
 /// consistent; a watch from a revision gives every later change under the prefix once, in order, or
-/// says [`KvEvent::Resync`]; keys vanish with their lease and not before; an ended lease can't be
-/// kept alive.
+/// says [`KvEvent::Resync`] (without [`KvCapabilities::every_change`], the last of several changes of
+/// a key stands for all of them); keys vanish with their lease and not before; an ended lease can't
+/// be kept alive.
 #[async_trait]
 pub trait KvStore: Debug + Send + Sync + 'static {
     /// What this store can do.
@@ -234,7 +276,7 @@ pub trait KvStore: Debug + Send + Sync + 'static {
     /// for the start). Cancel safe.
     async fn range(&self, prefix: &str, after: &str, limit: usize) -> Result<KvRange>;
 
-    /// Does all steps or none: at most 128 of them, no key twice. Says at which revision the last
+    /// Does all steps or none: at most [`KvCapabilities::most_steps`] of them, no key twice. Says at which revision the last
     /// one was done.
     ///
     /// # Errors

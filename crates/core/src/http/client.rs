@@ -82,6 +82,7 @@ pub struct HttpClient {
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
     connect_limit: Duration,
+    peer: &'static str,
 }
 
 impl HttpClient {
@@ -92,7 +93,22 @@ impl HttpClient {
             clock,
             pool: Arc::new(Pool::new(MAX_IDLE)),
             connect_limit: Duration::from_secs(10),
+            peer: "engine",
         }
+    }
+
+    /// Says what the server is, for errors: `engine` unless told.
+    #[must_use]
+    pub fn with_peer(mut self, peer: &'static str) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// Changes how many idle connections are kept. Clones made before keep their pool.
+    #[must_use]
+    pub fn with_idle_limit(mut self, connections: usize) -> Self {
+        self.pool = Arc::new(Pool::new(connections));
+        self
     }
 
     /// Changes how long a connection attempt may take.
@@ -121,7 +137,8 @@ impl HttpClient {
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
         let (response, connection) = self.exchange(request).await?;
         let pool = Arc::clone(&self.pool);
-        Ok(response.map(|body| PooledBody::new(body, connection, pool).boxed_unsync()))
+        let peer = self.peer;
+        Ok(response.map(|body| PooledBody::new(body, connection, pool, peer).boxed_unsync()))
     }
 
     /// As [`send`](Self::send), but with hyper's own body type, for client libraries that insist on
@@ -166,7 +183,9 @@ impl HttpClient {
                 // An idle connection that the server closed meanwhile hands the request back.
                 Err((_, Some(returned))) if reused => request = returned,
                 Err((error, _)) => {
-                    return Err(broken(error).with_context("engine", self.connector.describe()));
+                    return Err(
+                        broken(error, self.peer).with_context(self.peer, self.connector.describe())
+                    );
                 }
             }
         }
@@ -186,28 +205,28 @@ impl HttpClient {
         let stream = self.connect().await?;
         upgrade(stream, request)
             .await
-            .map_err(|error| error.with_context("engine", self.connector.describe()))
+            .map_err(|error| error.with_context(self.peer, self.connector.describe()))
     }
 
     async fn connect(&self) -> Result<crate::BoxByteStream> {
         self.clock
-            .timeout(
-                self.connect_limit,
-                "connecting to the engine",
-                self.connector.connect(),
-            )
+            .timeout(self.connect_limit, "connecting", self.connector.connect())
             .await
             .and_then(|connected| connected)
+            .map_err(|error| match error.context(self.peer) {
+                Some(_) => error,
+                None => error.with_context(self.peer, self.connector.describe()),
+            })
     }
 
     async fn open(&self) -> Result<Connection> {
-        Connection::handshake(self.connect().await?).await
+        Connection::handshake(self.connect().await?, self.peer).await
     }
 }
 
 /// What ended a connection. A stream that knows better than hyper (a TLS stream, which knows the
 /// reason of an alert) fails with an `io::Error` around an [`Error`]; that one is told then.
-pub(super) fn broken(error: hyper::Error) -> Error {
+pub(super) fn broken(error: hyper::Error, peer: &str) -> Error {
     let told = std::error::Error::source(&error)
         .and_then(|cause| cause.downcast_ref::<std::io::Error>())
         .and_then(|cause| cause.get_ref()?.downcast_ref::<Error>())
@@ -216,8 +235,10 @@ pub(super) fn broken(error: hyper::Error) -> Error {
         });
     match told {
         Some(told) => told,
-        None if error.is_parse() => Error::protocol("the engine's answer is not valid HTTP"),
-        None => Error::unavailable("the connection to the engine broke"),
+        None if error.is_parse() => {
+            Error::protocol(format!("the {peer}'s answer is not valid HTTP"))
+        }
+        None => Error::unavailable(format!("the connection to the {peer} broke")),
     }
     .with_source(error)
 }

@@ -61,13 +61,13 @@ impl fmt::Debug for Pool {
 pub(super) struct Connection(http1::SendRequest<Body>);
 
 impl Connection {
-    pub(super) async fn handshake(stream: BoxByteStream) -> Result<Self> {
+    pub(super) async fn handshake(stream: BoxByteStream, peer: &'static str) -> Result<Self> {
         let (sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(broken)?;
+            .map_err(|error| broken(error, peer))?;
         tokio::spawn(async move {
             if let Err(error) = driver.await {
-                tracing::debug!(%error, "an engine connection ended");
+                tracing::debug!(%error, peer, "an HTTP connection ended");
             }
         });
         Ok(Self(sender))
@@ -94,14 +94,21 @@ pub(super) struct PooledBody {
     body: Incoming,
     connection: Option<Connection>,
     pool: Arc<Pool>,
+    peer: &'static str,
 }
 
 impl PooledBody {
-    pub(super) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        connection: Connection,
+        pool: Arc<Pool>,
+        peer: &'static str,
+    ) -> Self {
         let mut this = Self {
             body,
             connection: Some(connection),
             pool,
+            peer,
         };
         if this.body.is_end_stream() {
             this.release();
@@ -128,7 +135,7 @@ impl HttpBody for PooledBody {
         if frame.is_none() || self.body.is_end_stream() {
             self.release();
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(broken)))
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| broken(error, self.peer))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -16,7 +16,7 @@ pub(super) struct Leases {
     /// The same leases by their end.
     by_end: BTreeSet<(Timestamp, LeaseId)>,
     /// The last handle given out; each is given once.
-    last: u64,
+    last: u128,
 }
 
 #[derive(Debug)]

@@ -135,9 +135,9 @@ pub async fn the_end_of_a_lease_is_seen_by_watches<H: Harness>(harness: &H) {
     let lease = grant(harness, &store).await;
     let options = PutOptions::default().with_lease(lease.id);
     let from = put_with(harness, &store, "a", "1", options).await;
-    let mut watch = store.watch(&harness.prefix(), Some(from));
-    let (event, ()) =
-        future::join(next(&mut watch), harness.pass(lease.ttl + harness.slack())).await;
+    let mut watch =
+        Reader::new(&store, &harness.prefix(), Some(from)).knowing(at(harness, "a"), from);
+    let (event, ()) = future::join(watch.next(), harness.pass(lease.ttl + harness.slack())).await;
     assert_eq!(text(&event), format!("{} deleted", at(harness, "a")));
     assert!(revision(&event) > from);
 }

@@ -1,6 +1,10 @@
 //! What the rules are made of.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -82,6 +86,93 @@ pub(super) async fn next(watch: &mut KvWatch) -> KvEvent {
         .expect("a change arrives")
         .expect("a watch does not end by itself");
     event.expect("a watch of a healthy store gives changes")
+}
+
+/// A watch whose reader reads again when it is told to: what it sees is changes only.
+pub(super) struct Reader {
+    store: Arc<dyn KvStore>,
+    prefix: String,
+    watch: KvWatch,
+    /// What was seen so far, by key.
+    known: BTreeMap<String, Revision>,
+    due: VecDeque<KvEvent>,
+}
+
+impl Reader {
+    /// Watches under `prefix` from where nothing had been told yet.
+    pub(super) fn new(store: &Arc<dyn KvStore>, prefix: &str, from: Option<Revision>) -> Self {
+        Self {
+            store: store.clone(),
+            prefix: prefix.to_owned(),
+            watch: store.watch(prefix, from),
+            known: BTreeMap::new(),
+            due: VecDeque::new(),
+        }
+    }
+
+    /// Says what was there at the revision that is watched from.
+    pub(super) fn knowing(mut self, key: String, revision: Revision) -> Self {
+        self.known.insert(key, revision);
+        self
+    }
+
+    pub(super) async fn next(&mut self) -> KvEvent {
+        loop {
+            let event = match self.due.pop_front() {
+                Some(event) => event,
+                None => match next(&mut self.watch).await {
+                    KvEvent::Resync(_) => {
+                        self.read_again().await;
+                        continue;
+                    }
+                    event => event,
+                },
+            };
+            match &event {
+                KvEvent::Put(entry) => {
+                    let seen = self.known.insert(entry.key.clone(), entry.revision);
+                    // Read again just before the watch told it.
+                    if seen == Some(entry.revision) {
+                        continue;
+                    }
+                }
+                KvEvent::Deleted { key, .. } => {
+                    if self.known.remove(key).is_none() {
+                        continue;
+                    }
+                }
+                KvEvent::Resync(_) => {}
+            }
+            return event;
+        }
+    }
+
+    /// What changed since, by revision.
+    async fn read_again(&mut self) {
+        let range = self
+            .store
+            .range(&self.prefix, "", 1000)
+            .await
+            .expect("read");
+        let gone: Vec<_> = self
+            .known
+            .keys()
+            .filter(|key| !range.entries.iter().any(|entry| entry.key == **key))
+            .cloned()
+            .collect();
+        let mut changed: Vec<_> = range
+            .entries
+            .into_iter()
+            .filter(|entry| self.known.get(&entry.key) != Some(&entry.revision))
+            .map(KvEvent::Put)
+            .collect();
+        changed.extend(gone.into_iter().map(|key| KvEvent::Deleted {
+            key,
+            revision: range.revision,
+        }));
+        changed.sort_by_key(revision);
+        self.due.extend(changed);
+    }
 }
 
 pub(super) fn text(event: &KvEvent) -> String {
