@@ -28,6 +28,9 @@
 //! # }
 //! ```
 //!
+//! [`Store`] starts real etcd, Consul and ZooKeeper servers on loopback; it needs neither root nor a
+//! lab.
+//!
 //! # Nothing stays behind
 //! Names carry the lab's number, so two labs never meet. Every lab has a watchdog
 //! process that tears it down when the owner goes away, for whatever reason: drop,
@@ -55,6 +58,7 @@ mod record;
 mod requirements;
 mod rootfs;
 mod shim;
+mod store;
 mod teardown;
 mod tool;
 
@@ -70,3 +74,4 @@ pub use record::{HostRecord, LabRecord, Owner};
 pub use requirements::{available, find_program, missing_packages, skip};
 pub use rootfs::Rootfs;
 pub use shim::{LinkSchedule, TcpShim, UdpShim};
+pub use store::{Store, StoreKind, StoreMember, StoreSpec, StoreTlsFiles, store_cache};
