@@ -46,10 +46,14 @@ mod content;
 mod diff;
 mod election;
 mod entry;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "file")]
 mod evidence;
 #[cfg(feature = "file")]
 mod file;
+mod kv_discovery;
+mod kv_step;
 mod memory;
 mod memory_kv;
 mod open;
@@ -57,19 +61,26 @@ mod options;
 pub mod range;
 mod registrar;
 mod static_list;
+#[cfg(feature = "stores")]
+mod store;
 mod url;
 
 pub use election::{
     Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
 };
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdKv;
 #[cfg(feature = "file")]
 pub use file::{FileDiscovery, FileOptions, FileWatch};
+pub use kv_discovery::{KvDiscovery, KvDiscoveryOptions};
 pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
 pub use open::open;
 pub use options::DiscoveryOptions;
 pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
 pub use static_list::StaticDiscovery;
+#[cfg(feature = "stores")]
+pub use store::{StoreCredentials, StoreOptions, StoreTls};
 pub use url::{DiscoveryUrl, Scheme};
 
 use longshore_core::Error;

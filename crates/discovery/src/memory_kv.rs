@@ -16,7 +16,6 @@ use tokio::sync::watch;
 mod history;
 mod leases;
 mod state;
-mod step;
 
 use history::Told;
 use state::State;
@@ -131,7 +130,7 @@ impl Shared {
 #[async_trait]
 impl KvStore for MemoryKv {
     fn capabilities(&self) -> KvCapabilities {
-        KvCapabilities::volatile(leases::SHORTEST)
+        state::capabilities()
     }
 
     fn describe(&self) -> String {

@@ -264,3 +264,40 @@ mod memory_behind_faults_and_retries {
     use super::*;
     longshore_core::discovery_suite!(paused, Unsteady(Memory::new()));
 }
+
+/// Nodes in a key-value store: the one in memory, on paused time.
+struct InMemoryKv {
+    store: longshore_discovery::MemoryKv,
+}
+
+impl InMemoryKv {
+    fn new() -> Self {
+        Self {
+            store: longshore_discovery::MemoryKv::new(clock()),
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for InMemoryKv {
+    async fn discovery(&self) -> Arc<dyn Discovery> {
+        let options = longshore_discovery::KvDiscoveryOptions::default()
+            .with_grace(Duration::from_millis(500));
+        let store = Arc::new(self.store.clone());
+        Arc::new(longshore_discovery::KvDiscovery::new(store, clock(), options).unwrap())
+    }
+
+    async fn spoil(&self) -> bool {
+        use longshore_core::{KvStore, PutOptions};
+        let key = "docker/swarm/nodes/job";
+        let value = bytes::Bytes::from_static(b"\xff");
+        let put = self.store.put(key, value, PutOptions::default()).await;
+        put.unwrap();
+        true
+    }
+}
+
+mod kv_in_memory {
+    use super::*;
+    longshore_core::discovery_suite!(paused, InMemoryKv::new());
+}

@@ -129,8 +129,8 @@ impl HttpClient {
     /// The request target must be in origin form (`/containers/json`). A missing `Host` is set.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when the server can't be reached or the connection breaks before
-    /// the answer; [`ErrorKind::Protocol`] when the answer is not HTTP. Statuses are not errors.
+    /// [`ErrorKind::Unavailable`] when the server can't be reached (operation `http.connect`: nothing
+    /// was sent) or the connection breaks before the answer; [`ErrorKind::Protocol`] when the answer is not HTTP. Statuses are not errors.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the server may have acted on the request.
@@ -213,6 +213,7 @@ impl HttpClient {
             .timeout(self.connect_limit, "connecting", self.connector.connect())
             .await
             .and_then(|connected| connected)
+            .map_err(|error| error.with_operation("http.connect"))
             .map_err(|error| match error.context(self.peer) {
                 Some(_) => error,
                 None => error.with_context(self.peer, self.connector.describe()),

@@ -3,16 +3,16 @@
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 use longshore_core::{
-    Error, ErrorKind, Expect, KvEntry, KvEvent, KvRange, Lease, LeaseId, Result, Revision,
-    Timestamp, TransactionOp,
+    Error, ErrorKind, Expect, KvCapabilities, KvEntry, KvEvent, KvRange, Lease, LeaseId, Result,
+    Revision, Timestamp, TransactionOp,
 };
 
 use super::{
     KvLimits,
     history::{History, Told},
-    leases::Leases,
-    step,
+    leases::{Leases, SHORTEST},
 };
+use crate::kv_step;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -98,7 +98,7 @@ impl State {
 
     /// All steps or none: everything is checked before anything is done.
     pub(super) fn apply(&mut self, steps: Vec<TransactionOp>) -> Result<Done> {
-        step::check(&steps)?;
+        kv_step::check(&steps, &capabilities())?;
         let mut growth = 0usize;
         for step in &steps {
             match step {
@@ -211,6 +211,10 @@ impl State {
 
 fn size(entry: &KvEntry) -> usize {
     entry.key.len() + entry.value.len()
+}
+
+pub(super) fn capabilities() -> KvCapabilities {
+    KvCapabilities::volatile(SHORTEST)
 }
 
 #[cfg(test)]

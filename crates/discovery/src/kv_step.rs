@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use longshore_core::{Error, Result, TransactionOp};
+use longshore_core::{Error, KvCapabilities, Result, TransactionOp};
 
-const MOST_STEPS: usize = 128;
 const LONGEST_KEY: usize = 1024;
-const LARGEST_VALUE: usize = 1 << 20;
 
-/// Checks keys, values and their number.
-pub(super) fn check(steps: &[TransactionOp]) -> Result<()> {
-    if steps.len() > MOST_STEPS {
+/// Checks keys, values and their number against what a store can do.
+pub(crate) fn check(steps: &[TransactionOp], can: &KvCapabilities) -> Result<()> {
+    let (most_steps, largest) = (can.most_steps, can.largest_value);
+    if steps.len() > most_steps {
         let message = format!(
-            "a transaction has at most {MOST_STEPS} steps, not {}",
+            "a transaction has at most {most_steps} steps, not {}",
             steps.len()
         );
         return Err(Error::invalid(message));
@@ -26,10 +25,10 @@ pub(super) fn check(steps: &[TransactionOp]) -> Result<()> {
                 .with_context("key", shown(key)));
         }
         if let TransactionOp::Put { value, .. } = step
-            && value.len() > LARGEST_VALUE
+            && value.len() > largest
         {
             return Err(
-                Error::invalid(format!("a value has at most {LARGEST_VALUE} bytes"))
+                Error::invalid(format!("a value has at most {largest} bytes"))
                     .with_context("key", shown(key))
                     .with_context("bytes", value.len()),
             );
@@ -38,11 +37,25 @@ pub(super) fn check(steps: &[TransactionOp]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn key(step: &TransactionOp) -> &str {
+pub(crate) fn key(step: &TransactionOp) -> &str {
     match step {
         TransactionOp::Put { key, .. } | TransactionOp::Delete { key, .. } => key,
         // `TransactionOp` may grow; the empty key is refused.
         _ => "",
+    }
+}
+
+#[cfg(any(
+    feature = "etcd",
+    feature = "consul",
+    feature = "zookeeper",
+    feature = "redb"
+))]
+pub(crate) fn expect(step: &TransactionOp) -> longshore_core::Expect {
+    match step {
+        TransactionOp::Put { options, .. } => options.expect,
+        TransactionOp::Delete { expect, .. } => *expect,
+        _ => longshore_core::Expect::Any,
     }
 }
 

@@ -1,0 +1,128 @@
+//! Following the directory: reads it, then takes the store's changes, and reads again when told to.
+
+use std::{future, sync::Arc};
+
+use futures::{StreamExt, stream};
+use longshore_core::{
+    Backoff, Error, KvEvent, KvWatch, MembershipEvent, MembershipStream, Timestamp,
+};
+
+use super::{Shared, read, view::View};
+
+pub(super) fn stream(shared: Arc<Shared>) -> MembershipStream {
+    let follower = Follower {
+        view: View::new(shared.options.grace),
+        shared,
+        watch: None,
+        stale: true,
+        failing: false,
+        backoff: Backoff::default(),
+        retry_at: None,
+    };
+    stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await;
+        Some((event, follower))
+    })
+    .boxed()
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    view: View,
+    watch: Option<KvWatch>,
+    /// Whether the directory must be read before the watch says anything useful.
+    stale: bool,
+    /// Whether the present failure to read was told.
+    failing: bool,
+    backoff: Backoff,
+    retry_at: Option<Timestamp>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> MembershipEvent {
+        loop {
+            if let Some(event) = self.view.poll_event() {
+                return event;
+            }
+            if let Some(at) = self.retry_at {
+                self.shared.clock.sleep_until(at).await;
+                self.retry_at = None;
+            }
+            match self.watch.as_mut().filter(|_| !self.stale) {
+                None => self.read().await,
+                Some(watch) => {
+                    let clock = &self.shared.clock;
+                    let deadline = self.view.next_deadline();
+                    let event = tokio::select! {
+                        biased;
+                        event = watch.next() => Some(event),
+                        () = async {
+                            match deadline {
+                                Some(at) => clock.sleep_until(at).await,
+                                None => future::pending().await,
+                            }
+                        } => None,
+                    };
+                    self.take(event);
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self) {
+        let read = read::all(&*self.shared.store, &self.shared.directory).await;
+        let now = self.shared.clock.now();
+        match read {
+            Ok(listing) => {
+                let shared = &self.shared;
+                // A watch that asked for this goes on; what it tells again is known by its revision.
+                self.watch.get_or_insert_with(|| {
+                    shared
+                        .store
+                        .watch(&shared.directory, Some(listing.revision))
+                });
+                self.view.load(listing, now);
+                self.stale = false;
+                self.failing = false;
+                self.backoff.reset();
+            }
+            Err(error) => {
+                self.wait();
+                if !std::mem::replace(&mut self.failing, true) {
+                    self.view.failed(error, now);
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self) {
+        let delay = self.backoff.next_delay(&*self.shared.options.random);
+        self.retry_at = Some(self.shared.clock.now().after(delay));
+    }
+
+    /// One event of the store's watch; `None` when a held departure is due.
+    fn take(&mut self, event: Option<Option<longshore_core::Result<KvEvent>>>) {
+        let now = self.shared.clock.now();
+        match event {
+            None => self.stale = true,
+            Some(None) => {
+                self.watch = None;
+                self.stale = true;
+                self.wait();
+                self.view
+                    .failed(Error::unavailable("the store's watch ended"), now);
+            }
+            Some(Some(Err(error))) => self.view.failed(error, now),
+            Some(Some(Ok(KvEvent::Put(entry)))) => {
+                if entry.key != self.shared.directory {
+                    self.view.put(entry, now);
+                }
+            }
+            Some(Some(Ok(KvEvent::Deleted { key, revision }))) => {
+                self.view.delete(&key, revision, now);
+            }
+            // A resynchronisation, and whatever `KvEvent` grows: read again.
+            Some(Some(Ok(_))) => self.stale = true,
+        }
+    }
+}
