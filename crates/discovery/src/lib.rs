@@ -41,6 +41,8 @@
 //! is removed, so a typo drains no node. If more than half of the nodes vanish at once they are held
 //! for a grace period, read again, and only then removed.
 
+#[cfg(feature = "consul")]
+mod consul;
 #[cfg(feature = "file")]
 mod content;
 mod diff;
@@ -60,6 +62,8 @@ mod open;
 mod options;
 pub mod range;
 mod registrar;
+#[cfg(feature = "redb")]
+mod redb_kv;
 mod static_list;
 #[cfg(feature = "stores")]
 mod store;
@@ -68,6 +72,8 @@ mod url;
 pub use election::{
     Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
 };
+#[cfg(feature = "consul")]
+pub use consul::ConsulKv;
 #[cfg(feature = "etcd")]
 pub use etcd::EtcdKv;
 #[cfg(feature = "file")]
@@ -78,6 +84,8 @@ pub use memory_kv::{KvLimits, MemoryKv};
 pub use open::open;
 pub use options::DiscoveryOptions;
 pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
+#[cfg(feature = "redb")]
+pub use redb_kv::RedbKv;
 pub use static_list::StaticDiscovery;
 #[cfg(feature = "stores")]
 pub use store::{StoreCredentials, StoreOptions, StoreTls};

@@ -1,0 +1,87 @@
+//! Which operations a step is. Pure but for the flags' number.
+
+use longshore_core::{Error, Expect, Random, Result, TransactionOp};
+
+use super::{
+    session,
+    wire::{KvOperation, Operation, encode},
+};
+use crate::{kv_step, store::KeyPath};
+
+/// A transaction takes 64 operations (Consul's `maxTxnOps`), and a step at most three.
+pub(super) const MOST_STEPS: usize = 21;
+
+/// A transaction, with what each operation is for.
+pub(super) struct Plan {
+    pub(super) operations: Vec<Operation>,
+    pub(super) purposes: Vec<Purpose>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Condition,
+    Write,
+    /// A write that needs its lease.
+    Tie,
+}
+
+/// A key is deleted before it is written again: that takes it off whatever session held it. And it
+/// is written with other flags each time, because Consul takes the same value for no change.
+pub(super) fn of(steps: &[TransactionOp], random: &dyn Random) -> Result<Plan> {
+    let mut plan = Plan {
+        operations: Vec::new(),
+        purposes: Vec::new(),
+    };
+    for step in steps {
+        let key = KeyPath::encode(kv_step::key(step));
+        let mut add = |purpose, kv: KvOperation| {
+            plan.purposes.push(purpose);
+            plan.operations.push(Operation {
+                kv: KvOperation {
+                    key: key.clone(),
+                    ..kv
+                },
+            });
+        };
+        let expect = kv_step::expect(step);
+        let condition = match expect {
+            Expect::Any => None,
+            Expect::Absent => Some(("check-not-exists", None)),
+            Expect::Revision(revision) => Some(("check-index", Some(revision.0))),
+        };
+        if let Some((verb, index)) = condition {
+            let check = KvOperation {
+                verb,
+                index,
+                ..KvOperation::default()
+            };
+            add(Purpose::Condition, check);
+        }
+        if expect != Expect::Absent {
+            let delete = KvOperation {
+                verb: "delete",
+                ..KvOperation::default()
+            };
+            add(Purpose::Write, delete);
+        }
+        match step {
+            TransactionOp::Put { value, options, .. } => {
+                let (purpose, verb) = match options.lease {
+                    Some(_) => (Purpose::Tie, "lock"),
+                    None => (Purpose::Write, "set"),
+                };
+                let write = KvOperation {
+                    verb,
+                    value: Some(encode(value)),
+                    flags: Some(random.next_u64()),
+                    session: options.lease.map(session::format),
+                    ..KvOperation::default()
+                };
+                add(purpose, write);
+            }
+            TransactionOp::Delete { .. } => {}
+            _ => return Err(Error::unsupported("a step that this store does not know")),
+        }
+    }
+    Ok(plan)
+}

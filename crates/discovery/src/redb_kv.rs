@@ -1,0 +1,269 @@
+use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use longshore_core::{
+    Clock, Error, Expect, KvCapabilities, KvEntry, KvEvent, KvRange, KvStore, KvWatch, Lease,
+    LeaseId, PutOptions, Result, Revision, TransactionOp,
+};
+use tokio::sync::watch;
+
+use crate::KvLimits;
+
+mod failure;
+mod leases;
+mod read;
+mod tables;
+mod write;
+mod writer;
+
+use leases::Leases;
+use read::Told;
+use writer::{Job, Writer};
+
+/// A [`KvStore`] in one file of this process: for a control plane without a store server.
+///
+/// Built on `redb`. A write is acknowledged when it is on the disk (one `fsync` for all writes that
+/// wait at the same time), so what was acknowledged survives `kill -9` and a power cut; what was not
+/// is there as a whole or not at all. The file is locked: one process at a time. Clones are clients
+/// of the same store.
+///
+/// Leases survive a restart with their whole time to live counted anew, since nobody could renew
+/// them meanwhile. The last [`KvLimits::history`] changes are kept for watches, in the file, so a
+/// watch may go on after a restart; who is further behind is told to read again.
+#[derive(Clone, Debug)]
+pub struct RedbKv {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Arc<redb::Database>,
+    clock: Arc<dyn Clock>,
+    leases: Arc<Leases>,
+    writer: Writer,
+    /// Counts commits; watches wait for it.
+    changes: watch::Receiver<u64>,
+    path: String,
+}
+
+impl RedbKv {
+    /// Opens the store in this file, or makes it. Blocks for as long as the disk takes; after a
+    /// crash the file is checked and repaired, which takes longer.
+    ///
+    /// # Errors
+    /// The file can't be opened, belongs to another process or is no store of this kind.
+    pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>, limits: KvLimits) -> Result<Self> {
+        let path = path.as_ref();
+        let shown = path.display().to_string();
+        let database =
+            redb::Database::create(path).map_err(|error| failure::of_open(&shown, error))?;
+        let now = clock.now();
+        let granted =
+            write::prepare(&database).map_err(|error| error.with_context("file", &shown))?;
+        let leases = Arc::new(Leases::new(granted, now));
+        let database = Arc::new(database);
+        let (writer, changes) = Writer::start(database.clone(), leases.clone(), limits)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                database,
+                clock,
+                leases,
+                writer,
+                changes,
+                path: shown,
+            }),
+        })
+    }
+
+    async fn apply(&self, steps: Vec<TransactionOp>) -> Result<write::Done> {
+        crate::kv_step::check(&steps, &capabilities())?;
+        self.shared
+            .write(|now, reply| Job::Apply(steps, now, reply))
+            .await
+    }
+}
+
+impl Shared {
+    /// Writes, in turn with all others.
+    async fn write<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(longshore_core::Timestamp, writer::Reply<R>) -> Job,
+    ) -> Result<R> {
+        let now = self.clock.now();
+        self.writer.submit(|reply| job(now, reply)).await
+    }
+
+    /// Ends the leases whose time is over, so that what is read next knows it.
+    async fn expire(&self) -> Result<()> {
+        match self.leases.is_due(self.clock.now()) {
+            true => self.write(Job::Expire).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Reads in a thread that may wait for the disk.
+    async fn read<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&redb::Database) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.expire().await?;
+        let database = self.database.clone();
+        tokio::task::spawn_blocking(move || look(&database))
+            .await
+            .unwrap_or_else(|stopped| {
+                Err(Error::unavailable("the runtime stopped during a read").with_source(stopped))
+            })
+    }
+}
+
+#[async_trait]
+impl KvStore for RedbKv {
+    fn capabilities(&self) -> KvCapabilities {
+        capabilities()
+    }
+
+    fn describe(&self) -> String {
+        format!("redb://{}", self.shared.path)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<KvEntry>> {
+        let key = key.to_owned();
+        self.shared
+            .read(move |database| read::get(database, &key))
+            .await
+    }
+
+    async fn put(&self, key: &str, value: Bytes, options: PutOptions) -> Result<Revision> {
+        let step = TransactionOp::Put {
+            key: key.to_owned(),
+            value,
+            options,
+        };
+        Ok(self.apply(vec![step]).await?.revision)
+    }
+
+    async fn delete(&self, key: &str, expect: Expect) -> Result<bool> {
+        let step = TransactionOp::Delete {
+            key: key.to_owned(),
+            expect,
+        };
+        Ok(self.apply(vec![step]).await?.deleted > 0)
+    }
+
+    async fn range(&self, prefix: &str, after: &str, limit: usize) -> Result<KvRange> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        self.shared
+            .read(move |database| read::range(database, &prefix, &after, limit))
+            .await
+    }
+
+    async fn transact(&self, steps: Vec<TransactionOp>) -> Result<Revision> {
+        Ok(self.apply(steps).await?.revision)
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        if ttl.is_zero() {
+            return Err(Error::invalid("a lease needs a time to live above zero"));
+        }
+        let ttl = ttl.max(SHORTEST);
+        self.shared
+            .write(|now, reply| Job::Grant(ttl, now, reply))
+            .await
+    }
+
+    /// Asks no disk: after a restart every lease begins anew.
+    async fn keep_alive(&self, lease: LeaseId) -> Result<()> {
+        self.shared.expire().await?;
+        self.shared
+            .leases
+            .keep_alive(lease, self.shared.clock.now())
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<()> {
+        self.shared
+            .write(|now, reply| Job::Revoke(lease, now, reply))
+            .await
+    }
+
+    fn watch(&self, prefix: &str, from: Option<Revision>) -> KvWatch {
+        let behind = match from {
+            Some(from) => Some(from),
+            // From now on, not from when the stream is first asked. A failure shows there.
+            None => read::revision(&self.shared.database).ok(),
+        };
+        let follower = Follower {
+            changes: self.shared.changes.clone(),
+            shared: self.shared.clone(),
+            prefix: prefix.to_owned(),
+            behind,
+            due: VecDeque::new(),
+            failing: false,
+        };
+        stream::unfold(follower, |mut follower| async move {
+            let event = follower.next().await?;
+            Some((event, follower))
+        })
+        .boxed()
+    }
+}
+
+/// One watch: a place in the history on the disk.
+struct Follower {
+    shared: Arc<Shared>,
+    changes: watch::Receiver<u64>,
+    prefix: String,
+    /// Everything up to here was told or is due.
+    behind: Option<Revision>,
+    due: VecDeque<KvEvent>,
+    failing: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Result<KvEvent>> {
+        loop {
+            if let Some(event) = self.due.pop_front() {
+                return Some(Ok(event));
+            }
+            self.changes.mark_unchanged();
+            let (prefix, behind) = (self.prefix.clone(), self.behind);
+            let told = self
+                .shared
+                .read(move |database| read::changes(database, behind, &prefix))
+                .await;
+            match told {
+                Ok(Told { events, up_to }) => {
+                    self.failing = false;
+                    self.behind = Some(up_to);
+                    self.due = events;
+                }
+                Err(error) if !self.failing => {
+                    self.failing = true;
+                    return Some(Err(error));
+                }
+                // Told already; a disk that fails is tried again at the next change.
+                Err(_) => {}
+            }
+            if !self.due.is_empty() {
+                continue;
+            }
+            let changed = match self.shared.leases.next_deadline() {
+                None => self.changes.changed().await,
+                Some(at) => tokio::select! {
+                    changed = self.changes.changed() => changed,
+                    () = self.shared.clock.sleep_until(at) => Ok(()),
+                },
+            };
+            // The writer is gone: nothing will change any more.
+            changed.ok()?;
+        }
+    }
+}
+
+fn capabilities() -> KvCapabilities {
+    KvCapabilities::durable(SHORTEST)
+}
+
+/// The shortest lease; what is shorter is rounded up.
+const SHORTEST: Duration = Duration::from_millis(1);
