@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 mod call;
 mod driver;
+mod elector;
 mod leadership;
 mod lease;
 mod machine;

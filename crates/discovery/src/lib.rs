@@ -61,19 +61,19 @@ mod memory_kv;
 mod open;
 mod options;
 pub mod range;
-mod registrar;
 #[cfg(feature = "redb")]
 mod redb_kv;
+mod registrar;
 mod static_list;
 #[cfg(feature = "stores")]
 mod store;
 mod url;
 
+#[cfg(feature = "consul")]
+pub use consul::ConsulKv;
 pub use election::{
     Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
 };
-#[cfg(feature = "consul")]
-pub use consul::ConsulKv;
 #[cfg(feature = "etcd")]
 pub use etcd::EtcdKv;
 #[cfg(feature = "file")]
@@ -83,9 +83,9 @@ pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
 pub use open::open;
 pub use options::DiscoveryOptions;
-pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
 #[cfg(feature = "redb")]
 pub use redb_kv::RedbKv;
+pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
 pub use static_list::StaticDiscovery;
 #[cfg(feature = "stores")]
 pub use store::{StoreCredentials, StoreOptions, StoreTls};

@@ -66,7 +66,7 @@ impl Store {
             Call::ReadLock => Ok(Answer::Lock(self.keys.get(&options.key).cloned())),
             Call::ReadToken => Ok(Answer::Token(self.keys.get(&options.token_key()).cloned())),
             Call::Grant => {
-                let id = LeaseId(random.next_u64());
+                let id = LeaseId(random.next_u64().into());
                 self.leases.insert(id, now.after(options.ttl));
                 Ok(Answer::Granted(Lease::new(id, options.ttl)))
             }
