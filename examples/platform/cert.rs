@@ -9,10 +9,13 @@ use std::{
 use longshore::{
     Clock,
     core::{NodeId, OsRandom, SystemClock},
-    tunnel::pki::{Authority, Profile, write_private_file},
+    tunnel::pki::{Authority, Profile, Role, write_private_file},
 };
 
-use crate::{Failure, check, cli::Cert};
+use crate::{
+    Failure, check,
+    cli::{Cert, CertRole},
+};
 
 pub fn run(args: Cert) -> Result<(), Failure> {
     match args {
@@ -20,13 +23,19 @@ pub fn run(args: Cert) -> Result<(), Failure> {
         Cert::Issue {
             ca,
             name,
+            role,
             san,
             validity,
             out,
         } => {
             let validity = check::positive("--validity", &validity).map_err(Failure::new)?;
             let mut profile = Profile::new(NodeId::new(name).map_err(longshore::Error::from)?)
-                .with_validity(validity);
+                .with_validity(validity)
+                .with_role(match role {
+                    CertRole::Node => Role::Node,
+                    CertRole::Manager => Role::Manager,
+                    CertRole::Client => Role::Client,
+                });
             for host in &san {
                 profile = profile.with_host(host)?;
             }

@@ -336,6 +336,10 @@ pub enum Cert {
         /// The identity, such as `plane`, `node-1` or `alice`.
         #[arg(long)]
         name: String,
+        /// As what its holder comes: a node dials a plane's tunnel and may not call endpoints, a
+        /// manager serves both and may call other managers, a client may only call endpoints.
+        #[arg(long, default_value = "node", value_name = "node|manager|client")]
+        role: CertRole,
         /// Host name or address that others dial it at; may be given several times.
         #[arg(long, value_name = "HOST")]
         san: Vec<String>,
@@ -346,6 +350,14 @@ pub enum Cert {
         #[arg(long, value_name = "DIR")]
         out: String,
     },
+}
+
+/// As what the holder of a certificate comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CertRole {
+    Node,
+    Manager,
+    Client,
 }
 
 #[derive(Args, Debug)]
@@ -406,5 +418,6 @@ Examples:
 const CERT_EXAMPLES: &str = "\
 Examples:
   platform cert init ca
-  platform cert issue --ca ca --name plane --san plane.example --san 10.0.0.1 --out plane
-  platform cert issue --ca ca --name node-1 --out node-1";
+  platform cert issue --ca ca --role manager --name plane --san plane.example --san 10.0.0.1 --out plane
+  platform cert issue --ca ca --name node-1 --out node-1
+  platform cert issue --ca ca --role client --name alice --out alice";

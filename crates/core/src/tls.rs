@@ -91,6 +91,17 @@ impl fmt::Debug for ClockTime {
     }
 }
 
+/// What stands before a node's id in the URI name of its certificate. Who shows one is a machine that
+/// lends its engine: it may dial a control plane's tunnel, and nothing else.
+pub const NODE_URI: &str = "longshore://node/";
+
+/// What a manager's certificate says beside its name as a node: it may call other managers'
+/// endpoints.
+pub const MANAGER_URI: &str = "longshore://manager/";
+
+/// The URI name of a certificate for a person or a program that calls endpoints.
+pub const CLIENT_URI: &str = "longshore://client/";
+
 /// How PKCS #8 and the older form say that a key is encrypted.
 const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
 

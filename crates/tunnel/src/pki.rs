@@ -2,7 +2,7 @@
 //! and trusts.
 //!
 //! A node's certificate carries its identity as the URI name `longshore://node/<id>`, with the DNS
-//! and IP names that it is dialled by beside it. Keys are made where they are used and leave the
+//! and IP names that it is dialled by beside it. What else its holder may do is its [`Role`]. Keys are made where they are used and leave the
 //! machine only if their owner writes them out.
 
 mod authority;
@@ -18,5 +18,5 @@ pub use files::{read_file, write_private_file};
 pub use identity::TlsIdentity;
 pub(crate) use name::node_of;
 pub use node_key::NodeKey;
-pub use profile::{Profile, Usage};
+pub use profile::{Profile, Role, Usage};
 pub use trust::TlsTrust;

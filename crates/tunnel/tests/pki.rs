@@ -9,7 +9,7 @@ use std::{
 };
 
 use longshore_core::{Clock, ErrorKind, NodeId, OsRandom, Random, SystemClock};
-use longshore_tunnel::pki::{Authority, NodeKey, Profile, TlsIdentity, TlsTrust};
+use longshore_tunnel::pki::{Authority, NodeKey, Profile, Role, TlsIdentity, TlsTrust};
 
 struct Dir(PathBuf);
 
@@ -248,6 +248,33 @@ fn a_certificate_of_another_key_is_not_taken() {
     let other = identity(&authority, "node");
     let key = NodeKey::generate().unwrap();
     assert!(key.into_identity(other.chain_pem()).is_err());
+}
+
+/// Endpoints and tunnels tell nodes, managers and clients apart by these names.
+#[test]
+fn a_certificate_says_as_what_its_holder_comes() {
+    let authority = authority();
+    let now = SystemClock::new().now();
+    for (role, names) in [
+        (Role::Node, &["longshore://node/x"][..]),
+        (
+            Role::Manager,
+            &["longshore://node/x", "longshore://manager/x"],
+        ),
+        (Role::Client, &["longshore://client/x"]),
+    ] {
+        let profile = profile("x").with_role(role);
+        let identity = authority.issue(&profile, now, &OsRandom).unwrap();
+        let chain = longshore_core::tls::certificates(identity.chain_pem().as_bytes()).unwrap();
+        let text = String::from_utf8_lossy(&chain[0]).into_owned();
+        let found = text.matches("longshore://").count();
+        assert_eq!(found, names.len(), "{role:?}");
+        for name in names {
+            assert!(text.contains(name), "{role:?}: {name}");
+        }
+        // A client is nobody to a tunnel.
+        assert_eq!(identity.node().is_ok(), role != Role::Client);
+    }
 }
 
 #[test]

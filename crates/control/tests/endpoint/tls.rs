@@ -7,6 +7,7 @@ use longshore_core::{Access, Authorizer, Identity, SystemClock, Target};
 use longshore_core::{Action, Result as CoreResult};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SanType,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,6 +42,10 @@ impl Authority {
     }
 
     fn issue(&self, name: &str) -> (String, String) {
+        self.issue_for(name, &[])
+    }
+
+    fn issue_for(&self, name: &str, uris: &[&str]) -> (String, String) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -48,6 +53,10 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        let uris = uris
+            .iter()
+            .map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
@@ -328,4 +337,30 @@ async fn a_port_in_use_is_named() {
         "listen tcp://127.77.0.1:2375: Address already in use (os error 98): is Docker already \
          running on this machine? Try using a different port"
     );
+}
+
+/// A node that was taken over must not become the master of the cluster.
+#[tokio::test]
+async fn a_node_s_certificate_does_not_open_the_endpoint() {
+    let cluster = Cluster::new().await;
+    let authority = Authority::new("ca");
+    let folder = tempfile::tempdir().unwrap();
+    let address = listening(&cluster, files(folder.path(), &authority)).await;
+    let (node, manager) = ("longshore://node/n1", "longshore://manager/n1");
+    let own = authority.issue_for("n1", &[node]);
+    let answer = get(address, &authority, Some(own)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("Content-Length: {}", body.len())));
+    assert_eq!(
+        body,
+        "{\"message\":\"this is a node's certificate, which may not call the endpoint: use a \
+         client's (platform cert issue --role client) or a manager's\",\
+         \"reason\":\"permission-denied\"}"
+    );
+    for uris in [&[node, manager][..], &["longshore://client/alice"], &[]] {
+        let own = authority.issue_for("x", uris);
+        let answer = get(address, &authority, Some(own)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{uris:?}: {answer}");
+    }
 }

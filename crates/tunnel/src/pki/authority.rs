@@ -194,9 +194,9 @@ fn node_params(
     params
         .distinguished_name
         .push(DnType::CommonName, common_name(&profile.node));
-    params
-        .subject_alt_names
-        .push(SanType::URI(text(name::node_uri(&profile.node))?));
+    for uri in name::uris(&profile.node, profile.role) {
+        params.subject_alt_names.push(SanType::URI(text(uri)?));
+    }
     for name in &profile.dns_names {
         params
             .subject_alt_names

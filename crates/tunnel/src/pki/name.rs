@@ -1,14 +1,25 @@
-use longshore_core::{Error, NodeId, Result, Timestamp};
+use longshore_core::{
+    Error, NodeId, Result, Timestamp,
+    tls::{CLIENT_URI, MANAGER_URI, NODE_URI},
+};
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer, X509Certificate},
 };
 
-/// What stands before a node's id in the URI name of its certificate.
-const NODE_URI: &str = "longshore://node/";
+use super::Role;
 
-pub(super) fn node_uri(node: &NodeId) -> String {
-    format!("{NODE_URI}{node}")
+/// The URI names that say who somebody is, and as what.
+pub(super) fn uris(id: &NodeId, role: Role) -> Vec<String> {
+    let prefixes: &[&str] = match role {
+        Role::Node => &[NODE_URI],
+        Role::Manager => &[NODE_URI, MANAGER_URI],
+        Role::Client => &[CLIENT_URI],
+    };
+    prefixes
+        .iter()
+        .map(|prefix| format!("{prefix}{id}"))
+        .collect()
 }
 
 /// The node that a certificate is for.

@@ -16,6 +16,22 @@ pub struct Profile {
     pub validity: Duration,
     /// What it may be used for. Default both.
     pub usage: Usage,
+    /// As what its holder comes. Default a node.
+    pub role: Role,
+}
+
+/// As what the holder of a certificate comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// A machine that lends its engine to a control plane. Endpoints refuse it: a node that was
+    /// taken over must not command the cluster.
+    #[default]
+    Node,
+    /// A control plane: listens for nodes, and calls the endpoints of other managers.
+    Manager,
+    /// A person or a program that calls endpoints. Tunnels refuse it.
+    Client,
 }
 
 /// Which ends of a connection a certificate may be shown at.
@@ -40,6 +56,7 @@ impl Profile {
             addresses: Vec::new(),
             validity: Duration::from_secs(24 * 60 * 60),
             usage: Usage::Both,
+            role: Role::Node,
         }
     }
 
@@ -65,6 +82,16 @@ impl Profile {
     #[must_use]
     pub fn with_validity(mut self, validity: Duration) -> Self {
         self.validity = validity;
+        self
+    }
+
+    /// Sets as what its holder comes. A client's certificate is for the end that dials only.
+    #[must_use]
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        if role == Role::Client {
+            self.usage = Usage::Client;
+        }
         self
     }
 

@@ -6,12 +6,12 @@ use std::{
 
 use longshore_core::{
     Clock, Error, ErrorKind, Identity, Result,
-    tls::{self, ClockTime},
+    tls::{self, ClockTime, MANAGER_URI, NODE_URI},
 };
 use rustls::{ServerConfig, pki_types::CertificateDer, server::WebPkiClientVerifier};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// Certificate files in PEM form, as the flags `--tls`, `--tlsverify`, `--tlscacert`, `--tlscert`
 /// and `--tlskey` name them.
@@ -176,11 +176,21 @@ impl Acceptor {
             ));
         }
         let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
-        let stream = acceptor.accept(stream).await.map_err(|error| {
+        let mut stream = acceptor.accept(stream).await.map_err(|error| {
             Error::new(ErrorKind::Unauthenticated, advice(&error)).with_source(error)
         })?;
         let who = match stream.get_ref().1.peer_certificates() {
-            Some([certificate, ..]) => Identity::new(subject(certificate)?, "tls"),
+            Some([certificate, ..]) => match caller(certificate)? {
+                Caller::Of(subject) => Identity::new(subject, "tls"),
+                Caller::Node(node) => {
+                    let _ = stream.write_all(NODE_ANSWER).await;
+                    let _ = stream.shutdown().await;
+                    return Err(Error::new(
+                        ErrorKind::PermissionDenied,
+                        format!("node {node} called the endpoint with its node certificate"),
+                    ));
+                }
+            },
             _ => Identity::new("anonymous", "none"),
         };
         Ok((stream, who))
@@ -234,8 +244,15 @@ fn advice(error: &io::Error) -> String {
     }
 }
 
-/// The subject of a certificate, `CN=alice,O=ops`.
-fn subject(certificate: &CertificateDer<'_>) -> Result<String> {
+/// Whose certificate it is.
+enum Caller {
+    /// Somebody who may call: by the subject, `CN=alice,O=ops`.
+    Of(String),
+    /// A node: whoever takes one over holds its certificate, and must not command the cluster.
+    Node(String),
+}
+
+fn caller(certificate: &CertificateDer<'_>) -> Result<Caller> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| {
         Error::new(
             ErrorKind::Unauthenticated,
@@ -243,14 +260,25 @@ fn subject(certificate: &CertificateDer<'_>) -> Result<String> {
         )
         .with_source(io::Error::other(error.to_string()))
     })?;
+    let names = parsed.subject_alternative_name().ok().flatten();
+    let names = names.map_or(&[][..], |names| &names.value.general_names);
+    let uri = |prefix: &str| {
+        names.iter().find_map(|name| match name {
+            GeneralName::URI(uri) => uri.strip_prefix(prefix),
+            _ => None,
+        })
+    };
+    if let (Some(node), None) = (uri(NODE_URI), uri(MANAGER_URI)) {
+        return Ok(Caller::Node(node.escape_debug().to_string()));
+    }
     let subject = parsed.subject().to_string();
     if !subject.is_empty() {
-        return Ok(subject);
+        return Ok(Caller::Of(subject));
     }
     // A certificate may name its owner in the alternative names only.
-    let names = parsed.subject_alternative_name().ok().flatten();
     names
-        .and_then(|names| names.value.general_names.first().map(ToString::to_string))
+        .first()
+        .map(|name| Caller::Of(name.to_string()))
         .ok_or_else(|| {
             Error::new(
                 ErrorKind::Unauthenticated,
@@ -259,6 +287,11 @@ fn subject(certificate: &CertificateDer<'_>) -> Result<String> {
         })
 }
 
+/// The client has to read the answer as HTTP, whatever it asked.
+const NODE_ANSWER: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\
+Content-Length: 171\r\nConnection: close\r\n\r\n\
+{\"message\":\"this is a node's certificate, which may not call the endpoint: use a client's \
+(platform cert issue --role client) or a manager's\",\"reason\":\"permission-denied\"}";
 const HANDSHAKE_RECORD: u8 = 0x16;
 const PLAINTEXT_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
 Content-Length: 101\r\nConnection: close\r\n\r\n\
