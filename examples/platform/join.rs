@@ -105,19 +105,16 @@ async fn dial(
     labels: longshore::core::Labels,
 ) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let name = match args.name {
-        Some(name) => name,
-        None => rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-    };
-    let name = NodeName::new(name).map_err(longshore::Error::from)?;
+    let name = args.name.map(NodeName::new).transpose();
+    let name = name.map_err(longshore::Error::from)?;
     let transport = Arc::new(tls::tunnel(&files, clock.clone())?);
     let mut processes = None;
     let engine: Arc<dyn Connector> = match args.engine.as_str() {
         "process" => {
-            let mut options = ProcessOptions::default().with_name(name.clone());
+            let mut options = ProcessOptions::default();
+            if let Some(name) = &name {
+                options = options.with_name(name.clone());
+            }
             for (key, value) in labels.iter() {
                 options = options.with_label(key, value);
             }
@@ -130,7 +127,11 @@ async fn dial(
     let first = planes
         .next()
         .ok_or_else(|| Failure::new("--tunnel names no control plane"))?;
-    let mut config = AgentConfig::new(name, first).with_labels(labels);
+    let mut config = match name {
+        Some(name) => AgentConfig::new(name, first),
+        None => AgentConfig::unnamed(first),
+    }
+    .with_labels(labels);
     for plane in planes {
         config = config.with_plane(plane);
     }

@@ -130,7 +130,7 @@ impl Cluster {
         let host = self.lab.host(NAT);
         let mut command = host.command(platform_binary());
         command
-            .args(["join", "--name", host.name()])
+            .args(["join", "--label", "disk=ssd"])
             .arg("--tunnel")
             .arg(format!("{}:7443", self.lab.gateway()))
             .arg("--engine")

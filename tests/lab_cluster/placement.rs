@@ -30,6 +30,19 @@ fn containers_land_where_the_demands_say() {
         ]);
         assert_eq!(&cluster.node_of(&name), node);
     }
+    // A label that the agent told, beside those of its engine.
+    cluster.ok([
+        "run",
+        "-d",
+        "--name",
+        "on-ssd",
+        "-e",
+        "constraint:disk==ssd",
+        IMAGE,
+        "sleep",
+        "600",
+    ]);
+    assert_eq!(&cluster.node_of("on-ssd"), &names[NAT]);
     // The expression does not reach the container's environment.
     let environment = cluster.ok(["inspect", "--format", "{{.Config.Env}}", "in-a"]);
     assert!(!environment.contains("constraint"), "{environment}");

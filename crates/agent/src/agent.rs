@@ -187,7 +187,8 @@ impl Agent {
                 }
             }
         });
-        let name = self.config.name.as_str();
+        let name = self.config.name.as_ref();
+        let name = name.map_or("", |name| name.as_str());
         let mut session = Session::new(
             name,
             &self.config.labels,

@@ -6,11 +6,12 @@ use longshore_core::{Connector, Endpoint, Labels, NodeName};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AgentConfig {
-    /// The node's name, as people use it. The identity is the transport's business.
-    pub name: NodeName,
+    /// The node's name, as people use it. Without, the engine's own. The identity is the transport's
+    /// business.
+    pub name: Option<NodeName>,
     /// Control planes, tried in turn.
     pub planes: Vec<Endpoint>,
-    /// Labels added to those of the engine.
+    /// Labels added to those of the engine, and put in place of its own of the same name.
     pub labels: Labels,
     /// Further services lent to the plane, by name. Whatever is not listed here is refused.
     pub services: BTreeMap<String, Arc<dyn Connector>>,
@@ -26,7 +27,15 @@ impl AgentConfig {
     /// One plane, no labels, the engine alone, 200 ms to 20 s between attempts.
     pub fn new(name: NodeName, plane: Endpoint) -> Self {
         Self {
-            name,
+            name: Some(name),
+            ..Self::unnamed(plane)
+        }
+    }
+
+    /// As [`new`](Self::new), under the name that the engine gives itself.
+    pub fn unnamed(plane: Endpoint) -> Self {
+        Self {
+            name: None,
             planes: vec![plane],
             labels: Labels::new(),
             services: BTreeMap::new(),

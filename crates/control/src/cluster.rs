@@ -7,7 +7,7 @@ mod view;
 
 pub use self::view::{ContainerView, SWARM_ID_LABEL};
 pub(crate) use self::{
-    slot::{NodeStatus, SlotId},
+    slot::{Announced, NodeStatus, SlotId},
     state::{Cluster, State},
     view::SHORT_ID,
 };

@@ -3,8 +3,8 @@ use std::{collections::HashMap, sync::Arc};
 #[cfg(feature = "endpoint")]
 use longshore_core::http::HttpClient;
 use longshore_core::{
-    Engine, EngineInfo, Image, NodeHealth, NodeId, PlacedWorkload, Resources, Timestamp,
-    WorkloadId, WorkloadState,
+    Engine, EngineInfo, Image, Labels, NodeHealth, NodeId, NodeName, PlacedWorkload, Resources,
+    Timestamp, WorkloadId, WorkloadState,
 };
 
 use tokio::sync::mpsc;
@@ -46,6 +46,28 @@ impl NodeStatus {
     }
 }
 
+/// What a node is announced with, by its agent or by discovery: its operator's word, which wins over
+/// the engine's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Announced {
+    pub(crate) name: Option<NodeName>,
+    pub(crate) labels: Labels,
+}
+
+impl Announced {
+    pub(super) fn over(&self, engine: &Arc<EngineInfo>) -> Arc<EngineInfo> {
+        if self.name.is_none() && self.labels.is_empty() {
+            return Arc::clone(engine);
+        }
+        let mut info = EngineInfo::clone(engine);
+        if let Some(name) = &self.name {
+            info.name = name.clone();
+        }
+        info.labels.extend(self.labels.iter());
+        Arc::new(info)
+    }
+}
+
 /// A node in the cluster's state.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -54,6 +76,11 @@ pub(super) struct Slot {
     pub(super) status: NodeStatus,
     /// The identity that it holds: set when validated, unique in the cluster.
     pub(super) id: Option<NodeId>,
+    /// What its engine says of itself.
+    pub(super) engine_info: Option<Arc<EngineInfo>>,
+    /// What was announced of it beside that.
+    pub(super) announced: Announced,
+    /// Both together: how the node is known.
     pub(super) info: Option<Arc<EngineInfo>>,
     pub(super) engine: Option<Arc<dyn Engine>>,
     #[cfg(feature = "endpoint")]
@@ -90,6 +117,8 @@ impl Slot {
             ip,
             status: NodeStatus::pending(now),
             id: None,
+            engine_info: None,
+            announced: Announced::default(),
             info: None,
             engine: None,
             #[cfg(feature = "endpoint")]

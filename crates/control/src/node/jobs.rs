@@ -65,7 +65,7 @@ pub(super) async fn specs(
     let info = Arc::new(info);
     let mut state = inner.cluster.lock();
     state.claim_identity(slot, &info.id)?;
-    state.set_info(slot, Arc::clone(&info), skew);
+    let info = state.set_info(slot, info, skew);
     drop(state);
     Ok(Validation::Done { info })
 }

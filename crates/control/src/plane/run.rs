@@ -5,8 +5,8 @@ use std::{
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use longshore_core::{
-    Announcement, ClockExt, Discovery, Error, MembershipEvent, MembershipStream, NodeId, Result,
-    TunnelListener, WatchMode,
+    Announcement, ClockExt, Discovery, Error, MembershipEvent, MembershipStream, NodeId, NodeName,
+    Result, TunnelListener, WatchMode,
 };
 use tokio::sync::mpsc;
 
@@ -15,6 +15,8 @@ use super::{
     members::{MemberChange, Members},
 };
 use crate::{
+    TunnelSession,
+    cluster::Announced,
     node::{Driver, Note, Source},
     stack,
 };
@@ -47,7 +49,7 @@ impl Inner {
             .spawn_until(async move { hub.serve(listener, &shutdown).await });
     }
 
-    fn add(self: &Arc<Self>, address: String, ip: String, source: Source) {
+    fn add(self: &Arc<Self>, address: String, ip: String, announced: Announced, source: Source) {
         let slot = {
             let mut state = self.cluster.lock();
             state.add_node(&address, &ip, self.clock.now())
@@ -56,7 +58,11 @@ impl Inner {
             return;
         };
         let (notes, inbox) = mpsc::channel(INBOX);
-        self.cluster.lock().set_inbox(slot, notes);
+        {
+            let mut state = self.cluster.lock();
+            state.set_inbox(slot, notes);
+            state.set_announced(slot, announced);
+        }
         let driver = Driver::new(Arc::clone(self), slot, address, source, inbox);
         self.shutdown.spawn_until(driver.run());
     }
@@ -140,7 +146,11 @@ async fn follow_discovery(inner: &Arc<Inner>) {
                     let (address, ip) =
                         (node.endpoint.to_string(), node.endpoint.host().to_owned());
                     wait_gone(inner, &address).await;
-                    inner.add(address, ip, Source::Announced(node));
+                    let announced = Announced {
+                        name: node.name.clone(),
+                        labels: node.labels.clone(),
+                    };
+                    inner.add(address, ip, announced, Source::Announced(node));
                 }
                 MemberChange::Leave(endpoint) => {
                     let reason = "it is no longer announced by discovery".to_owned();
@@ -221,9 +231,16 @@ async fn follow_tunnels(inner: &Arc<Inner>) {
                         .map(|remote| remote.host().to_owned())
                         .unwrap_or_default();
                     wait_gone(inner, &address).await;
-                    inner.add(address, ip, Source::Tunnel(session.node.clone()));
+                    let source = Source::Tunnel(session.node.clone());
+                    inner.add(address, ip, announced_by(session), source);
                 }
                 Some(before) if *before != session.generation && session.live => {
+                    {
+                        let mut state = inner.cluster.lock();
+                        if let Some(slot) = state.slot_at(&address) {
+                            state.set_announced(slot, announced_by(session));
+                        }
+                    }
                     inner.note(&address, Note::DialledIn).await;
                 }
                 Some(_) => {}
@@ -256,6 +273,14 @@ async fn follow_tunnels(inner: &Arc<Inner>) {
             },
             () = tick => {}
         }
+    }
+}
+
+/// An agent without a name of its own leaves the naming to the engine.
+fn announced_by(session: &TunnelSession) -> Announced {
+    Announced {
+        name: NodeName::new(&session.name).ok(),
+        labels: session.labels.clone(),
     }
 }
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use longshore_control::{HubOptions, TunnelHub};
 use longshore_core::{
     BoxByteStream, Carrier, CloseReason, Endpoint, Error, ErrorKind, IncomingStream, NodeHealth,
-    NodeId, PeerIdentity, PendingCarrier, Result, StreamTarget, SystemClock, TunnelListener,
+    NodeId, PeerIdentity, PendingCarrier, PlacementRequest, Result, StreamTarget, SystemClock,
+    TunnelListener,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -176,7 +177,7 @@ impl Dialler {
 
     async fn join(&self, node: &str, epoch: u64) -> Agent {
         let hello = serde_json::json!({
-            "type": "hello", "version": 1, "node": node, "name": node, "epoch": epoch,
+            "type": "hello", "version": 1, "node": node, "name": "", "epoch": epoch,
             "agent": "test/1", "labels": {"zone": "eu"},
         });
         self.dial(node, hello).await
@@ -249,6 +250,37 @@ async fn a_node_behind_nat_joins_and_is_reached_through_its_tunnel() {
     let session = cluster.plane.hub().sessions().remove(0);
     assert_eq!(session.labels.get("zone"), Some("eu"));
     assert!(session.live);
+}
+
+/// What an operator says of a node at its join counts for whatever engine is there.
+#[tokio::test(start_paused = true)]
+async fn an_agent_s_name_and_labels_win_over_the_engine_s() {
+    let (cluster, dialler) = tunnel_cluster();
+    add(&cluster, "edge-1");
+    let hello = |epoch: u64, zone: &str| {
+        serde_json::json!({
+            "type": "hello", "version": 1, "name": "kiosk", "epoch": epoch, "agent": "test/1",
+            "labels": {"zone": zone, "disk": "ssd"},
+        })
+    };
+    let first = dialler.dial("edge-1", hello(1, "eu")).await.live();
+    cluster.until_health("kiosk", NodeHealth::Healthy).await;
+    let labels = |key: &str| {
+        let node = cluster.plane.node("kiosk").unwrap();
+        node.info.unwrap().labels.get(key).map(str::to_owned)
+    };
+    assert_eq!(labels("disk").as_deref(), Some("ssd"));
+    let verdict = cluster
+        .plane
+        .explain(&PlacementRequest::new("x").with_constraint("node==kiosk".parse().unwrap()))
+        .unwrap();
+    assert!(verdict.placement.is_some(), "{verdict:?}");
+    // Dialled in again with other labels: they count at once.
+    let _second = dialler.dial("edge-1", hello(2, "us")).await.live();
+    cluster
+        .until("the new label", || labels("zone").as_deref() == Some("us"))
+        .await;
+    first.closed().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::State;
 use crate::{
     NodeView,
-    cluster::slot::{NodeStatus, Slot, SlotId},
+    cluster::slot::{Announced, NodeStatus, Slot, SlotId},
     node::{ClockSkew, Note, natural_order},
     placement,
 };
@@ -132,25 +132,44 @@ impl State {
         self.tell(Change::NodeGone(id));
     }
 
+    /// Takes what an engine says of itself; gives how its node is known then.
     pub(crate) fn set_info(
         &mut self,
         slot_id: SlotId,
         info: Arc<EngineInfo>,
         skew: Option<ClockSkew>,
-    ) {
+    ) -> Arc<EngineInfo> {
         let overcommit = self.overcommit;
         let Some(slot) = self.slots.get_mut(&slot_id) else {
-            return;
+            return info;
         };
+        slot.engine_info = Some(Arc::clone(&info));
+        let info = slot.announced.over(&info);
         slot.capacity = placement::capacity_of(&info, overcommit);
         slot.warnings = warnings(&info, skew);
         slot.skew = skew;
         let renamed = slot.info.as_ref().is_none_or(|old| old.name != info.name);
-        slot.info = Some(info);
+        slot.info = Some(Arc::clone(&info));
         if renamed {
             self.renew_views(slot_id);
         }
         self.tell_node(slot_id);
+        info
+    }
+
+    /// Takes what a node is announced with.
+    pub(crate) fn set_announced(&mut self, slot_id: SlotId, announced: Announced) {
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return;
+        };
+        if slot.announced == announced {
+            return;
+        }
+        slot.announced = announced;
+        let skew = slot.skew;
+        if let Some(info) = slot.engine_info.clone() {
+            self.set_info(slot_id, info, skew);
+        }
     }
 
     pub(crate) fn set_images(&mut self, slot_id: SlotId, images: Vec<Image>) {
