@@ -67,15 +67,18 @@ impl Cluster {
     fn make_certificates(&self) {
         let ca = self.path("ca");
         run(platform().args(["cert", "init"]).arg(&ca));
-        for (name, san) in [
-            ("plane", self.lab.gateway().to_string()),
-            ("nat-node", "nat".into()),
+        let gateway = self.lab.gateway().to_string();
+        let node = self.lab.host(NAT).name();
+        for (folder, role, name, san) in [
+            ("plane", "manager", "plane", gateway.as_str()),
+            ("nat-node", "node", node, "nat"),
         ] {
             run(platform()
-                .args(["cert", "issue", "--name", name, "--san", &san, "--ca"])
+                .args(["cert", "issue", "--role", role, "--name", name])
+                .args(["--san", san, "--ca"])
                 .arg(&ca)
                 .arg("--out")
-                .arg(self.path(name)));
+                .arg(self.path(folder)));
         }
     }
 

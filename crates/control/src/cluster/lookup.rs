@@ -4,34 +4,37 @@ use longshore_core::{Error, ErrorKind, Result};
 
 use super::{ContainerView, SHORT_ID, index::ContainerIndex};
 
-/// Finds a container by what a person typed, in Swarm's order: full or 12-character id, full or
-/// short swarm id, name (also `/name`, `<engine id>/name`, `<engine name>/name`), and last a unique
-/// prefix of an id or a swarm id.
+/// Finds a container by what a person typed: its full or 12-character id, its full or short swarm
+/// id, its name (also `/name`, `<engine id>/name`, `<engine name>/name`), and if none of these is
+/// there, a unique prefix of an id or a swarm id.
 ///
-/// A step that finds several different containers ends the search: [`ErrorKind::Ambiguous`].
+/// What fits several different containers is [`ErrorKind::Ambiguous`], also when it is the id of one
+/// and the name of another: ids and labels are a node's word, and a node must not draw calls to
+/// itself that are meant for a container elsewhere.
 pub(super) fn find(index: &ContainerIndex, reference: &str) -> Result<Arc<ContainerView>> {
     if reference.is_empty() {
         return Err(missing(reference));
     }
-    let short = reference.len() == SHORT_ID;
-    for step in 0..4 {
-        let mut found = match step {
-            0 if short => index.by_id_prefix(reference, CANDIDATES),
-            0 => {
-                let mut found = index.by_id_prefix(reference, CANDIDATES);
-                found.retain(|view| view.workload.id.as_str() == reference);
-                found
-            }
-            1 if short => index.by_swarm_id_prefix(reference, CANDIDATES),
-            1 => index.by_swarm_id(reference),
-            2 => by_name(index, reference),
-            _ => {
-                let mut found = index.by_id_prefix(reference, CANDIDATES);
-                found.extend(index.by_swarm_id_prefix(reference, CANDIDATES));
-                found
-            }
-        };
-        // One container can match by its id and by its swarm id.
+    let exact = || {
+        let mut found = index.by_id_prefix(reference, CANDIDATES);
+        if reference.len() == SHORT_ID {
+            found.extend(index.by_swarm_id_prefix(reference, CANDIDATES));
+        } else {
+            found.retain(|view| view.workload.id.as_str() == reference);
+            found.extend(index.by_swarm_id(reference));
+        }
+        found.extend(by_name(index, reference));
+        found
+    };
+    let prefix = || {
+        let mut found = index.by_id_prefix(reference, CANDIDATES);
+        found.extend(index.by_swarm_id_prefix(reference, CANDIDATES));
+        found
+    };
+    let steps: [&dyn Fn() -> Vec<_>; 2] = [&exact, &prefix];
+    for step in steps {
+        let mut found = step();
+        // One container can match in several ways.
         found.sort_by_key(|view| Arc::as_ptr(view));
         found.dedup_by(|a, b| Arc::ptr_eq(a, b));
         match found.as_slice() {

@@ -97,9 +97,14 @@ pub(super) struct Slot {
     pub(super) reserved: Resources,
     /// Where its driver takes notes.
     pub(super) inbox: Option<mpsc::Sender<Note>>,
+    /// Whether it said that it holds more containers than are taken in.
+    pub(super) overflow: bool,
     /// When the last full listing under its present identity began.
     pub(super) listed_at: Option<Timestamp>,
 }
+
+/// More containers of one node are not taken in: a listing is the node's own word.
+pub(super) const MOST_CONTAINERS: usize = 10_000;
 
 /// A container on a node.
 #[derive(Debug)]
@@ -111,6 +116,10 @@ pub(super) struct Record {
 }
 
 impl Slot {
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= MOST_CONTAINERS
+    }
+
     pub(super) fn new(address: String, ip: String, now: Timestamp) -> Self {
         Self {
             address,
@@ -134,6 +143,7 @@ impl Slot {
             reserved: Resources::default(),
             inbox: None,
             listed_at: None,
+            overflow: false,
         }
     }
 

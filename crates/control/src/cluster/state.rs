@@ -17,7 +17,7 @@ use super::{
     index::ContainerIndex,
     lookup,
     placements::PlacementLog,
-    slot::{Record, Slot, SlotId},
+    slot::{MOST_CONTAINERS, Record, Slot, SlotId},
 };
 use crate::placement;
 
@@ -128,6 +128,10 @@ impl State {
         {
             return;
         }
+        if slot.is_full() && !slot.records.contains_key(&id) {
+            slot.overflow = true;
+            return;
+        }
         slot.tombstones.remove(&id);
         if let Some(old) = slot.records.get_mut(&id)
             && *old.view.workload == *workload
@@ -163,7 +167,9 @@ impl State {
         if slot.records.get(id).is_some_and(|old| old.as_of > as_of) {
             return;
         }
-        slot.tombstones.insert(id.clone(), as_of);
+        if slot.tombstones.len() < MOST_CONTAINERS {
+            slot.tombstones.insert(id.clone(), as_of);
+        }
         self.drop_record(slot_id, id);
     }
 
@@ -172,13 +178,15 @@ impl State {
     pub(crate) fn replace_all(
         &mut self,
         slot_id: SlotId,
-        list: Vec<Workload>,
+        mut list: Vec<Workload>,
         as_of: u64,
         began: Timestamp,
     ) -> Vec<WorkloadId> {
         let Some(slot) = self.slots.get_mut(&slot_id) else {
             return Vec::new();
         };
+        slot.overflow = list.len() > MOST_CONTAINERS;
+        list.truncate(MOST_CONTAINERS);
         let listed: HashSet<WorkloadId> = list.iter().map(|w| w.id.clone()).collect();
         let gone: Vec<WorkloadId> = slot
             .records
@@ -323,10 +331,19 @@ fn view_of(slot: &Slot, node: &NodeId, name: &NodeName, workload: Arc<Workload>)
         node_name: name.clone(),
         node_ip: slot.ip.clone(),
         node_health: slot.status.health,
-        swarm_id: workload.labels.get(SWARM_ID_LABEL).map(str::to_owned),
+        swarm_id: workload
+            .labels
+            .get(SWARM_ID_LABEL)
+            .filter(|id| is_swarm_id(id))
+            .map(str::to_owned),
         stale: slot.stale || slot.status.health == NodeHealth::Disconnected,
         workload,
     }
+}
+
+/// Swarm ids are made by control planes: 64 hex digits. Anything else is somebody's own text.
+fn is_swarm_id(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether two listings of a container tell the same, so that a new inspection would too. A

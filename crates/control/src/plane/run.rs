@@ -276,10 +276,10 @@ async fn follow_tunnels(inner: &Arc<Inner>) {
     }
 }
 
-/// An agent without a name of its own leaves the naming to the engine.
+/// A node is who its certificate says, whatever its agent and its engine call it.
 fn announced_by(session: &TunnelSession) -> Announced {
     Announced {
-        name: NodeName::new(&session.name).ok(),
+        name: NodeName::new(session.node.as_str()).ok(),
         labels: session.labels.clone(),
     }
 }

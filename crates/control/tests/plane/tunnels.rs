@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use longshore_control::{HubOptions, TunnelHub};
 use longshore_core::{
     BoxByteStream, Carrier, CloseReason, Endpoint, Error, ErrorKind, IncomingStream, NodeHealth,
-    NodeId, PeerIdentity, PendingCarrier, PlacementRequest, Result, StreamTarget, SystemClock,
-    TunnelListener,
+    NodeId, PeerIdentity, PendingCarrier, Result, StreamTarget, SystemClock, TunnelListener,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -242,10 +241,8 @@ async fn a_node_behind_nat_joins_and_is_reached_through_its_tunnel() {
         serde_json::json!({"type": "welcome", "version": 1, "epoch": 1, "heartbeat_ms": 5000})
     );
     agent.live();
-    cluster
-        .until_health("host-edge-1", NodeHealth::Healthy)
-        .await;
-    let node = cluster.plane.node("host-edge-1").unwrap();
+    cluster.until_health("edge-1", NodeHealth::Healthy).await;
+    let node = cluster.plane.node("edge-1").unwrap();
     assert_eq!(node.address, "tunnel://edge-1");
     let session = cluster.plane.hub().sessions().remove(0);
     assert_eq!(session.labels.get("zone"), Some("eu"));
@@ -254,27 +251,22 @@ async fn a_node_behind_nat_joins_and_is_reached_through_its_tunnel() {
 
 /// What an operator says of a node at its join counts for whatever engine is there.
 #[tokio::test(start_paused = true)]
-async fn an_agent_s_name_and_labels_win_over_the_engine_s() {
+async fn an_agent_s_labels_win_over_the_engine_s() {
     let (cluster, dialler) = tunnel_cluster();
     add(&cluster, "edge-1");
     let hello = |epoch: u64, zone: &str| {
         serde_json::json!({
-            "type": "hello", "version": 1, "name": "kiosk", "epoch": epoch, "agent": "test/1",
+            "type": "hello", "version": 1, "name": "", "epoch": epoch, "agent": "test/1",
             "labels": {"zone": zone, "disk": "ssd"},
         })
     };
     let first = dialler.dial("edge-1", hello(1, "eu")).await.live();
-    cluster.until_health("kiosk", NodeHealth::Healthy).await;
+    cluster.until_health("edge-1", NodeHealth::Healthy).await;
     let labels = |key: &str| {
-        let node = cluster.plane.node("kiosk").unwrap();
+        let node = cluster.plane.node("edge-1").unwrap();
         node.info.unwrap().labels.get(key).map(str::to_owned)
     };
     assert_eq!(labels("disk").as_deref(), Some("ssd"));
-    let verdict = cluster
-        .plane
-        .explain(&PlacementRequest::new("x").with_constraint("node==kiosk".parse().unwrap()))
-        .unwrap();
-    assert!(verdict.placement.is_some(), "{verdict:?}");
     // Dialled in again with other labels: they count at once.
     let _second = dialler.dial("edge-1", hello(2, "us")).await.live();
     cluster
@@ -283,14 +275,56 @@ async fn an_agent_s_name_and_labels_win_over_the_engine_s() {
     first.closed().await;
 }
 
+/// Whoever takes over one node must not be able to draw another one's work, or its place.
+#[tokio::test(start_paused = true)]
+async fn name_and_place_of_a_node_are_its_own() {
+    let (cluster, dialler) = tunnel_cluster();
+    // An engine that is announced by address, and calls itself what a certificate says of another.
+    cluster.add_engine(1, "E1", "edge-1");
+    cluster.discovery.set(&[1]);
+    cluster.until_health("edge-1", NodeHealth::Healthy).await;
+    add(&cluster, "edge-1");
+    dialler.join("edge-1", 1).await.live();
+    let own = |name: &str| cluster.plane.node(name).map(|node| node.address);
+    cluster
+        .until("the name's owner", || {
+            own("edge-1").as_deref() == Some("tunnel://edge-1")
+        })
+        .await;
+    assert_eq!(own("10-0-0-1-1").as_deref(), Some("10.0.0.1:1"));
+    let squatter = cluster.plane.node("10-0-0-1-1").unwrap();
+    assert!(
+        squatter.warnings[0].starts_with("Its name edge-1 is another node's"),
+        "{:?}",
+        squatter.warnings
+    );
+    // Another certificate with the first one's engine id and host name, also while that one is down.
+    let thief = FakeEngine::new(Arc::clone(&cluster.clock), "engine-edge-1", "edge-1");
+    let engines = &cluster.engines.by_tunnel;
+    let real = engines.lock().unwrap()["tunnel://edge-1"].clone();
+    engines
+        .lock()
+        .unwrap()
+        .insert("tunnel://evil".to_owned(), thief);
+    real.kill();
+    cluster.until_health("edge-1", NodeHealth::Unhealthy).await;
+    dialler.join("evil", 1).await.live();
+    cluster
+        .until("the thief's refusal", || {
+            let evil = cluster.plane.node("tunnel://evil");
+            let error = evil.and_then(|node| node.error).unwrap_or_default();
+            error.starts_with("ID duplicated. engine-edge-1 shared by this node tunnel://evil")
+        })
+        .await;
+    assert_eq!(own("edge-1").as_deref(), Some("tunnel://edge-1"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_newer_session_replaces_the_older_and_the_node_stays() {
     let (cluster, dialler) = tunnel_cluster();
     add(&cluster, "edge-1");
     let old = dialler.join("edge-1", 1).await.live();
-    cluster
-        .until_health("host-edge-1", NodeHealth::Healthy)
-        .await;
+    cluster.until_health("edge-1", NodeHealth::Healthy).await;
     let new = dialler.join("edge-1", 2).await;
     assert_eq!(new.answer["type"], "welcome");
     let new = new.live();
@@ -301,7 +335,7 @@ async fn a_newer_session_replaces_the_older_and_the_node_stays() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(new.reason(), None);
     assert_eq!(
-        cluster.plane.node("host-edge-1").unwrap().health,
+        cluster.plane.node("edge-1").unwrap().health,
         NodeHealth::Healthy
     );
     assert_eq!(cluster.plane.nodes().len(), 1);
@@ -375,9 +409,7 @@ async fn a_silent_agent_is_cut_off_and_its_node_found_unhealthy() {
     assert!(!session.live);
     // Back again: tried at once.
     dialler.join("edge-1", 2).await.live();
-    let took = cluster
-        .until_health("host-edge-1", NodeHealth::Healthy)
-        .await;
+    let took = cluster.until_health("edge-1", NodeHealth::Healthy).await;
     assert!(took <= Duration::from_secs(1), "{took:?}");
 }
 
@@ -386,23 +418,17 @@ async fn a_lost_tunnel_is_a_lost_node_and_dialling_in_brings_it_back_at_once() {
     let (cluster, dialler) = tunnel_cluster();
     add(&cluster, "edge-1");
     let carrier = dialler.join("edge-1", 1).await.live();
-    cluster
-        .until_health("host-edge-1", NodeHealth::Healthy)
-        .await;
+    cluster.until_health("edge-1", NodeHealth::Healthy).await;
     carrier.close("cable cut").await;
-    cluster
-        .until_health("host-edge-1", NodeHealth::Unhealthy)
-        .await;
-    let error = cluster.plane.node("host-edge-1").unwrap().error.unwrap();
+    cluster.until_health("edge-1", NodeHealth::Unhealthy).await;
+    let error = cluster.plane.node("edge-1").unwrap().error.unwrap();
     assert!(
         error.starts_with("node edge-1 is not connected: closed by the peer: cable cut, at "),
         "{error}"
     );
     tokio::time::sleep(Duration::from_secs(300)).await;
     dialler.join("edge-1", 2).await.live();
-    let took = cluster
-        .until_health("host-edge-1", NodeHealth::Healthy)
-        .await;
+    let took = cluster.until_health("edge-1", NodeHealth::Healthy).await;
     assert!(took <= Duration::from_secs(1), "{took:?}");
 }
 
@@ -411,9 +437,7 @@ async fn a_node_that_stays_away_is_forgotten() {
     let (cluster, dialler) = tunnel_cluster();
     add(&cluster, "edge-1");
     let carrier = dialler.join("edge-1", 1).await.live();
-    cluster
-        .until_health("host-edge-1", NodeHealth::Healthy)
-        .await;
+    cluster.until_health("edge-1", NodeHealth::Healthy).await;
     carrier.close("gone").await;
     tokio::time::sleep(Duration::from_secs(3500)).await;
     assert_eq!(cluster.plane.nodes().len(), 1);

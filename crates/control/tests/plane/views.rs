@@ -149,12 +149,27 @@ async fn containers_are_found_as_in_swarm() {
     assert_eq!(find("db"), Ok(c.clone()));
     assert_eq!(find("/db"), Ok(c.clone()));
     assert_eq!(find("E2/web"), Ok(b.clone()));
-    assert_eq!(find("node-1/web"), Ok(a));
+    assert_eq!(find("node-1/web"), Ok(a.clone()));
     assert_eq!(find("/node-2/db"), Ok(c));
     assert_eq!(find("web"), Err(ErrorKind::Ambiguous));
     assert_eq!(find("node-3/web"), Err(ErrorKind::NotFound));
     assert_eq!(find(""), Err(ErrorKind::NotFound));
     assert_eq!(find("é"), Err(ErrorKind::NotFound));
+    // A node can't draw calls to itself: neither by a swarm id that is none, nor by a name that is
+    // an id elsewhere.
+    cluster.engine(2).plant(
+        "other",
+        &[("com.docker.swarm.id", "db")],
+        WorkloadState::Running,
+    );
+    cluster
+        .engine(2)
+        .plant(a.as_str(), &[], WorkloadState::Running);
+    let node = "E2".parse().unwrap();
+    cluster.plane.refresh_node(&node).await.unwrap();
+    let again = |reference: &str| cluster.plane.container(reference).map(|v| v.display_name());
+    assert_eq!(again("db").unwrap(), "node-2/db");
+    assert_eq!(again(a.as_str()).unwrap_err().kind(), ErrorKind::Ambiguous);
     let error = cluster.plane.container("web").unwrap_err();
     let message = error.message();
     assert!(

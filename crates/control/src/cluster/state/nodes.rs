@@ -4,7 +4,7 @@ use std::sync::Arc;
 use longshore_core::http::HttpClient;
 use longshore_core::{
     Availability, Change, Engine, EngineInfo, Error, ErrorKind, Image, Labels, NodeHealth, NodeId,
-    NodeState, Result, Timestamp,
+    NodeName, NodeState, Result, Timestamp,
 };
 
 use tokio::sync::mpsc;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::State;
 use crate::{
     NodeView,
-    cluster::slot::{Announced, NodeStatus, Slot, SlotId},
+    cluster::slot::{Announced, MOST_CONTAINERS, NodeStatus, Slot, SlotId},
     node::{ClockSkew, Note, natural_order},
     placement,
 };
@@ -76,16 +76,23 @@ impl State {
 
     /// Gives an identity to a slot, taking it over from a slot that lost touch with it.
     ///
+    /// Only between addresses that discovery announces, where a machine may come back at another
+    /// one: what dials in through a tunnel is bound to its certificate, and an engine's id is its
+    /// own word.
+    ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`] when another node that answers holds the identity.
+    /// [`ErrorKind::AlreadyExists`] when another node that answers holds the identity, or one of the
+    /// two is in a tunnel.
     pub(crate) fn claim_identity(&mut self, slot_id: SlotId, id: &NodeId) -> Result<()> {
         if let Some(holder) = self.by_id.get(id).copied()
             && holder != slot_id
         {
+            let here = self.slots.get(&slot_id).map_or("", |slot| &slot.address);
             if let Some(other) = self.slots.get(&holder)
-                && other.status.health == NodeHealth::Healthy
+                && (other.status.health == NodeHealth::Healthy
+                    || is_tunnel(here)
+                    || is_tunnel(&other.address))
             {
-                let here = self.slots.get(&slot_id).map_or("", |slot| &slot.address);
                 return Err(Error::new(
                     ErrorKind::AlreadyExists,
                     format!(
@@ -144,9 +151,30 @@ impl State {
             return info;
         };
         slot.engine_info = Some(Arc::clone(&info));
-        let info = slot.announced.over(&info);
+        let is_named = slot.announced.name.is_some();
+        let mut info = slot.announced.over(&info);
+        let mut warnings = warnings(&info, skew);
+        if !is_named
+            && self
+                .named(&info.name, slot_id)
+                .any(|it| it.announced.name.is_some())
+        {
+            // That name is somebody's by his certificate or by discovery.
+            warnings.push(format!(
+                "Its name {} is another node's: it goes by its address",
+                info.name
+            ));
+            let mut renamed = EngineInfo::clone(&info);
+            if let Some(name) = name_of_address(self.slots.get(&slot_id)) {
+                renamed.name = name;
+            }
+            info = Arc::new(renamed);
+        }
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return info;
+        };
         slot.capacity = placement::capacity_of(&info, overcommit);
-        slot.warnings = warnings(&info, skew);
+        slot.warnings = warnings;
         slot.skew = skew;
         let renamed = slot.info.as_ref().is_none_or(|old| old.name != info.name);
         slot.info = Some(Arc::clone(&info));
@@ -154,7 +182,37 @@ impl State {
             self.renew_views(slot_id);
         }
         self.tell_node(slot_id);
+        if is_named {
+            self.make_way(slot_id, &info.name);
+        }
         info
+    }
+
+    /// Those who go by a name, but for one.
+    fn named<'a>(&'a self, name: &'a NodeName, but: SlotId) -> impl Iterator<Item = &'a Slot> {
+        let others = self.slots.iter().filter(move |(id, _)| **id != but);
+        others.map(|(_, slot)| slot).filter(move |slot| {
+            let info = slot.info.as_ref();
+            info.is_some_and(|info| info.name == *name)
+        })
+    }
+
+    /// Renames those who only say that they have a name which is another's.
+    fn make_way(&mut self, owner: SlotId, name: &NodeName) {
+        let squatters: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(id, slot)| {
+                let info = slot.info.as_ref();
+                **id != owner
+                    && slot.announced.name.is_none()
+                    && info.is_some_and(|info| info.name == *name)
+            })
+            .filter_map(|(id, slot)| Some((*id, slot.engine_info.clone()?, slot.skew)))
+            .collect();
+        for (slot, info, skew) in squatters {
+            self.set_info(slot, info, skew);
+        }
     }
 
     /// Takes what a node is announced with.
@@ -240,7 +298,7 @@ impl State {
             reserved: slot.reserved.clone(),
             capacity: slot.capacity.clone(),
             images: Arc::clone(&slot.images),
-            warnings: slot.warnings.clone(),
+            warnings: warnings_of(slot),
             clock_skew: slot.skew,
             stale: slot.stale,
         })
@@ -315,6 +373,16 @@ impl State {
     }
 }
 
+fn warnings_of(slot: &Slot) -> Vec<String> {
+    let mut warnings = slot.warnings.clone();
+    if slot.overflow {
+        warnings.push(format!(
+            "It says that it holds more than {MOST_CONTAINERS} containers: the rest is not shown"
+        ));
+    }
+    warnings
+}
+
 fn warnings(info: &EngineInfo, skew: Option<ClockSkew>) -> Vec<String> {
     let mut warnings: Vec<String> = info
         .bad_labels
@@ -344,6 +412,17 @@ fn warnings(info: &EngineInfo, skew: Option<ClockSkew>) -> Vec<String> {
         warnings.push(format!("Its clock is {skew}"));
     }
     warnings
+}
+
+/// `10.0.0.1:2375` as a name.
+fn name_of_address(slot: Option<&Slot>) -> Option<NodeName> {
+    let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = slot?.address.chars().map(kept).take(200).collect();
+    NodeName::new(name.trim_matches('-')).ok()
+}
+
+fn is_tunnel(address: &str) -> bool {
+    address.starts_with("tunnel://")
 }
 
 /// A label key that would shadow the node's own name in constraints.

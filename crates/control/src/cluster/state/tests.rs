@@ -235,3 +235,28 @@ fn check(state: &mut State, told: &Told) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+/// A list is a node's own word: it takes room for so many containers, not for as many as it names.
+#[test]
+fn a_node_fills_the_view_only_so_far() {
+    let (mut state, told) = state();
+    let slot = join(&mut state, 1);
+    let workload =
+        |number: usize| Workload::new(WorkloadId::new(format!("{number:064x}")).unwrap());
+    let look = state.begin_look();
+    let list = (0..MOST_CONTAINERS + 5).map(workload).collect();
+    let inspect = state.replace_all(slot, list, look, Timestamp::ZERO);
+    assert_eq!(inspect.len(), MOST_CONTAINERS);
+    let look = state.begin_look();
+    state.upsert(slot, workload(MOST_CONTAINERS + 9), look);
+    assert_eq!(state.listing().len(), MOST_CONTAINERS);
+    assert_eq!(told.lock().unwrap().len(), MOST_CONTAINERS);
+    let warnings = state.view(slot).unwrap().warnings;
+    assert!(
+        warnings[0].contains("more than 10000 containers"),
+        "{warnings:?}"
+    );
+    let look = state.begin_look();
+    state.replace_all(slot, vec![workload(1)], look, Timestamp::ZERO);
+    assert!(state.view(slot).unwrap().warnings.is_empty());
+}
