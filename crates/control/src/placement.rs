@@ -1,6 +1,6 @@
 use longshore_core::{
-    EngineInfo, HostPort, Image, Labels, MilliCpu, NodeId, PlacedWorkload, PlacementRequest,
-    Resources, ServiceName, Workload, WorkloadId,
+    EngineInfo, Expression, HostPort, Image, Labels, MilliCpu, NodeId, PlacedWorkload,
+    PlacementRequest, Resources, ServiceName, Workload, WorkloadId,
 };
 
 use crate::stack::labels;
@@ -64,11 +64,25 @@ pub(crate) fn placed(workload: &Workload, node: &NodeId) -> PlacedWorkload {
             }
         }
     }
-    ports.retain(|port| port.port != 0);
-    ports.sort_by(|a, b| (a.port, a.protocol, &a.address).cmp(&(b.port, b.protocol, &b.address)));
-    ports.dedup();
-    placed.ports = ports;
+    placed.ports = held(ports);
     placed
+}
+
+/// Each port once: a published port is told as it was asked for and as it is, for IPv4 and for IPv6.
+fn held(mut ports: Vec<HostPort>) -> Vec<HostPort> {
+    ports.retain(|port| port.port != 0);
+    for port in &mut ports {
+        if port.is_any_address() {
+            port.address.clear();
+        }
+    }
+    // On all addresses comes first, and makes the others of that port idle.
+    ports.sort_by(|a, b| (a.port, a.protocol, &a.address).cmp(&(b.port, b.protocol, &b.address)));
+    ports.dedup_by(|later, first| {
+        (later.port, later.protocol) == (first.port, first.protocol)
+            && (first.is_any_address() || later.address == first.address)
+    });
+    ports
 }
 
 /// What a request becomes once an engine has made it.
@@ -96,8 +110,21 @@ pub(crate) fn request_of(workload: &Workload, node: &NodeId) -> PlacementRequest
     request.service = placed.service;
     request.labels = placed.labels;
     request.ports = placed.ports;
+    // What does not parse was not asked for through a control plane.
+    let wishes = |label: &str| -> Vec<Expression> {
+        let texts = workload.labels.get(label).unwrap_or("[]");
+        let texts: Vec<String> = serde_json::from_str(texts).unwrap_or_default();
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    };
+    request.constraints = wishes(CONSTRAINTS_LABEL);
+    request.affinities = wishes(AFFINITIES_LABEL);
+    request.whitelists = wishes(WHITELISTS_LABEL);
     request
 }
+
+const CONSTRAINTS_LABEL: &str = "com.docker.swarm.constraints";
+const AFFINITIES_LABEL: &str = "com.docker.swarm.affinities";
+const WHITELISTS_LABEL: &str = "com.docker.swarm.whitelists";
 
 fn service_of(found: &Labels) -> Option<ServiceName> {
     let stack = found.get(labels::STACK)?;
@@ -120,6 +147,19 @@ mod tests {
             Bytes(100),
         );
         assert_eq!(capacity_of(&info, overcommit).cpu, MilliCpu(milli));
+    }
+
+    #[test]
+    fn a_port_is_held_once_however_often_it_is_told() {
+        let port = |address: &str, port| HostPort {
+            address: address.to_owned(),
+            ..HostPort::any(port, longshore_core::PortProtocol::Tcp)
+        };
+        let told = ["0.0.0.0", "::", "", "10.0.0.1"].map(|address| port(address, 80));
+        assert_eq!(held(told.to_vec()), [port("", 80)]);
+        let told = vec![port("10.0.0.2", 80), port("10.0.0.1", 80), port("", 0)];
+        let both = [port("10.0.0.1", 80), port("10.0.0.2", 80)];
+        assert_eq!(held(told), both);
     }
 
     #[test]

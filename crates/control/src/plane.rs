@@ -210,7 +210,7 @@ impl ControlPlane {
             return Ok(kept);
         }
         let request = placement::request_of(&view.workload, &view.node);
-        let mut explanation = state.explain(&request, now, seed)?;
+        let mut explanation = state.explain_anew(&view, &request, now, seed)?;
         explanation.summary = format!(
             "{} was not placed by this control plane; placed now: {}",
             view.display_name(),

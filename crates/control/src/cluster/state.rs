@@ -292,6 +292,22 @@ impl State {
         self.scheduler.explain(request, now, seed)
     }
 
+    /// What would be decided for a container if it were not there.
+    pub(crate) fn explain_anew(
+        &mut self,
+        view: &ContainerView,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        let (node, id) = (view.node.clone(), view.workload.id.clone());
+        self.tell(Change::WorkloadGone(node.clone(), id));
+        let explained = self.explain(request, now, seed);
+        let placed = placement::placed(&view.workload, &node);
+        self.tell(Change::Workload(placed));
+        explained
+    }
+
     /// Tells the scheduler. Its refusal is a defect of ours or of the scheduler: the view goes on.
     fn tell(&mut self, change: Change) {
         if let Err(error) = self.scheduler.observe(change) {

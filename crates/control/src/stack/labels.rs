@@ -33,8 +33,14 @@ pub(super) fn read(labels: &Labels) -> Option<(Slot, u64, String)> {
         index: labels.get(INSTANCE)?.parse().ok()?,
     };
     let epoch = labels.get(EPOCH)?.parse().ok()?;
+    if !(1..=LAST_EPOCH).contains(&epoch) {
+        return None;
+    }
     Some((slot, epoch, labels.get(SPEC)?.to_owned()))
 }
+
+/// No place is filled so often; and what comes behind it can still be counted.
+const LAST_EPOCH: u64 = 1 << 53;
 
 /// Short hash of all that makes an instance what it is. A changed demand on the node counts, too:
 /// the instance may have to move.
@@ -77,8 +83,10 @@ mod tests {
         mark(&mut labels, &slot, 7, "abc");
         assert_eq!(read(&labels), Some((slot, 7, "abc".to_owned())));
         assert_eq!(labels.get(SWARM_ID_LABEL).unwrap().len(), 64);
-        labels.insert(EPOCH, "x");
-        assert_eq!(read(&labels), None);
+        for epoch in ["x", "0", "18446744073709551615"] {
+            labels.insert(EPOCH, epoch);
+            assert_eq!(read(&labels), None, "{epoch}");
+        }
     }
 
     #[test]

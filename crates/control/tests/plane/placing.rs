@@ -185,7 +185,10 @@ async fn the_reason_of_a_placement_is_kept() {
     assert_eq!(kept.nodes.len(), 2);
     assert_eq!(kept.placement.unwrap().chosen.name.as_str(), "node-1");
     // One that was there before: what would be decided now.
-    cluster.engine(2).plant("old", &[], WorkloadState::Running);
+    let labels = [("com.docker.swarm.constraints", r#"["node==node-2"]"#)];
+    cluster
+        .engine(2)
+        .plant("old", &labels, WorkloadState::Running);
     cluster
         .plane
         .refresh_node(&"E2".parse().unwrap())
@@ -196,6 +199,10 @@ async fn the_reason_of_a_placement_is_kept() {
         now.summary,
         "node-2/old was not placed by this control plane; placed now: explained"
     );
+    // With what it was asked for then, and not held up by itself.
+    assert_eq!(now.placement.unwrap().chosen.name.as_str(), "node-2");
+    let refused = |node: usize| now.nodes[node].failures.len();
+    assert_eq!((refused(0), refused(1)), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
