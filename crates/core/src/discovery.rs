@@ -157,7 +157,9 @@ pub enum MembershipEvent {
     Added(Announcement),
     /// A node left.
     Removed(Endpoint),
-    /// Something is wrong (a bad entry, an unreachable store). What is known stays in force.
+    /// Something is wrong (a bad entry, an unreachable store). What is known stays in force. When a
+    /// backend that could not be read can be read again, a [`Reset`](Self::Reset) tells so, even if
+    /// nothing changed meanwhile.
     Problem(Error),
 }
 

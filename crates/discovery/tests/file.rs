@@ -140,7 +140,7 @@ async fn a_file_that_cannot_be_read_keeps_the_last_good_set() {
         "a new watch begins with the last good set"
     );
     world.write("a:1\nb:1\nc:1\n");
-    assert_eq!(within(&mut watch, 2 * MINUTE).await, ["added c:1"]);
+    assert_eq!(within(&mut watch, 2 * MINUTE).await, ["reset a:1 b:1 c:1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,4 +219,20 @@ async fn an_edit_is_noticed_at_once() {
         .await
         .unwrap();
     assert_eq!(text(event.unwrap()), "removed d:1");
+}
+
+/// Who took the set for stale must learn that it is not, even if nothing changed meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_is_told() {
+    let world = World::new("a:1\nb:1\n");
+    let mut watch = world.discovery.watch();
+    assert_eq!(within(&mut watch, MINUTE).await, ["reset a:1 b:1"]);
+    fs::remove_file(world.path()).unwrap();
+    let told = within(&mut watch, 5 * MINUTE).await;
+    assert!(
+        told.len() == 1 && told[0].starts_with("problem "),
+        "{told:?}"
+    );
+    world.write("a:1\nb:1\n");
+    assert_eq!(within(&mut watch, 3 * MINUTE).await, ["reset a:1 b:1"]);
 }

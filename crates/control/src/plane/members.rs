@@ -26,6 +26,8 @@ struct Source {
     hold_until: Option<Timestamp>,
     rereading: bool,
     unreadable: bool,
+    /// When it is asked whether it can be read again.
+    recheck_at: Option<Timestamp>,
     /// Removals one by one, within the last grace period.
     removals: VecDeque<Timestamp>,
 }
@@ -61,7 +63,7 @@ impl Members {
         self.sources
             .iter()
             .filter(|source| !source.rereading)
-            .filter_map(|source| source.hold_until)
+            .filter_map(Source::due)
             .min()
     }
 
@@ -88,12 +90,13 @@ impl Members {
             MembershipEvent::Problem(error) => source.unreadable |= error.is_retryable(),
             _ => {}
         }
+        source.look_again(now, grace);
         self.tell();
     }
 
     pub(super) fn tick(&mut self, now: Timestamp) {
         for (index, source) in self.sources.iter_mut().enumerate() {
-            if !source.rereading && source.hold_until.is_some_and(|at| at <= now) {
+            if !source.rereading && source.due().is_some_and(|at| at <= now) {
                 source.rereading = true;
                 self.outputs.push_back(MemberChange::Reread(index));
             }
@@ -113,11 +116,23 @@ impl Members {
         source.rereading = false;
         match outcome {
             Ok(nodes) => {
-                source.hold_until = None;
-                source.held.clear();
-                source.known = keyed(nodes);
+                source.unreadable = false;
+                source.recheck_at = None;
+                if source.hold_until.is_some_and(|at| at <= now) {
+                    source.hold_until = None;
+                    source.held.clear();
+                    source.known = keyed(nodes);
+                } else {
+                    source.reset(nodes, now, self.grace);
+                }
             }
-            Err(_) => source.hold_until = Some(now.after(self.grace)),
+            Err(_) => {
+                if source.hold_until.is_some() {
+                    source.hold_until = Some(now.after(self.grace));
+                }
+                source.recheck_at = None;
+                source.look_again(now, self.grace);
+            }
         }
         self.tell();
     }
@@ -156,6 +171,21 @@ impl Members {
 }
 
 impl Source {
+    /// When it is to be read again.
+    fn due(&self) -> Option<Timestamp> {
+        let due = [self.hold_until, self.recheck_at];
+        due.into_iter().flatten().min()
+    }
+
+    /// A backend that says nothing when it can be read again is asked.
+    fn look_again(&mut self, now: Timestamp, grace: Duration) {
+        self.recheck_at = match self.recheck_at {
+            _ if !self.unreadable => None,
+            Some(at) => Some(at),
+            None => Some(now.after(grace.max(SHORTEST_RECHECK))),
+        };
+    }
+
     fn reset(&mut self, nodes: Vec<Announcement>, now: Timestamp, grace: Duration) {
         let new = keyed(nodes);
         let gone: BTreeSet<Endpoint> = self
@@ -201,6 +231,9 @@ impl Source {
         }
     }
 }
+
+/// Between tries to read a backend that could not be read.
+const SHORTEST_RECHECK: Duration = Duration::from_secs(1);
 
 fn keyed(nodes: Vec<Announcement>) -> BTreeMap<Endpoint, Announcement> {
     nodes
@@ -280,6 +313,31 @@ mod tests {
             at(101),
         );
         assert_eq!(drain(&mut members), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_backend_that_says_nothing_when_it_recovers_is_asked() {
+        let mut members = Members::new(1, GRACE);
+        members.handle(0, reset([1, 2]), at(0));
+        drain(&mut members);
+        let down = || Error::new(ErrorKind::Unavailable, "no store");
+        members.handle(0, MembershipEvent::Problem(down()), at(1));
+        members.handle(0, MembershipEvent::Problem(down()), at(30));
+        assert_eq!(drain(&mut members), ["?1", "?2"]);
+        assert_eq!(members.next_deadline(), Some(at(61)));
+        members.tick(at(61));
+        assert_eq!(drain(&mut members), ["read 0"]);
+        members.reread(0, Err(down()), at(62));
+        assert_eq!(members.next_deadline(), Some(at(122)));
+        members.tick(at(122));
+        assert_eq!(drain(&mut members), ["read 0"]);
+        // What vanished meanwhile is held as ever.
+        members.reread(0, Ok(Vec::new()), at(123));
+        assert_eq!(drain(&mut members), Vec::<String>::new());
+        assert_eq!(members.next_deadline(), Some(at(183)));
+        members.handle(0, reset([1, 2]), at(124));
+        assert_eq!(drain(&mut members), ["!1", "!2"]);
+        assert_eq!(members.next_deadline(), None);
     }
 
     #[test]

@@ -27,6 +27,8 @@ struct Follower {
     told: Option<Nodes>,
     /// The problems told that still stand, to tell each only once.
     standing: Vec<String>,
+    /// Whether the last look found nothing that could be read.
+    failed: bool,
     /// When to look again; `None` before the first look.
     next_look: Option<Timestamp>,
 }
@@ -39,6 +41,7 @@ impl Follower {
             due: VecDeque::new(),
             told: None,
             standing: Vec::new(),
+            failed: false,
             next_look: None,
         }
     }
@@ -75,12 +78,14 @@ impl Follower {
     fn take(&mut self, look: Look) {
         let poll = self.shared.clock.now().after(self.shared.options.interval);
         self.next_look = Some(look.deadline.map_or(poll, |deadline| deadline.min(poll)));
+        let recovered = std::mem::replace(&mut self.failed, look.found.is_err()) && !self.failed;
         if let Some(nodes) = look.in_force {
             match &self.told {
-                None => self
+                // Also when nothing changed: whoever took the set for stale must learn of it.
+                Some(told) if !recovered => self.due.extend(diff(told, &nodes)),
+                _ => self
                     .due
                     .push_back(MembershipEvent::Reset(nodes.values().cloned().collect())),
-                Some(told) => self.due.extend(diff(told, &nodes)),
             }
             self.told = Some(nodes);
         }
