@@ -60,6 +60,8 @@ pub(crate) struct Driver {
     resume: Resume,
     queue: InspectQueue,
     images: ImageLook,
+    /// Why the node can't be connected, as it was logged.
+    told: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,6 +113,7 @@ impl Driver {
             resume: Resume::default(),
             queue: InspectQueue::default(),
             images: ImageLook::Idle,
+            told: None,
         }
     }
 
@@ -239,6 +242,16 @@ impl Driver {
         });
     }
 
+    /// A node that never connected is nobody's loss that an event would tell of: it is logged, once
+    /// for each reason.
+    fn tell_once(&mut self, reason: &str) {
+        let pending = self.life.health() == NodeHealth::Pending;
+        if pending && self.told.as_deref() != Some(reason) {
+            tracing::warn!(node = %self.address, "cannot connect, trying again: {reason}");
+            self.told = Some(reason.to_owned());
+        }
+    }
+
     fn done(&mut self, done: Done) {
         match done {
             Done::Validated { engine, outcome } => {
@@ -249,11 +262,16 @@ impl Driver {
                 }
                 match outcome {
                     Ok(Validation::Done { info }) => {
+                        self.told = None;
                         self.resume.begin(jobs::events_from(&info));
                         self.input(Input::Validated(info.name.as_str().to_owned()));
                     }
                     Ok(Validation::OtherIdentity { old, new }) => self.other_identity(old, new),
-                    Err(error) => self.input(Input::NotValidated(error.chain())),
+                    Err(error) => {
+                        let reason = error.chain();
+                        self.tell_once(&reason);
+                        self.input(Input::NotValidated(reason));
+                    }
                 }
             }
             Done::Confirmed(outcome) => {

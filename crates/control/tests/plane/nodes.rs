@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use longshore_control::{ApiVersion, ClusterEvent, NodeEventKind};
-use longshore_core::{NodeHealth, Timestamp, WorkloadState};
+use longshore_core::{NodeHealth, PlacementRequest, Timestamp, WorkloadState};
 
 use crate::cluster::{Cluster, options};
 
@@ -50,6 +50,12 @@ async fn a_node_that_never_connected_shows_address_error_and_next_retry() {
     assert_eq!(node.health, NodeHealth::Pending);
     assert_eq!(node.error.as_deref(), Some("nobody listens there"));
     assert!(node.next_retry.is_some());
+    let refused = cluster.plane.admit(&PlacementRequest::new("x"), None).await;
+    assert_eq!(
+        refused.unwrap_err().message(),
+        "no resources available to schedule container\n1 node is known, none has connected yet; \
+         10.0.0.1:9: nobody listens there"
+    );
     // Its engine appears: it is taken in by itself.
     cluster.add_engine(9, "E9", "node-9");
     let took = cluster.until_health("node-9", NodeHealth::Healthy).await;

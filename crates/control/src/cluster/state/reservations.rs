@@ -88,10 +88,8 @@ impl State {
         seed: u64,
     ) -> Result<(Placement, Explanation)> {
         self.tell(Change::Tick(now));
-        let placement = self
-            .scheduler
-            .place(request, now, seed)
-            .map_err(|refusal: Refusal| Error::from(refusal))?;
+        let placed = self.scheduler.place(request, now, seed);
+        let placement = placed.map_err(|refusal| Error::from(self.informed(refusal)))?;
         // The reason is taken before the reservation changes what it is about.
         let mut explanation = if self.slots.len() <= EXPLAINED_NODES {
             self.scheduler.explain(request, now, seed)?
@@ -101,6 +99,30 @@ impl State {
         explanation.placement = Some(placement.clone());
         self.reserve_on(&placement.chosen.node, request, id, expires)?;
         Ok((placement, explanation))
+    }
+
+    /// The scheduler knows only nodes that were reached: without any, why is told here.
+    fn informed(&self, refusal: Refusal) -> Refusal {
+        let message = match refusal {
+            Refusal::Unplaceable { message, .. } if self.by_id.is_empty() => message,
+            other => return other,
+        };
+        let summary = match self.views().into_iter().find(|view| view.error.is_some()) {
+            Some(view) => format!(
+                "{} known, none has connected yet; {}: {}",
+                match self.slots.len() {
+                    1 => "1 node is".to_owned(),
+                    count => format!("{count} nodes are"),
+                },
+                view.address,
+                view.error.unwrap_or_default()
+            ),
+            None if self.slots.is_empty() => {
+                "the cluster has no nodes: discovery announces none, and none has dialled in".into()
+            }
+            None => format!("{} nodes are being connected to", self.slots.len()),
+        };
+        Refusal::Unplaceable { message, summary }
     }
 
     /// Holds room on a node that was ranked before.
