@@ -68,6 +68,8 @@ mod static_list;
 #[cfg(feature = "stores")]
 mod store;
 mod url;
+#[cfg(feature = "zookeeper")]
+mod zookeeper;
 
 #[cfg(feature = "consul")]
 pub use consul::ConsulKv;
@@ -90,6 +92,8 @@ pub use static_list::StaticDiscovery;
 #[cfg(feature = "stores")]
 pub use store::{StoreCredentials, StoreOptions, StoreTls};
 pub use url::{DiscoveryUrl, Scheme};
+#[cfg(feature = "zookeeper")]
+pub use zookeeper::ZooKeeperKv;
 
 use longshore_core::Error;
 

@@ -13,6 +13,8 @@ mod tls;
 
 #[cfg(feature = "zookeeper")]
 pub(crate) use dial::Dialer;
+#[cfg(feature = "zookeeper")]
+pub(crate) use endpoints::Rotation;
 #[cfg(any(feature = "etcd", feature = "consul"))]
 pub(crate) use http::{Answer, Call, HttpEndpoints};
 #[cfg(any(feature = "consul", feature = "zookeeper"))]

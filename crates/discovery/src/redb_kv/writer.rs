@@ -165,7 +165,9 @@ impl Worker {
 
 impl Job {
     fn into_failure(self) -> Finish {
-        let gone = || Err(Error::unavailable("the store's disk failed"));
+        fn gone<R>() -> Result<R> {
+            Err(Error::unavailable("the store's disk failed"))
+        }
         match self {
             Self::Apply(_, _, reply) => answer(gone(), reply, None).0,
             Self::Grant(_, _, reply) => answer(gone(), reply, None).0,

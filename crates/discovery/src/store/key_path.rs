@@ -21,14 +21,6 @@ impl KeyPath {
         path
     }
 
-    /// One segment, between slashes.
-    #[cfg(feature = "zookeeper")]
-    pub(crate) fn encode_segment(segment: &str) -> String {
-        let mut path = String::with_capacity(segment.len());
-        segment_into(&mut path, segment);
-        path
-    }
-
     /// A path that the keys under `prefix` begin with, and perhaps some others.
     #[cfg(feature = "consul")]
     pub(crate) fn encode_prefix(prefix: &str) -> String {

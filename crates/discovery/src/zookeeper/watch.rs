@@ -1,0 +1,248 @@
+//! Following a prefix by a persistent recursive watch, which names the znodes that changed; what
+//! they are now is read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use futures::{StreamExt, stream};
+use longshore_core::{Backoff, Error, KvEntry, KvEvent, KvWatch, Result, Revision, Timestamp};
+use tokio::sync::mpsc;
+
+use super::{
+    client::{Client, SESSION},
+    connection::Connection,
+    node,
+    walk::{self, Tree},
+    wire::{Record, op},
+};
+
+pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>) -> KvWatch {
+    let follower = Follower {
+        client,
+        prefix,
+        from,
+        link: None,
+        known: None,
+        told: Revision(0),
+        due: VecDeque::new(),
+        failing: false,
+        backoff: Backoff::default(),
+        retry_at: None,
+    };
+    stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await;
+        Some((event, follower))
+    })
+    .boxed()
+}
+
+type Known = BTreeMap<String, Revision>;
+
+struct Follower {
+    client: Arc<Client>,
+    prefix: String,
+    from: Option<Revision>,
+    link: Option<(Connection, mpsc::Receiver<String>)>,
+    /// What was there; `None` before the first look.
+    known: Option<Known>,
+    /// The newest revision that was told or seen.
+    told: Revision,
+    due: VecDeque<KvEvent>,
+    /// Whether the present outage was told.
+    failing: bool,
+    backoff: Backoff,
+    retry_at: Option<Timestamp>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<KvEvent> {
+        loop {
+            if let Some(event) = self.due.pop_front() {
+                return Ok(event);
+            }
+            if let Some(at) = self.retry_at {
+                self.client.clock.sleep_until(at).await;
+                self.retry_at = None;
+            }
+            let step = match self.link {
+                None => self.begin().await,
+                Some(_) => self.go_on().await,
+            };
+            match step {
+                Ok(()) => {}
+                Err(error) => {
+                    self.link = None;
+                    let delay = self.backoff.next_delay(&*self.client.random);
+                    self.retry_at = Some(self.client.clock.now().after(delay));
+                    if !std::mem::replace(&mut self.failing, true) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Watches first and looks then, so that nothing falls between.
+    async fn begin(&mut self) -> Result<()> {
+        let (sender, events) = mpsc::channel(QUEUE);
+        let client = self.client.clone();
+        let connection = client.connect(SESSION, None, true, Some(sender)).await?;
+        let (directory, _) = node::directory(&self.prefix);
+        let tree = client
+            .limited(async {
+                let add = Record::default().text(&directory).int(RECURSIVE);
+                connection.ask(op::ADD_WATCH, add).await?.checked()?;
+                client.walk(&connection, &self.prefix).await
+            })
+            .await?;
+        self.link = Some((connection, events));
+        self.take_tree(&tree);
+        self.failing = false;
+        self.backoff.reset();
+        Ok(())
+    }
+
+    fn take_tree(&mut self, tree: &Tree) {
+        match &self.known {
+            // What was there at `from` can't be known any more, only that nothing changed since.
+            None if self
+                .from
+                .is_some_and(|from| tree.newest > from || tree.revision < from) =>
+            {
+                self.due.push_back(KvEvent::Resync(tree.revision));
+            }
+            None => {}
+            Some(known) => {
+                // A later state has no key that was written before and not known; a store that was
+                // wiped counts anew.
+                let impossible = |entry: &KvEntry| {
+                    entry.revision <= self.told && known.get(&entry.key) != Some(&entry.revision)
+                };
+                if tree.revision < self.told || tree.entries.values().any(impossible) {
+                    self.due.push_back(KvEvent::Resync(tree.revision));
+                } else {
+                    let mut changed: Vec<_> = tree
+                        .entries
+                        .values()
+                        .filter(|entry| known.get(&entry.key) != Some(&entry.revision))
+                        .cloned()
+                        .map(KvEvent::Put)
+                        .collect();
+                    changed.extend(
+                        known
+                            .keys()
+                            .filter(|key| !tree.entries.contains_key(*key))
+                            .map(|key| KvEvent::Deleted {
+                                key: key.clone(),
+                                revision: tree.revision,
+                            }),
+                    );
+                    changed.sort_by_key(revision);
+                    self.due.extend(changed);
+                }
+            }
+        }
+        self.told = tree.revision;
+        let known = tree.entries.values();
+        self.known = Some(
+            known
+                .map(|entry| (entry.key.clone(), entry.revision))
+                .collect(),
+        );
+    }
+
+    /// Waits for events, and reads what changed until nothing more has.
+    async fn go_on(&mut self) -> Result<()> {
+        let Some((connection, events)) = &mut self.link else {
+            return Ok(());
+        };
+        let ended = || Error::unavailable("the connection to zookeeper broke");
+        let first = events.recv().await.ok_or_else(ended)?;
+        let mut paths = BTreeSet::from([first]);
+        let mut changes = Vec::new();
+        let mut rounds = 0;
+        while !paths.is_empty() {
+            while let Ok(path) = events.try_recv() {
+                paths.insert(path);
+            }
+            let batch: Vec<_> = std::mem::take(&mut paths)
+                .into_iter()
+                .filter(|path| node::key(path).starts_with(&self.prefix))
+                .filter(|path| !node::is_reserved(path))
+                .collect();
+            for batch in batch.chunks(CHUNK) {
+                let found = self
+                    .client
+                    .limited(walk::data_of(connection, batch))
+                    .await?;
+                for (path, (zxid, found)) in batch.iter().zip(found) {
+                    let key = node::key(path);
+                    let entry =
+                        found.and_then(|(data, stat)| node::entry(key.clone(), data, &stat));
+                    changes.push((key, node::revision(zxid), entry));
+                }
+            }
+            // Events come before the answers that show what they tell: what is read newer than an
+            // event that is still to come was told of by now.
+            rounds += 1;
+            while rounds < ROUNDS
+                && let Ok(path) = events.try_recv()
+            {
+                paths.insert(path);
+            }
+        }
+        self.take_changes(changes);
+        Ok(())
+    }
+
+    fn take_changes(&mut self, changes: Vec<(String, Revision, Option<KvEntry>)>) {
+        let known = self.known.get_or_insert_default();
+        let mut told = BTreeMap::new();
+        for (key, at, entry) in changes {
+            match entry {
+                Some(entry) if known.get(&key) != Some(&entry.revision) => {
+                    drop(told.insert(key, KvEvent::Put(entry)));
+                }
+                None if known.contains_key(&key) => {
+                    let revision = at.max(self.told);
+                    drop(told.insert(key.clone(), KvEvent::Deleted { key, revision }));
+                }
+                // As it was before: also what was read in an earlier round is no news then.
+                _ => drop(told.remove(&key)),
+            }
+        }
+        let mut told: Vec<_> = told.into_values().collect();
+        told.sort_by_key(revision);
+        for event in &told {
+            match event {
+                KvEvent::Put(entry) => drop(known.insert(entry.key.clone(), entry.revision)),
+                KvEvent::Deleted { key, .. } => drop(known.remove(key)),
+                _ => {}
+            }
+            self.told = self.told.max(revision(event));
+        }
+        self.due.extend(told);
+    }
+}
+
+fn revision(event: &KvEvent) -> Revision {
+    match event {
+        KvEvent::Put(entry) => entry.revision,
+        KvEvent::Deleted { revision, .. } | KvEvent::Resync(revision) => *revision,
+        _ => Revision(0),
+    }
+}
+
+/// `AddWatchMode.PERSISTENT_RECURSIVE`.
+const RECURSIVE: i32 = 1;
+
+/// How many events may wait; more of them end the connection, and everything is read anew.
+const QUEUE: usize = 16_384;
+
+/// How many znodes are asked for at once.
+const CHUNK: usize = 200;
+
+/// How often changes that come while changes are read are read with them.
+const ROUNDS: usize = 8;
