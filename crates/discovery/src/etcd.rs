@@ -61,7 +61,7 @@ impl KvStore for EtcdKv {
             key: wire::encode(key),
             ..wire::Range::default()
         };
-        let answer: wire::RangeAnswer = self.client.read("/v3/kv/range", &request).await?;
+        let answer = self.client.range(&request).await?;
         let entry = answer.kvs.into_iter().next();
         entry.map(wire::KeyValue::into_entry).transpose()
     }
@@ -96,7 +96,7 @@ impl KvStore for EtcdKv {
             limit: limit as u64,
             ..wire::Range::default()
         };
-        let answer: wire::RangeAnswer = self.client.read("/v3/kv/range", &request).await?;
+        let answer = self.client.range(&request).await?;
         let entries: Result<Vec<_>> = answer
             .kvs
             .into_iter()

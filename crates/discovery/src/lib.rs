@@ -7,14 +7,32 @@
 //! | --- | --- | --- | --- |
 //! | `nodes://10.0.0.1:2375,10.0.0.[5:9]:2375` (or without `nodes://`) | [`StaticDiscovery`] | no | never |
 //! | `file:///etc/cluster/nodes` | [`FileDiscovery`] | no | when the file does |
+//! | `etcd://10.0.0.1:2379,10.0.0.2:2379/prefix` | [`KvDiscovery`] over `EtcdKv` | yes | at once |
+//! | `consul://10.0.0.1:8500/prefix` | [`KvDiscovery`] over `ConsulKv` | yes | at once |
+//! | `zk://10.0.0.1:2181/prefix` | [`KvDiscovery`] over `ZooKeeperKv` | yes | at once |
 //! | none, in one process | [`MemoryDiscovery`] | yes | at once |
 //!
-//! [`MemoryKv`] is the in-memory twin of the key-value stores: the abstraction under key-value
-//! discovery, leader election and the control plane's state.
+//! The stores are key-value stores first: the abstraction under key-value discovery, leader election
+//! and the control plane's state. `EtcdKv`, `ConsulKv`, `ZooKeeperKv` and `RedbKv` (one file, no
+//! server) stand behind the features `etcd`, `consul`, `zookeeper` and `redb`; [`MemoryKv`] is their
+//! twin in memory.
+//!
+//! # Which backend
+//!
+//! | backend | what it guarantees | a dead node is gone after | while it is down |
+//! | --- | --- | --- | --- |
+//! | `nodes` | the list as typed | never | it can't be |
+//! | `file` | the last good content | never: somebody edits it | the last good content stays |
+//! | `etcd` | linearizable; every change, in order | its TTL (plus half a second) | the last view stays; leases are lengthened when it is back |
+//! | `consul` | linearizable; the newest state | its TTL, at least 20 s | the last view stays |
+//! | `zk` | linearizable; the newest state | its TTL, at most the server's longest session | the last view stays |
+//! | `RedbKv` | every acknowledged change, in order; one process | its TTL | it is the process itself |
+//!
+//! Choose etcd where you may choose: it alone tells every change and never hides one.
 //!
 //! It does not connect to nodes and does not judge their health: an entry says where a node is said
-//! to be, no more. etcd, Consul, ZooKeeper, hosted tokens, gossip and DNS are not part of it yet;
-//! their URLs are refused with an error that says so.
+//! to be, no more. Hosted tokens, gossip and DNS are not part of it yet; their URLs are refused with
+//! an error that says so.
 //!
 //! # Example
 //!
@@ -59,6 +77,8 @@ mod kv_step;
 mod memory;
 mod memory_kv;
 mod open;
+#[cfg(feature = "stores")]
+mod open_store;
 mod options;
 pub mod range;
 #[cfg(feature = "redb")]
@@ -67,6 +87,8 @@ mod registrar;
 mod static_list;
 #[cfg(feature = "stores")]
 mod store;
+#[cfg(feature = "stores")]
+mod store_url;
 mod url;
 #[cfg(feature = "zookeeper")]
 mod zookeeper;

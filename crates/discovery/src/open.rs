@@ -6,6 +6,10 @@ use crate::{DiscoveryOptions, DiscoveryUrl, Scheme, StaticDiscovery};
 
 /// Opens the backend that a discovery URL names.
 ///
+/// `etcd://`, `consul://` and `zk://` have the form
+/// `scheme://[user:password@]host:port[,host:port…][/prefix]` and take the options `kv.path`,
+/// `kv.cacertfile`, `kv.certfile` and `kv.keyfile`. For Consul the password is the ACL token.
+///
 /// Nothing is read or connected yet: an unreadable file shows in the first
 /// [`list`](Discovery::list), so that a cluster can wait for what comes later.
 ///
@@ -36,12 +40,11 @@ pub fn open(url: &str, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>>
             Ok(Arc::new(StaticDiscovery::parse(url.rest())?))
         }
         Scheme::File => open_file(&url, options),
-        Scheme::Etcd
-        | Scheme::Consul
-        | Scheme::Zk
-        | Scheme::Token
-        | Scheme::Gossip
-        | Scheme::Dns => Err(Error::unsupported(format!(
+        #[cfg(feature = "stores")]
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk => crate::open_store::open(&url, options),
+        #[cfg(not(feature = "stores"))]
+        scheme @ (Scheme::Etcd | Scheme::Consul | Scheme::Zk) => Err(left_out(scheme)),
+        Scheme::Token | Scheme::Gossip | Scheme::Dns => Err(Error::unsupported(format!(
             "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
             url.scheme()
         ))),
@@ -69,7 +72,22 @@ fn open_file(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn D
 
 #[cfg(not(feature = "file"))]
 fn open_file(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
-    Err(Error::unsupported(
-        "the discovery backend file was left out: build with the feature `file`",
+    Err(left_out(Scheme::File))
+}
+
+/// This build has no such backend; what would have to be asked for.
+#[cfg(not(all(
+    feature = "file",
+    feature = "etcd",
+    feature = "consul",
+    feature = "zookeeper"
+)))]
+pub(crate) fn left_out(scheme: Scheme) -> Error {
+    let feature = match scheme {
+        Scheme::Zk => "zookeeper",
+        other => other.as_str(),
+    };
+    Error::unsupported(format!(
+        "the discovery backend {scheme} was left out: build with the feature `{feature}`"
     ))
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use longshore_core::{Clock, Error, Result};
+use longshore_core::{Clock, Error, OsRandom, Random, Result};
 
 /// What opening a backend needs besides its URL.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct DiscoveryOptions {
     /// How often a backend that has to be asked is asked, and how long a mass departure is held
     /// back. Swarm's `--heartbeat`, 60 s.
     pub heartbeat: Duration,
+    /// Where the jitter of retries comes from.
+    pub random: Arc<dyn Random>,
     pairs: Vec<(String, String)>,
 }
 
@@ -20,6 +22,7 @@ impl DiscoveryOptions {
         Self {
             clock,
             heartbeat: Duration::from_secs(60),
+            random: Arc::new(OsRandom),
             pairs: Vec::new(),
         }
     }
@@ -56,6 +59,20 @@ impl DiscoveryOptions {
             }
         }
         Ok(self)
+    }
+
+    /// Sets where jitter comes from.
+    #[must_use]
+    pub fn with_random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// The value of an option; the last one counts.
+    #[cfg(feature = "stores")]
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+        let found = self.pairs.iter().rev().find(|(known, _)| known == key);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// Refuses every pair whose key the backend does not know.

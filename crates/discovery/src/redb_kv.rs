@@ -26,8 +26,8 @@ use writer::{Job, Writer};
 ///
 /// Built on `redb`. A write is acknowledged when it is on the disk (one `fsync` for all writes that
 /// wait at the same time), so what was acknowledged survives `kill -9` and a power cut; what was not
-/// is there as a whole or not at all. The file is locked: one process at a time. Clones are clients
-/// of the same store.
+/// is there as a whole or not at all. The file is locked until the last client is dropped: one process
+/// at a time. Clones are clients of the same store.
 ///
 /// Leases survive a restart with their whole time to live counted anew, since nobody could renew
 /// them meanwhile. The last [`KvLimits::history`] changes are kept for watches, in the file, so a
@@ -39,10 +39,11 @@ pub struct RedbKv {
 
 #[derive(Debug)]
 struct Shared {
+    /// Ends before the database is let go.
+    writer: Writer,
     database: Arc<redb::Database>,
     clock: Arc<dyn Clock>,
     leases: Arc<Leases>,
-    writer: Writer,
     /// Counts commits; watches wait for it.
     changes: watch::Receiver<u64>,
     path: String,

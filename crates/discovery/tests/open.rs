@@ -81,7 +81,7 @@ fn bad_urls_are_refused() {
 
 #[test]
 fn schemes_without_a_backend_say_so() {
-    for scheme in ["etcd", "consul", "zk", "token", "gossip", "dns"] {
+    for scheme in ["token", "gossip", "dns"] {
         refuse(
             &format!("{scheme}://a/b"),
             ErrorKind::Unsupported,
@@ -118,4 +118,62 @@ fn unknown_options_are_named() {
             format!("unknown --discovery-opt for {backend}:// (option: x.y)")
         );
     }
+}
+
+#[test]
+fn a_store_that_is_left_out_names_its_feature() {
+    for (scheme, feature, built) in [
+        ("etcd", "etcd", cfg!(feature = "etcd")),
+        ("consul", "consul", cfg!(feature = "consul")),
+        ("zk", "zookeeper", cfg!(feature = "zookeeper")),
+    ] {
+        let url = format!("{scheme}://a:1/b");
+        if built {
+            let path = open(&url, &options()).unwrap().describe();
+            assert_eq!(path, format!("{scheme}://a:1/b/docker/swarm/nodes"));
+            continue;
+        }
+        refuse(
+            &url,
+            ErrorKind::Unsupported,
+            &format!(
+                "the discovery backend {scheme} was left out: build with the feature `{feature}`"
+            ),
+        );
+    }
+}
+
+/// Rule D10.
+#[cfg(feature = "etcd")]
+#[test]
+fn d10_some_tls_files_without_the_others_are_refused() {
+    for (pairs, missing) in [
+        (&["kv.cacertfile=/ca"][..], "kv.certfile, kv.keyfile"),
+        (&["kv.certfile=/c", "kv.keyfile=/k"], "kv.cacertfile"),
+    ] {
+        let options = options().with_pairs(pairs).unwrap();
+        let error = open("etcd://a:1", &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "TLS to the store needs kv.cacertfile, kv.certfile and kv.keyfile together; \
+                 missing: {missing}"
+            )
+        );
+    }
+}
+
+/// Rule D1.
+#[cfg(feature = "etcd")]
+#[test]
+fn d1_the_path_of_the_nodes_is_an_option() {
+    let options = options().with_pairs(["kv.path=other/place"]).unwrap();
+    let discovery = open("etcd://u:secret@a:1,b:2/pre", &options).unwrap();
+    assert_eq!(discovery.describe(), "etcd://a:1,b:2/pre/other/place");
+    refuse(
+        "etcd://a/x",
+        ErrorKind::InvalidInput,
+        "address a: missing port in address; expected for example etcd://10.0.0.1:2379/prefix",
+    );
 }

@@ -78,8 +78,9 @@ impl Follower {
     fn take(&mut self, snapshot: Snapshot) {
         let revision = snapshot.revision;
         match &self.known {
-            // What was there at `from` can't be known any more, only that it is still so.
-            None if self.from.is_some_and(|from| revision > from) => {
+            // What was there at `from` can't be known any more, only that it is still so. A smaller
+            // index is a store that was begun anew, or has forgotten deletions.
+            None if self.from.is_some_and(|from| revision != from) => {
                 self.due.push_back(KvEvent::Resync(revision));
             }
             None => {}

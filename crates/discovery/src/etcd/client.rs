@@ -1,6 +1,9 @@
 //! Requests to the gateway, and the access token where the cluster wants one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use http::{HeaderName, HeaderValue, Method, header::AUTHORIZATION};
 use longshore_core::{Clock, Error, ErrorKind, Random, Result, Revision, http::Body};
@@ -15,6 +18,8 @@ pub(super) struct Client {
     credentials: Option<StoreCredentials>,
     token: Mutex<Option<HeaderValue>>,
     description: String,
+    /// The cluster that answered last; 0 before the first answer.
+    cluster: AtomicU64,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
 }
@@ -33,6 +38,7 @@ impl Client {
             credentials: options.credentials.clone(),
             token: Mutex::new(None),
             description: options.describe("etcd"),
+            cluster: AtomicU64::new(0),
             clock: options.clock.clone(),
             random: options.random.clone(),
         }
@@ -65,6 +71,19 @@ impl Client {
         self.exchange(Call::new(Method::POST, path), request).await
     }
 
+    /// A range, which also says which cluster answers.
+    pub(super) async fn range(&self, request: &wire::Range) -> Result<wire::RangeAnswer> {
+        let answer: wire::RangeAnswer = self.read("/v3/kv/range", request).await?;
+        self.cluster
+            .store(answer.header.cluster_id, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// The cluster that answered last.
+    pub(super) fn cluster(&self) -> Option<u64> {
+        Some(self.cluster.load(Ordering::Relaxed)).filter(|cluster| *cluster != 0)
+    }
+
     /// Asked of a majority.
     pub(super) async fn standing(&self) -> Result<Standing> {
         let request = wire::Range {
@@ -72,7 +91,7 @@ impl Client {
             count_only: true,
             ..wire::Range::default()
         };
-        let answer: wire::RangeAnswer = self.read("/v3/kv/range", &request).await?;
+        let answer = self.range(&request).await?;
         Ok(Standing {
             cluster: answer.header.cluster_id,
             revision: Revision(answer.header.revision),

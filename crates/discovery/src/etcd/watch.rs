@@ -15,10 +15,11 @@ use super::{
 
 pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>) -> KvWatch {
     let follower = Follower {
+        // Where the revision most likely comes from.
+        cluster: client.cluster().filter(|_| from.is_some()),
         client,
         prefix,
         behind: from,
-        cluster: None,
         lines: None,
         due: VecDeque::new(),
         failing: false,

@@ -9,7 +9,9 @@ pub(super) fn of_open(path: &str, error: redb::DatabaseError) -> Error {
             ErrorKind::AlreadyExists,
             format!("the store {path} is open already, here or in another process"),
         ),
-        redb::DatabaseError::Storage(redb::StorageError::Io(error)) => {
+        redb::DatabaseError::Storage(redb::StorageError::Io(error))
+            if error.kind() != std::io::ErrorKind::InvalidData =>
+        {
             Error::io(format!("cannot open the store {path}"), error)
         }
         other => Error::invalid(format!("the file {path} is no sound store")).with_source(other),

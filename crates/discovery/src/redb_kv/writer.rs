@@ -25,9 +25,22 @@ pub(super) enum Job {
     Expire(Timestamp, Reply<()>),
 }
 
-/// The way to the writing thread, which ends with the last of these.
+/// The way to the writing thread, which ends with it.
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    /// Waits for what is being written, a few milliseconds, so that the file is free to be opened
+    /// again when the store's last client is gone.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has let go of the file too.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl fmt::Debug for Writer {
@@ -49,7 +62,7 @@ impl Writer {
             leases,
             limits,
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("longshore-redb".to_owned())
             .spawn(move || {
                 let mut batch = Vec::new();
@@ -65,14 +78,19 @@ impl Writer {
                 }
             })
             .map_err(|error| Error::io("cannot start the store's thread", error))?;
-        Ok((Self { jobs }, changed))
+        let writer = Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        };
+        Ok((writer, changed))
     }
 
     /// Waits for a place in the queue and then for the answer. Dropping it may leave the write done.
     pub(super) async fn submit<R>(&self, job: impl FnOnce(Reply<R>) -> Job) -> Result<R> {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::closed("the store's thread has ended");
-        self.jobs.send(job(reply)).await.map_err(|_| gone())?;
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }

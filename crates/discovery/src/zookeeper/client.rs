@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,6 +41,8 @@ pub(super) struct Client {
     largest_answer: usize,
     main: tokio::sync::Mutex<Option<Arc<Connection>>>,
     leases: Mutex<HashMap<LeaseId, Arc<LeaseSession>>>,
+    /// Whether it was said that sessions are shorter than leases.
+    said: AtomicBool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
 }
@@ -65,6 +70,7 @@ impl Client {
             largest_answer: options.largest_answer,
             main: tokio::sync::Mutex::new(None),
             leases: Mutex::default(),
+            said: AtomicBool::new(false),
             clock: options.clock.clone(),
             random: options.random.clone(),
         }
@@ -72,6 +78,13 @@ impl Client {
 
     pub(super) fn describe(&self) -> &str {
         &self.description
+    }
+
+    /// Says something the first time only: it is true of every lease.
+    pub(super) fn say_once(&self, say: impl FnOnce()) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            say();
+        }
     }
 
     pub(super) fn leases(&self) -> MutexGuard<'_, HashMap<LeaseId, Arc<LeaseSession>>> {

@@ -45,11 +45,14 @@ pub(super) async fn grant(client: &Arc<Client>, ttl: Duration) -> Result<Lease> 
     });
     client.leases().insert(id, session);
     if timeout < ttl {
-        tracing::debug!(
-            ?ttl,
-            ?timeout,
-            "zookeeper's sessions are shorter than a lease: it ends with the session if this process dies"
-        );
+        client.say_once(|| {
+            tracing::warn!(
+                ?ttl,
+                ?timeout,
+                "zookeeper's longest session is shorter than the time to live asked for: kept up \
+                 from here, and over after that session when this process dies"
+            );
+        });
         tokio::spawn(keep_up(Arc::downgrade(client), id, timeout / 3));
     }
     Ok(Lease::new(id, ttl))

@@ -1,0 +1,87 @@
+//! Opening the stores behind `etcd://`, `consul://` and `zk://`.
+
+use std::sync::Arc;
+
+use longshore_core::{Discovery, Error, KvStore, Result};
+
+use crate::{
+    DiscoveryOptions, DiscoveryUrl, KvDiscovery, KvDiscoveryOptions, Scheme, StoreOptions,
+    StoreTls, store_url::StoreUrl,
+};
+
+pub(crate) fn open(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    let scheme = url.scheme();
+    options.only(&KNOWN, scheme.as_str())?;
+    let usual_port = match scheme {
+        Scheme::Consul => 8500,
+        Scheme::Zk => 2181,
+        _ => 2379,
+    };
+    let place = StoreUrl::parse(url, usual_port)?;
+    let mut reach = StoreOptions::new(place.endpoints, options.clock.clone())?
+        .with_random(options.random.clone());
+    if let Some(tls) = tls(options)? {
+        reach = reach.with_tls(tls);
+    }
+    if let Some(credentials) = place.credentials {
+        reach = reach.with_credentials(credentials);
+    }
+    let store = store(scheme, &reach)?;
+    let mut layout = KvDiscoveryOptions::default()
+        .with_prefix(place.prefix)
+        .with_grace(options.heartbeat)
+        .with_random(options.random.clone());
+    if let Some(path) = options.value(PATH) {
+        layout = layout.with_path(path);
+    }
+    Ok(Arc::new(KvDiscovery::new(
+        store,
+        options.clock.clone(),
+        layout,
+    )?))
+}
+
+fn store(scheme: Scheme, reach: &StoreOptions) -> Result<Arc<dyn KvStore>> {
+    match scheme {
+        #[cfg(feature = "etcd")]
+        Scheme::Etcd => Ok(Arc::new(crate::EtcdKv::new(reach))),
+        #[cfg(feature = "consul")]
+        Scheme::Consul => Ok(Arc::new(crate::ConsulKv::new(reach)?)),
+        #[cfg(feature = "zookeeper")]
+        Scheme::Zk => Ok(Arc::new(crate::ZooKeeperKv::new(reach))),
+        #[cfg(not(all(feature = "etcd", feature = "consul", feature = "zookeeper")))]
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk => {
+            // Used by those that are built.
+            let _ = reach;
+            Err(crate::open::left_out(scheme))
+        }
+        _ => Err(Error::internal("a scheme without a store")),
+    }
+}
+
+/// All three files or none: some of them would be plaintext where TLS was meant (rule D10).
+fn tls(options: &DiscoveryOptions) -> Result<Option<StoreTls>> {
+    let files = TLS.map(|name| options.value(name).filter(|file| !file.is_empty()));
+    match files {
+        [Some(authority), Some(certificate), Some(key)] => {
+            StoreTls::from_files(authority, certificate, key).map(Some)
+        }
+        [None, None, None] => Ok(None),
+        _ => {
+            let missing: Vec<_> = TLS
+                .iter()
+                .zip(files)
+                .filter(|(_, file)| file.is_none())
+                .map(|(name, _)| *name)
+                .collect();
+            Err(Error::invalid(format!(
+                "TLS to the store needs kv.cacertfile, kv.certfile and kv.keyfile together; missing: {}",
+                missing.join(", ")
+            )))
+        }
+    }
+}
+
+const PATH: &str = "kv.path";
+const TLS: [&str; 3] = ["kv.cacertfile", "kv.certfile", "kv.keyfile"];
+const KNOWN: [&str; 4] = [PATH, TLS[0], TLS[1], TLS[2]];
