@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check, in stages.
 
+mod consul;
 mod counts;
 mod examples;
 mod fresh;

@@ -12,6 +12,9 @@ mod follow;
 #[cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
 #[path = "live/refusals.rs"]
 mod refusals;
+#[cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
+#[path = "live/rules.rs"]
+mod rules;
 #[path = "live/servers.rs"]
 mod servers;
 #[path = "live/subjects.rs"]

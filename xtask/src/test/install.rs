@@ -4,27 +4,43 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::counts::Counts;
+use super::{consul, counts::Counts};
 use crate::cargo;
 
 /// Names what is missing and, as root, installs it. Without root, each suite
 /// counts itself as skipped when it misses something.
 pub(crate) fn run(no_install: bool) -> Result<Counts, String> {
     let missing = missing();
-    if missing.is_empty() {
+    let no_consul = longshore_lab::StoreKind::Consul.available().is_err();
+    if missing.is_empty() && !no_consul {
         println!("nothing is missing");
         return Ok(Counts::default());
     }
-    println!("missing: {}", missing.join(" "));
+    let consul_too = no_consul.then_some("consul (of Debian 11, unpacked into a cache folder)");
+    let named: Vec<_> = missing.iter().copied().chain(consul_too).collect();
+    println!("missing: {}", named.join(" "));
     if no_install || !rustix::process::geteuid().is_root() {
-        println!(
-            "as root: apt-get install --no-install-recommends {}",
-            missing.join(" ")
-        );
+        if !missing.is_empty() {
+            println!(
+                "as root: apt-get install --no-install-recommends {}",
+                missing.join(" ")
+            );
+        }
         return Ok(Counts::skip("install", "needs root (and no --no-install)"));
     }
     if longshore_lab::find_program("apt-get").is_none() {
         return Ok(Counts::skip("install", "needs apt-get: this is no Debian"));
+    }
+    let counts = match no_consul {
+        true => consul::fetch().map_or_else(
+            // Without it two suites are skipped, which is no reason to run none.
+            |error| Counts::skip("install consul", &error),
+            |()| Counts::check(true),
+        ),
+        false => Counts::default(),
+    };
+    if missing.is_empty() {
+        return Ok(counts);
     }
     let _policy = ServicePolicy::deny();
     apt(&["update"])?;
@@ -33,7 +49,7 @@ pub(crate) fn run(no_install: bool) -> Result<Counts, String> {
     apt(&arguments)?;
     let left = self::missing();
     if left.is_empty() {
-        return Ok(Counts::check(true));
+        return Ok(counts + Counts::check(true));
     }
     Err(format!(
         "still missing after the installation: {}",
@@ -50,6 +66,9 @@ fn missing() -> Vec<&'static str> {
             .filter(|(name, _)| absent(name))
             .map(|(_, package)| *package),
     );
+    if !Path::new(ZOOKEEPER).is_file() {
+        packages.push("zookeeper");
+    }
     packages
 }
 
@@ -101,4 +120,11 @@ impl Drop for ServicePolicy {
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Programs that suites need beyond the lab's own, and the packages with them.
-const PROGRAMS: &[(&str, &str)] = &[("docker-compose", "docker-compose")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("docker-compose", "docker-compose"),
+    ("etcd", "etcd-server"),
+    ("java", "default-jre-headless"),
+];
+
+/// ZooKeeper has no program of its own.
+const ZOOKEEPER: &str = "/usr/share/java/zookeeper.jar";

@@ -51,7 +51,10 @@ pub(super) struct Header {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct HeaderOnly {}
+pub(super) struct HeaderOnly {
+    #[serde(default)]
+    pub(super) header: Header,
+}
 
 #[derive(Debug, Deserialize)]
 pub(super) struct RangeAnswer {
@@ -137,25 +140,22 @@ impl Compare {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RequestOp {
-    RequestPut {
-        key: String,
-        value: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        lease: Option<String>,
-    },
-    RequestDeleteRange {
-        key: String,
-    },
+    RequestPut(Put),
+    RequestDeleteRange { key: String },
 }
 
-impl RequestOp {
-    pub(super) fn put(key: String, value: String, lease: Option<u64>) -> Self {
-        let lease = lease.map(|lease| lease.to_string());
-        Self::RequestPut { key, value, lease }
-    }
+#[derive(Debug, Serialize)]
+pub(super) struct Put {
+    key: String,
+    value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+}
 
-    pub(super) fn delete(key: String) -> Self {
-        Self::RequestDeleteRange { key }
+impl Put {
+    pub(super) fn new(key: String, value: String, lease: Option<u64>) -> Self {
+        let lease = lease.map(|lease| lease.to_string());
+        Self { key, value, lease }
     }
 }
 

@@ -162,9 +162,9 @@ async fn tls_is_mutual_and_an_expired_certificate_is_named() {
     }
 }
 
-/// Values of other programs, huge values, and a directory that is far too full.
+/// Rule D9. Values of other programs, huge values, and a directory that is far too full.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_others_wrote_is_reported_and_the_good_view_stays() {
+async fn d9_what_others_wrote_is_reported_and_the_good_view_stays() {
     let suite = "etcd with foreign values";
     let Some(store) = Store::start_or_skip(StoreKind::Etcd, 1, &StoreSpec::default(), suite) else {
         return;

@@ -80,7 +80,7 @@ fn changes_count_at_once_while_they_are_few() {
 }
 
 #[test]
-fn a_mass_departure_in_single_steps_is_held_until_it_is_confirmed() {
+fn d6_a_mass_departure_in_single_steps_is_held_until_it_is_confirmed() {
     let (mut view, mut watcher) = started(&[1, 2, 3, 4, 5]);
     for number in 1..=5 {
         view.delete(&key(number), Revision(10 + u64::from(number)), at(1));
@@ -95,7 +95,7 @@ fn a_mass_departure_in_single_steps_is_held_until_it_is_confirmed() {
 }
 
 #[test]
-fn who_returns_while_held_never_left() {
+fn d6_who_returns_while_held_never_left() {
     let (mut view, mut watcher) = started(&[1]);
     view.delete(&key(1), Revision(11), at(1));
     check(&mut view, &mut watcher, &[1]);
@@ -105,7 +105,7 @@ fn who_returns_while_held_never_left() {
 }
 
 #[test]
-fn a_failure_starts_the_grace_period_again() {
+fn d6_a_failure_starts_the_grace_period_again() {
     let (mut view, mut watcher) = started(&[1]);
     view.delete(&key(1), Revision(11), at(1));
     view.failed(Error::unavailable("x"), at(60));
@@ -115,7 +115,7 @@ fn a_failure_starts_the_grace_period_again() {
 }
 
 #[test]
-fn a_bad_value_is_told_once_and_takes_no_node_away() {
+fn d9_a_bad_value_is_told_once_and_takes_no_node_away() {
     let (mut view, mut watcher) = started(&[1, 2]);
     view.put(KvEntry::new(key(1), "nonsense", Revision(11)), at(1));
     check(&mut view, &mut watcher, &[1, 2]);
