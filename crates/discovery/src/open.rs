@@ -76,12 +76,6 @@ fn open_file(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery
 }
 
 /// This build has no such backend; what would have to be asked for.
-#[cfg(not(all(
-    feature = "file",
-    feature = "etcd",
-    feature = "consul",
-    feature = "zookeeper"
-)))]
 pub(crate) fn left_out(scheme: Scheme) -> Error {
     let feature = match scheme {
         Scheme::Zk => "zookeeper",

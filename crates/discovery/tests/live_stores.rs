@@ -14,12 +14,12 @@ mod suites;
 macro_rules! suites {
     ($kv:ident, $discovery:ident, $subject:ident) => {
         mod $kv {
-            use crate::subjects::$subject;
+            use crate::{or_skip, subjects::$subject};
             longshore_core::kv_suite!(live, or_skip!($subject.kv(module_path!())));
         }
 
         mod $discovery {
-            use crate::subjects::$subject;
+            use crate::{or_skip, subjects::$subject};
             longshore_core::discovery_suite!(live, or_skip!($subject.discovery(module_path!())));
         }
     };

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use longshore_core::{
     Clock, ClockExt, Connector, Error, Result,
     http::{Body, HttpClient, empty_body, full_body, read_body},
@@ -49,6 +49,7 @@ impl Call {
         self
     }
 
+    #[cfg(feature = "consul")]
     pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -64,7 +65,8 @@ impl Call {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    #[cfg(feature = "consul")]
+    pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -105,6 +107,7 @@ impl HttpEndpoints {
         }
     }
 
+    #[cfg(feature = "etcd")]
     pub(crate) fn largest_answer(&self) -> usize {
         self.largest_answer
     }
@@ -133,6 +136,7 @@ impl HttpEndpoints {
                 let body = read_body(body, self.largest_answer).await?;
                 Ok(Answer {
                     status: head.status,
+                    #[cfg(feature = "consul")]
                     headers: head.headers,
                     body,
                 })
@@ -155,6 +159,7 @@ impl HttpEndpoints {
         }
     }
 
+    #[cfg(feature = "etcd")]
     /// Sends and gives the answer while it still comes. Says which server it comes from.
     pub(crate) async fn open(&self, call: &Call) -> Result<(usize, Response<Body>)> {
         let mut tries = self.clients.len();
