@@ -63,10 +63,10 @@ impl ConsulKv {
         self
     }
 
-    /// The revision, and how many keys were deleted.
+    /// The revision at which it was done.
     async fn apply(&self, steps: Vec<TransactionOp>) -> Result<Revision> {
         kv_step::check(&steps, &self.capabilities())?;
-        let plan = plan::of(&steps, &*self.client.random)?;
+        let plan = plan::of(&steps)?;
         match self.client.transact(&plan).await? {
             Some(revision) => Ok(revision),
             // Only deletions: those have no index of their own in the answer.
@@ -120,7 +120,7 @@ impl KvStore for ConsulKv {
             };
             let steps = vec![step];
             kv_step::check(&steps, &self.capabilities())?;
-            let plan = plan::of(&steps, &*self.client.random)?;
+            let plan = plan::of(&steps)?;
             match self.client.transact(&plan).await {
                 Ok(_) => return Ok(expected != Expect::Absent),
                 Err(error) if error.kind() == ErrorKind::Conflict && expect == Expect::Any => {}

@@ -209,15 +209,13 @@ impl HttpClient {
     }
 
     async fn connect(&self) -> Result<crate::BoxByteStream> {
+        let connecting = self.connector.connect();
         self.clock
-            .timeout(self.connect_limit, "connecting", self.connector.connect())
+            .timeout(self.connect_limit, "connecting", connecting)
             .await
+            .map_err(|late| late.with_context(self.peer, self.connector.describe()))
             .and_then(|connected| connected)
             .map_err(|error| error.with_operation("http.connect"))
-            .map_err(|error| match error.context(self.peer) {
-                Some(_) => error,
-                None => error.with_context(self.peer, self.connector.describe()),
-            })
     }
 
     async fn open(&self) -> Result<Connection> {

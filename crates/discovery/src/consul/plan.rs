@@ -1,6 +1,6 @@
-//! Which operations a step is. Pure but for the flags' number.
+//! Which operations a step is. Pure.
 
-use longshore_core::{Error, Expect, Random, Result, TransactionOp};
+use longshore_core::{Error, Expect, Result, TransactionOp};
 
 use super::{
     session,
@@ -25,9 +25,9 @@ pub(super) enum Purpose {
     Tie,
 }
 
-/// A key is deleted before it is written again: that takes it off whatever session held it. And it
-/// is written with other flags each time, because Consul takes the same value for no change.
-pub(super) fn of(steps: &[TransactionOp], random: &dyn Random) -> Result<Plan> {
+/// A key is deleted before it is written again: that takes it off whatever session held it, and makes
+/// a change of the same value, which Consul would otherwise take for none.
+pub(super) fn of(steps: &[TransactionOp]) -> Result<Plan> {
     let mut plan = Plan {
         operations: Vec::new(),
         purposes: Vec::new(),
@@ -73,7 +73,6 @@ pub(super) fn of(steps: &[TransactionOp], random: &dyn Random) -> Result<Plan> {
                 let write = KvOperation {
                     verb,
                     value: Some(encode(value)),
-                    flags: Some(random.next_u64()),
                     session: options.lease.map(session::format),
                     ..KvOperation::default()
                 };

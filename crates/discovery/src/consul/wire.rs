@@ -52,8 +52,6 @@ pub(super) struct KvOperation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) flags: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) index: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) session: Option<String>,
