@@ -44,6 +44,7 @@
 #[cfg(feature = "file")]
 mod content;
 mod diff;
+mod election;
 mod entry;
 #[cfg(feature = "file")]
 mod evidence;
@@ -59,6 +60,9 @@ mod url;
 
 #[cfg(feature = "file")]
 pub use file::{FileDiscovery, FileOptions, FileWatch};
+pub use election::{
+    Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
+};
 pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
 pub use open::open;
