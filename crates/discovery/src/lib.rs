@@ -58,11 +58,11 @@ pub mod range;
 mod static_list;
 mod url;
 
-#[cfg(feature = "file")]
-pub use file::{FileDiscovery, FileOptions, FileWatch};
 pub use election::{
     Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
 };
+#[cfg(feature = "file")]
+pub use file::{FileDiscovery, FileOptions, FileWatch};
 pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
 pub use open::open;

@@ -115,7 +115,10 @@ impl Machine {
         let forget = self.leader.as_ref();
         let forget = forget.map(|(_, read)| read.after(self.options.ttl));
         let watch = self.watch_at.filter(|_| !self.resigning);
-        [call, lease, work, forget, watch].into_iter().flatten().min()
+        [call, lease, work, forget, watch]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn handle(&mut self, input: Input, now: Timestamp) {
@@ -147,7 +150,11 @@ impl Machine {
             let silence = Error::new(ErrorKind::Timeout, "the store did not answer in time");
             self.answered(call, sent, Err(silence), now);
         }
-        if self.lease.as_ref().is_some_and(|lease| !lease.is_valid(now)) {
+        if self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| !lease.is_valid(now))
+        {
             self.lose(now);
         }
         if let Some((_, read)) = &self.leader
@@ -346,7 +353,12 @@ impl Machine {
             lease.extend(sent, self.random.unit());
         }
         match claim {
-            Claim::Confirm { token, .. } => *claim = Claim::Lead { token: *token, look: None },
+            Claim::Confirm { token, .. } => {
+                *claim = Claim::Lead {
+                    token: *token,
+                    look: None,
+                }
+            }
             Claim::Lead { look, .. } => *look = None,
             Claim::ReadToken { .. } | Claim::WriteToken { .. } => {}
         }
@@ -431,7 +443,9 @@ impl Machine {
         }
         self.resigning = true;
         self.drop_lease();
-        self.stage = Stage::Look { at: Timestamp::ZERO };
+        self.stage = Stage::Look {
+            at: Timestamp::ZERO,
+        };
         if self
             .under_way
             .as_ref()

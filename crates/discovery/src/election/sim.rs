@@ -30,7 +30,10 @@ fn run_all(seeds: std::ops::Range<u64>) {
         requests += seen.requests;
     }
     println!("{count} elections: {terms} terms, {wipes} wiped stores, {requests} requests");
-    assert!(terms > 2 * count && wipes > count / 2, "too little happened");
+    assert!(
+        terms > 2 * count && wipes > count / 2,
+        "too little happened"
+    );
 }
 
 // Two tests, for two cores.

@@ -21,14 +21,25 @@ pub(super) enum Stage {
 /// From owning the lock to leading.
 #[derive(Clone, Debug)]
 pub(super) enum Claim {
-    ReadToken { at: Timestamp },
+    ReadToken {
+        at: Timestamp,
+    },
     /// From this time on a new token may be written.
-    WriteToken { expect: Expect, at: Timestamp },
+    WriteToken {
+        expect: Expect,
+        at: Timestamp,
+    },
     /// To be led by once the lock was seen to be ours after the token was written. If the store was
     /// wiped in between, it is not.
-    Confirm { token: u64, at: Timestamp },
+    Confirm {
+        token: u64,
+        at: Timestamp,
+    },
     /// Led; to be looked after at this time.
-    Lead { token: u64, look: Option<Timestamp> },
+    Lead {
+        token: u64,
+        look: Option<Timestamp>,
+    },
 }
 
 impl Stage {

@@ -1,10 +1,6 @@
 //! Candidates, a store and the links between them, in virtual time.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use longshore_core::{Error, Random, Result, SeededRandom, Timestamp};
 
@@ -25,11 +21,26 @@ const CALM: Duration = Duration::from_secs(50);
 #[derive(Debug)]
 enum Event {
     /// A request reaches the store, which may have been wiped since it was sent.
-    Request { node: usize, id: u64, call: Call, wipes: u64 },
-    Answer { node: usize, id: u64, answer: Result<Answer> },
-    Wake { node: usize },
-    Hint { node: usize },
-    WatchLost { node: usize },
+    Request {
+        node: usize,
+        id: u64,
+        call: Call,
+        wipes: u64,
+    },
+    Answer {
+        node: usize,
+        id: u64,
+        answer: Result<Answer>,
+    },
+    Wake {
+        node: usize,
+    },
+    Hint {
+        node: usize,
+    },
+    WatchLost {
+        node: usize,
+    },
     Expiry,
     Fault(Fault),
     End,
@@ -38,16 +49,30 @@ enum Event {
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// Requests are lost, or only answers are.
-    Cut { node: usize, deaf: bool },
-    Heal { node: usize },
+    Cut {
+        node: usize,
+        deaf: bool,
+    },
+    Heal {
+        node: usize,
+    },
     Down,
     Up,
     Wipe,
     /// The process stands still, its clock does not.
-    Stall { node: usize, lasts: Duration },
-    Resign { node: usize },
-    Crash { node: usize },
-    Start { node: usize },
+    Stall {
+        node: usize,
+        lasts: Duration,
+    },
+    Resign {
+        node: usize,
+    },
+    Crash {
+        node: usize,
+    },
+    Start {
+        node: usize,
+    },
 }
 
 struct Node {
@@ -119,7 +144,8 @@ impl World {
             seen: Seen::default(),
         };
         for index in 0..2 + world.below(4) {
-            let options = ElectionOptions::candidate("p", format!("10.0.0.{index}:1")).with_ttl(TTL);
+            let options =
+                ElectionOptions::candidate("p", format!("10.0.0.{index}:1")).with_ttl(TTL);
             let rate = 0.99 + 0.02 * world.random.unit();
             let ahead = Duration::from_millis(world.below(2000));
             world.nodes.push(Node {
@@ -197,7 +223,9 @@ impl World {
             let machine = node.machine.as_ref();
             let known = machine.and_then(|machine| machine.leader(node.local(self.now)));
             if known != address.as_deref() {
-                return Err(format!("{index} takes {known:?} for the leader {address:?}"));
+                return Err(format!(
+                    "{index} takes {known:?} for the leader {address:?}"
+                ));
             }
         }
         Ok(())
@@ -215,7 +243,10 @@ impl World {
             .filter_map(|node| Some((node, self.acting(node)?)))
             .collect();
         if acting.len() > 1 {
-            return Err(format!("{acting:?} act at the same time, {}", self.now.as_micros()));
+            return Err(format!(
+                "{acting:?} act at the same time, {}",
+                self.now.as_micros()
+            ));
         }
         for (node, token) in acting {
             let (highest, by) = self.recorded;
@@ -230,7 +261,12 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Request { node, id, call, wipes } => {
+            Event::Request {
+                node,
+                id,
+                call,
+                wipes,
+            } => {
                 if wipes != self.store.wipes {
                     return;
                 }
@@ -371,7 +407,9 @@ impl World {
     fn drain(&mut self, node: usize) {
         loop {
             let state = &mut self.nodes[node];
-            let Some(machine) = &mut state.machine else { return };
+            let Some(machine) = &mut state.machine else {
+                return;
+            };
             match machine.poll_output() {
                 None => break,
                 Some(Output::Abandon) => state.under_way = None,
@@ -383,7 +421,15 @@ impl World {
                     let lost = self.nodes[node].cut && !self.nodes[node].deaf;
                     if !lost && !(self.chance(0.02) && !self.calm) {
                         let (at, wipes) = (self.delay(), self.store.wipes);
-                        self.at(at, Event::Request { node, id, call, wipes });
+                        self.at(
+                            at,
+                            Event::Request {
+                                node,
+                                id,
+                                call,
+                                wipes,
+                            },
+                        );
                     }
                 }
             }
