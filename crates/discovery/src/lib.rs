@@ -55,6 +55,7 @@ mod memory_kv;
 mod open;
 mod options;
 pub mod range;
+mod registrar;
 mod static_list;
 mod url;
 
@@ -67,6 +68,7 @@ pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
 pub use open::open;
 pub use options::DiscoveryOptions;
+pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
 pub use static_list::StaticDiscovery;
 pub use url::{DiscoveryUrl, Scheme};
 

@@ -1,6 +1,9 @@
 //! Who is registered until when. Pure: no clock, no I/O.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use longshore_core::{Announcement, Endpoint, Error, ErrorKind, Registration, Result, Timestamp};
 
@@ -10,6 +13,8 @@ use crate::diff::Nodes;
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     entries: BTreeMap<Endpoint, Registration>,
+    /// The same entries by their end, so that a call costs the same in a cluster of any size.
+    by_end: BTreeSet<(Timestamp, Endpoint)>,
     /// The last handle given out; each is given once.
     handles: u64,
 }
@@ -20,12 +25,16 @@ const MOST_ENTRIES: usize = 65_536;
 impl Registry {
     /// Drops whose lease has ended.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        self.entries.retain(|_, entry| entry.expires > now);
+        while self.by_end.first().is_some_and(|(end, _)| *end <= now) {
+            if let Some((_, endpoint)) = self.by_end.pop_first() {
+                self.entries.remove(&endpoint);
+            }
+        }
     }
 
     /// When the next lease ends.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.entries.values().map(|entry| entry.expires).min()
+        self.by_end.first().map(|(end, _)| *end)
     }
 
     pub(super) fn nodes(&self) -> Nodes {
@@ -54,7 +63,11 @@ impl Registry {
         self.handles += 1;
         let handle = self.handles.to_string();
         let entry = Registration::new(node.clone(), ttl, now.after(ttl), handle);
-        self.entries.insert(node.endpoint.clone(), entry.clone());
+        let replaced = self.entries.insert(node.endpoint.clone(), entry.clone());
+        if let Some(old) = replaced {
+            self.by_end.remove(&(old.expires, node.endpoint.clone()));
+        }
+        self.by_end.insert((entry.expires, node.endpoint.clone()));
         Ok(entry)
     }
 
@@ -66,7 +79,9 @@ impl Registry {
         let endpoint = &registration.announcement.endpoint;
         match self.entries.get_mut(endpoint) {
             Some(entry) if entry.handle == registration.handle => {
+                self.by_end.remove(&(entry.expires, endpoint.clone()));
                 entry.expires = now.after(entry.ttl);
+                self.by_end.insert((entry.expires, endpoint.clone()));
                 Ok(entry.clone())
             }
             _ => Err(
@@ -78,11 +93,10 @@ impl Registry {
 
     pub(super) fn deregister(&mut self, registration: &Registration) {
         let endpoint = &registration.announcement.endpoint;
-        if self
-            .entries
-            .get(endpoint)
-            .is_some_and(|entry| entry.handle == registration.handle)
+        if let Some(entry) = self.entries.get(endpoint)
+            && entry.handle == registration.handle
         {
+            self.by_end.remove(&(entry.expires, endpoint.clone()));
             self.entries.remove(endpoint);
         }
     }

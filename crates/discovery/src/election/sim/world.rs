@@ -280,7 +280,7 @@ impl World {
                 };
                 self.seen.requests += 1;
                 self.await_expiry();
-                if !self.nodes[node].cut && !(self.chance(0.03) && !self.calm) {
+                if !self.nodes[node].cut && !self.mishap(0.03) {
                     let at = self.delay();
                     self.at(at, Event::Answer { node, id, answer });
                 }
@@ -419,7 +419,7 @@ impl World {
                     let id = self.numbers;
                     self.nodes[node].under_way = Some(id);
                     let lost = self.nodes[node].cut && !self.nodes[node].deaf;
-                    if !lost && !(self.chance(0.02) && !self.calm) {
+                    if !lost && !self.mishap(0.02) {
                         let (at, wipes) = (self.delay(), self.store.wipes);
                         self.at(
                             at,
@@ -462,7 +462,7 @@ impl World {
         }
         self.told = self.store.changes;
         for node in 0..self.nodes.len() {
-            if self.nodes[node].watching && !(self.chance(0.05) && !self.calm) {
+            if self.nodes[node].watching && !self.mishap(0.05) {
                 let at = self.delay();
                 self.at(at, Event::Hint { node });
             }
@@ -471,7 +471,7 @@ impl World {
 
     /// Mostly milliseconds, sometimes seconds.
     fn delay(&mut self) -> Timestamp {
-        let millis = match self.chance(0.03) && !self.calm {
+        let millis = match self.mishap(0.03) {
             true => self.below(15_000),
             false => 1 + self.below(40),
         };
@@ -485,6 +485,10 @@ impl World {
 
     fn below(&self, limit: u64) -> u64 {
         self.random.next_u64() % limit.max(1)
+    }
+
+    fn mishap(&self, of: f64) -> bool {
+        self.chance(of) && !self.calm
     }
 
     fn chance(&self, of: f64) -> bool {
