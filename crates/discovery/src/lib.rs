@@ -41,8 +41,10 @@
 //! is removed, so a typo drains no node. If more than half of the nodes vanish at once they are held
 //! for a grace period, read again, and only then removed.
 
+mod cached;
 #[cfg(feature = "file")]
 mod content;
+mod damped;
 mod diff;
 mod election;
 mod entry;
@@ -52,13 +54,17 @@ mod evidence;
 mod file;
 mod memory;
 mod memory_kv;
+mod merged;
 mod open;
 mod options;
+mod outlet;
 pub mod range;
 mod registrar;
 mod static_list;
 mod url;
 
+pub use cached::{CachedDiscovery, Staleness};
+pub use damped::{DampedDiscovery, DampingPolicy};
 pub use election::{
     Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
 };
@@ -66,6 +72,7 @@ pub use election::{
 pub use file::{FileDiscovery, FileOptions, FileWatch};
 pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
+pub use merged::MergedDiscovery;
 pub use open::open;
 pub use options::DiscoveryOptions;
 pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
