@@ -48,7 +48,12 @@ mod damped;
 mod diff;
 mod election;
 mod entry;
-#[cfg(feature = "file")]
+#[cfg(any(
+    feature = "file",
+    feature = "token",
+    feature = "gossip",
+    feature = "dns"
+))]
 mod evidence;
 #[cfg(feature = "file")]
 mod file;
@@ -58,9 +63,15 @@ mod merged;
 mod open;
 mod options;
 mod outlet;
+#[cfg(any(feature = "token", feature = "dns"))]
+mod polled;
 pub mod range;
 mod registrar;
 mod static_list;
+#[cfg(feature = "token")]
+mod token;
+#[cfg(feature = "token-server")]
+pub mod token_service;
 mod url;
 
 pub use cached::{CachedDiscovery, Staleness};
@@ -77,6 +88,8 @@ pub use open::open;
 pub use options::DiscoveryOptions;
 pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
 pub use static_list::StaticDiscovery;
+#[cfg(feature = "token")]
+pub use token::{TokenBase, TokenDiscovery};
 pub use url::{DiscoveryUrl, Scheme};
 
 use longshore_core::Error;

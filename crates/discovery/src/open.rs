@@ -36,15 +36,13 @@ pub fn open(url: &str, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>>
             Ok(Arc::new(StaticDiscovery::parse(url.rest())?))
         }
         Scheme::File => open_file(&url, options),
-        Scheme::Etcd
-        | Scheme::Consul
-        | Scheme::Zk
-        | Scheme::Token
-        | Scheme::Gossip
-        | Scheme::Dns => Err(Error::unsupported(format!(
-            "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
-            url.scheme()
-        ))),
+        Scheme::Token => open_token(&url, options),
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk | Scheme::Gossip | Scheme::Dns => {
+            Err(Error::unsupported(format!(
+                "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
+                url.scheme()
+            )))
+        }
     }
 }
 
@@ -71,5 +69,22 @@ fn open_file(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn D
 fn open_file(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
     Err(Error::unsupported(
         "the discovery backend file was left out: build with the feature `file`",
+    ))
+}
+
+#[cfg(feature = "token")]
+fn open_token(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Ok(Arc::new(crate::TokenDiscovery::open(url, options)?))
+}
+
+#[cfg(not(feature = "token"))]
+fn open_token(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Err(left_out("token"))
+}
+
+#[cfg(not(feature = "token"))]
+fn left_out(backend: &str) -> Error {
+    Error::unsupported(format!(
+        "the discovery backend {backend} was left out: build with the feature `{backend}`"
     ))
 }

@@ -58,6 +58,13 @@ impl DiscoveryOptions {
         Ok(self)
     }
 
+    /// The last value given for a key.
+    #[cfg(any(feature = "token", feature = "gossip", feature = "dns"))]
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+        let found = self.pairs.iter().rev().find(|(known, _)| known == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// Refuses every pair whose key the backend does not know.
     pub(crate) fn only(&self, known: &[&str], backend: &str) -> Result<()> {
         match self

@@ -81,7 +81,7 @@ fn bad_urls_are_refused() {
 
 #[test]
 fn schemes_without_a_backend_say_so() {
-    for scheme in ["etcd", "consul", "zk", "token", "gossip", "dns"] {
+    for scheme in ["etcd", "consul", "zk"] {
         refuse(
             &format!("{scheme}://a/b"),
             ErrorKind::Unsupported,
