@@ -57,6 +57,8 @@ mod entry;
 mod evidence;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "gossip")]
+mod gossip;
 mod memory;
 mod memory_kv;
 mod merged;
@@ -81,6 +83,8 @@ pub use election::{
 };
 #[cfg(feature = "file")]
 pub use file::{FileDiscovery, FileOptions, FileWatch};
+#[cfg(feature = "gossip")]
+pub use gossip::{GossipDiscovery, GossipKey, GossipOptions, GossipTimes};
 pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
 pub use merged::MergedDiscovery;

@@ -36,8 +36,9 @@ pub fn open(url: &str, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>>
             Ok(Arc::new(StaticDiscovery::parse(url.rest())?))
         }
         Scheme::File => open_file(&url, options),
+        Scheme::Gossip => open_gossip(&url, options),
         Scheme::Token => open_token(&url, options),
-        Scheme::Etcd | Scheme::Consul | Scheme::Zk | Scheme::Gossip | Scheme::Dns => {
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk | Scheme::Dns => {
             Err(Error::unsupported(format!(
                 "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
                 url.scheme()
@@ -82,7 +83,21 @@ fn open_token(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discover
     Err(left_out("token"))
 }
 
-#[cfg(not(feature = "token"))]
+#[cfg(feature = "gossip")]
+fn open_gossip(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    let read = crate::GossipOptions::read(url, options)?;
+    Ok(Arc::new(crate::GossipDiscovery::new(
+        read,
+        options.clock.clone(),
+    )?))
+}
+
+#[cfg(not(feature = "gossip"))]
+fn open_gossip(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Err(left_out("gossip"))
+}
+
+#[cfg(not(all(feature = "token", feature = "gossip")))]
 fn left_out(backend: &str) -> Error {
     Error::unsupported(format!(
         "the discovery backend {backend} was left out: build with the feature `{backend}`"
