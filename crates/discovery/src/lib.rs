@@ -46,6 +46,8 @@ mod cached;
 mod content;
 mod damped;
 mod diff;
+#[cfg(feature = "dns")]
+mod dns;
 mod election;
 mod entry;
 #[cfg(any(
@@ -78,6 +80,8 @@ mod url;
 
 pub use cached::{CachedDiscovery, Staleness};
 pub use damped::{DampedDiscovery, DampingPolicy};
+#[cfg(feature = "dns")]
+pub use dns::DnsDiscovery;
 pub use election::{
     Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
 };

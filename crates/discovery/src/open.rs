@@ -36,14 +36,13 @@ pub fn open(url: &str, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>>
             Ok(Arc::new(StaticDiscovery::parse(url.rest())?))
         }
         Scheme::File => open_file(&url, options),
+        Scheme::Dns => open_dns(&url, options),
         Scheme::Gossip => open_gossip(&url, options),
         Scheme::Token => open_token(&url, options),
-        Scheme::Etcd | Scheme::Consul | Scheme::Zk | Scheme::Dns => {
-            Err(Error::unsupported(format!(
-                "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
-                url.scheme()
-            )))
-        }
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk => Err(Error::unsupported(format!(
+            "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
+            url.scheme()
+        ))),
     }
 }
 
@@ -97,7 +96,17 @@ fn open_gossip(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discove
     Err(left_out("gossip"))
 }
 
-#[cfg(not(all(feature = "token", feature = "gossip")))]
+#[cfg(feature = "dns")]
+fn open_dns(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Ok(Arc::new(crate::DnsDiscovery::open(url, options)?))
+}
+
+#[cfg(not(feature = "dns"))]
+fn open_dns(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Err(left_out("dns"))
+}
+
+#[cfg(not(all(feature = "token", feature = "gossip", feature = "dns")))]
 fn left_out(backend: &str) -> Error {
     Error::unsupported(format!(
         "the discovery backend {backend} was left out: build with the feature `{backend}`"

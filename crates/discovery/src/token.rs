@@ -104,7 +104,7 @@ impl TokenDiscovery {
                 return Err(Error::invalid(
                     "Docker's hosted discovery service is gone, so a bare token leads nowhere: \
                      write token://host/path/<token>, or name a service with --discovery-opt \
-                     token.base=https://host/path; 'platform discovery-server' runs one",
+                     token.base=https://host/path (longshore has such a service: TokenService)",
                 )
                 .with_backend("token"));
             }

@@ -401,7 +401,9 @@ impl Machine {
         self.replace(record, now);
     }
 
-    fn replace(&mut self, record: Record, now: Timestamp) {
+    fn replace(&mut self, mut record: Record, now: Timestamp) {
+        // A view of the datagram, which is not to be kept as a whole.
+        record.payload = Bytes::copy_from_slice(&record.payload);
         let id = record.id;
         let before = self.members.remove(&id);
         if let Some(before) = &before {
@@ -653,7 +655,7 @@ fn mix(id: u64, version: u64) -> u32 {
 const FANOUT: usize = 3;
 const MOST_DOUBT: u32 = 8;
 const MOST_MEMBERS: usize = 20_000;
-const MOST_RECORDS: usize = 64;
+const MOST_RECORDS: usize = 24;
 const MOST_ERRANDS: usize = 256;
 /// Messages with differences at a time.
 const MOST_AT_ONCE: usize = 48;

@@ -193,7 +193,7 @@ impl Net {
 fn a_thousand_members_converge_after_a_partition_of_30_percent_heals() {
     let mut net = Net::new(1000, 42);
     let joined = net.converge(60, "joining");
-    net.run(90);
+    net.run(150);
     let steady = net.rate(10);
     for node in 0..300 {
         // The seeds are on the smaller side.

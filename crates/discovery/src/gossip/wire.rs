@@ -119,8 +119,10 @@ impl Message {
         out
     }
 
-    pub(super) fn decode(mut data: &[u8]) -> Result<Self> {
-        let data = &mut data;
+    /// Payloads are views of one copy of the data.
+    pub(super) fn decode(data: &[u8]) -> Result<Self> {
+        let whole = Bytes::copy_from_slice(data);
+        let data = &mut &whole[..];
         let sender = take(data, 8)?.get_u64();
         let kind = match take(data, 1)?.get_u8() {
             0 => Kind::Ping {
@@ -162,7 +164,7 @@ impl Message {
             if length > LARGEST_PAYLOAD {
                 return Err(malformed());
             }
-            let payload = Bytes::copy_from_slice(take(data, length)?);
+            let payload = whole.slice_ref(take(data, length)?);
             records.push(Record {
                 id,
                 version,
