@@ -7,14 +7,22 @@
 //! | --- | --- | --- | --- |
 //! | `nodes://10.0.0.1:2375,10.0.0.[5:9]:2375` (or without `nodes://`) | [`StaticDiscovery`] | no | never |
 //! | `file:///etc/cluster/nodes` | [`FileDiscovery`] | no | when the file does |
+//! | `dns://_docker._tcp.example.com`, `dns://nodes.lan:2375` | `DnsDiscovery` (feature `dns`) | no | when records' time is over |
+//! | `gossip://10.0.0.1:7946,10.0.0.2:7946` | `GossipDiscovery` (feature `gossip`) | yes | at once |
+//! | `token://host/path/<token>` | `TokenDiscovery` (feature `token`), hosted by `token_service` (feature `token-server`) | yes | at once |
 //! | none, in one process | [`MemoryDiscovery`] | yes | at once |
+//!
+//! Which one to take, and how to write one: [`guide`].
+//!
+//! Around any of them: [`MergedDiscovery`], [`CachedDiscovery`], [`DampedDiscovery`]. A
+//! [`Registrar`] keeps nodes registered, an [`Election`] finds one leader.
 //!
 //! [`MemoryKv`] is the in-memory twin of the key-value stores: the abstraction under key-value
 //! discovery, leader election and the control plane's state.
 //!
 //! It does not connect to nodes and does not judge their health: an entry says where a node is said
-//! to be, no more. etcd, Consul, ZooKeeper, hosted tokens, gossip and DNS are not part of it yet;
-//! their URLs are refused with an error that says so.
+//! to be, no more. etcd, Consul and ZooKeeper are not part of it yet; their URLs are
+//! refused with an error that says so.
 //!
 //! # Example
 //!
@@ -61,6 +69,7 @@ mod evidence;
 mod file;
 #[cfg(feature = "gossip")]
 mod gossip;
+pub mod guide;
 mod memory;
 mod memory_kv;
 mod merged;
