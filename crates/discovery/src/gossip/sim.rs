@@ -151,14 +151,15 @@ impl Net {
                 .collect()
         };
         let sides = [running(0), running(1)];
-        self.nodes.iter().enumerate().all(|(node, machine)| {
-            let Some(machine) = machine else { return true };
-            let expected = &sides[usize::from(self.side[node])];
-            machine.others() + 1 == expected.len()
-                && machine
-                    .alive()
-                    .all(|record| expected.contains(&record.address))
-        })
+        let nodes = || self.nodes.iter().zip(&self.side);
+        let mut counts = nodes().filter_map(|(machine, side)| Some((machine.as_ref()?, side)));
+        // Counting first: it is cheap, and rarely right by chance.
+        counts.all(|(machine, side)| machine.others() + 1 == sides[usize::from(*side)].len())
+            && nodes().all(|(machine, side)| {
+                let expected = &sides[usize::from(*side)];
+                let mut known = machine.iter().flat_map(Machine::alive);
+                known.all(|record| expected.contains(&record.address))
+            })
     }
 
     /// Seconds until converged.
