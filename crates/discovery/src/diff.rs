@@ -8,7 +8,6 @@ use longshore_core::{Announcement, Endpoint, MembershipEvent};
 pub(crate) type Nodes = BTreeMap<Endpoint, Announcement>;
 
 /// Nodes by their key; of two with the same endpoint the last one counts.
-#[cfg(feature = "file")]
 pub(crate) fn by_endpoint(nodes: impl IntoIterator<Item = Announcement>) -> Nodes {
     nodes
         .into_iter()

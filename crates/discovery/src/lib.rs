@@ -10,29 +10,23 @@
 //! | `etcd://10.0.0.1:2379,10.0.0.2:2379/prefix` | [`KvDiscovery`] over `EtcdKv` | yes | at once |
 //! | `consul://10.0.0.1:8500/prefix` | [`KvDiscovery`] over `ConsulKv` | yes | at once |
 //! | `zk://10.0.0.1:2181/prefix` | [`KvDiscovery`] over `ZooKeeperKv` | yes | at once |
+//! | `dns://_docker._tcp.example.com`, `dns://nodes.lan:2375` | `DnsDiscovery` | no | when records' time is over |
+//! | `gossip://10.0.0.1:7946,10.0.0.2:7946` | `GossipDiscovery` | yes | at once |
+//! | `token://host/path/<token>` | `TokenDiscovery`, hosted by `token_service` (feature `token-server`) | yes | at once |
 //! | none, in one process | [`MemoryDiscovery`] | yes | at once |
 //!
+//! All but the first two stand behind features: `etcd`, `consul`, `zookeeper`, `dns`, `gossip`,
+//! `token`. Which one to take, and how to write one: [`guide`].
+//!
+//! Around any of them: [`MergedDiscovery`], [`CachedDiscovery`], [`DampedDiscovery`]. A
+//! [`Registrar`] keeps nodes registered, an [`Election`] finds one leader.
+//!
 //! The stores are key-value stores first: the abstraction under key-value discovery, leader election
-//! and the control plane's state. `EtcdKv`, `ConsulKv`, `ZooKeeperKv` and `RedbKv` (one file, no
-//! server) stand behind the features `etcd`, `consul`, `zookeeper` and `redb`; [`MemoryKv`] is their
-//! twin in memory.
-//!
-//! # Which backend
-//!
-//! | backend | what it guarantees | a dead node is gone after | while it is down |
-//! | --- | --- | --- | --- |
-//! | `nodes` | the list as typed | never | it can't be |
-//! | `file` | the last good content | never: somebody edits it | the last good content stays |
-//! | `etcd` | linearizable; every change, in order | its TTL (plus half a second) | the last view stays; leases are lengthened when it is back |
-//! | `consul` | linearizable; the newest state | its TTL, at least 20 s | the last view stays |
-//! | `zk` | linearizable; the newest state | its TTL, at most the server's longest session | the last view stays |
-//! | `RedbKv` | every acknowledged change, in order; one process | its TTL | it is the process itself |
-//!
-//! Choose etcd where you may choose: it alone tells every change and never hides one.
+//! and the control plane's state. `RedbKv` (feature `redb`) is one in a file, without a server;
+//! [`MemoryKv`] is their twin in memory.
 //!
 //! It does not connect to nodes and does not judge their health: an entry says where a node is said
-//! to be, no more. Hosted tokens, gossip and DNS are not part of it yet; their URLs are refused with
-//! an error that says so.
+//! to be, no more.
 //!
 //! # Example
 //!
@@ -59,27 +53,43 @@
 //! is removed, so a typo drains no node. If more than half of the nodes vanish at once they are held
 //! for a grace period, read again, and only then removed.
 
+mod cached;
 #[cfg(feature = "consul")]
 mod consul;
 #[cfg(feature = "file")]
 mod content;
+mod damped;
 mod diff;
+#[cfg(feature = "dns")]
+mod dns;
 mod election;
 mod entry;
 #[cfg(feature = "etcd")]
 mod etcd;
-#[cfg(feature = "file")]
+#[cfg(any(
+    feature = "file",
+    feature = "token",
+    feature = "gossip",
+    feature = "dns"
+))]
 mod evidence;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "gossip")]
+mod gossip;
+pub mod guide;
 mod kv_discovery;
 mod kv_step;
 mod memory;
 mod memory_kv;
+mod merged;
 mod open;
 #[cfg(feature = "stores")]
 mod open_store;
 mod options;
+mod outlet;
+#[cfg(any(feature = "token", feature = "dns"))]
+mod polled;
 pub mod range;
 #[cfg(feature = "redb")]
 mod redb_kv;
@@ -89,12 +99,20 @@ mod static_list;
 mod store;
 #[cfg(feature = "stores")]
 mod store_url;
+#[cfg(feature = "token")]
+mod token;
+#[cfg(feature = "token-server")]
+pub mod token_service;
 mod url;
 #[cfg(feature = "zookeeper")]
 mod zookeeper;
 
+pub use cached::{CachedDiscovery, Staleness};
 #[cfg(feature = "consul")]
 pub use consul::ConsulKv;
+pub use damped::{DampedDiscovery, DampingPolicy};
+#[cfg(feature = "dns")]
+pub use dns::DnsDiscovery;
 pub use election::{
     Election, ElectionOptions, ElectionState, Fence, FencingToken, Leadership, NewStore,
 };
@@ -102,9 +120,12 @@ pub use election::{
 pub use etcd::EtcdKv;
 #[cfg(feature = "file")]
 pub use file::{FileDiscovery, FileOptions, FileWatch};
+#[cfg(feature = "gossip")]
+pub use gossip::{GossipDiscovery, GossipKey, GossipOptions, GossipTimes};
 pub use kv_discovery::{KvDiscovery, KvDiscoveryOptions};
 pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
+pub use merged::MergedDiscovery;
 pub use open::open;
 pub use options::DiscoveryOptions;
 #[cfg(feature = "redb")]
@@ -113,6 +134,8 @@ pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState}
 pub use static_list::StaticDiscovery;
 #[cfg(feature = "stores")]
 pub use store::{StoreCredentials, StoreOptions, StoreTls};
+#[cfg(feature = "token")]
+pub use token::{TokenBase, TokenDiscovery};
 pub use url::{DiscoveryUrl, Scheme};
 #[cfg(feature = "zookeeper")]
 pub use zookeeper::ZooKeeperKv;

@@ -44,10 +44,9 @@ pub fn open(url: &str, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>>
         Scheme::Etcd | Scheme::Consul | Scheme::Zk => crate::open_store::open(&url, options),
         #[cfg(not(feature = "stores"))]
         scheme @ (Scheme::Etcd | Scheme::Consul | Scheme::Zk) => Err(left_out(scheme)),
-        Scheme::Token | Scheme::Gossip | Scheme::Dns => Err(Error::unsupported(format!(
-            "the discovery backend {} is not part of longshore yet; nodes:// and file:// are",
-            url.scheme()
-        ))),
+        Scheme::Dns => open_dns(&url, options),
+        Scheme::Gossip => open_gossip(&url, options),
+        Scheme::Token => open_token(&url, options),
     }
 }
 
@@ -84,4 +83,38 @@ pub(crate) fn left_out(scheme: Scheme) -> Error {
     Error::unsupported(format!(
         "the discovery backend {scheme} was left out: build with the feature `{feature}`"
     ))
+}
+
+#[cfg(feature = "token")]
+fn open_token(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Ok(Arc::new(crate::TokenDiscovery::open(url, options)?))
+}
+
+#[cfg(not(feature = "token"))]
+fn open_token(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Err(left_out(Scheme::Token))
+}
+
+#[cfg(feature = "gossip")]
+fn open_gossip(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    let read = crate::GossipOptions::read(url, options)?;
+    Ok(Arc::new(crate::GossipDiscovery::new(
+        read,
+        options.clock.clone(),
+    )?))
+}
+
+#[cfg(not(feature = "gossip"))]
+fn open_gossip(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Err(left_out(Scheme::Gossip))
+}
+
+#[cfg(feature = "dns")]
+fn open_dns(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Ok(Arc::new(crate::DnsDiscovery::open(url, options)?))
+}
+
+#[cfg(not(feature = "dns"))]
+fn open_dns(_: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    Err(left_out(Scheme::Dns))
 }

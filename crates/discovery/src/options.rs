@@ -69,7 +69,12 @@ impl DiscoveryOptions {
     }
 
     /// The value of an option; the last one counts.
-    #[cfg(feature = "stores")]
+    #[cfg(any(
+        feature = "dns",
+        feature = "gossip",
+        feature = "stores",
+        feature = "token"
+    ))]
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
         let found = self.pairs.iter().rev().find(|(known, _)| known == key);
         found.map(|(_, value)| value.as_str())

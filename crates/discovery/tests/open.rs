@@ -80,20 +80,6 @@ fn bad_urls_are_refused() {
 }
 
 #[test]
-fn schemes_without_a_backend_say_so() {
-    for scheme in ["token", "gossip", "dns"] {
-        refuse(
-            &format!("{scheme}://a/b"),
-            ErrorKind::Unsupported,
-            &format!(
-                "the discovery backend {scheme} is not part of longshore yet; nodes:// and \
-                 file:// are"
-            ),
-        );
-    }
-}
-
-#[test]
 fn options_without_an_equals_sign_are_named() {
     for bad in ["kv.path", "=x", ""] {
         let error = options().with_pairs(["a=b", bad]).unwrap_err();

@@ -1,0 +1,661 @@
+//! Membership as a pure state machine: no clock, no socket, no encryption.
+//!
+//! SWIM (Das, Gupta, Motivala, *SWIM: Scalable Weakly-consistent Infection-style Process Group
+//! Membership Protocol*, DSN 2002): each period one member is probed, directly and then through
+//! others; who does not answer is suspected, and declared dead unless it objects with a higher
+//! version; news travel on the probes. From Lifeguard (Dadgar, Phillips, Currey, *Lifeguard:
+//! SWIM-ing with Situational Awareness*, 2017): suspicion that shortens with independent accusers,
+//! and a member that doubts its own health probes slower. Anti-entropy after Demers et al.,
+//! *Epidemic Algorithms for Replicated Database Maintenance*, PODC 1987: two members compare
+//! digests and tell each other what differs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use longshore_core::{Random, Timestamp};
+
+use super::{
+    GossipTimes,
+    member::{Member, Suspicion},
+    wire::{BUCKETS, Kind, LARGEST, Message, Record, Status},
+};
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    times: GossipTimes,
+    random: Arc<dyn Random>,
+    own: Record,
+    seeds: Vec<SocketAddr>,
+    members: BTreeMap<u64, Member>,
+    by_address: BTreeMap<SocketAddr, u64>,
+    digest: Box<[u32; BUCKETS]>,
+    /// Whom to probe next: everybody once before anybody twice.
+    order: Vec<u64>,
+    position: usize,
+    lost: BTreeSet<u64>,
+    suspicions: BTreeSet<(Timestamp, u64)>,
+    /// News by how often they were told.
+    news: BTreeSet<(u32, u64)>,
+    told: BTreeMap<u64, u32>,
+    probe: Option<Probe>,
+    /// Pings for others: our sequence, theirs, who asked, and until when.
+    errands: VecDeque<(u64, u64, SocketAddr, Timestamp)>,
+    sequence: u64,
+    /// Lifeguard's local health: 0 is good.
+    doubt: u32,
+    next_probe: Timestamp,
+    next_gossip: Timestamp,
+    next_compare: Timestamp,
+    next_call: Timestamp,
+    outbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    changes: u64,
+    pub(super) sent: u64,
+}
+
+#[derive(Debug)]
+struct Probe {
+    sequence: u64,
+    target: u64,
+    indirect_at: Option<Timestamp>,
+    ends: Timestamp,
+}
+
+impl Machine {
+    pub(super) fn new(
+        times: GossipTimes,
+        id: u64,
+        address: SocketAddr,
+        seeds: Vec<SocketAddr>,
+        random: Arc<dyn Random>,
+        now: Timestamp,
+    ) -> Self {
+        let own = Record {
+            id,
+            version: now.as_micros(),
+            status: Status::Alive,
+            accuser: id,
+            address,
+            payload: Bytes::new(),
+        };
+        // Who starts at the same moment does not probe at the same moment.
+        let spread = |time: Duration| now.after(time.mul_f64(random.unit()));
+        Self {
+            next_probe: spread(times.probe),
+            next_gossip: spread(times.gossip),
+            next_compare: spread(times.compare),
+            next_call: now,
+            times,
+            own,
+            seeds,
+            members: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            digest: Box::new([0; BUCKETS]),
+            order: Vec::new(),
+            position: 0,
+            lost: BTreeSet::new(),
+            suspicions: BTreeSet::new(),
+            news: BTreeSet::new(),
+            told: BTreeMap::new(),
+            probe: None,
+            errands: VecDeque::new(),
+            sequence: random.next_u64(),
+            random,
+            doubt: 0,
+            outbox: VecDeque::new(),
+            changes: 0,
+            sent: 0,
+        }
+    }
+
+    /// Grows with every change of [`alive`](Self::alive).
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Everybody who is there, this one included.
+    pub(super) fn alive(&self) -> impl Iterator<Item = &Record> {
+        let others = self.members.values().map(|member| &member.record);
+        let others = others.filter(|record| record.status <= Status::Suspect);
+        std::iter::once(&self.own)
+            .filter(|own| own.status == Status::Alive)
+            .chain(others)
+    }
+
+    /// How many others are there.
+    #[cfg(test)]
+    pub(super) fn others(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Says something else about this member.
+    pub(super) fn set_payload(&mut self, payload: Bytes) {
+        if self.own.payload != payload {
+            self.own.payload = payload;
+            self.own.version += 1;
+            self.changes += 1;
+            self.spread(self.own.id);
+        }
+    }
+
+    /// Says goodbye, to some at once; they tell the others.
+    pub(super) fn leave(&mut self) {
+        self.own.version += 1;
+        self.own.status = Status::Left;
+        self.changes += 1;
+        for _ in 0..2 * FANOUT {
+            if let Some(address) = self.pick() {
+                let records = vec![self.own.clone()];
+                self.send(address, Kind::Tell, records);
+            }
+        }
+    }
+
+    pub(super) fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        self.outbox.pop_front()
+    }
+
+    pub(super) fn next_deadline(&self) -> Timestamp {
+        let probe = self.probe.as_ref();
+        let probe = probe.map(|probe| probe.indirect_at.unwrap_or(probe.ends));
+        let suspicion = self.suspicions.first().map(|(at, _)| *at);
+        let gossip = (!self.news.is_empty()).then_some(self.next_gossip);
+        [
+            probe,
+            suspicion,
+            gossip,
+            // With one under way, the next one waits for it.
+            self.probe.is_none().then_some(self.next_probe),
+            Some(self.next_compare),
+            Some(self.next_call),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(self.next_call)
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        if self.own.status != Status::Alive {
+            return;
+        }
+        while let Some((at, id)) = self.suspicions.first().copied()
+            && at <= now
+        {
+            self.suspicions.pop_first();
+            self.declare_dead(id, now);
+        }
+        self.probe(now);
+        if now >= self.next_gossip && !self.news.is_empty() {
+            self.next_gossip = now.after(self.times.gossip);
+            for _ in 0..FANOUT {
+                if let Some(address) = self.pick() {
+                    let records = self.take_news(LARGEST - 9);
+                    if !records.is_empty() {
+                        self.send(address, Kind::Tell, records);
+                    }
+                }
+            }
+        }
+        if now >= self.next_compare {
+            self.next_compare = now.after(self.jittered(self.times.compare));
+            if let Some(address) = self.pick() {
+                self.compare(address, false);
+            }
+        }
+        if now >= self.next_call {
+            self.next_call = now.after(self.jittered(self.times.reconnect));
+            self.call_lost(now);
+        }
+    }
+
+    /// Takes a message in. One that is malformed changes nothing.
+    pub(super) fn handle(&mut self, from: SocketAddr, data: &[u8], now: Timestamp) {
+        let Ok(message) = Message::decode(data) else {
+            return;
+        };
+        if self.own.status != Status::Alive || message.sender == self.own.id {
+            return;
+        }
+        for record in message.records {
+            self.learn(record, now);
+        }
+        match message.kind {
+            Kind::Ping { sequence, target } if target == self.own.id => {
+                let mut records = self.take_news(LARGEST - 17);
+                // Who is wrongly suspected says so at once.
+                records.truncate(MOST_RECORDS);
+                self.send(from, Kind::Ack { sequence }, records);
+            }
+            Kind::Ping { .. } => {}
+            Kind::PingFor {
+                sequence,
+                target,
+                address,
+            } => {
+                let own = self.next_sequence();
+                let until = now.after(self.times.probe * 2);
+                if self.errands.len() >= MOST_ERRANDS {
+                    self.errands.pop_front();
+                }
+                self.errands.push_back((own, sequence, from, until));
+                let ping = Kind::Ping {
+                    sequence: own,
+                    target,
+                };
+                self.send(address, ping, Vec::new());
+            }
+            Kind::Ack { sequence } => self.acknowledged(sequence, now),
+            Kind::Compare { digest, answer } => {
+                self.tell_differences(from, &digest);
+                if !answer && digest != self.digest {
+                    self.compare(from, true);
+                }
+            }
+            Kind::Tell => {}
+        }
+    }
+
+    fn acknowledged(&mut self, sequence: u64, now: Timestamp) {
+        if self
+            .probe
+            .as_ref()
+            .is_some_and(|probe| probe.sequence == sequence)
+        {
+            self.probe = None;
+            self.doubt = self.doubt.saturating_sub(1);
+            return;
+        }
+        self.errands.retain(|errand| errand.3 > now);
+        let errand = self.errands.iter().position(|errand| errand.0 == sequence);
+        if let Some((_, theirs, asker, _)) = errand.and_then(|at| self.errands.remove(at)) {
+            self.send(asker, Kind::Ack { sequence: theirs }, Vec::new());
+        }
+    }
+
+    fn probe(&mut self, now: Timestamp) {
+        if let Some(probe) = &mut self.probe {
+            if probe.indirect_at.is_some_and(|at| now >= at) {
+                probe.indirect_at = None;
+                let (sequence, target) = (probe.sequence, probe.target);
+                self.probe_through_others(sequence, target);
+            } else if now >= probe.ends {
+                let target = probe.target;
+                self.probe = None;
+                self.doubt = (self.doubt + 1).min(MOST_DOUBT);
+                self.suspect(target, now);
+            }
+        }
+        if now < self.next_probe || self.probe.is_some() {
+            return;
+        }
+        // A member that hears little itself takes more time before it accuses others.
+        let slower = self.doubt + 1;
+        self.next_probe = now.after(self.jittered(self.times.probe) * slower);
+        if self.position >= self.order.len() {
+            self.position = 0;
+            self.shuffle();
+        }
+        let Some(target) = self.order.get(self.position).copied() else {
+            return;
+        };
+        self.position += 1;
+        let Some(member) = self.members.get(&target) else {
+            return;
+        };
+        let (address, suspect) = (member.record.address, member.record.clone());
+        let sequence = self.next_sequence();
+        let timeout = self.times.timeout * slower;
+        self.probe = Some(Probe {
+            sequence,
+            target,
+            indirect_at: Some(now.after(timeout)),
+            ends: now.after(timeout + self.times.probe * slower),
+        });
+        let mut records = self.take_news(LARGEST - 25 - suspect.size());
+        if suspect.status == Status::Suspect {
+            // The accused hears of it first.
+            records.insert(0, suspect);
+        }
+        self.send(address, Kind::Ping { sequence, target }, records);
+    }
+
+    fn probe_through_others(&mut self, sequence: u64, target: u64) {
+        let Some(address) = self
+            .members
+            .get(&target)
+            .map(|member| member.record.address)
+        else {
+            return;
+        };
+        for _ in 0..FANOUT {
+            if let Some(helper) = self.pick().filter(|helper| *helper != address) {
+                let kind = Kind::PingFor {
+                    sequence,
+                    target,
+                    address,
+                };
+                self.send(helper, kind, Vec::new());
+            }
+        }
+    }
+
+    fn suspect(&mut self, id: u64, now: Timestamp) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        let mut record = member.record.clone();
+        if record.status <= Status::Suspect {
+            record.status = Status::Suspect;
+            record.accuser = self.own.id;
+            self.learn(record, now);
+        }
+    }
+
+    fn declare_dead(&mut self, id: u64, now: Timestamp) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        let mut record = member.record.clone();
+        record.status = Status::Dead;
+        record.accuser = self.own.id;
+        record.payload = Bytes::new();
+        self.learn(record, now);
+    }
+
+    /// Takes in what is said about a member, and passes news on.
+    fn learn(&mut self, record: Record, now: Timestamp) {
+        if record.id == self.own.id {
+            if record.version >= self.own.version && record.status != Status::Alive {
+                self.own.version = record.version.saturating_add(1);
+                self.doubt = (self.doubt + 1).min(MOST_DOUBT);
+                self.spread(self.own.id);
+            }
+            return;
+        }
+        let known = self.members.get(&record.id);
+        if let Some(known) = known
+            && !record.overrides(&known.record)
+        {
+            return self.confirm(&record);
+        }
+        let gone = record.status >= Status::Dead;
+        if known.is_none() && (gone || self.members.len() >= MOST_MEMBERS) {
+            return;
+        }
+        // A process that started again took the address of the one before.
+        if !gone && let Some(other) = self.by_address.get(&record.address).copied() {
+            let older = self.members.get(&other).map(|other| other.record.version);
+            if other != record.id && older.is_some_and(|version| version > record.version) {
+                return;
+            }
+            if other != record.id {
+                self.declare_dead(other, now);
+            }
+        }
+        self.replace(record, now);
+    }
+
+    fn replace(&mut self, mut record: Record, now: Timestamp) {
+        // A view of the datagram, which is not to be kept as a whole.
+        record.payload = Bytes::copy_from_slice(&record.payload);
+        let id = record.id;
+        let before = self.members.remove(&id);
+        if let Some(before) = &before {
+            if let Some(suspicion) = &before.suspicion {
+                self.suspicions.remove(&(suspicion.ends, id));
+            }
+            self.toggle(&before.record);
+        }
+        let was = before
+            .as_ref()
+            .map(|before| before.record.status <= Status::Suspect);
+        let was_payload = before.as_ref().map(|before| before.record.payload.clone());
+        let is = record.status <= Status::Suspect;
+        match (was.unwrap_or(false), is) {
+            (false, true) => {
+                self.lost.remove(&id);
+                self.by_address.insert(record.address, id);
+                let at = (self.random.next_u64() as usize) % (self.order.len() + 1);
+                self.order.push(id);
+                let last = self.order.len() - 1;
+                self.order.swap(at, last);
+            }
+            (true, false) => {
+                self.order.retain(|other| *other != id);
+                if self.by_address.get(&record.address) == Some(&id) {
+                    self.by_address.remove(&record.address);
+                }
+                if record.status == Status::Dead {
+                    self.lost.insert(id);
+                }
+            }
+            _ => {}
+        }
+        if was != Some(is) || is && was_payload.as_ref() != Some(&record.payload) {
+            self.changes += 1;
+        }
+        let suspicion = (record.status == Status::Suspect).then(|| {
+            let (shortest, longest) = self.times.suspicion(self.order.len());
+            Suspicion::new(record.accuser, shortest, longest, now)
+        });
+        if let Some(suspicion) = &suspicion {
+            self.suspicions.insert((suspicion.ends, id));
+        }
+        self.toggle(&record);
+        let lost_at = (!is).then_some(now);
+        self.members.insert(
+            id,
+            Member {
+                record,
+                suspicion,
+                lost_at,
+            },
+        );
+        self.spread(id);
+    }
+
+    /// One more accuser shortens a suspicion.
+    fn confirm(&mut self, record: &Record) {
+        let Some(member) = self.members.get_mut(&record.id) else {
+            return;
+        };
+        let same = (record.version, record.status) == (member.record.version, member.record.status);
+        if let Some(suspicion) = member.suspicion.as_mut().filter(|_| same) {
+            let before = suspicion.ends;
+            if suspicion.confirm(record.accuser) {
+                self.suspicions.remove(&(before, record.id));
+                self.suspicions.insert((suspicion.ends, record.id));
+                member.record.accuser = record.accuser;
+                self.spread(record.id);
+            }
+        }
+    }
+
+    /// Puts a record into the digest, or takes it out again.
+    fn toggle(&mut self, record: &Record) {
+        if record.status <= Status::Suspect {
+            self.digest[bucket(record.id)] ^= mix(record.id, record.version);
+        }
+    }
+
+    fn spread(&mut self, id: u64) {
+        if let Some(count) = self.told.insert(id, 0) {
+            self.news.remove(&(count, id));
+        }
+        self.news.insert((0, id));
+    }
+
+    /// The news told least often, up to so many bytes.
+    fn take_news(&mut self, room: usize) -> Vec<Record> {
+        // As often as memberlist does, and in a small cluster, where it costs little, a bit more.
+        let most = 4 * (((self.order.len() + 2) as f64).log10().ceil() as u32);
+        let most = most.max(12);
+        let (mut records, mut left, mut skipped) = (Vec::new(), room, 0);
+        let candidates: Vec<_> = self.news.iter().take(MOST_RECORDS).copied().collect();
+        for (count, id) in candidates {
+            let Some(record) = self.record(id) else {
+                self.news.remove(&(count, id));
+                self.told.remove(&id);
+                continue;
+            };
+            if record.size() > left {
+                skipped += 1;
+                if skipped > 3 {
+                    break;
+                }
+                continue;
+            }
+            left -= record.size();
+            records.push(record.clone());
+            self.news.remove(&(count, id));
+            if count + 1 < most {
+                self.news.insert((count + 1, id));
+                self.told.insert(id, count + 1);
+            } else {
+                self.told.remove(&id);
+            }
+        }
+        records
+    }
+
+    fn record(&self, id: u64) -> Option<&Record> {
+        if id == self.own.id {
+            return Some(&self.own);
+        }
+        self.members.get(&id).map(|member| &member.record)
+    }
+
+    fn compare(&mut self, address: SocketAddr, answer: bool) {
+        let digest = self.own_digest();
+        let kind = Kind::Compare { digest, answer };
+        let records = vec![self.own.clone()];
+        self.send(address, kind, records);
+    }
+
+    /// Of everybody, this member included: the others count it too.
+    fn own_digest(&self) -> Box<[u32; BUCKETS]> {
+        let mut digest = self.digest.clone();
+        digest[bucket(self.own.id)] ^= mix(self.own.id, self.own.version);
+        digest
+    }
+
+    fn tell_differences(&mut self, to: SocketAddr, theirs: &[u32; BUCKETS]) {
+        let ours = self.own_digest();
+        let differs: Vec<bool> = ours.iter().zip(theirs).map(|(a, b)| a != b).collect();
+        if !differs.contains(&true) {
+            return;
+        }
+        let known = self.members.values().map(|member| &member.record);
+        let differing: Vec<Record> = std::iter::once(&self.own)
+            .chain(known)
+            .filter(|record| differs[bucket(record.id)])
+            .cloned()
+            .collect();
+        // From anywhere on, so that what is cut off comes another time.
+        let start = (self.random.next_u64() as usize) % differing.len().max(1);
+        let (mut records, mut size, mut messages) = (Vec::new(), 9, 0);
+        for record in differing[start..].iter().chain(&differing[..start]) {
+            if size + record.size() > LARGEST {
+                self.send(to, Kind::Tell, std::mem::take(&mut records));
+                size = 9;
+                messages += 1;
+                if messages >= MOST_AT_ONCE {
+                    return;
+                }
+            }
+            size += record.size();
+            records.push(record.clone());
+        }
+        if !records.is_empty() {
+            self.send(to, Kind::Tell, records);
+        }
+    }
+
+    /// Calls one who was lost, or a seed: after a partition both sides hold each other for dead,
+    /// and nothing else would bring them together.
+    fn call_lost(&mut self, now: Timestamp) {
+        let forget = self.times.forget;
+        let old: Vec<u64> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.lost_at.is_some_and(|at| now.since(at) >= forget))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in old {
+            self.members.remove(&id);
+            self.lost.remove(&id);
+        }
+        let strangers = self.seeds.iter().copied();
+        let strangers = strangers
+            .filter(|seed| *seed != self.own.address && !self.by_address.contains_key(seed));
+        let mut choices: Vec<SocketAddr> = strangers.collect();
+        let lost = (self.random.next_u64() as usize) % self.lost.len().max(1);
+        let lost = self.lost.iter().nth(lost);
+        choices.extend(lost.and_then(|id| Some(self.members.get(id)?.record.address)));
+        if choices.is_empty() {
+            return;
+        }
+        let choice = choices[(self.random.next_u64() as usize) % choices.len()];
+        self.compare(choice, false);
+    }
+
+    fn pick(&self) -> Option<SocketAddr> {
+        let at = (self.random.next_u64() as usize) % self.order.len().max(1);
+        let id = self.order.get(at)?;
+        Some(self.members.get(id)?.record.address)
+    }
+
+    fn shuffle(&mut self) {
+        for last in (1..self.order.len()).rev() {
+            let other = (self.random.next_u64() as usize) % (last + 1);
+            self.order.swap(last, other);
+        }
+    }
+
+    fn send(&mut self, to: SocketAddr, kind: Kind, records: Vec<Record>) {
+        let message = Message {
+            sender: self.own.id,
+            kind,
+            records,
+        };
+        self.sent += 1;
+        self.outbox.push_back((to, message.encode()));
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn jittered(&self, time: Duration) -> Duration {
+        time.mul_f64(0.9 + 0.2 * self.random.unit())
+    }
+}
+
+fn bucket(id: u64) -> usize {
+    (id % BUCKETS as u64) as usize
+}
+
+/// Spreads an id and a version over 32 bits (splitmix64's finalizer). It finds differences, it
+/// proves nothing.
+fn mix(id: u64, version: u64) -> u32 {
+    let mut x = id ^ version.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) as u32
+}
+
+/// Whom news are told at a time, and who is asked to probe.
+const FANOUT: usize = 3;
+const MOST_DOUBT: u32 = 8;
+const MOST_MEMBERS: usize = 20_000;
+const MOST_RECORDS: usize = 24;
+const MOST_ERRANDS: usize = 256;
+/// Messages with differences at a time.
+const MOST_AT_ONCE: usize = 48;

@@ -1,0 +1,147 @@
+//! How to choose a backend, and how to write one. Documentation only.
+//!
+//! # Choosing a backend
+//!
+//! | backend | consistency | a dead node is missed after | while it is down | needs |
+//! | --- | --- | --- | --- | --- |
+//! | `nodes://` | never changes | never: health is the control plane's to find | can't be | nothing |
+//! | `file://` | one file | it is taken out of the file | the last good set stays; a bad line removes nobody | something that writes the file |
+//! | `dns://` | as old as the records' time to live | it is taken out of the zone, and the time to live is over | the last good set stays, told as a problem | a zone |
+//! | `gossip://` | eventual: members differ for seconds | about 10 to 30 s among 1,000 members; at once with a goodbye | has nothing that could be; a member that is cut off holds the others for a grace period | UDP between all members, one shared key, clocks within five minutes |
+//! | `token://` | that of the store behind the service | its time to live | the last good set stays; registrations run out unless it comes back in time | one small service |
+//! | `etcd://` | linearizable; every change, in order | its time to live (plus half a second) | the last view stays; leases are lengthened when it is back | a store of one, three or five |
+//! | `consul://` | linearizable; the newest state | its time to live, at least 20 s | the last view stays | a store of one, three or five |
+//! | `zk://` | linearizable; the newest state | its time to live, at most the server's longest session | the last view stays | a store of one, three or five |
+//! | `RedbKv` | every acknowledged change, in order; one process | its time to live | it is the process itself | a file |
+//! | memory | one process | its time to live | ends with the process | nothing |
+//!
+//! Rules of thumb: a fixed list for a laptop and for tests; a file where configuration management
+//! exists; DNS where somebody else keeps the records; gossip where there is no store and nodes reach
+//! each other; a token service where nodes reach one address only; a store where leader election
+//! needs one anyway. [`MergedDiscovery`](crate::MergedDiscovery) moves a cluster from one to another
+//! without a gap, [`CachedDiscovery`](crate::CachedDiscovery) bridges outages and says how old the
+//! view is, [`DampedDiscovery`](crate::DampedDiscovery) leaves out nodes that come and go all the
+//! time.
+//!
+//! In all of them removal needs evidence: a backend that can't be read removes nobody, and where
+//! more than half would leave at once, watches hold them for a grace period and read again.
+//!
+//! # Leader election
+//!
+//! [`Election`](crate::Election) works over any [`KvStore`](longshore_core::KvStore). A store that
+//! can lose acknowledged writes gives no election that is worth the name: use etcd, Consul or
+//! ZooKeeper with at least three members between machines, and the embedded store within one.
+//! Whatever a leader changes should keep a [`Fence`](crate::Fence).
+//!
+//! # Writing a backend
+//!
+//! Implement [`Discovery`](longshore_core::Discovery) and run its conformance suite: 22 rules, each
+//! a test. A backend that only lists is small:
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use async_trait::async_trait;
+//! use futures::{StreamExt, stream};
+//! use longshore_core::{
+//!     Announcement, Clock, ClockExt, Discovery, DiscoveryCapabilities, DiscoveryExt, Error,
+//!     Membership, MembershipEvent, MembershipStream, Registration, Result, SystemClock, WatchMode,
+//! };
+//!
+//! /// Nodes from an inventory of your own, asked every 30 s.
+//! #[derive(Clone, Debug)]
+//! struct Inventory {
+//!     clock: Arc<dyn Clock>,
+//! }
+//!
+//! const EVERY: Duration = Duration::from_secs(30);
+//!
+//! impl Inventory {
+//!     /// The one function that knows your inventory.
+//!     async fn ask(&self) -> Result<Vec<Announcement>> {
+//!         Ok(vec![Announcement::new("10.0.0.7:2375".parse()?)])
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl Discovery for Inventory {
+//!     fn capabilities(&self) -> DiscoveryCapabilities {
+//!         DiscoveryCapabilities::read_only(WatchMode::Poll(EVERY))
+//!     }
+//!     fn describe(&self) -> String {
+//!         "inventory://".to_owned()
+//!     }
+//!     async fn register(&self, _: &Announcement, _: Duration) -> Result<Registration> {
+//!         Err(Error::unsupported("nodes are entered into the inventory by hand"))
+//!     }
+//!     async fn renew(&self, node: &Registration) -> Result<Registration> {
+//!         self.register(&node.announcement, node.ttl).await
+//!     }
+//!     async fn deregister(&self, node: &Registration) -> Result<()> {
+//!         self.register(&node.announcement, node.ttl).await.map(drop)
+//!     }
+//!     async fn list(&self) -> Result<Membership> {
+//!         Ok(Membership::new(self.ask().await?, Vec::new()))
+//!     }
+//!     fn watch(&self) -> MembershipStream {
+//!         // A full set with each reading is the simplest sound watch. A failure is a problem,
+//!         // never an empty set: what is known stays.
+//!         let first = (self.clone(), true, None);
+//!         stream::unfold(first, |(this, mut first, mut told)| async move {
+//!             loop {
+//!                 if !std::mem::take(&mut first) {
+//!                     this.clock.sleep(EVERY).await;
+//!                 }
+//!                 match this.list().await {
+//!                     Ok(found) if told.as_ref() == Some(&found.nodes) => {}
+//!                     Ok(found) => {
+//!                         told = Some(found.nodes.clone());
+//!                         let event = MembershipEvent::Reset(found.nodes);
+//!                         return Some((event, (this, first, told)));
+//!                     }
+//!                     Err(error) => {
+//!                         let event = MembershipEvent::Problem(error);
+//!                         return Some((event, (this, first, told)));
+//!                     }
+//!                 }
+//!             }
+//!         })
+//!         .boxed()
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<()> {
+//! let inventory = Inventory { clock: Arc::new(SystemClock::new()) };
+//! assert_eq!(inventory.first_set().await?.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Its tests are a harness and one line; the testkit is a feature of core, for tests only:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! use async_trait::async_trait;
+//! use longshore_core::{Announcement, Discovery, testkit::discovery::Harness};
+//! # use longshore_discovery::StaticDiscovery as Inventory;
+//!
+//! /// One cluster. `place` makes it consist of these nodes.
+//! struct Lab(std::sync::Mutex<Vec<Announcement>>);
+//!
+//! #[async_trait]
+//! impl Harness for Lab {
+//!     async fn discovery(&self) -> Arc<dyn Discovery> {
+//!         Arc::new(Inventory::new(self.0.lock().unwrap().clone()))
+//!     }
+//!     async fn place(&self, nodes: &[Announcement]) {
+//!         *self.0.lock().unwrap() = nodes.to_vec();
+//!     }
+//! }
+//!
+//! longshore_core::discovery_suite!(paused, Lab(Default::default()));
+//! ```
+//!
+//! `paused` runs on tokio's paused time; `live` on real time, for backends with real sockets. Say
+//! how to cut the backend off (`set_reachable`) and how to put in a bad entry (`spoil`), and those
+//! rules are held too. Before you trust the suite, break your backend on purpose once.
