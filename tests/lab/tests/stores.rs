@@ -5,7 +5,10 @@
     reason = "a helper of a test may be as blunt as the test"
 )]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use longshore_lab::{Store, StoreKind, StoreSpec};
 
@@ -47,4 +50,47 @@ fn consul_suffers_and_comes_back() {
 #[test]
 fn zookeeper_suffers_and_comes_back() {
     suffer(StoreKind::ZooKeeper, 1);
+}
+
+/// Set for the process that is killed: it starts a store and waits.
+const CHILD: &str = "LONGSHORE_TEST_STORE_OWNER";
+
+#[test]
+fn a_store_ends_with_a_process_that_is_killed() {
+    let suite = "store of a killed process";
+    let (kind, spec) = (StoreKind::Etcd, StoreSpec::default());
+    if std::env::var_os(CHILD).is_some() {
+        let mut store = Store::start(kind, 1, &spec).unwrap();
+        println!("\nstore {}", store.member(0).pid().unwrap());
+        std::thread::sleep(Duration::from_secs(60));
+        return;
+    }
+    if let Err(reason) = kind.available() {
+        longshore_lab::skip(suite, &reason);
+        return;
+    }
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_store_ends_with_a_process_that_is_killed",
+            "--nocapture",
+        ])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let pid = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("store ").map(str::to_owned))
+        .unwrap();
+    let process = format!("/proc/{pid}");
+    assert!(Path::new(&process).exists());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Path::new(&process).exists() {
+        assert!(Instant::now() < deadline, "etcd {pid} outlived its owner");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

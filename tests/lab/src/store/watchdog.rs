@@ -42,4 +42,5 @@ impl Drop for Watchdog {
     }
 }
 
-const SCRIPT: &str = r#"read -r _; kill -KILL -- "-$1"; sleep 0.2; rm -rf --one-file-system "$2""#;
+const SCRIPT: &str =
+    r#"read -r _; kill -s KILL -- "-$1"; sleep 0.2; rm -rf --one-file-system "$2""#;
