@@ -127,6 +127,8 @@ pub use memory::MemoryDiscovery;
 pub use memory_kv::{KvLimits, MemoryKv};
 pub use merged::MergedDiscovery;
 pub use open::open;
+#[cfg(feature = "stores")]
+pub use open_store::open_kv;
 pub use options::DiscoveryOptions;
 #[cfg(feature = "redb")]
 pub use redb_kv::RedbKv;

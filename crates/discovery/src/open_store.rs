@@ -10,6 +10,44 @@ use crate::{
 };
 
 pub(crate) fn open(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
+    let (store, prefix) = connect(url, options)?;
+    let mut layout = KvDiscoveryOptions::default()
+        .with_prefix(prefix)
+        .with_grace(options.heartbeat)
+        .with_random(options.random.clone());
+    if let Some(path) = options.value(PATH) {
+        layout = layout.with_path(path);
+    }
+    Ok(Arc::new(KvDiscovery::new(
+        store,
+        options.clock.clone(),
+        layout,
+    )?))
+}
+
+/// Opens the key-value store of an `etcd://`, `consul://` or `zk://` URL itself, for what stands
+/// beside the nodes: an election's lock, a platform's own state. Gives the prefix that the URL names
+/// with it; keys under it are this cluster's.
+///
+/// Nothing is connected yet.
+///
+/// # Errors
+/// The URL or an option is wrong, named; [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported)
+/// for a scheme without a store, and for a store that was left out of this build.
+pub fn open_kv(url: &str, options: &DiscoveryOptions) -> Result<(Arc<dyn KvStore>, String)> {
+    let url = DiscoveryUrl::parse(url)?;
+    match url.scheme() {
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk => connect(&url, options),
+        other => Err(Error::unsupported(format!(
+            "{other}:// has no key-value store behind it: etcd://, consul:// and zk:// do"
+        ))),
+    }
+}
+
+fn connect(
+    url: &DiscoveryUrl,
+    options: &DiscoveryOptions,
+) -> Result<(Arc<dyn KvStore>, String)> {
     let scheme = url.scheme();
     options.only(&KNOWN, scheme.as_str())?;
     let usual_port = match scheme {
@@ -26,19 +64,7 @@ pub(crate) fn open(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc
     if let Some(credentials) = place.credentials {
         reach = reach.with_credentials(credentials);
     }
-    let store = store(scheme, &reach)?;
-    let mut layout = KvDiscoveryOptions::default()
-        .with_prefix(place.prefix)
-        .with_grace(options.heartbeat)
-        .with_random(options.random.clone());
-    if let Some(path) = options.value(PATH) {
-        layout = layout.with_path(path);
-    }
-    Ok(Arc::new(KvDiscovery::new(
-        store,
-        options.clock.clone(),
-        layout,
-    )?))
+    Ok((store(scheme, &reach)?, place.prefix))
 }
 
 fn store(scheme: Scheme, reach: &StoreOptions) -> Result<Arc<dyn KvStore>> {

@@ -163,3 +163,19 @@ fn d1_the_path_of_the_nodes_is_an_option() {
         "address a: missing port in address; expected for example etcd://10.0.0.1:2379/prefix",
     );
 }
+
+#[cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
+#[test]
+fn a_store_is_opened_with_the_prefix_of_its_url() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let _inside = runtime.as_ref().unwrap().enter();
+    for url in ["etcd://h:1/a/b", "consul://h:1/a/b/", "zk://h:1/a/b"] {
+        let (_, prefix) = longshore_discovery::open_kv(url, &options()).unwrap();
+        assert_eq!(prefix, "a/b");
+    }
+    let error = longshore_discovery::open_kv("file:///x", &options()).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "file:// has no key-value store behind it: etcd://, consul:// and zk:// do"
+    );
+}

@@ -61,7 +61,9 @@ pub(crate) fn lab() -> Result<Counts, String> {
 type Environment<'a> = &'a [(&'a str, &'a str)];
 
 fn run(suite: Suite, environment: Environment<'_>) -> Result<Counts, String> {
-    if cargo::has("nextest") {
+    // The live suites share servers within a process (a ZooKeeper takes seconds to start), and
+    // nextest gives each test a process of its own.
+    if suite != Suite::Conformance && cargo::has("nextest") {
         with_nextest(suite, environment)
     } else {
         with_cargo(suite, environment)
