@@ -25,6 +25,13 @@ use super::{
     wire::{BUCKETS, Kind, LARGEST, Message, Record, Status},
 };
 
+mod compare;
+mod news;
+mod probe;
+
+use news::MOST_RECORDS;
+use probe::Probe;
+
 #[derive(Debug)]
 pub(super) struct Machine {
     times: GossipTimes,
@@ -55,14 +62,6 @@ pub(super) struct Machine {
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
     changes: u64,
     pub(super) sent: u64,
-}
-
-#[derive(Debug)]
-struct Probe {
-    sequence: u64,
-    target: u64,
-    indirect_at: Option<Timestamp>,
-    ends: Timestamp,
 }
 
 impl Machine {
@@ -261,113 +260,6 @@ impl Machine {
         }
     }
 
-    fn acknowledged(&mut self, sequence: u64, now: Timestamp) {
-        if self
-            .probe
-            .as_ref()
-            .is_some_and(|probe| probe.sequence == sequence)
-        {
-            self.probe = None;
-            self.doubt = self.doubt.saturating_sub(1);
-            return;
-        }
-        self.errands.retain(|errand| errand.3 > now);
-        let errand = self.errands.iter().position(|errand| errand.0 == sequence);
-        if let Some((_, theirs, asker, _)) = errand.and_then(|at| self.errands.remove(at)) {
-            self.send(asker, Kind::Ack { sequence: theirs }, Vec::new());
-        }
-    }
-
-    fn probe(&mut self, now: Timestamp) {
-        if let Some(probe) = &mut self.probe {
-            if probe.indirect_at.is_some_and(|at| now >= at) {
-                probe.indirect_at = None;
-                let (sequence, target) = (probe.sequence, probe.target);
-                self.probe_through_others(sequence, target);
-            } else if now >= probe.ends {
-                let target = probe.target;
-                self.probe = None;
-                self.doubt = (self.doubt + 1).min(MOST_DOUBT);
-                self.suspect(target, now);
-            }
-        }
-        if now < self.next_probe || self.probe.is_some() {
-            return;
-        }
-        // A member that hears little itself takes more time before it accuses others.
-        let slower = self.doubt + 1;
-        self.next_probe = now.after(self.jittered(self.times.probe) * slower);
-        if self.position >= self.order.len() {
-            self.position = 0;
-            self.shuffle();
-        }
-        let Some(target) = self.order.get(self.position).copied() else {
-            return;
-        };
-        self.position += 1;
-        let Some(member) = self.members.get(&target) else {
-            return;
-        };
-        let (address, suspect) = (member.record.address, member.record.clone());
-        let sequence = self.next_sequence();
-        let timeout = self.times.timeout * slower;
-        self.probe = Some(Probe {
-            sequence,
-            target,
-            indirect_at: Some(now.after(timeout)),
-            ends: now.after(timeout + self.times.probe * slower),
-        });
-        let mut records = self.take_news(LARGEST - 25 - suspect.size());
-        if suspect.status == Status::Suspect {
-            // The accused hears of it first.
-            records.insert(0, suspect);
-        }
-        self.send(address, Kind::Ping { sequence, target }, records);
-    }
-
-    fn probe_through_others(&mut self, sequence: u64, target: u64) {
-        let Some(address) = self
-            .members
-            .get(&target)
-            .map(|member| member.record.address)
-        else {
-            return;
-        };
-        for _ in 0..FANOUT {
-            if let Some(helper) = self.pick().filter(|helper| *helper != address) {
-                let kind = Kind::PingFor {
-                    sequence,
-                    target,
-                    address,
-                };
-                self.send(helper, kind, Vec::new());
-            }
-        }
-    }
-
-    fn suspect(&mut self, id: u64, now: Timestamp) {
-        let Some(member) = self.members.get(&id) else {
-            return;
-        };
-        let mut record = member.record.clone();
-        if record.status <= Status::Suspect {
-            record.status = Status::Suspect;
-            record.accuser = self.own.id;
-            self.learn(record, now);
-        }
-    }
-
-    fn declare_dead(&mut self, id: u64, now: Timestamp) {
-        let Some(member) = self.members.get(&id) else {
-            return;
-        };
-        let mut record = member.record.clone();
-        record.status = Status::Dead;
-        record.accuser = self.own.id;
-        record.payload = Bytes::new();
-        self.learn(record, now);
-    }
-
     /// Takes in what is said about a member, and passes news on.
     fn learn(&mut self, record: Record, now: Timestamp) {
         if record.id == self.own.id {
@@ -477,134 +369,6 @@ impl Machine {
         }
     }
 
-    /// Puts a record into the digest, or takes it out again.
-    fn toggle(&mut self, record: &Record) {
-        if record.status <= Status::Suspect {
-            self.digest[bucket(record.id)] ^= mix(record.id, record.version);
-        }
-    }
-
-    fn spread(&mut self, id: u64) {
-        if let Some(count) = self.told.insert(id, 0) {
-            self.news.remove(&(count, id));
-        }
-        self.news.insert((0, id));
-    }
-
-    /// The news told least often, up to so many bytes.
-    fn take_news(&mut self, room: usize) -> Vec<Record> {
-        // As often as memberlist does, and in a small cluster, where it costs little, a bit more.
-        let most = 4 * (((self.order.len() + 2) as f64).log10().ceil() as u32);
-        let most = most.max(12);
-        let (mut records, mut left, mut skipped) = (Vec::new(), room, 0);
-        let candidates: Vec<_> = self.news.iter().take(MOST_RECORDS).copied().collect();
-        for (count, id) in candidates {
-            let Some(record) = self.record(id) else {
-                self.news.remove(&(count, id));
-                self.told.remove(&id);
-                continue;
-            };
-            if record.size() > left {
-                skipped += 1;
-                if skipped > 3 {
-                    break;
-                }
-                continue;
-            }
-            left -= record.size();
-            records.push(record.clone());
-            self.news.remove(&(count, id));
-            if count + 1 < most {
-                self.news.insert((count + 1, id));
-                self.told.insert(id, count + 1);
-            } else {
-                self.told.remove(&id);
-            }
-        }
-        records
-    }
-
-    fn record(&self, id: u64) -> Option<&Record> {
-        if id == self.own.id {
-            return Some(&self.own);
-        }
-        self.members.get(&id).map(|member| &member.record)
-    }
-
-    fn compare(&mut self, address: SocketAddr, answer: bool) {
-        let digest = self.own_digest();
-        let kind = Kind::Compare { digest, answer };
-        let records = vec![self.own.clone()];
-        self.send(address, kind, records);
-    }
-
-    /// Of everybody, this member included: the others count it too.
-    fn own_digest(&self) -> Box<[u32; BUCKETS]> {
-        let mut digest = self.digest.clone();
-        digest[bucket(self.own.id)] ^= mix(self.own.id, self.own.version);
-        digest
-    }
-
-    fn tell_differences(&mut self, to: SocketAddr, theirs: &[u32; BUCKETS]) {
-        let ours = self.own_digest();
-        let differs: Vec<bool> = ours.iter().zip(theirs).map(|(a, b)| a != b).collect();
-        if !differs.contains(&true) {
-            return;
-        }
-        let known = self.members.values().map(|member| &member.record);
-        let differing: Vec<Record> = std::iter::once(&self.own)
-            .chain(known)
-            .filter(|record| differs[bucket(record.id)])
-            .cloned()
-            .collect();
-        // From anywhere on, so that what is cut off comes another time.
-        let start = (self.random.next_u64() as usize) % differing.len().max(1);
-        let (mut records, mut size, mut messages) = (Vec::new(), 9, 0);
-        for record in differing[start..].iter().chain(&differing[..start]) {
-            if size + record.size() > LARGEST {
-                self.send(to, Kind::Tell, std::mem::take(&mut records));
-                size = 9;
-                messages += 1;
-                if messages >= MOST_AT_ONCE {
-                    return;
-                }
-            }
-            size += record.size();
-            records.push(record.clone());
-        }
-        if !records.is_empty() {
-            self.send(to, Kind::Tell, records);
-        }
-    }
-
-    /// Calls one who was lost, or a seed: after a partition both sides hold each other for dead,
-    /// and nothing else would bring them together.
-    fn call_lost(&mut self, now: Timestamp) {
-        let forget = self.times.forget;
-        let old: Vec<u64> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.lost_at.is_some_and(|at| now.since(at) >= forget))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in old {
-            self.members.remove(&id);
-            self.lost.remove(&id);
-        }
-        let strangers = self.seeds.iter().copied();
-        let strangers = strangers
-            .filter(|seed| *seed != self.own.address && !self.by_address.contains_key(seed));
-        let mut choices: Vec<SocketAddr> = strangers.collect();
-        let lost = (self.random.next_u64() as usize) % self.lost.len().max(1);
-        let lost = self.lost.iter().nth(lost);
-        choices.extend(lost.and_then(|id| Some(self.members.get(id)?.record.address)));
-        if choices.is_empty() {
-            return;
-        }
-        let choice = choices[(self.random.next_u64() as usize) % choices.len()];
-        self.compare(choice, false);
-    }
-
     fn pick(&self) -> Option<SocketAddr> {
         let at = (self.random.next_u64() as usize) % self.order.len().max(1);
         let id = self.order.get(at)?;
@@ -638,24 +402,8 @@ impl Machine {
     }
 }
 
-fn bucket(id: u64) -> usize {
-    (id % BUCKETS as u64) as usize
-}
-
-/// Spreads an id and a version over 32 bits (splitmix64's finalizer). It finds differences, it
-/// proves nothing.
-fn mix(id: u64, version: u64) -> u32 {
-    let mut x = id ^ version.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (x ^ (x >> 31)) as u32
-}
-
 /// Whom news are told at a time, and who is asked to probe.
 const FANOUT: usize = 3;
 const MOST_DOUBT: u32 = 8;
 const MOST_MEMBERS: usize = 20_000;
-const MOST_RECORDS: usize = 24;
 const MOST_ERRANDS: usize = 256;
-/// Messages with differences at a time.
-const MOST_AT_ONCE: usize = 48;

@@ -194,7 +194,7 @@ impl Net {
 fn a_thousand_members_converge_after_a_partition_of_30_percent_heals() {
     let mut net = Net::new(1000, 42);
     let joined = net.converge(60, "joining");
-    net.run(150);
+    net.run(90);
     let steady = net.rate(10);
     for node in 0..300 {
         // The seeds are on the smaller side.
@@ -214,7 +214,7 @@ fn a_thousand_members_converge_after_a_partition_of_30_percent_heals() {
          {healing:.2} while healing"
     );
     assert!(
-        steady < 3.0,
+        steady < 6.0,
         "{steady} messages per node and second in a calm cluster"
     );
     assert!(
