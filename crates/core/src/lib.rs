@@ -22,6 +22,7 @@
 mod access;
 mod audit;
 mod backoff;
+mod batch;
 mod cidr;
 mod clock;
 mod connector;
@@ -55,6 +56,7 @@ mod workload;
 pub use access::{Access, Action, AllowAll, Authorizer, DenyAll, Identity, Target};
 pub use audit::{AuditEvent, AuditOutcome, AuditReceipt, AuditSink};
 pub use backoff::Backoff;
+pub use batch::{Batch, BatchPlacement, Completeness};
 pub use cidr::Cidr;
 pub use clock::{Clock, ClockExt, SystemClock};
 pub use connector::{Connector, EngineProvider};

@@ -193,6 +193,9 @@ pub struct PlacedWorkload {
     pub resources: Resources,
     /// Node ports it holds. Port 0 is not listed.
     pub ports: Vec<HostPort>,
+    /// How important it is: more important work may take its place.
+    #[serde(default)]
+    pub priority: i32,
 }
 
 impl PlacedWorkload {
@@ -207,6 +210,7 @@ impl PlacedWorkload {
             labels: Labels::new(),
             resources: Resources::default(),
             ports: Vec::new(),
+            priority: 0,
         }
     }
 }
@@ -270,6 +274,9 @@ pub struct PlacementRequest {
     pub whitelists: Vec<Expression>,
     /// Workloads that must be on the same node.
     pub dependencies: Vec<Dependency>,
+    /// How important it is, 0 for most work: where preemption is asked for, less important work
+    /// makes room.
+    pub priority: i32,
 }
 
 impl PlacementRequest {
