@@ -161,6 +161,22 @@ impl Pipeline {
         })
     }
 
+    /// Whether a filter is switched on.
+    pub(crate) fn has(&self, filter: FilterName) -> bool {
+        self.stages.contains(&Stage::Filter(filter))
+    }
+
+    /// Whether the node takes any work at all: what the filters say that look at no request.
+    pub(crate) fn is_open(&self, node: &Node) -> bool {
+        let open = &mut |_: Reason<'_>| ControlFlow::Break(());
+        let health = match self.has(FilterName::Health) {
+            true => health::check(node, open),
+            false => health::check_availability(node, open),
+        };
+        health.is_continue()
+            && (!self.has(FilterName::ContainerSlots) || slots::check(node, open).is_continue())
+    }
+
     /// Whether the node could take the work.
     pub(crate) fn admits(&self, demand: &Demand<'_>, node: &Node) -> bool {
         self.first_refusal(demand, node).is_none()
@@ -208,7 +224,7 @@ impl Pipeline {
             Wish::Affinity(_) => FilterName::Affinity,
             Wish::Whitelist(_) => FilterName::Whitelist,
         };
-        self.stages.contains(&Stage::Filter(filter))
+        self.has(filter)
     }
 }
 

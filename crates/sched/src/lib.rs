@@ -79,6 +79,7 @@ mod refusal;
 mod resource;
 mod scheduler;
 mod score;
+mod search;
 mod strategy;
 mod term;
 

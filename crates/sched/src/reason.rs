@@ -112,7 +112,11 @@ impl fmt::Display for Reason<'_> {
             }
             Self::Affinity { term, node } => {
                 let key = term.expression.key();
-                node.company(key, |values| write_values(f, key, values))?;
+                // Sorted: the order in which they came must not show.
+                let mut values: Vec<String> =
+                    node.company(key, |values| values.map(str::to_owned).collect());
+                values.sort_unstable();
+                write_values(f, key, &mut values.iter().map(String::as_str))?;
                 write_wanted(f, term)
             }
             Self::Constraint { term, node } => {

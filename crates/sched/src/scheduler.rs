@@ -1,24 +1,27 @@
+use std::sync::{Mutex, PoisonError};
+
 use longshore_core::{
-    Change, Error, ErrorKind, Explanation, FilterFailure, NodeVerdict, Placement, PlacementRequest,
-    Refusal, Reservation, Result, Scheduler, Timestamp,
+    Batch, BatchPlacement, Change, Error, ErrorKind, Explanation, FilterFailure, NodeVerdict,
+    Placement, PlacementRequest, Refusal, Reservation, Result, Scheduler, Timestamp,
 };
 
 use crate::{
     builder::ClusterSchedulerBuilder,
     demand::Demand,
     filter::Pipeline,
-    index::{Index, Node},
+    index::{Index, Node, Slot},
     matcher::RegexCache,
-    rank::{Best, Candidate, Ranking},
+    rank::{Candidate, Lots, Ranking},
     refusal::refusal,
-    score,
+    score::{self, Feasible},
+    search::{Finder, Rules},
     strategy::{Strategy, TieBreak},
 };
 
 /// Places like Swarm, with the repairs of longshore's specification, and says why.
 ///
 /// It holds an index of the cluster that [`observe`](Scheduler::observe) keeps up to date; placing
-/// compiles the request once and looks at each node once, without summing up what is on it.
+/// compiles the request once and looks at few nodes, without summing up what is on them.
 ///
 /// A reservation that is past its expiry is given up at the next [`Change::Tick`].
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct ClusterScheduler {
     strategy: Strategy,
     tie_break: TieBreak,
     index: Index,
+    /// What follows from the index, and is made as it is asked for.
+    finder: Mutex<Finder>,
     regexes: RegexCache,
 }
 
@@ -75,6 +80,7 @@ impl ClusterScheduler {
             strategy,
             tie_break,
             index: Index::default(),
+            finder: Mutex::default(),
             regexes: RegexCache::default(),
         }
     }
@@ -93,17 +99,108 @@ impl ClusterScheduler {
         }
     }
 
+    fn rules(&self, seed: u64) -> Rules<'_> {
+        Rules {
+            pipeline: &self.pipeline,
+            ranking: self.ranking(seed),
+        }
+    }
+
+    /// Takes in what changed in the index.
+    fn learn(&mut self) {
+        let news = self.index.take_news();
+        if !news.is_empty() {
+            let rules = Rules {
+                pipeline: &self.pipeline,
+                ranking: self.ranking(0),
+            };
+            let finder = self
+                .finder
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            finder.learn(&news, &self.index, &rules);
+        }
+        self.index.return_news(news);
+    }
+
+    /// The best nodes for a demand, best first, at most `limit`.
+    fn best(&self, demand: &Demand<'_>, seed: u64, limit: usize) -> (Vec<Candidate<'_>>, Feasible) {
+        let rules = self.rules(seed);
+        let found = {
+            let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
+            finder.best(demand, limit, &self.index, &rules)
+        };
+        let Some(found) = found else {
+            let mut all = self.all_feasible(demand, rules.ranking);
+            let nodes = all.len();
+            all.truncate(limit);
+            return (all, Feasible { nodes, all: true });
+        };
+        let lots = Lots::default();
+        let nodes = found.iter().filter_map(|slot| self.index.at(*slot));
+        let best: Vec<_> = nodes
+            .map(|node| rules.ranking.score(demand, node, &lots))
+            .collect();
+        let feasible = match (best.len() < limit, self.index.len() <= MAX_COUNTED) {
+            (true, _) => Feasible {
+                nodes: best.len(),
+                all: true,
+            },
+            (false, true) => {
+                let fit = |node: &&Node| self.pipeline.admits(demand, node);
+                Feasible {
+                    nodes: self.index.nodes().filter(fit).count(),
+                    all: true,
+                }
+            }
+            (false, false) => Feasible {
+                nodes: best.len(),
+                all: false,
+            },
+        };
+        (best, feasible)
+    }
+
+    /// The best node's slot.
+    fn choose(
+        &self,
+        request: &PlacementRequest,
+        _now: Timestamp,
+        seed: u64,
+    ) -> Result<Slot, Refusal> {
+        let demand = self
+            .compile(request)
+            .map_err(|message| Refusal::Invalid { message })?;
+        let (best, _) = self.best(&demand, seed, 1);
+        best.first()
+            .map(|best| best.node.slot)
+            .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+    }
+
+    /// Every node that could take the work, best first: one look at each.
+    fn all_feasible(&self, demand: &Demand<'_>, ranking: Ranking) -> Vec<Candidate<'_>> {
+        let lots = ranking.lots(&self.index);
+        let fit = self
+            .index
+            .nodes()
+            .filter(|node| self.pipeline.admits(demand, node));
+        let mut all: Vec<_> = fit.map(|node| ranking.score(demand, node, &lots)).collect();
+        all.sort_by(|a, b| ranking.compare(a, b));
+        all
+    }
+
     /// Holds room, if it is still there: the optimistic commit of a placement (S20).
     fn reserve(&mut self, reservation: Reservation) -> Result<()> {
         let (id, request) = (&reservation.id, &reservation.request);
-        if let Some(held) = self.index.reservation(id) {
-            return match *held == reservation {
-                true => Ok(()),
-                false => Err(Error::new(
+        match self.index.is_held(&reservation) {
+            Some((true, _)) => return Ok(()),
+            Some((false, node)) => {
+                return Err(Error::new(
                     ErrorKind::AlreadyExists,
-                    format!("another reservation {id} is held on node {}", held.node),
-                )),
-            };
+                    format!("another reservation {id} is held on node {node}"),
+                ));
+            }
+            None => {}
         }
         let Some(node) = self.index.node(&reservation.node) else {
             return Err(Error::not_found(format!(
@@ -152,7 +249,7 @@ impl Default for ClusterScheduler {
 
 impl Scheduler for ClusterScheduler {
     fn observe(&mut self, change: Change) -> Result<()> {
-        match change {
+        let outcome = match change {
             Change::Node(state) => self.index.set_node(state),
             Change::NodeGone(node) => {
                 self.index.remove_node(&node);
@@ -176,7 +273,9 @@ impl Scheduler for ClusterScheduler {
             other => Err(Error::unsupported(format!(
                 "this scheduler does not know {other:?}"
             ))),
-        }
+        };
+        self.learn();
+        outcome
     }
 
     fn place(
@@ -189,25 +288,14 @@ impl Scheduler for ClusterScheduler {
             .compile(request)
             .map_err(|message| Refusal::Invalid { message })?;
         warn_about_whitelists(request);
-        let ranking = self.ranking(seed);
-        let mut best = Best::new(ranking, 1 + MAX_RUNNERS_UP);
-        let mut feasible = 0;
-        for node in self
-            .index
-            .nodes()
-            .filter(|node| self.pipeline.admits(&demand, node))
-        {
-            feasible += 1;
-            best.offer(ranking.score(&demand, node));
-        }
-        score::placement(
-            &ranking,
-            &demand,
-            &best.into_vec(),
-            feasible,
-            self.index.len(),
-        )
-        .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+        let (best, feasible) = self.best(&demand, seed, 1 + MAX_RUNNERS_UP);
+        let (ranking, known) = (self.ranking(seed), self.index.len());
+        score::placement(&ranking, &demand, &best, feasible, known)
+            .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+    }
+
+    fn place_batch(&mut self, batch: &Batch, now: Timestamp, seed: u64) -> Result<BatchPlacement> {
+        self.hold_batch(batch, now, seed)
     }
 
     fn explain(
@@ -219,10 +307,11 @@ impl Scheduler for ClusterScheduler {
         let demand = self.compile(request).map_err(Error::invalid)?;
         let ranking = self.ranking(seed);
         let (mut candidates, mut refused) = (Vec::<Candidate<'_>>::new(), Vec::new());
+        let lots = ranking.lots(&self.index);
         for node in self.index.nodes() {
             let verdict = self.verdict(&demand, node);
             if verdict.is_feasible() {
-                candidates.push(ranking.score(&demand, node));
+                candidates.push(ranking.score(&demand, node, &lots));
             } else {
                 refused.push(verdict);
             }
@@ -236,11 +325,15 @@ impl Scheduler for ClusterScheduler {
         });
         let best = &candidates[..candidates.len().min(1 + MAX_RUNNERS_UP)];
         let considered = self.index.len();
-        let placement = score::placement(&ranking, &demand, best, candidates.len(), considered);
-        let verdicts = candidates.iter().map(|candidate| {
+        let feasible = Feasible {
+            nodes: candidates.len(),
+            all: true,
+        };
+        let placement = score::placement(&ranking, &demand, best, feasible, considered);
+        let verdicts = candidates.iter().enumerate().map(|(place, candidate)| {
             let state = &candidate.node.state;
             let mut verdict = NodeVerdict::new(state.id.clone(), state.name.clone());
-            verdict.score = score::parts(&ranking, &demand, candidate);
+            verdict.score = score::parts(&ranking, &demand, candidate, place);
             verdict
         });
         let nodes = verdicts.chain(refused).collect();
@@ -294,6 +387,11 @@ fn name_conflict(name: &str) -> String {
 
 /// How many nodes are named behind the winner, for when its engine refuses (S22).
 const MAX_RUNNERS_UP: usize = 4;
+
+/// In a cluster of up to this many nodes, those that could take the work are counted.
+const MAX_COUNTED: usize = 64;
+
+mod batch;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 
 mod conformance;
 mod filters;
+mod large;
 mod preferences;
 mod properties;
 mod reference;

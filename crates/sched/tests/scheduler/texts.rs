@@ -223,7 +223,7 @@ fn reasons_compare_values() {
     );
     assert_eq!(
         of(affinity("container==db"), "a"),
-        ["affinity: container is w0, c0, w1, c1, w2 and 9 more, wanted db"]
+        ["affinity: container is c0, c1, c2, c3, c4 and 9 more, wanted db"]
     );
     assert_eq!(
         of(affinity("image==db"), "b"),
