@@ -4,6 +4,7 @@ mod clauses;
 mod hot;
 mod ladder;
 mod mask;
+mod shelf;
 mod terms;
 mod top;
 
@@ -251,6 +252,18 @@ impl Ask<'_> {
         }
     }
 
+    /// Whether a node can't be as good as another, told without a division.
+    fn is_worse(&self, slot: Slot, than: &Ranked, hots: &[Hot], shape: Shape) -> bool {
+        let Some(hot) = hots.get(slot as usize) else {
+            return true;
+        };
+        let packs = self.rules.ranking.strategy == Strategy::BinPack;
+        let weight = hot.cpu.estimate(shape.cpu, packs)
+            + hot.memory.estimate(shape.memory, packs)
+            + hot.health;
+        than.cost < if packs { -weight } else { weight }
+    }
+
     /// A node's rank, if it could take the work. The sets have admitted it.
     fn judge(&self, slot: Slot, hots: &[Hot], shape: Shape) -> Option<Ranked> {
         let hot = hots.get(slot as usize).filter(|hot| hot.open)?;
@@ -261,7 +274,9 @@ impl Ask<'_> {
                 return None;
             }
         }
-        Some(self.rules.ranked(slot, hot, weight))
+        Some(self.rules.ranked(slot, hot, weight, || {
+            self.index.at(slot).map_or(0, |node| node.id_hash)
+        }))
     }
 }
 
@@ -275,10 +290,10 @@ impl Rules<'_> {
         let score = |amount: Amount, resource| amount.score(demand.needed(resource));
         let weight =
             score(hot.cpu, Resource::Cpu)? + score(hot.memory, Resource::Memory)? + hot.health;
-        Some(self.ranked(node.slot, &hot, weight))
+        Some(self.ranked(node.slot, &hot, weight, || node.id_hash))
     }
 
-    fn ranked(&self, slot: Slot, hot: &Hot, weight: i32) -> Ranked {
+    fn ranked(&self, slot: Slot, hot: &Hot, weight: i32, id_hash: impl Fn() -> u64) -> Ranked {
         let tally = i32::try_from(hot.containers).unwrap_or(i32::MAX);
         let sign = if self.ranking.strategy == Strategy::BinPack {
             -1
@@ -290,7 +305,7 @@ impl Rules<'_> {
             tally: sign * tally,
             tie: match self.ranking.tie_break {
                 TieBreak::Name => 0,
-                TieBreak::Seed => mix(hot.id_hash ^ mix(self.ranking.seed)),
+                TieBreak::Seed => mix(id_hash() ^ mix(self.ranking.seed)),
             },
             rank: hot.rank,
             slot,

@@ -1,13 +1,12 @@
 use crate::{filter::Pipeline, index::Node, resource::Resource};
 
 /// What a search needs of a node, in one cache line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Hot {
     /// CPU and memory: used and in all. Used is at most `u64::MAX`: more has no room left anyway.
     pub(super) cpu: Amount,
     pub(super) memory: Amount,
     pub(super) rank: u64,
-    pub(super) id_hash: u64,
     pub(super) containers: u32,
     /// The strategy's health term, signed as in the weight.
     pub(super) health: i32,
@@ -16,23 +15,28 @@ pub(super) struct Hot {
 }
 
 /// How much of something is used, and how much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Amount {
     pub(super) used: u64,
     pub(super) total: u64,
+    /// A hundredth of the total, inverted.
+    percent: f32,
 }
 
 impl Hot {
     pub(super) fn of(node: &Node, pipeline: &Pipeline, health_factor: i64) -> Self {
-        let amount = |resource| Amount {
-            used: u64::try_from(node.used(resource)).unwrap_or(u64::MAX),
-            total: node.capacity(resource),
+        let amount = |resource| {
+            let total = node.capacity(resource);
+            Amount {
+                used: u64::try_from(node.used(resource)).unwrap_or(u64::MAX),
+                total,
+                percent: 100.0 / total.max(1) as f32,
+            }
         };
         Self {
             cpu: amount(Resource::Cpu),
             memory: amount(Resource::Memory),
             rank: node.rank,
-            id_hash: node.id_hash,
             containers: u32::try_from(node.containers()).unwrap_or(u32::MAX),
             health: (health_factor * i64::from(node.state.health_indicator)) as i32,
             open: pipeline.is_open(node),
@@ -56,6 +60,19 @@ impl Amount {
         exact as u16
     }
 
+    /// Bounds of [`score`](Self::score) that take no division.
+    pub(super) fn estimate(self, more: u64, packs: bool) -> i32 {
+        if more == 0 {
+            return 0;
+        }
+        // Signed, since only that is one instruction; what overflows is full.
+        let after = self.used.saturating_add(more).cast_signed() as f32;
+        match packs {
+            false => (after * self.percent * (1.0 - SLACK)) as i32,
+            true => (after * self.percent * (1.0 + SLACK)) as i32,
+        }
+    }
+
     /// Swarm's score with `more` on top, or nothing if that is too much. 0 if nothing is asked for,
     /// where Swarm has 100: a constant ranks nothing.
     pub(super) fn score(self, more: u64) -> Option<i32> {
@@ -72,6 +89,9 @@ impl Amount {
         })
     }
 }
+
+/// More than the error of the roundings of a float.
+const SLACK: f32 = 1e-6;
 
 /// 256ths of a percent in a whole.
 pub(super) const PERCENT: u64 = 25_600;

@@ -9,10 +9,11 @@
 //! later entry is no better than that of the group's step alone, so the search of a group ends as
 //! soon as that can't beat what was found.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::{
     hot::{Amount, Hot, PERCENT},
+    shelf::{Addition, Entry, Key, Shelf, Span},
     top::{Ranked, Top},
 };
 use crate::index::Slot;
@@ -57,7 +58,7 @@ struct Group {
     cpu: Range,
     memory: Range,
     head: Key,
-    entries: BTreeMap<Key, Entry>,
+    entries: Shelf,
 }
 
 /// The totals in a group. They only widen until the group is empty.
@@ -65,22 +66,6 @@ struct Group {
 struct Range {
     least: u64,
     most: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    /// Whole percents of CPU and memory plus health, negated where the fullest is the best.
-    step: i32,
-    tally: i32,
-    rank: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    slot: Slot,
-    /// 256ths of a percent behind the whole ones.
-    cpu: u8,
-    memory: u8,
 }
 
 impl Shape {
@@ -141,8 +126,8 @@ impl Ladder {
         let group = &mut self.groups[at];
         group.entries.remove(&key);
         if group.head == key {
-            match group.entries.keys().next() {
-                Some(first) => group.head = *first,
+            match group.entries.first() {
+                Some(first) => group.head = first,
                 None => {
                     self.by_class.remove(&class);
                     self.groups.swap_remove(at);
@@ -163,73 +148,66 @@ impl Ladder {
         top: &mut Top,
         mut judge: impl FnMut(Slot) -> Option<Ranked>,
     ) {
-        let mut bounds: Vec<(i32, i32, usize)> = Vec::with_capacity(self.groups.len());
+        let mut bounds: Vec<((i32, i32, usize), Addition)> = Vec::with_capacity(self.groups.len());
         let mut best = 0;
         for (at, group) in self.groups.iter().enumerate() {
             if group.most.cpu < shape.cpu || group.most.memory < shape.memory {
                 continue;
             }
-            let bound = (
-                group.head.step + self.least(group, shape),
-                group.head.tally,
-                at,
-            );
-            if bounds.get(best).is_none_or(|known| bound < *known) {
+            let addition = self.addition(group, shape);
+            let bound = (group.head.step + addition.base, group.head.tally, at);
+            if bounds.get(best).is_none_or(|(known, _)| bound < *known) {
                 best = bounds.len();
             }
-            bounds.push(bound);
+            bounds.push((bound, addition));
         }
         if bounds.is_empty() {
             return;
         }
         // The most promising group first: after it, most others need no look.
         bounds.swap(0, best);
-        for (cost, tally, at) in bounds {
+        for ((cost, tally, at), addition) in bounds {
             let is_worse = |worst: &Ranked| (cost, tally) > (worst.cost, worst.tally);
-            if top.worst().is_none_or(|worst| !is_worse(worst)) {
-                self.search_group(&self.groups[at], shape, seeded, top, &mut judge);
+            if top.worst().is_some_and(is_worse) {
+                continue;
             }
+            let worst = top.worst().copied();
+            self.groups[at]
+                .entries
+                .search(&addition, seeded, worst, |slot| {
+                    if let Some(ranked) = judge(slot) {
+                        top.offer(ranked);
+                    }
+                    top.worst().copied()
+                });
         }
     }
 
-    fn search_group(
-        &self,
-        group: &Group,
-        shape: Shape,
-        seeded: bool,
-        top: &mut Top,
-        judge: &mut impl FnMut(Slot) -> Option<Ranked>,
-    ) {
-        let least = self.least(group, shape);
+    /// What the request adds to the steps of a group, at least. As cost where the fullest is the
+    /// best: all that it can add is taken off, and what a node misses of it added.
+    fn addition(&self, group: &Group, shape: Shape) -> Addition {
         let (cpu, memory) = self.asked(group, shape);
-        for (key, entry) in &group.entries {
-            if let Some(worst) = top.worst() {
-                let beats = |cost: i32| match seeded {
-                    true => (cost, key.tally) <= (worst.cost, worst.tally),
-                    false => (cost, key.tally, key.rank) < (worst.cost, worst.tally, worst.rank),
-                };
-                if !beats(key.step + least) {
-                    return;
-                }
-                let carries =
-                    (u32::from(entry.cpu) + cpu) / 256 + (u32::from(entry.memory) + memory) / 256;
-                let carries = carries as i32;
-                if !beats(key.step + if self.packs { -carries } else { carries }) {
-                    continue;
-                }
-            }
-            if let Some(ranked) = judge(entry.slot) {
-                top.offer(ranked);
-            }
+        let whole = (cpu / 256 + memory / 256) as i32;
+        let (cpu_part, memory_part) = ((cpu % 256) as u8, (memory % 256) as u8);
+        if self.packs {
+            let misses = |asked: u32, part: u8| match asked {
+                0 => Span::EMPTY,
+                _ => Span(0, 255 - part),
+            };
+            return Addition {
+                base: -whole - i32::from(cpu > 0) - i32::from(memory > 0),
+                cpu: misses(cpu, cpu_part),
+                memory: misses(memory, memory_part),
+            };
         }
-    }
-
-    /// What the request adds to a step of the group at least (as cost: subtracts at most).
-    fn least(&self, group: &Group, shape: Shape) -> i32 {
-        let (cpu, memory) = self.asked(group, shape);
-        match self.packs {
-            false => (cpu / 256 + memory / 256) as i32,
-            true => -(((cpu + 255) / 256 + (memory + 255) / 256) as i32),
+        let carries = |part: u8| match part {
+            0 => Span::EMPTY,
+            _ => Span(0u8.wrapping_sub(part), 255),
+        };
+        Addition {
+            base: whole,
+            cpu: carries(cpu_part),
+            memory: carries(memory_part),
         }
     }
 
@@ -270,7 +248,8 @@ impl Ladder {
             group.entries.insert(key, entry);
             return;
         }
-        self.by_class.insert(class, self.groups.len());
+        let at = self.groups.len();
+        self.by_class.insert(class, at);
         let most = |of: Amount, matters: bool| match self.detail.room && matters {
             true => room_class(of.free()).1,
             false => u64::MAX,
@@ -284,8 +263,9 @@ impl Ladder {
             cpu: Range::of(hot.cpu.total),
             memory: Range::of(hot.memory.total),
             head: key,
-            entries: BTreeMap::from([(key, entry)]),
+            entries: Shelf::default(),
         });
+        self.groups[at].entries.insert(key, entry);
     }
 
     fn key(&self, hot: &Hot) -> (Key, u8, u8) {
@@ -342,7 +322,7 @@ impl Detail {
 
 impl Group {
     fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.entries.values().map(|entry| entry.slot)
+        self.entries.slots()
     }
 }
 

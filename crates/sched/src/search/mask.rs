@@ -65,9 +65,9 @@ impl Mask {
 }
 
 /// Looking at `count` nodes costs less than walking the ladder, which meets one of them in every
-/// `slots / count` entries: about where count² is below the number of nodes.
+/// `slots / count` entries, or later where they are the fuller ones.
 fn is_few(count: usize, slots: usize) -> bool {
     count <= MIN_FEW || count.saturating_mul(count) <= slots
 }
 
-const MIN_FEW: usize = 32;
+const MIN_FEW: usize = 512;

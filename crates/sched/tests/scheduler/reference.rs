@@ -42,6 +42,21 @@ impl Reference {
         }
     }
 
+    /// With all this on board.
+    pub(crate) fn loaded(
+        strategy: Strategy,
+        nodes: Vec<NodeState>,
+        workloads: Vec<PlacedWorkload>,
+    ) -> Self {
+        let mut this = Self {
+            nodes,
+            workloads,
+            ..Self::new(strategy)
+        };
+        this.settle();
+        this
+    }
+
     pub(crate) fn nodes(&self) -> &[NodeState] {
         &self.nodes
     }
