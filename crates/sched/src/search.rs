@@ -4,6 +4,7 @@ mod clauses;
 mod hot;
 mod ladder;
 mod mask;
+mod selectors;
 mod shelf;
 mod terms;
 mod top;
@@ -14,6 +15,7 @@ use self::{
     hot::{Amount, Hot},
     ladder::{Kind, Ladder, Shape},
     mask::Mask,
+    selectors::Selectors,
     terms::Terms,
     top::Top,
 };
@@ -34,6 +36,8 @@ pub(crate) struct Finder {
     /// By what a request asks for: nothing, CPU, memory, both.
     ladders: [Option<Ladder>; 4],
     terms: Terms,
+    /// Ladders of the nodes that satisfy constraints seen before.
+    selectors: Selectors,
     /// The nodes in the order of names, for drawing lots.
     roll: Option<Vec<Slot>>,
 }
@@ -48,11 +52,13 @@ impl Finder {
                     if let Some(node) = index.at(*slot) {
                         self.terms.node_changed(node);
                     }
+                    self.selectors.node_changed(*slot, &self.hots, &self.terms);
                     self.roll = None;
                     *slot
                 }
                 News::Gone(slot) => {
                     self.terms.node_gone(*slot);
+                    self.selectors.node_changed(*slot, &self.hots, &self.terms);
                     self.roll = None;
                     *slot
                 }
@@ -97,6 +103,7 @@ impl Finder {
             ladder.remove(&old);
             ladder.insert(slot, &self.hots);
         }
+        self.selectors.refresh(slot, &old, &self.hots);
     }
 
     /// The best nodes for a demand, best first, at most `limit`; nothing if only a look at every
@@ -114,19 +121,14 @@ impl Finder {
         }
         let mut found: Vec<Slot> = Vec::new();
         for met in in_order_of_preference(demand.wishes.len()) {
-            let mask = Mask::of(&clauses.with_wishes(met, &self.terms), index.slots());
-            let rest = limit - found.len();
             let ask = Ask {
                 demand,
                 looks: clauses.leaves_more,
-                limit: rest,
+                limit: limit - found.len(),
                 index,
                 rules,
             };
-            let best = match rules.ranking.strategy {
-                Strategy::Random => self.draw(&ask, &mask),
-                _ => self.search(&ask, &mask),
-            };
+            let best = self.search(&ask, &clauses, met);
             found.extend(best.iter().map(|ranked| ranked.slot));
             if found.len() >= limit {
                 break;
@@ -144,7 +146,6 @@ impl Finder {
         rules: &Rules<'_>,
     ) -> Vec<Ranked> {
         let clauses = Clauses::of(demand, rules.pipeline, index, &mut self.terms);
-        let mask = Mask::of(&clauses.with_wishes(0, &self.terms), index.slots());
         let ask = Ask {
             demand,
             looks: clauses.leaves_more,
@@ -152,32 +153,40 @@ impl Finder {
             index,
             rules,
         };
-        self.search(&ask, &mask)
+        self.search(&ask, &clauses, 0)
     }
 
-    fn search(&mut self, ask: &Ask<'_>, mask: &Mask) -> Vec<Ranked> {
-        let mut top = Top::new(ask.limit);
-        let shape = ask.shape();
-        if let Mask::Few(slots) = mask {
-            for ranked in slots
-                .iter()
-                .filter_map(|slot| ask.judge(*slot, &self.hots, shape))
-            {
-                top.offer(ranked);
-            }
-            return top.into_sorted();
+    fn search(&mut self, ask: &Ask<'_>, clauses: &Clauses<'_>, met: u32) -> Vec<Ranked> {
+        let (ranking, shape) = (ask.rules.ranking, ask.shape());
+        let slots = ask.index.slots();
+        if ranking.strategy == Strategy::Random {
+            let mask = Mask::of(&clauses.with_wishes(met, &self.terms, true), slots);
+            return self.draw(ask, &mask);
         }
-        self.prepare(
-            shape.kind(),
-            ask.rules.ranking.strategy == Strategy::BinPack,
-        );
+        let (kind, packs) = (shape.kind(), ranking.strategy == Strategy::BinPack);
         let hots = &self.hots;
-        let seeded = ask.rules.ranking.tie_break == TieBreak::Seed;
-        if let Some(ladder) = &self.ladders[number(shape.kind())] {
+        let selectors = &mut self.selectors;
+        let known = selectors.find(&clauses.selector, kind, packs, hots, &self.terms);
+        let mask = Mask::of(
+            &clauses.with_wishes(met, &self.terms, known.is_none()),
+            slots,
+        );
+        let mut top = Top::new(ask.limit);
+        let ladder = match (known, &mask) {
+            (_, Mask::Few(slots)) => {
+                let selected =
+                    |slot: &Slot| known.is_none_or(|known| selectors.selects(known, *slot));
+                ask.look_at(slots.iter().copied().filter(selected), hots, &mut top);
+                None
+            }
+            (Some(known), _) => selectors.ladder(known),
+            (None, _) => Some(prepare(&mut self.ladders[number(kind)], kind, packs, hots)),
+        };
+        if let Some(ladder) = ladder {
+            let seeded = ranking.tie_break == TieBreak::Seed;
             ladder.search(shape, seeded, &mut top, |slot| {
-                mask.admits(slot)
-                    .then(|| ask.judge(slot, hots, shape))
-                    .flatten()
+                let judged = || ask.judge(slot, hots, shape);
+                mask.admits(slot).then(judged).flatten()
             });
         }
         top.into_sorted()
@@ -203,17 +212,6 @@ impl Finder {
         found
     }
 
-    fn prepare(&mut self, kind: Kind, packs: bool) {
-        let entry = &mut self.ladders[number(kind)];
-        if entry.is_none() {
-            let mut ladder = Ladder::new(kind, packs);
-            for slot in 0..self.hots.len() {
-                ladder.insert(slot as Slot, &self.hots);
-            }
-            *entry = Some(ladder);
-        }
-    }
-
     /// Whether all that is kept is what the index gives.
     #[cfg(test)]
     pub(crate) fn is_consistent(&self, index: &Index, rules: &Rules<'_>) -> bool {
@@ -224,7 +222,19 @@ impl Finder {
             self.hots[slot] == fresh.unwrap_or_default()
         });
         hots && self.terms.is_consistent(index)
+            && self.selectors.is_consistent(&self.hots, &self.terms)
     }
+}
+
+/// The ladder of all nodes, made when first asked for.
+fn prepare<'l>(entry: &'l mut Option<Ladder>, kind: Kind, packs: bool, hots: &[Hot]) -> &'l Ladder {
+    entry.get_or_insert_with(|| {
+        let mut ladder = Ladder::new(kind, packs);
+        for slot in 0..hots.len() {
+            ladder.insert(slot as Slot, hots);
+        }
+        ladder
+    })
 }
 
 /// How a scheduler decides.
@@ -249,6 +259,20 @@ impl Ask<'_> {
         Shape {
             cpu: self.demand.needed(Resource::Cpu),
             memory: self.demand.needed(Resource::Memory),
+        }
+    }
+
+    /// Looks at these nodes and no others.
+    fn look_at(&self, slots: impl Iterator<Item = Slot>, hots: &[Hot], top: &mut Top) {
+        let shape = self.shape();
+        for slot in slots {
+            let worse = |worst: &Ranked| self.is_worse(slot, worst, hots, shape);
+            if top.worst().is_some_and(worse) {
+                continue;
+            }
+            if let Some(ranked) = self.judge(slot, hots, shape) {
+                top.offer(ranked);
+            }
         }
     }
 

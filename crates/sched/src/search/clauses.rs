@@ -17,7 +17,10 @@ use crate::{
 /// What sets know about a demand.
 #[derive(Debug, Default)]
 pub(super) struct Clauses<'i> {
-    /// What every node must satisfy.
+    /// Constraints on labels that every node must satisfy, in order and without repetition: the
+    /// numbers of their terms, and whether these must hold.
+    pub(super) selector: Vec<(usize, bool)>,
+    /// What else every node must satisfy.
     hard: Vec<Known<'i>>,
     /// The wishes in their order, if sets know all of them.
     wishes: Option<Vec<Known<'i>>>,
@@ -71,8 +74,14 @@ impl<'i> Clauses<'i> {
         }
         if pipeline.has(FilterName::Constraint) {
             for term in &demand.constraints {
-                this.hard.push(constraint(term, index, terms));
+                let known = constraint(term, index, terms);
+                match known.set {
+                    Set::Term(at) => this.selector.push((at, known.holds)),
+                    Set::Plain(_) => this.hard.push(known),
+                }
             }
+            this.selector.sort_unstable();
+            this.selector.dedup();
         }
         if pipeline.has(FilterName::Whitelist) {
             let lists = demand.whitelists.iter();
@@ -94,10 +103,21 @@ impl<'i> Clauses<'i> {
     }
 
     /// The clauses for nodes that satisfy everything hard and, of the wishes, exactly those whose
-    /// bit is set, the first declared in the highest bit.
-    pub(super) fn with_wishes<'s>(&'s self, met: u32, terms: &'s Terms) -> Vec<Clause<'s>> {
-        let mut clauses: Vec<Clause<'s>> =
-            self.hard.iter().map(|known| known.clause(terms)).collect();
+    /// bit is set, the first declared in the highest bit. Without the selector's, where something
+    /// else sees to them.
+    pub(super) fn with_wishes<'s>(
+        &'s self,
+        met: u32,
+        terms: &'s Terms,
+        with_selector: bool,
+    ) -> Vec<Clause<'s>> {
+        let selector = self.selector.iter().filter(|_| with_selector);
+        let selector = selector.map(|(at, holds)| Clause {
+            set: terms.set(*at),
+            holds: *holds,
+        });
+        let hard = self.hard.iter().map(|known| known.clause(terms));
+        let mut clauses: Vec<Clause<'s>> = selector.chain(hard).collect();
         let wishes = self.wishes.as_deref().unwrap_or_default();
         for (at, known) in wishes.iter().rev().enumerate() {
             let mut clause = known.clause(terms);

@@ -19,7 +19,7 @@ use super::{
 use crate::index::Slot;
 
 /// Which of CPU and memory a request asks for: what is not asked for must not rank nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
     pub(super) cpu: bool,
     pub(super) memory: bool,
@@ -137,6 +137,12 @@ impl Ladder {
                 }
             }
         }
+    }
+
+    /// The nodes in it.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.groups.iter().flat_map(Group::slots)
     }
 
     /// Offers to `top` every node that could be among the best: those that `judge` accepts, with

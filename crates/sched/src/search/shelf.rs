@@ -106,6 +106,9 @@ impl Shelf {
         mut visit: impl FnMut(Slot) -> Option<Ranked>,
     ) {
         for run in &self.runs {
+            let Some(last) = run.keys.last() else {
+                continue;
+            };
             let mut from = 0;
             while let Some(first) = run.keys.get(from) {
                 let Some(limit) = worst else {
@@ -113,30 +116,34 @@ impl Shelf {
                     from += 1;
                     continue;
                 };
-                // How many of the two may be added without losing; then without a tie.
+                // How many of the two may be added without losing.
                 let spare = limit.cost - first.step - addition.base;
                 if spare < 0 {
                     return;
                 }
-                let end = from + run.keys[from..].partition_point(|key| key.step == first.step);
-                let tie = from
-                    + run.keys[from..end].partition_point(|key| match seeded {
-                        true => key.tally <= limit.tally,
-                        false => (key.tally, key.rank) < (limit.tally, limit.rank),
-                    });
-                while from < end {
-                    let next = run
-                        .next(from, tie, spare, addition)
-                        .or_else(|| run.next(from.max(tie), end, spare - 1, addition));
-                    let Some(at) = next else {
-                        from = end;
-                        break;
-                    };
+                let end = match last.step == first.step {
+                    true => run.keys.len(),
+                    false => from + run.keys[from..].partition_point(|k| k.step == first.step),
+                };
+                // Behind this key a tie is lost, so that one less may be added.
+                let loses_ties = |key: &Key| match seeded {
+                    true => key.tally > limit.tally,
+                    false => (key.tally, key.rank) >= (limit.tally, limit.rank),
+                };
+                while let Some(at) = run.next(from, end, spare, addition).and_then(|at| {
+                    match loses_ties(&run.keys[at]) {
+                        true => run.next(at, end, spare - 1, addition),
+                        false => Some(at),
+                    }
+                }) {
                     from = at + 1;
                     worst = visit(run.slots[at]);
                     if worst != Some(limit) {
                         break;
                     }
+                }
+                if worst == Some(limit) {
+                    from = end;
                 }
             }
         }

@@ -13,6 +13,7 @@ use crate::{
 /// (`==`); a memo, so it never changes an answer.
 #[derive(Debug, Default)]
 pub(super) struct Terms {
+    epoch: u64,
     sets: Vec<(Matcher, SlotSet)>,
     labels: Side,
     company: Side,
@@ -45,8 +46,16 @@ impl Terms {
     /// here.
     pub(super) fn make_room(&mut self) {
         if self.sets.len() >= MAX_SETS {
-            *self = Self::default();
+            *self = Self {
+                epoch: self.epoch + 1,
+                ..Self::default()
+            };
         }
+    }
+
+    /// Counts how often the numbers of sets have changed.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The number of a term's set, made if it was not seen before.
