@@ -92,7 +92,7 @@ pub use overlay::{
 };
 pub use placement::{
     Availability, Change, Dependency, DependencyKind, HostPort, NodeHealth, NodeState,
-    PlacedWorkload, PlacementRequest, PortProtocol, Reservation,
+    PlacedWorkload, PlacementRequest, Platform, PortProtocol, Reservation, TopologySpread,
 };
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use random::{OsRandom, Random, SeededRandom};

@@ -126,6 +126,8 @@ pub enum Availability {
     Cordoned,
     /// Its work is moved away.
     Draining,
+    /// Set apart because it failed too often: it keeps its work and takes no new until released.
+    Quarantined,
 }
 
 /// A node as a scheduler sees it.
@@ -148,6 +150,12 @@ pub struct NodeState {
     pub labels: Labels,
     /// Image ids, `repository:tag` and `repository@digest` names held by the node.
     pub images: Vec<String>,
+    /// Names of the volumes whose data is on the node.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// When it last failed, if it ever did.
+    #[serde(default)]
+    pub last_failure: Option<Timestamp>,
 }
 
 impl NodeState {
@@ -162,6 +170,8 @@ impl NodeState {
             capacity,
             labels: Labels::new(),
             images: Vec::new(),
+            volumes: Vec::new(),
+            last_failure: None,
         }
     }
 
@@ -277,6 +287,38 @@ pub struct PlacementRequest {
     /// How important it is, 0 for most work: where preemption is asked for, less important work
     /// makes room.
     pub priority: i32,
+    /// Failure domains over which the service is kept even.
+    pub topology: Vec<TopologySpread>,
+    /// Node labels over whose values the service is spread, the most important first: SwarmKit's
+    /// placement preferences. A wish: unlike [`topology`](Self::topology) it refuses no node.
+    pub preferences: Vec<String>,
+    /// Volumes that it uses: it goes where their data is. One that no node has may be anywhere.
+    pub volumes: Vec<String>,
+    /// Platforms that the image runs on; none means any.
+    pub platforms: Vec<Platform>,
+    /// Whose work it is. Nodes with the label `tenant` take only work of the tenants listed there,
+    /// separated by commas.
+    pub tenant: Option<String>,
+}
+
+/// Keeps the replicas of a service even over failure domains.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TopologySpread {
+    /// The node label whose values are the domains. Nodes without it are refused.
+    pub label: String,
+    /// By how many replicas the fullest domain may be ahead of the emptiest; 0 counts as 1.
+    pub max_skew: u32,
+}
+
+/// An operating system and processor, in Go's words (`linux`, `amd64`); empty fits any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Platform {
+    /// The operating system, compared with the node's `ostype`.
+    pub os: String,
+    /// The processor, compared with the node's `architecture`; `x86_64` is `amd64`, `aarch64` is
+    /// `arm64`.
+    pub architecture: String,
 }
 
 impl PlacementRequest {
