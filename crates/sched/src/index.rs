@@ -46,6 +46,8 @@ pub(crate) struct Index {
     texts: Pool<str>,
     loads: Pool<Load>,
     now: Timestamp,
+    /// How many nodes have the label `tenant`.
+    tenants: usize,
     news: Vec<News>,
 }
 
@@ -86,6 +88,11 @@ impl Index {
     /// All nodes in the order of their names, then ids.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &Node> {
         self.names.slots().filter_map(|slot| self.at(slot))
+    }
+
+    /// Whether any node is reserved for tenants.
+    pub(crate) fn has_tenants(&self) -> bool {
+        self.tenants > 0
     }
 
     /// A node by its id.
@@ -188,7 +195,9 @@ impl Index {
         {
             let old_name = (node.state.name != state.name).then(|| node.state.name.clone());
             let renamed = old_name.is_some();
+            self.tenants -= usize::from(node.label("tenant").is_some());
             let changed = node.update(state, &mut self.texts);
+            self.tenants += usize::from(node.label("tenant").is_some());
             if let Some(old) = old_name {
                 let (name, id) = (node.state.name.clone(), node.state.id.clone());
                 self.names.remove(&old, &id);
@@ -211,6 +220,7 @@ impl Index {
         };
         let (name, id) = (state.name.clone(), state.id.clone());
         self.by_id.insert(state.id.clone(), slot);
+        self.tenants += usize::from(state.labels.get("tenant").is_some());
         self.nodes[slot as usize] = Some(Node::new(slot, 0, state, &mut self.texts));
         self.rank(slot, &name, &id);
         self.news.push(News::Node(slot));
@@ -239,6 +249,7 @@ impl Index {
         let Some(node) = self.nodes[slot as usize].take() else {
             return;
         };
+        self.tenants -= usize::from(node.label("tenant").is_some());
         self.names.remove(&node.state.name, &node.state.id);
         for occupant in node.occupants() {
             self.directory.remove(slot, occupant, None);

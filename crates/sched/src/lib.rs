@@ -69,6 +69,7 @@
 
 mod builder;
 mod demand;
+mod domains;
 mod filter;
 mod index;
 mod matcher;
@@ -84,7 +85,7 @@ mod strategy;
 mod term;
 
 pub use builder::ClusterSchedulerBuilder;
-pub use filter::FilterName;
+pub use filter::{FilterName, NodeFilter, NodeScore, NodeView};
 pub use order::order;
 pub use scheduler::ClusterScheduler;
 pub use strategy::{Strategy, TieBreak};

@@ -1,14 +1,17 @@
 use std::cmp::{Ordering, Reverse};
 
+use longshore_core::Timestamp;
+
 use crate::{
     demand::Demand,
+    filter::NodeView,
     index::{Index, Node, Slot},
     resource::Resource,
     strategy::{Strategy, TieBreak},
 };
 
 /// A node that could take the work, with all that its rank follows from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate<'i> {
     /// The node.
     pub(crate) node: &'i Node,
@@ -18,6 +21,10 @@ pub(crate) struct Candidate<'i> {
     pub(crate) memory: i64,
     /// The strategy's health term.
     pub(crate) health: i64,
+    /// Replicas in the node's branch of each placement preference.
+    pub(crate) branch: Vec<u64>,
+    /// Points of the embedding program's scores.
+    pub(crate) own: i64,
     /// Fulfilled wishes, the earlier declared in the higher bit.
     pub(crate) wishes: u128,
     /// The node's place in the seeded order: its first lot, or a number that the seed gives it.
@@ -49,6 +56,11 @@ impl Ranking {
             cpu: percentage(demand, node, Resource::Cpu),
             memory: percentage(demand, node, Resource::Memory),
             health: self.strategy.health_factor() * i64::from(node.state.health_indicator),
+            branch: match demand.branches.is_empty() {
+                true => Vec::new(),
+                false => demand.branches.of(|label| node.label(label)),
+            },
+            own: own_points(demand, node).map(|(_, points)| points).sum(),
             wishes,
             shuffle: match self.strategy {
                 Strategy::Random => lots.of(node),
@@ -74,7 +86,14 @@ impl Ranking {
     /// The better candidate is less. Total: only a node and itself are equal.
     pub(crate) fn compare(&self, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
         let wishes = |c: &Candidate<'_>| Reverse((c.wishes.count_ones(), c.wishes));
-        let weight = |c: &Candidate<'_>| c.cpu + c.memory + c.health;
+        let sign = if self.strategy == Strategy::BinPack {
+            1
+        } else {
+            -1
+        };
+        let weight = |c: &Candidate<'_>| {
+            (c.cpu + c.memory + c.health).saturating_add(c.own.saturating_mul(sign))
+        };
         let by_strategy = match self.strategy {
             Strategy::Spread => weight(a)
                 .cmp(&weight(b))
@@ -82,13 +101,15 @@ impl Ranking {
             Strategy::BinPack => weight(b)
                 .cmp(&weight(a))
                 .then_with(|| b.node.containers().cmp(&a.node.containers())),
-            Strategy::Random => a.shuffle.cmp(&b.shuffle),
+            Strategy::Random => b.own.cmp(&a.own).then(a.shuffle.cmp(&b.shuffle)),
         };
         wishes(a)
             .cmp(&wishes(b))
+            .then_with(|| a.branch.cmp(&b.branch))
             .then(by_strategy)
             .then_with(|| match self.tie_break {
                 TieBreak::Name => Ordering::Equal,
+                TieBreak::LastFailure => last_failure(a.node).cmp(&last_failure(b.node)),
                 TieBreak::Seed => a.shuffle.cmp(&b.shuffle),
             })
             .then_with(|| a.node.state.name.cmp(&b.node.state.name))
@@ -116,6 +137,22 @@ pub(crate) fn draw_lots(seed: u64, count: usize) -> impl Iterator<Item = usize> 
         (lot >> 64) as usize
     };
     (0..draws).map(draw).chain(0..count)
+}
+
+/// The points of each score of the embedding program, with its factor.
+pub(crate) fn own_points<'d>(
+    demand: &'d Demand<'_>,
+    node: &'d Node,
+) -> impl Iterator<Item = (&'d str, i64)> {
+    demand.scores.iter().map(move |(score, factor)| {
+        let points = score.points(demand.request, &NodeView::of(node));
+        (score.name(), i64::from(points) * i64::from(*factor))
+    })
+}
+
+/// In microseconds since the epoch; 0 for one that never failed.
+pub(crate) fn last_failure(node: &Node) -> u64 {
+    node.state.last_failure.map_or(0, Timestamp::as_micros)
 }
 
 /// Swarm's score: (used + requested) × 100 / total, rounded down, or 100 if nothing is requested.

@@ -6,7 +6,7 @@ use longshore_core::{
 };
 
 use crate::{
-    builder::ClusterSchedulerBuilder,
+    builder::{ClusterSchedulerBuilder, Own},
     demand::Demand,
     filter::Pipeline,
     index::{Index, Node, Slot},
@@ -29,6 +29,7 @@ pub struct ClusterScheduler {
     pipeline: Pipeline,
     strategy: Strategy,
     tie_break: TieBreak,
+    own: Own,
     index: Index,
     /// What follows from the index, and is made as it is asked for.
     finder: Mutex<Finder>,
@@ -74,20 +75,27 @@ impl ClusterScheduler {
             .is_name_taken(name.strip_prefix('/').unwrap_or(name))
     }
 
-    pub(crate) fn from_parts(pipeline: Pipeline, strategy: Strategy, tie_break: TieBreak) -> Self {
+    pub(crate) fn from_parts(
+        pipeline: Pipeline,
+        strategy: Strategy,
+        tie_break: TieBreak,
+        own: Own,
+    ) -> Self {
         Self {
             pipeline,
             strategy,
             tie_break,
+            own,
             index: Index::default(),
             finder: Mutex::default(),
             regexes: RegexCache::default(),
         }
     }
 
-    fn compile<'r>(&self, request: &'r PlacementRequest) -> Result<Demand<'r>, String> {
+    fn compile<'r>(&'r self, request: &'r PlacementRequest) -> Result<Demand<'r>, String> {
         let mut demand = Demand::compile(request, &self.index, &self.regexes)?;
         demand.wishes.retain(|wish| self.pipeline.understands(wish));
+        (demand.own, demand.scores) = (&self.own.filters, &self.own.scores);
         Ok(demand)
     }
 

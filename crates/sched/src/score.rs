@@ -2,7 +2,7 @@ use longshore_core::{Placement, ScorePart, Scored};
 
 use crate::{
     demand::{Demand, Wish},
-    rank::{Candidate, Ranking},
+    rank::{Candidate, Ranking, own_points},
     resource::Resource,
     strategy::Strategy,
 };
@@ -35,6 +35,14 @@ pub(crate) fn parts(
         let met = i64::from(candidate.wishes.count_ones());
         let reason = format!("{met} of {} wishes met", demand.wishes.len());
         parts.push(ScorePart::new("soft", met, reason));
+    }
+    for (label, there) in demand.request.preferences.iter().zip(&candidate.branch) {
+        let points = i64::try_from(*there).unwrap_or(i64::MAX);
+        let reason = format!("{there} of the service in its {label}");
+        parts.push(ScorePart::new("preference", points, reason));
+    }
+    for (name, points) in own_points(demand, candidate.node) {
+        parts.push(ScorePart::new(name, points, format!("{name} {points}")));
     }
     if ranking.strategy == Strategy::Random {
         let points = i64::try_from(place).unwrap_or(i64::MAX);

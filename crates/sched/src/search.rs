@@ -23,7 +23,7 @@ use crate::{
     demand::Demand,
     filter::Pipeline,
     index::{Index, News, Node, Slot},
-    rank::{Ranking, draw_lots, mix},
+    rank::{Ranking, draw_lots, last_failure, mix},
     resource::Resource,
     strategy::{Strategy, TieBreak},
 };
@@ -115,6 +115,9 @@ impl Finder {
         index: &Index,
         rules: &Rules<'_>,
     ) -> Option<Vec<Slot>> {
+        if demand.needs_all() {
+            return None;
+        }
         let clauses = Clauses::of(demand, rules.pipeline, index, &mut self.terms);
         if demand.wishes.len() > MAX_WISHES || !clauses.know_wishes() {
             return None;
@@ -183,7 +186,7 @@ impl Finder {
             (None, _) => Some(prepare(&mut self.ladders[number(kind)], kind, packs, hots)),
         };
         if let Some(ladder) = ladder {
-            let seeded = ranking.tie_break == TieBreak::Seed;
+            let seeded = ranking.tie_break != TieBreak::Name;
             ladder.search(shape, seeded, &mut top, |slot| {
                 let judged = || ask.judge(slot, hots, shape);
                 mask.admits(slot).then(judged).flatten()
@@ -224,6 +227,11 @@ impl Finder {
         hots && self.terms.is_consistent(index)
             && self.selectors.is_consistent(&self.hots, &self.terms)
     }
+}
+
+/// What breaks ties: the hash of the id, and the last failure.
+fn tie_of(node: &Node) -> (u64, u64) {
+    (node.id_hash, last_failure(node))
 }
 
 /// The ladder of all nodes, made when first asked for.
@@ -299,7 +307,7 @@ impl Ask<'_> {
             }
         }
         Some(self.rules.ranked(slot, hot, weight, || {
-            self.index.at(slot).map_or(0, |node| node.id_hash)
+            self.index.at(slot).map_or((0, 0), tie_of)
         }))
     }
 }
@@ -314,10 +322,10 @@ impl Rules<'_> {
         let score = |amount: Amount, resource| amount.score(demand.needed(resource));
         let weight =
             score(hot.cpu, Resource::Cpu)? + score(hot.memory, Resource::Memory)? + hot.health;
-        Some(self.ranked(node.slot, &hot, weight, || node.id_hash))
+        Some(self.ranked(node.slot, &hot, weight, || tie_of(node)))
     }
 
-    fn ranked(&self, slot: Slot, hot: &Hot, weight: i32, id_hash: impl Fn() -> u64) -> Ranked {
+    fn ranked(&self, slot: Slot, hot: &Hot, weight: i32, tie: impl Fn() -> (u64, u64)) -> Ranked {
         let tally = i32::try_from(hot.containers).unwrap_or(i32::MAX);
         let sign = if self.ranking.strategy == Strategy::BinPack {
             -1
@@ -329,7 +337,8 @@ impl Rules<'_> {
             tally: sign * tally,
             tie: match self.ranking.tie_break {
                 TieBreak::Name => 0,
-                TieBreak::Seed => mix(id_hash() ^ mix(self.ranking.seed)),
+                TieBreak::Seed => mix(tie().0 ^ mix(self.ranking.seed)),
+                TieBreak::LastFailure => tie().1,
             },
             rank: hot.rank,
             slot,

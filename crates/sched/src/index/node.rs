@@ -261,6 +261,17 @@ impl Node {
         }
     }
 
+    /// How many of a service are on it.
+    pub(crate) fn replicas(&self, service: &str) -> usize {
+        let of = |occupant: &Occupant<'_>| occupant.load.service.as_deref() == Some(service);
+        self.occupants().filter(of).count()
+    }
+
+    /// Whether a volume's data is on it.
+    pub(crate) fn has_volume(&self, volume: &str) -> bool {
+        self.state.volumes.iter().any(|held| held == volume)
+    }
+
     pub(crate) fn workload(&self, id: &str) -> Option<&Workload> {
         self.workloads
             .iter()

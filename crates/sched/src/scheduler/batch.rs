@@ -84,6 +84,9 @@ impl ClusterScheduler {
         self.strategy != Strategy::Random
             && self.tie_break == TieBreak::Name
             && !wishes.into_iter().any(is_soft)
+            && request.topology.is_empty()
+            && request.preferences.is_empty()
+            && self.own.scores.is_empty()
     }
 
     /// The best `count` nodes are enough for `count` replicas: after n of them at most n of these
@@ -97,8 +100,9 @@ impl ClusterScheduler {
                 seed,
             },
         };
-        let demand = super::Demand::compile(&batch.request, &self.index, &self.regexes)
+        let mut demand = super::Demand::compile(&batch.request, &self.index, &self.regexes)
             .map_err(Error::invalid)?;
+        demand.own = &self.own.filters;
         let finder = self
             .finder
             .get_mut()

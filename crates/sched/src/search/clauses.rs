@@ -53,7 +53,7 @@ impl<'i> Clauses<'i> {
         let mut this = Self::default();
         terms.make_room();
         let generic = demand.needs.iter().any(|need| need.resource.is_generic());
-        this.leaves_more = generic;
+        this.leaves_more = generic || demand.is_beyond() || index.has_tenants();
         if pipeline.has(FilterName::Port) {
             this.ports(demand, index);
         }

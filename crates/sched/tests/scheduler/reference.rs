@@ -177,6 +177,44 @@ impl Reference {
         {
             failures.push("whitelist");
         }
+        let fits = |wanted: &str, label: &str| {
+            let name = |text: &str| text.replace("x86_64", "amd64");
+            wanted.is_empty()
+                || node
+                    .labels
+                    .get(label)
+                    .is_some_and(|had| name(had) == name(wanted))
+        };
+        if !request.platforms.is_empty()
+            && !request
+                .platforms
+                .iter()
+                .any(|p| fits(&p.os, "ostype") && fits(&p.architecture, "architecture"))
+        {
+            failures.push("platform");
+        }
+        if let Some(tenants) = node.labels.get("tenant") {
+            let listed: Vec<&str> = tenants.split(',').collect();
+            if !request
+                .tenant
+                .as_deref()
+                .is_some_and(|tenant| listed.contains(&tenant))
+            {
+                failures.push("tenant");
+            }
+        }
+        if request.volumes.iter().any(|volume| {
+            !node.volumes.contains(volume) && self.nodes.iter().any(|n| n.volumes.contains(volume))
+        }) {
+            failures.push("volume");
+        }
+        if request
+            .topology
+            .iter()
+            .any(|spread| !self.stays_even(request, spread, node))
+        {
+            failures.push("topology");
+        }
         let mut kinds = vec!["cpu", "memory"];
         kinds.extend(request.resources.generic.keys().map(String::as_str));
         if kinds.iter().any(|kind| {
@@ -186,6 +224,41 @@ impl Reference {
             failures.push("resources");
         }
         failures
+    }
+
+    fn replicas(&self, request: &PlacementRequest, on: impl Fn(&NodeState) -> bool) -> u64 {
+        let nodes = self.nodes.iter().filter(|node| on(node));
+        let tenants = nodes.flat_map(|node| self.tenants(node));
+        tenants
+            .filter(|t| t.5.is_some() && t.5 == request.service.as_ref())
+            .count() as u64
+    }
+
+    fn stays_even(
+        &self,
+        request: &PlacementRequest,
+        spread: &TopologySpread,
+        node: &NodeState,
+    ) -> bool {
+        let hard = || request.constraints.iter().filter(|e| !e.is_soft());
+        let eligible = self
+            .nodes
+            .iter()
+            .filter(|n| hard().all(|e| constrained(e, n)));
+        let domains: Vec<&str> = eligible
+            .filter_map(|n| n.labels.get(&spread.label))
+            .collect();
+        let there =
+            |domain: &str| self.replicas(request, |n| n.labels.get(&spread.label) == Some(domain));
+        let Some(own) = node
+            .labels
+            .get(&spread.label)
+            .filter(|own| domains.contains(own))
+        else {
+            return false;
+        };
+        let least = domains.iter().map(|domain| there(domain)).min().unwrap();
+        there(own) + 1 - least <= u64::from(spread.max_skew.max(1))
     }
 
     /// Whether the node, and no other, has a container of this id or, failing that, of this name.
@@ -299,9 +372,21 @@ impl Reference {
                     (0, 0, lots[at])
                 }
             };
+            let branches: Vec<u64> = (1..=request.preferences.len())
+                .map(|depth| {
+                    let branch = |n: &NodeState| -> Vec<String> {
+                        let labels = request.preferences[..depth].iter();
+                        labels
+                            .map(|key| n.labels.get(key).unwrap_or("").to_owned())
+                            .collect()
+                    };
+                    self.replicas(request, |n| branch(n) == branch(node))
+                })
+                .collect();
             (
                 missed,
                 missed_first,
+                branches,
                 order,
                 node.name.clone(),
                 node.id.clone(),
