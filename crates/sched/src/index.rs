@@ -22,19 +22,19 @@ use self::{
     directory::Directory,
     groups::{Groups, Member},
     names::NameOrder,
-    node::{Held, Workload, without_slash},
+    node::Held,
     texts::Pool,
 };
 pub(crate) use self::{
     directory::Found,
     load::Load,
-    node::{Node, Occupant},
+    node::{Node, Occupant, Workload, without_slash},
     slots::{SlotSet, bits},
 };
 
 /// Everything a scheduler was told, kept so that placing sums nothing up: per-node totals, ports,
 /// counts and names are maintained with every change.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     nodes: Vec<Option<Node>>,
     free: Vec<Slot>,
@@ -154,6 +154,17 @@ impl Index {
     /// Whether a workload or a reservation has this name.
     pub(crate) fn is_name_taken(&self, name: &str) -> bool {
         self.directory.named(name, &self.nodes).next().is_some()
+    }
+
+    /// A node on which something has this name.
+    pub(crate) fn with_name(&self, name: &str) -> Option<Slot> {
+        self.directory.named(name, &self.nodes).next()
+    }
+
+    /// Tells of every node as if it had just come, to whoever knows nothing yet.
+    pub(crate) fn tell_all(&mut self) {
+        let known: Vec<News> = self.nodes().map(|node| News::Node(node.slot)).collect();
+        self.news.extend(known);
     }
 
     /// What happened since the last call.

@@ -68,12 +68,15 @@
 //! proportion to what it changes.
 
 mod builder;
+mod damping;
 mod demand;
 mod domains;
 mod filter;
 mod index;
 mod matcher;
 mod order;
+mod plan;
+mod rancher;
 mod rank;
 mod reason;
 mod refusal;
@@ -83,9 +86,14 @@ mod score;
 mod search;
 mod strategy;
 mod term;
+mod typed;
 
 pub use builder::ClusterSchedulerBuilder;
+pub use damping::{FlapDamping, Flapping};
 pub use filter::{FilterName, NodeFilter, NodeScore, NodeView};
 pub use order::order;
+pub use plan::{GlobalPlan, Keyed, Move, PreemptionPlan, RebalanceLimits, RebalancePlan, Victim};
+pub use rancher::{RancherNames, RequireAny, add_rancher_labels};
 pub use scheduler::ClusterScheduler;
 pub use strategy::{Strategy, TieBreak};
+pub use typed::{Subject, container, label};

@@ -1,8 +1,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use longshore_core::{
-    Batch, BatchPlacement, Change, Error, ErrorKind, Explanation, FilterFailure, NodeVerdict,
-    Placement, PlacementRequest, Refusal, Reservation, Result, Scheduler, Timestamp,
+    Batch, BatchPlacement, Change, Error, ErrorKind, Explanation, FilterFailure, NodeId,
+    NodeVerdict, Placement, PlacementRequest, Refusal, Reservation, Result, Scheduler, Timestamp,
 };
 
 use crate::{
@@ -75,6 +75,27 @@ impl ClusterScheduler {
             .is_name_taken(name.strip_prefix('/').unwrap_or(name))
     }
 
+    /// What is known of the cluster.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The filters.
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Whether a node could take the work.
+    pub(crate) fn admits(&self, demand: &Demand<'_>, node: &Node) -> bool {
+        self.pipeline.admits(demand, node)
+    }
+
+    /// The node on which something has this name.
+    pub(crate) fn node_of_name(&self, name: &str) -> Option<NodeId> {
+        let node = self.index.at(self.index.with_name(name)?)?;
+        Some(node.state.id.clone())
+    }
+
     pub(crate) fn from_parts(
         pipeline: Pipeline,
         strategy: Strategy,
@@ -92,7 +113,10 @@ impl ClusterScheduler {
         }
     }
 
-    fn compile<'r>(&'r self, request: &'r PlacementRequest) -> Result<Demand<'r>, String> {
+    pub(crate) fn compile<'r>(
+        &'r self,
+        request: &'r PlacementRequest,
+    ) -> Result<Demand<'r>, String> {
         let mut demand = Demand::compile(request, &self.index, &self.regexes)?;
         demand.wishes.retain(|wish| self.pipeline.understands(wish));
         (demand.own, demand.scores) = (&self.own.filters, &self.own.scores);
@@ -237,7 +261,7 @@ impl ClusterScheduler {
         self.index.reserve(reservation)
     }
 
-    fn verdict(&self, demand: &Demand<'_>, node: &Node) -> NodeVerdict {
+    pub(crate) fn verdict(&self, demand: &Demand<'_>, node: &Node) -> NodeVerdict {
         let mut verdict = NodeVerdict::new(node.state.id.clone(), node.state.name.clone());
         let refusals = self.pipeline.refusals(demand, node);
         verdict.failures = refusals
@@ -245,6 +269,24 @@ impl ClusterScheduler {
             .map(|(stage, reason)| FilterFailure::new(stage.name(), reason.to_string()))
             .collect();
         verdict
+    }
+}
+
+/// A copy that knows the same and goes its own way from then on.
+impl Clone for ClusterScheduler {
+    fn clone(&self) -> Self {
+        let mut copy = Self {
+            pipeline: self.pipeline.clone(),
+            strategy: self.strategy,
+            tie_break: self.tie_break,
+            own: self.own.clone(),
+            index: self.index.clone(),
+            finder: Mutex::default(),
+            regexes: RegexCache::default(),
+        };
+        copy.index.tell_all();
+        copy.learn();
+        copy
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 ///
 /// It holds no text: names by their hash, ids by their first eight bytes, each with the node. What
 /// is found there is compared on the node itself, so that neither costs a copy per workload.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
     names: BTreeSet<(u64, Slot)>,
     ids: BTreeSet<(u64, Slot)>,

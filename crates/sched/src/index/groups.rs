@@ -9,7 +9,7 @@ use super::{Slot, load::Load};
 
 /// The reservations that are held. Those of a batch are one group, which keeps their request once;
 /// a single one is a group of its own.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
     by_id: HashMap<ReservationId, u32>,
     groups: Vec<Option<Group>>,
@@ -20,7 +20,7 @@ pub(crate) struct Groups {
 }
 
 /// Reservations for one request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Group {
     id: ReservationId,
     is_batch: bool,

@@ -11,7 +11,7 @@ use super::Slot;
 /// surrounding range that is thin enough (Bender, Cole, Demaine, Farach-Colton, Zito: "Two
 /// Simplified Algorithms for Maintaining Order in a List", 2002), which costs O(log n) renumbered
 /// nodes for each new one, averaged.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NameOrder {
     by_name: BTreeMap<(NodeName, NodeId), u64>,
     by_rank: BTreeMap<u64, Slot>,

@@ -12,7 +12,7 @@ use super::{
 use crate::resource::Resource;
 
 /// A node with what is on it and the sums over that.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     /// Its place in the index.
     pub(crate) slot: Slot,
@@ -270,12 +270,6 @@ impl Node {
     /// Whether a volume's data is on it.
     pub(crate) fn has_volume(&self, volume: &str) -> bool {
         self.state.volumes.iter().any(|held| held == volume)
-    }
-
-    pub(crate) fn workload(&self, id: &str) -> Option<&Workload> {
-        self.workloads
-            .iter()
-            .find(|workload| workload.id.as_str() == id)
     }
 
     pub(crate) fn insert_workload(&mut self, workload: Workload) {

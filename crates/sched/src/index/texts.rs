@@ -19,6 +19,15 @@ impl<T: ?Sized + Eq + Hash> Default for Pool<T> {
     }
 }
 
+impl<T: ?Sized + Eq + Hash> Clone for Pool<T> {
+    fn clone(&self) -> Self {
+        Self {
+            known: self.known.clone(),
+            sweep_at: self.sweep_at,
+        }
+    }
+}
+
 impl<T: ?Sized + Eq + Hash> Pool<T> {
     /// The shared copy of a value.
     pub(crate) fn share<V>(&mut self, value: V) -> Arc<T>

@@ -9,6 +9,7 @@
 mod conformance;
 mod filters;
 mod large;
+mod plans;
 mod preferences;
 mod properties;
 mod reference;
