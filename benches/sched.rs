@@ -35,10 +35,16 @@ mod cluster;
 mod plot;
 #[path = "sched/process.rs"]
 mod process;
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the tests' own: they ask it more, and are blunt"
+)]
 #[path = "../crates/sched/tests/scheduler/reference.rs"]
 mod reference;
 #[path = "common/report.rs"]
 mod report;
+#[expect(clippy::unwrap_used, reason = "the tests' own, and blunt")]
 #[path = "../crates/sched/tests/scheduler/rules.rs"]
 mod rules;
 

@@ -45,8 +45,7 @@
 //! let explanation = scheduler.explain(&request, now, seed)?;
 //! assert_eq!(
 //!     explanation.summary,
-//!     "0 of 3 nodes can take it: not enough memory on 2 nodes (3 GiB needed, at most 1 GiB free); \
-//!      constraint zone==eu not satisfied on 1 node",
+//!     "2 of 3 nodes have zone=eu; all 2 lack 3 GiB of memory",
 //! );
 //! let failures = &explanation.nodes[0].failures;
 //! assert_eq!(failures[0].reason, "needs 3 GiB of memory, 1 GiB of 4 GiB free");
@@ -84,6 +83,7 @@ mod resource;
 mod scheduler;
 mod score;
 mod search;
+mod sentence;
 mod strategy;
 mod term;
 mod typed;

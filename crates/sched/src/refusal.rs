@@ -149,7 +149,7 @@ impl Group {
     }
 }
 
-fn nodes(count: usize) -> String {
+pub(crate) fn nodes(count: usize) -> String {
     format!("{count} node{}", if count == 1 { "" } else { "s" })
 }
 

@@ -15,6 +15,7 @@ use crate::{
     refusal::refusal,
     score::{self, Feasible},
     search::{Finder, Rules},
+    sentence::sentence,
     strategy::{Strategy, TieBreak},
 };
 
@@ -396,7 +397,8 @@ impl Scheduler for ClusterScheduler {
                 if let Refusal::Unplaceable { message, summary } =
                     refusal(&demand, &self.pipeline, &self.index)
                 {
-                    explanation.summary = summary;
+                    let sentence = sentence(&demand, &self.pipeline, &self.index);
+                    explanation.summary = sentence.unwrap_or(summary);
                     explanation.refusal = Some(message);
                 }
             }

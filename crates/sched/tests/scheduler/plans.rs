@@ -217,7 +217,9 @@ fn rebalancing_moves_the_cheapest_that_helps_and_tells_its_cost() {
     };
     let before = ours.explain(&request(), NOW, 0).unwrap();
     let limits = RebalanceLimits::default();
-    let plan = ours.plan_rebalance(limits, NOW, 0, &request_of).unwrap();
+    let plan = ours
+        .plan_rebalance(limits.with_moves(1), NOW, 0, &request_of)
+        .unwrap();
     assert_eq!(
         ours.explain(&request(), NOW, 0).unwrap(),
         before,
@@ -231,6 +233,14 @@ fn rebalancing_moves_the_cheapest_that_helps_and_tells_its_cost() {
     assert_eq!(moves, [("small", "id-b")]);
     assert_eq!((plan.cost, plan.spread_before), (Bytes::from_mib(512), 875));
     assert!(plan.spread_after < plan.spread_before);
+    let more = ours.plan_rebalance(limits, NOW, 0, &request_of).unwrap();
+    let moved: Vec<&str> = more.moves.iter().map(|m| m.workload.as_str()).collect();
+    assert_eq!(
+        moved,
+        ["small", "big"],
+        "none twice, and not what is not known"
+    );
+    assert!(more.spread_after < plan.spread_after);
     let none = ours
         .plan_rebalance(limits.with_gain(900), NOW, 0, &request_of)
         .unwrap();

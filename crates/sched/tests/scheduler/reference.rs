@@ -32,14 +32,7 @@ type Tenant<'a> = (
 
 impl Reference {
     pub(crate) fn new(strategy: Strategy) -> Self {
-        Self {
-            strategy,
-            nodes: vec![],
-            workloads: vec![],
-            reservations: vec![],
-            homes: HashMap::new(),
-            now: Timestamp::ZERO,
-        }
+        Self::loaded(strategy, vec![], vec![])
     }
 
     /// With all this on board.
@@ -49,9 +42,12 @@ impl Reference {
         workloads: Vec<PlacedWorkload>,
     ) -> Self {
         let mut this = Self {
+            strategy,
             nodes,
             workloads,
-            ..Self::new(strategy)
+            reservations: vec![],
+            homes: HashMap::new(),
+            now: Timestamp::ZERO,
         };
         this.settle();
         this
