@@ -177,6 +177,38 @@ pub struct Explanation {
     pub placement: Option<Placement>,
     /// The refusal in Swarm's words, if it can't be placed.
     pub refusal: Option<String>,
+    /// What would let it in, if it can't be placed: each on its own.
+    #[serde(default)]
+    pub remedies: Vec<Remedy>,
+}
+
+/// A change after which work could be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Remedy {
+    /// What to change, for people: `drop constraint zone==eu`, `add a node like eu-1`.
+    pub change: String,
+    /// Where the work would go then, if to a node that is known.
+    pub node: Option<NodeName>,
+}
+
+impl Remedy {
+    /// A change and where the work would go then.
+    pub fn new(change: impl Into<String>, node: Option<NodeName>) -> Self {
+        Self {
+            change: change.into(),
+            node,
+        }
+    }
+}
+
+impl std::fmt::Display for Remedy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.node {
+            Some(node) => write!(f, "{}: it would go to {node}", self.change),
+            None => f.write_str(&self.change),
+        }
+    }
 }
 
 impl Explanation {
@@ -187,6 +219,7 @@ impl Explanation {
             nodes,
             placement: None,
             refusal: None,
+            remedies: Vec::new(),
         }
     }
 }

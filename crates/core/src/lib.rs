@@ -41,6 +41,7 @@ mod labels;
 mod name;
 mod overlay;
 mod placement;
+mod platform;
 mod quantity;
 mod random;
 mod scheduler;
@@ -50,6 +51,7 @@ mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod timestamp;
+mod topology;
 mod tunnel;
 mod workload;
 
@@ -75,7 +77,9 @@ pub use exec::{
     AttachRequest, ExecBackend, ExecInput, ExecOutput, ExecOutputStream, ExecRequest, ExecSession,
     TerminalSize,
 };
-pub use explain::{Explanation, FilterFailure, NodeVerdict, Placement, Refusal, ScorePart, Scored};
+pub use explain::{
+    Explanation, FilterFailure, NodeVerdict, Placement, Refusal, Remedy, ScorePart, Scored,
+};
 pub use expression::{Expression, ExpressionError, Operator, Pattern};
 pub use kv::{
     Expect, KvCapabilities, KvEntry, KvEvent, KvRange, KvStore, KvWatch, Lease, LeaseId,
@@ -92,8 +96,9 @@ pub use overlay::{
 };
 pub use placement::{
     Availability, Change, Dependency, DependencyKind, HostPort, NodeHealth, NodeState,
-    PlacedWorkload, PlacementRequest, Platform, PortProtocol, Reservation, TopologySpread,
+    PlacedWorkload, PlacementRequest, PortProtocol, Reservation,
 };
+pub use platform::Platform;
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use random::{OsRandom, Random, SeededRandom};
 pub use scheduler::Scheduler;
@@ -101,6 +106,7 @@ pub use shutdown::Shutdown;
 pub use signal::Signal;
 pub use stream::{BoxByteStream, BoxFuture, BoxStream, ByteStream};
 pub use timestamp::Timestamp;
+pub use topology::TopologySpread;
 pub use tunnel::{
     Carrier, CloseReason, IncomingStream, PeerIdentity, PendingCarrier, StreamTarget,
     TunnelCapabilities, TunnelListener, TunnelTransport,

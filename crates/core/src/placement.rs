@@ -3,8 +3,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Expression, Labels, NodeId, NodeName, ReservationId, Resources, ServiceName, Timestamp,
-    WorkloadId,
+    Error, Expression, Labels, NodeId, NodeName, Platform, ReservationId, Resources, ServiceName,
+    Timestamp, TopologySpread, WorkloadId,
 };
 
 /// A transport protocol of a port.
@@ -301,26 +301,6 @@ pub struct PlacementRequest {
     pub tenant: Option<String>,
 }
 
-/// Keeps the replicas of a service even over failure domains.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct TopologySpread {
-    /// The node label whose values are the domains. Nodes without it are refused.
-    pub label: String,
-    /// By how many replicas the fullest domain may be ahead of the emptiest; 0 counts as 1.
-    pub max_skew: u32,
-}
-
-/// An operating system and processor, in Go's words (`linux`, `amd64`); empty fits any.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Platform {
-    /// The operating system, compared with the node's `ostype`.
-    pub os: String,
-    /// The processor, compared with the node's `architecture`; `x86_64` is `amd64`, `aarch64` is
-    /// `arm64`.
-    pub architecture: String,
-}
-
 impl PlacementRequest {
     /// A request for this image with no demands.
     pub fn new(image: impl Into<String>) -> Self {
@@ -398,6 +378,10 @@ impl Reservation {
 }
 
 /// What a scheduler is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a change is taken in at once; a box would cost every reservation an allocation"
+)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {

@@ -63,8 +63,19 @@
 //! 3. The [`Strategy`] ranks among equals, then [`TieBreak`].
 //!
 //! A request is compiled once: globs escape all but `*`, regular expressions run in linear time, are
-//! bounded in size and remembered. A placement costs one look at each node; a change costs time in
-//! proportion to what it changes.
+//! bounded in size and remembered. A placement looks at the nodes that its bounds can't exclude, not
+//! at all; the choice is the same. [`Scheduler::place_batch`](longshore_core::Scheduler::place_batch)
+//! places and holds many replicas by one search.
+//!
+//! # Beyond Swarm
+//!
+//! Requests may ask for even failure domains, placement preferences, volumes, platforms and a
+//! tenant. [`NodeFilter`] and [`NodeScore`] plug in. What could be done is told as a plan and never
+//! done: [`plan_preemption`](ClusterScheduler::plan_preemption),
+//! [`plan_global`](ClusterScheduler::plan_global),
+//! [`plan_rebalance`](ClusterScheduler::plan_rebalance),
+//! [`explain_after`](ClusterScheduler::explain_after). The repository's `docs/scheduling.md` has the
+//! whole model, the guarantees, the cost of each operation and a comparison with others.
 
 mod builder;
 mod damping;

@@ -1,8 +1,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use longshore_core::{
-    Batch, BatchPlacement, Change, Error, ErrorKind, Explanation, FilterFailure, NodeId,
-    NodeVerdict, Placement, PlacementRequest, Refusal, Reservation, Result, Scheduler, Timestamp,
+    Batch, BatchPlacement, Change, Error, Explanation, NodeId, Placement, PlacementRequest,
+    Refusal, Result, Scheduler, Timestamp,
 };
 
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     refusal::refusal,
     score::{self, Feasible},
     search::{Finder, Rules},
-    sentence::sentence,
     strategy::{Strategy, TieBreak},
 };
 
@@ -157,7 +156,12 @@ impl ClusterScheduler {
     }
 
     /// The best nodes for a demand, best first, at most `limit`.
-    fn best(&self, demand: &Demand<'_>, seed: u64, limit: usize) -> (Vec<Candidate<'_>>, Feasible) {
+    pub(crate) fn best(
+        &self,
+        demand: &Demand<'_>,
+        seed: u64,
+        limit: usize,
+    ) -> (Vec<Candidate<'_>>, Feasible) {
         let rules = self.rules(seed);
         let found = {
             let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
@@ -220,56 +224,6 @@ impl ClusterScheduler {
         let mut all: Vec<_> = fit.map(|node| ranking.score(demand, node, &lots)).collect();
         all.sort_by(|a, b| ranking.compare(a, b));
         all
-    }
-
-    /// Holds room, if it is still there: the optimistic commit of a placement (S20).
-    fn reserve(&mut self, reservation: Reservation) -> Result<()> {
-        let (id, request) = (&reservation.id, &reservation.request);
-        match self.index.is_held(&reservation) {
-            Some((true, _)) => return Ok(()),
-            Some((false, node)) => {
-                return Err(Error::new(
-                    ErrorKind::AlreadyExists,
-                    format!("another reservation {id} is held on node {node}"),
-                ));
-            }
-            None => {}
-        }
-        let Some(node) = self.index.node(&reservation.node) else {
-            return Err(Error::not_found(format!(
-                "reservation {id} is on node {}, which is not known",
-                reservation.node
-            )));
-        };
-        let conflict = |reason: String| {
-            Error::new(ErrorKind::Conflict, reason).with_operation("scheduler.reserve")
-        };
-        if reservation.expires <= self.index.now() {
-            return Err(conflict(format!("reservation {id} has expired already")));
-        }
-        let name = request.name.strip_prefix('/').unwrap_or(&request.name);
-        if !name.is_empty() && self.index.is_name_taken(name) {
-            return Err(Error::new(ErrorKind::AlreadyExists, name_conflict(name)));
-        }
-        let demand = self.compile(request).map_err(Error::invalid)?;
-        if let Some((stage, reason)) = self.pipeline.first_refusal(&demand, node) {
-            let filter = self.pipeline.stages()[stage].name();
-            let name = &node.state.name;
-            return Err(conflict(format!(
-                "node {name} no longer fits: {filter}: {reason}"
-            )));
-        }
-        self.index.reserve(reservation)
-    }
-
-    pub(crate) fn verdict(&self, demand: &Demand<'_>, node: &Node) -> NodeVerdict {
-        let mut verdict = NodeVerdict::new(node.state.id.clone(), node.state.name.clone());
-        let refusals = self.pipeline.refusals(demand, node);
-        verdict.failures = refusals
-            .into_iter()
-            .map(|(stage, reason)| FilterFailure::new(stage.name(), reason.to_string()))
-            .collect();
-        verdict
     }
 }
 
@@ -355,56 +309,7 @@ impl Scheduler for ClusterScheduler {
         _now: Timestamp,
         seed: u64,
     ) -> Result<Explanation> {
-        let demand = self.compile(request).map_err(Error::invalid)?;
-        let ranking = self.ranking(seed);
-        let (mut candidates, mut refused) = (Vec::<Candidate<'_>>::new(), Vec::new());
-        let lots = ranking.lots(&self.index);
-        for node in self.index.nodes() {
-            let verdict = self.verdict(&demand, node);
-            if verdict.is_feasible() {
-                candidates.push(ranking.score(&demand, node, &lots));
-            } else {
-                refused.push(verdict);
-            }
-        }
-        candidates.sort_by(|a, b| ranking.compare(a, b));
-        refused.sort_by(|a, b| {
-            let key = |v: &NodeVerdict| v.failures.len();
-            key(a)
-                .cmp(&key(b))
-                .then_with(|| (&a.name, &a.node).cmp(&(&b.name, &b.node)))
-        });
-        let best = &candidates[..candidates.len().min(1 + MAX_RUNNERS_UP)];
-        let considered = self.index.len();
-        let feasible = Feasible {
-            nodes: candidates.len(),
-            all: true,
-        };
-        let placement = score::placement(&ranking, &demand, best, feasible, considered);
-        let verdicts = candidates.iter().enumerate().map(|(place, candidate)| {
-            let state = &candidate.node.state;
-            let mut verdict = NodeVerdict::new(state.id.clone(), state.name.clone());
-            verdict.score = score::parts(&ranking, &demand, candidate, place);
-            verdict
-        });
-        let nodes = verdicts.chain(refused).collect();
-        let mut explanation = Explanation::new(String::new(), nodes);
-        match &placement {
-            Some(found) => {
-                explanation.summary = format!("{}: {}", found.chosen.name, found.reason());
-            }
-            None => {
-                if let Refusal::Unplaceable { message, summary } =
-                    refusal(&demand, &self.pipeline, &self.index)
-                {
-                    let sentence = sentence(&demand, &self.pipeline, &self.index);
-                    explanation.summary = sentence.unwrap_or(summary);
-                    explanation.refusal = Some(message);
-                }
-            }
-        }
-        explanation.placement = placement;
-        Ok(explanation)
+        self.explained(request, seed)
     }
 
     fn strategy(&self) -> &str {
@@ -430,13 +335,6 @@ fn warn_about_whitelists(request: &PlacementRequest) {
     }
 }
 
-fn name_conflict(name: &str) -> String {
-    format!(
-        "Conflict: The name {name} is already assigned. You have to delete (or rename) that \
-         container to be able to assign {name} to a container again."
-    )
-}
-
 /// How many nodes are named behind the winner, for when its engine refuses (S22).
 const MAX_RUNNERS_UP: usize = 4;
 
@@ -444,6 +342,8 @@ const MAX_RUNNERS_UP: usize = 4;
 const MAX_COUNTED: usize = 64;
 
 mod batch;
+mod explain;
+mod reserve;
 
 #[cfg(test)]
 mod tests;

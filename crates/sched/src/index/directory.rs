@@ -169,7 +169,7 @@ fn on(nodes: &Nodes, slot: Slot) -> impl Iterator<Item = Occupant<'_>> {
 fn ids<'o>(occupant: &Occupant<'o>) -> impl Iterator<Item = &'o str> + use<'o> {
     occupant
         .id
-        .map(|id| id.as_str())
+        .map(longshore_core::WorkloadId::as_str)
         .into_iter()
         .chain(occupant.swarm_id())
 }

@@ -261,6 +261,24 @@ impl Node {
         }
     }
 
+    /// The same node with nothing on it, open for work.
+    pub(crate) fn emptied(&self) -> Self {
+        let mut state = self.state.clone();
+        state.health = longshore_core::NodeHealth::Healthy;
+        state.health_indicator = 100;
+        state.availability = longshore_core::Availability::Active;
+        Self {
+            state,
+            labels: self.labels.clone(),
+            image_names: self.image_names.clone(),
+            workloads: Vec::new(),
+            held: Vec::new(),
+            used: Totals::default(),
+            ports: Vec::new(),
+            ..*self
+        }
+    }
+
     /// How many of a service are on it.
     pub(crate) fn replicas(&self, service: &str) -> usize {
         let of = |occupant: &Occupant<'_>| occupant.load.service.as_deref() == Some(service);

@@ -1,6 +1,9 @@
-use longshore_core::{Change, Explanation, PlacementRequest, Result, Scheduler, Timestamp};
+use longshore_core::{
+    Change, Explanation, Expression, PlacementRequest, Remedy, Resources, Result, Scheduler,
+    Timestamp,
+};
 
-use crate::scheduler::ClusterScheduler;
+use crate::{demand::Demand, index::Node, scheduler::ClusterScheduler};
 
 impl ClusterScheduler {
     /// Explains a request as if these changes had happened: a node like this one came, that
@@ -23,27 +26,44 @@ impl ClusterScheduler {
         copy.explain(request, now, seed)
     }
 
-    /// For every hard demand of a refused request on its own (a constraint, an affinity, a
-    /// whitelist, the ports, the resources): what would be placed if it were dropped. The demands
-    /// are told as written; those whose loss does not help are left out.
-    ///
-    /// # Errors
-    /// As for [`explain`](Scheduler::explain).
-    pub fn demands_to_drop(
-        &self,
-        request: &PlacementRequest,
-        now: Timestamp,
-        seed: u64,
-    ) -> Result<Vec<(String, longshore_core::Placement)>> {
-        let mut helpful = Vec::new();
-        for (dropped, without) in relaxed(request) {
-            match self.place(&without, now, seed) {
-                Ok(placement) => helpful.push((dropped, placement)),
-                Err(longshore_core::Refusal::Unplaceable { .. }) => {}
-                Err(refusal) => return Err(refusal.into()),
+    /// What would let a refused request in: each of its hard demands whose loss alone is enough (a
+    /// constraint, an affinity, a whitelist, the ports, the resources), and one more node like the
+    /// first, by name, that could take it if it were empty.
+    pub(crate) fn remedies(&self, demand: &Demand<'_>, seed: u64) -> Vec<Remedy> {
+        let mut remedies = Vec::new();
+        for (demand, without) in relaxed(demand.request) {
+            let Ok(compiled) = self.compile(&without) else {
+                continue;
+            };
+            let (best, _) = self.best(&compiled, seed, 1);
+            if let Some(best) = best.first() {
+                let node = best.node.state.name.clone();
+                remedies.push(Remedy::new(format!("drop {demand}"), Some(node)));
             }
         }
-        Ok(helpful)
+        let like = self
+            .index()
+            .in_order()
+            .find(|node| self.would_take_empty(demand, node));
+        remedies.extend(
+            like.map(|node| Remedy::new(format!("add a node like {}", node.state.name), None)),
+        );
+        remedies
+    }
+
+    fn would_take_empty(&self, demand: &Demand<'_>, node: &Node) -> bool {
+        let needs = demand.needs.iter();
+        let is_large = needs
+            .clone()
+            .all(|need| need.amount <= node.capacity(need.resource));
+        // Most nodes are told without an empty copy.
+        is_large
+            && demand
+                .constraints
+                .iter()
+                .all(|term| term.holds(node.attribute(term.expression.key())))
+            && (node.containers() > 0 || needs.clone().any(|need| node.used(need.resource) > 0))
+            && self.admits(demand, &node.emptied())
     }
 }
 
@@ -51,50 +71,43 @@ impl ClusterScheduler {
 fn relaxed(request: &PlacementRequest) -> Vec<(String, PlacementRequest)> {
     let mut all = Vec::new();
     let mut without = |text: String, change: &dyn Fn(&mut PlacementRequest)| {
-        let mut relaxed = request.clone();
-        change(&mut relaxed);
-        all.push((text, relaxed));
+        if all.len() < MAX_RELAXED {
+            let mut relaxed = request.clone();
+            change(&mut relaxed);
+            all.push((text, relaxed));
+        }
     };
-    for (at, term) in request
-        .constraints
-        .iter()
-        .enumerate()
-        .filter(|(_, e)| !e.is_soft())
-    {
-        without(format!("constraint {term}"), &|r| {
-            drop(r.constraints.remove(at))
-        });
-    }
-    for (at, term) in request
-        .affinities
-        .iter()
-        .enumerate()
-        .filter(|(_, e)| !e.is_soft())
-    {
-        without(format!("affinity {term}"), &|r| {
-            drop(r.affinities.remove(at))
-        });
-    }
-    for (at, term) in request
-        .whitelists
-        .iter()
-        .enumerate()
-        .filter(|(_, e)| !e.is_soft())
-    {
-        without(format!("whitelist {term}"), &|r| {
-            drop(r.whitelists.remove(at))
-        });
+    let kinds: [(&str, Field); 3] = [
+        ("constraint", |r| &mut r.constraints),
+        ("affinity", |r| &mut r.affinities),
+        ("whitelist", |r| &mut r.whitelists),
+    ];
+    let lists = [
+        &request.constraints,
+        &request.affinities,
+        &request.whitelists,
+    ];
+    for ((kind, field), list) in kinds.into_iter().zip(lists) {
+        for (at, term) in list.iter().enumerate().filter(|(_, term)| !term.is_soft()) {
+            without(format!("{kind} {term}"), &|r| drop(field(r).remove(at)));
+        }
     }
     if !request.ports.is_empty() {
-        without("ports".into(), &|r| r.ports.clear());
+        without("the ports".into(), &|r| r.ports.clear());
     }
     if !request.resources.is_zero() {
-        without("resources".into(), &|r| {
-            r.resources = longshore_core::Resources::default()
+        without("the resources".into(), &|r| {
+            r.resources = Resources::default();
         });
     }
     if !request.topology.is_empty() {
-        without("topology".into(), &|r| r.topology.clear());
+        without("the topology".into(), &|r| r.topology.clear());
     }
     all
 }
+
+/// A list of expressions of a request.
+type Field = fn(&mut PlacementRequest) -> &mut Vec<Expression>;
+
+/// How many demands are tried.
+const MAX_RELAXED: usize = 16;

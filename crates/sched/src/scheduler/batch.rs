@@ -6,7 +6,7 @@ use longshore_core::{
     Batch, BatchPlacement, Completeness, Error, ErrorKind, NodeId, Refusal, Result, Timestamp,
 };
 
-use super::{ClusterScheduler, name_conflict, warn_about_whitelists};
+use super::{ClusterScheduler, reserve::name_conflict, warn_about_whitelists};
 use crate::{
     index::Slot,
     refusal::refusal,

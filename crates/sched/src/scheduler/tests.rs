@@ -1,5 +1,6 @@
 use longshore_core::{
-    Bytes, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload, PortProtocol, Resources,
+    Bytes, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload, PortProtocol, Reservation,
+    Resources,
 };
 use proptest::prelude::*;
 

@@ -67,10 +67,9 @@ impl Amount {
         }
         // Signed, since only that is one instruction; what overflows is full.
         let after = self.used.saturating_add(more).cast_signed() as f32;
-        match packs {
-            false => (after * self.percent * (1.0 - SLACK)) as i32,
-            true => (after * self.percent * (1.0 + SLACK)) as i32,
-        }
+        let slack = if packs { 1.0 + SLACK } else { 1.0 - SLACK };
+        // What is far over its capacity must not overflow the sum of two of these.
+        (after * self.percent * slack).min(OVERFULL) as i32
     }
 
     /// Swarm's score with `more` on top, or nothing if that is too much. 0 if nothing is asked for,
@@ -92,6 +91,9 @@ impl Amount {
 
 /// More than the error of the roundings of a float.
 const SLACK: f32 = 1e-6;
+
+/// More percents than any node with room has.
+const OVERFULL: f32 = 1e6;
 
 /// 256ths of a percent in a whole.
 pub(super) const PERCENT: u64 = 25_600;

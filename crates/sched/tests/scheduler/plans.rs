@@ -281,11 +281,33 @@ fn what_if_answers_for_another_node_and_for_fewer_demands() {
     let new = Change::Node(node("b", &[("zone", "eu")]));
     let explained = ours.explain_after([new], &wanted, NOW, 0).unwrap();
     assert_eq!(explained.placement.unwrap().chosen.name.as_str(), "b");
-    assert!(ours.explain(&wanted, NOW, 0).unwrap().placement.is_none());
-    let drop = ours.demands_to_drop(&wanted, NOW, 0).unwrap();
-    let texts: Vec<&str> = drop.iter().map(|(text, _)| text.as_str()).collect();
-    assert_eq!(texts, ["constraint zone==eu"]);
-    assert_eq!(drop[0].1.chosen.name.as_str(), "a");
+    let refused = ours.explain(&wanted, NOW, 0).unwrap();
+    assert!(refused.placement.is_none());
+    let remedies: Vec<String> = refused.remedies.iter().map(ToString::to_string).collect();
+    assert_eq!(remedies, ["drop constraint zone==eu: it would go to a"]);
+}
+
+#[test]
+fn what_if_names_a_node_of_which_one_more_would_do() {
+    let mut ours = scheduler([node("a", &[]), node("b", &[("zone", "eu")])]);
+    let mut full = workload("w", "b");
+    full.resources = Resources::new(MilliCpu::from_cpus(4), Bytes::ZERO);
+    observe(&mut ours, [Change::Workload(full)]);
+    let wanted = sized(1_000, Bytes::ZERO).with_constraint("zone==eu".parse().unwrap());
+    let told = |request: &PlacementRequest| -> Vec<String> {
+        let explained = ours.explain(request, NOW, 0).unwrap();
+        explained.remedies.iter().map(ToString::to_string).collect()
+    };
+    let expected = [
+        "drop constraint zone==eu: it would go to a",
+        "drop the resources: it would go to b",
+        "add a node like b",
+    ];
+    assert_eq!(told(&wanted), expected);
+    // No node is that large, empty or not; and what can be placed needs no remedy.
+    let huge = sized(9_000, Bytes::ZERO);
+    assert_eq!(told(&huge), ["drop the resources: it would go to a"]);
+    assert!(told(&request()).is_empty());
 }
 
 /// Odd nodes only, and those with the highest number first.
