@@ -65,8 +65,7 @@ impl Amount {
         if more == 0 {
             return 0;
         }
-        // Signed, since only that is one instruction; what overflows is full.
-        let after = self.used.saturating_add(more).cast_signed() as f32;
+        let after = self.used.saturating_add(more) as f32;
         let slack = if packs { 1.0 + SLACK } else { 1.0 - SLACK };
         // What is far over its capacity must not overflow the sum of two of these.
         (after * self.percent * slack).min(OVERFULL) as i32
