@@ -236,11 +236,11 @@ const BLOCK: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, btree_map::Entry};
 
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{Key, MAX_RUN, Shelf, Slot};
 
     proptest! {
         /// It keeps the order of keys through splits and joins.
@@ -251,13 +251,13 @@ mod tests {
             let (mut shelf, mut plain) = (Shelf::default(), BTreeMap::new());
             for (step, rank, fate) in steps {
                 let key = Key { step, tally: step % 3, rank };
-                let entry = Entry { slot: step as Slot * 100 + rank as Slot, cpu: 1, memory: 2 };
+                let entry = super::Entry { slot: step as Slot * 100 + rank as Slot, cpu: 1, memory: 2 };
                 if fate == 0 {
                     shelf.remove(&key);
                     plain.remove(&key);
-                } else if !plain.contains_key(&key) {
+                } else if let Entry::Vacant(new) = plain.entry(key) {
                     shelf.insert(key, entry);
-                    plain.insert(key, entry.slot);
+                    new.insert(entry.slot);
                 }
                 prop_assert_eq!(shelf.first(), plain.keys().next().copied());
             }

@@ -95,9 +95,10 @@ pub(crate) fn changes(bytes: &[u8]) {
 fn request(which: u8, size: u64, extra: u8) -> PlacementRequest {
     let mut request = PlacementRequest::new("image");
     request.resources = Resources::new(MilliCpu(size), Bytes(size / 2));
-    request.service = (which % 3 == 0).then(|| format!("s{}", extra % 3).parse().expect("a name"));
+    request.service =
+        (which.is_multiple_of(3)).then(|| format!("s{}", extra % 3).parse().expect("a name"));
     request.labels = Labels::new().with("tier", format!("t{}", extra % 4));
-    if extra % 5 == 0 {
+    if extra.is_multiple_of(5) {
         request
             .ports
             .push(HostPort::any(u16::from(which % 3), PortProtocol::Tcp));
@@ -159,7 +160,7 @@ fn act(scheduler: &mut ClusterScheduler, kind: u8, which: u8, size: u64, extra: 
         8 => Change::Tick(Timestamp::from_secs(u64::from(extra) / 4)),
         _ => {
             let batch = Batch::new(reservation, wanted, u32::from(extra % 7), expires);
-            let batch = if extra % 2 == 0 {
+            let batch = if extra.is_multiple_of(2) {
                 batch
             } else {
                 batch.all_or_nothing()

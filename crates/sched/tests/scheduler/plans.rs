@@ -196,7 +196,7 @@ fn a_global_service_is_wanted_once_on_every_node_that_takes_it() {
     );
     wanted.service = Some(service);
     let plan = ours.plan_global(&wanted).unwrap();
-    let ids = |nodes: &[NodeId]| nodes.iter().map(|id| id.to_string()).collect::<Vec<_>>();
+    let ids = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(ids(&plan.missing), ["id-a"]);
     assert_eq!(ids(&plan.present), ["id-b"]);
     let surplus: Vec<String> = plan.surplus.iter().map(|(_, id)| id.to_string()).collect();
