@@ -26,7 +26,9 @@ pub(super) fn check<'a>(
         }
         Beyond::Tenant => {
             // A node without the label belongs to nobody.
-            if let Some(list) = node.label("tenant") {
+            if node.is_reserved
+                && let Some(list) = node.label("tenant")
+            {
                 let tenant = request.tenant.as_deref().unwrap_or_default();
                 if !list
                     .split(',')

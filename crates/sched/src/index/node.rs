@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) id_hash: u64,
     /// The label `containerslots`, if it is a number (S11).
     pub(crate) container_slots: Option<u64>,
+    /// Whether it has the label `tenant`.
+    pub(crate) is_reserved: bool,
     labels: Box<[(Text, Text)]>,
     image_names: Box<[Text]>,
     workloads: Vec<Workload>,
@@ -113,6 +115,7 @@ impl Node {
             rank,
             id_hash: fnv1a(state.id.as_str()),
             container_slots: None,
+            is_reserved: false,
             labels: Box::default(),
             image_names: Box::default(),
             state: NodeState::new(state.id.clone(), state.name.clone(), state.capacity.clone()),
@@ -132,6 +135,7 @@ impl Node {
         self.state = state;
         // S11: what is not a number means unlimited.
         self.container_slots = labels.get("containerslots").and_then(|n| n.parse().ok());
+        self.is_reserved = labels.get("tenant").is_some();
         let same_labels = labels.len() == self.labels.len()
             && labels
                 .iter()
