@@ -103,6 +103,10 @@ pub fn render(explanation: &Explanation) -> String {
         text.push_str("\n\n");
         text.push_str(&table.to_string());
     }
+    for remedy in &explanation.remedies {
+        text.push_str("\n\nIt could be placed if you ");
+        text.push_str(&remedy.to_string());
+    }
     if let Some(refusal) = &explanation.refusal {
         text.push_str("\n\n");
         text.push_str(refusal);

@@ -53,8 +53,13 @@ pub struct Placement {
     /// The next best nodes, best first, at most a handful: tried in turn when the engine of the
     /// winner refuses.
     pub runners_up: Vec<Scored>,
-    /// How many nodes could take the work.
+    /// How many nodes could take the work: all of them if [`exhaustive`](Self::exhaustive), else
+    /// those that were found before it was certain which are the best.
     pub feasible: usize,
+    /// Whether `feasible` counts every node. A scheduler need not look at all nodes to find the
+    /// best; [`explain`](crate::Scheduler::explain) does.
+    #[serde(default = "yes")]
+    pub exhaustive: bool,
     /// How many nodes were known.
     pub considered: usize,
     /// The strategy that ranked them.
@@ -70,6 +75,7 @@ impl Placement {
             chosen,
             runners_up: Vec::new(),
             feasible: 1,
+            exhaustive: true,
             considered: 1,
             strategy: strategy.into(),
             unmet_wishes: Vec::new(),
@@ -88,8 +94,9 @@ impl Placement {
         if parts.is_empty() {
             parts.push("no demands");
         }
+        let at_least = if self.exhaustive { "" } else { "at least " };
         let mut text = format!(
-            "{}: {}; {} of {} nodes feasible",
+            "{}: {}; {at_least}{} of {} nodes feasible",
             self.strategy,
             parts.join(", "),
             self.feasible,
@@ -101,6 +108,10 @@ impl Placement {
         }
         text
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Why a filter refused a node.
@@ -166,6 +177,38 @@ pub struct Explanation {
     pub placement: Option<Placement>,
     /// The refusal in Swarm's words, if it can't be placed.
     pub refusal: Option<String>,
+    /// What would let it in, if it can't be placed: each on its own.
+    #[serde(default)]
+    pub remedies: Vec<Remedy>,
+}
+
+/// A change after which work could be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Remedy {
+    /// What to change, for people: `drop constraint zone==eu`, `add a node like eu-1`.
+    pub change: String,
+    /// Where the work would go then, if to a node that is known.
+    pub node: Option<NodeName>,
+}
+
+impl Remedy {
+    /// A change and where the work would go then.
+    pub fn new(change: impl Into<String>, node: Option<NodeName>) -> Self {
+        Self {
+            change: change.into(),
+            node,
+        }
+    }
+}
+
+impl std::fmt::Display for Remedy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.node {
+            Some(node) => write!(f, "{}: it would go to {node}", self.change),
+            None => f.write_str(&self.change),
+        }
+    }
 }
 
 impl Explanation {
@@ -176,6 +219,7 @@ impl Explanation {
             nodes,
             placement: None,
             refusal: None,
+            remedies: Vec::new(),
         }
     }
 }

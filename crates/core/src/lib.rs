@@ -22,6 +22,7 @@
 mod access;
 mod audit;
 mod backoff;
+mod batch;
 mod cidr;
 mod clock;
 mod connector;
@@ -41,6 +42,7 @@ mod leader;
 mod name;
 mod overlay;
 mod placement;
+mod platform;
 mod quantity;
 mod random;
 mod scheduler;
@@ -52,12 +54,14 @@ pub mod testkit;
 mod timestamp;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod topology;
 mod tunnel;
 mod workload;
 
 pub use access::{Access, Action, AllowAll, Authorizer, DenyAll, Identity, Target};
 pub use audit::{AuditEvent, AuditOutcome, AuditReceipt, AuditSink};
 pub use backoff::Backoff;
+pub use batch::{Batch, BatchPlacement, Completeness};
 pub use cidr::Cidr;
 pub use clock::{Clock, ClockExt, SystemClock};
 pub use connector::{Connector, EngineProvider};
@@ -76,7 +80,9 @@ pub use exec::{
     AttachRequest, ExecBackend, ExecInput, ExecOutput, ExecOutputStream, ExecRequest, ExecSession,
     TerminalSize,
 };
-pub use explain::{Explanation, FilterFailure, NodeVerdict, Placement, Refusal, ScorePart, Scored};
+pub use explain::{
+    Explanation, FilterFailure, NodeVerdict, Placement, Refusal, Remedy, ScorePart, Scored,
+};
 pub use expression::{Expression, ExpressionError, Operator, Pattern};
 pub use kv::{
     Expect, KvCapabilities, KvEntry, KvEvent, KvRange, KvStore, KvWatch, Lease, LeaseId,
@@ -96,6 +102,7 @@ pub use placement::{
     Availability, Change, Dependency, DependencyKind, HostPort, NodeHealth, NodeState,
     PlacedWorkload, PlacementRequest, PortProtocol, Reservation,
 };
+pub use platform::Platform;
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use random::{OsRandom, Random, SeededRandom};
 pub use scheduler::Scheduler;
@@ -103,6 +110,7 @@ pub use shutdown::Shutdown;
 pub use signal::Signal;
 pub use stream::{BoxByteStream, BoxFuture, BoxStream, ByteStream};
 pub use timestamp::Timestamp;
+pub use topology::TopologySpread;
 pub use tunnel::{
     Carrier, CloseReason, IncomingStream, PeerIdentity, PendingCarrier, StreamTarget,
     TunnelCapabilities, TunnelListener, TunnelTransport,

@@ -3,8 +3,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Expression, Labels, NodeId, NodeName, ReservationId, Resources, ServiceName, Timestamp,
-    WorkloadId,
+    Error, Expression, Labels, NodeId, NodeName, Platform, ReservationId, Resources, ServiceName,
+    Timestamp, TopologySpread, WorkloadId,
 };
 
 /// A transport protocol of a port.
@@ -126,6 +126,8 @@ pub enum Availability {
     Cordoned,
     /// Its work is moved away.
     Draining,
+    /// Set apart because it failed too often: it keeps its work and takes no new until released.
+    Quarantined,
 }
 
 /// A node as a scheduler sees it.
@@ -148,6 +150,12 @@ pub struct NodeState {
     pub labels: Labels,
     /// Image ids, `repository:tag` and `repository@digest` names held by the node.
     pub images: Vec<String>,
+    /// Names of the volumes whose data is on the node.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// When it last failed, if it ever did.
+    #[serde(default)]
+    pub last_failure: Option<Timestamp>,
 }
 
 impl NodeState {
@@ -162,6 +170,8 @@ impl NodeState {
             capacity,
             labels: Labels::new(),
             images: Vec::new(),
+            volumes: Vec::new(),
+            last_failure: None,
         }
     }
 
@@ -193,6 +203,9 @@ pub struct PlacedWorkload {
     pub resources: Resources,
     /// Node ports it holds. Port 0 is not listed.
     pub ports: Vec<HostPort>,
+    /// How important it is: more important work may take its place.
+    #[serde(default)]
+    pub priority: i32,
 }
 
 impl PlacedWorkload {
@@ -207,6 +220,7 @@ impl PlacedWorkload {
             labels: Labels::new(),
             resources: Resources::default(),
             ports: Vec::new(),
+            priority: 0,
         }
     }
 }
@@ -270,6 +284,21 @@ pub struct PlacementRequest {
     pub whitelists: Vec<Expression>,
     /// Workloads that must be on the same node.
     pub dependencies: Vec<Dependency>,
+    /// How important it is, 0 for most work: where preemption is asked for, less important work
+    /// makes room.
+    pub priority: i32,
+    /// Failure domains over which the service is kept even.
+    pub topology: Vec<TopologySpread>,
+    /// Node labels over whose values the service is spread, the most important first: SwarmKit's
+    /// placement preferences. A wish: unlike [`topology`](Self::topology) it refuses no node.
+    pub preferences: Vec<String>,
+    /// Volumes that it uses: it goes where their data is. One that no node has may be anywhere.
+    pub volumes: Vec<String>,
+    /// Platforms that the image runs on; none means any.
+    pub platforms: Vec<Platform>,
+    /// Whose work it is. Nodes with the label `tenant` take only work of the tenants listed there,
+    /// separated by commas.
+    pub tenant: Option<String>,
 }
 
 impl PlacementRequest {
@@ -349,6 +378,10 @@ impl Reservation {
 }
 
 /// What a scheduler is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a change is taken in at once; a box would cost every reservation an allocation"
+)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {

@@ -226,7 +226,7 @@ impl FromStr for Bytes {
 }
 
 /// Amounts of what a node has or a workload asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
     /// Processor time.

@@ -1,6 +1,9 @@
 use std::fmt::Debug;
 
-use crate::{Change, Explanation, Placement, PlacementRequest, Refusal, Result, Timestamp};
+use crate::{
+    Batch, BatchPlacement, Change, Completeness, Explanation, Placement, PlacementRequest, Refusal,
+    Reservation, Result, Timestamp,
+};
 
 /// Decides where work goes.
 ///
@@ -39,6 +42,53 @@ pub trait Scheduler: Debug + Send + 'static {
         now: Timestamp,
         seed: u64,
     ) -> Result<Placement, Refusal>;
+
+    /// Places the replicas of a batch, each held as a reservation before the next is placed: replica
+    /// n as [`place`](Self::place) would with `seed + n`. What is not wanted any more is released
+    /// one by one. A batch that is refused as a whole (gang or error) changes nothing.
+    ///
+    /// The provided body does just that, one placement after the other; an implementation that can
+    /// do better gives the same answer faster.
+    ///
+    /// # Errors
+    /// As for [`Change::Reserve`] and [`Batch::check`]. That no node has room is no error: it is the
+    /// answer's refusal.
+    fn place_batch(&mut self, batch: &Batch, now: Timestamp, seed: u64) -> Result<BatchPlacement> {
+        batch.check()?;
+        let mut placed = BatchPlacement::default();
+        let mut outcome = Ok(());
+        for replica in 0..batch.count {
+            let request = &*batch.request;
+            let node = match self.place(request, now, seed.wrapping_add(u64::from(replica))) {
+                Ok(placement) => placement.chosen.node,
+                Err(refusal) => {
+                    placed.refusal = Some(refusal);
+                    break;
+                }
+            };
+            outcome = batch.reservation(replica).and_then(|id| {
+                let held = Reservation::new(id, node.clone(), request.clone(), batch.expires);
+                self.observe(Change::Reserve(held))
+            });
+            if outcome.is_err() {
+                break;
+            }
+            placed.nodes.push(node);
+        }
+        let is_invalid = matches!(placed.refusal, Some(Refusal::Invalid { .. }));
+        let is_broken =
+            placed.refusal.is_some() && batch.completeness == Completeness::AllOrNothing;
+        if outcome.is_err() || is_invalid || is_broken {
+            for replica in 0..placed.nodes.len() as u32 {
+                self.observe(Change::Release(batch.reservation(replica)?))?;
+            }
+            placed.nodes.clear();
+        }
+        match placed.refusal {
+            Some(refusal) if is_invalid => Err(refusal.into()),
+            _ => outcome.map(|()| placed),
+        }
+    }
 
     /// Explains what [`place`](Self::place) would do, node by node. Costs time in proportion to the
     /// number of nodes.

@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use crate::{
-    filter::{FilterName, Pipeline},
+    filter::{FilterName, NodeFilter, NodeScore, Pipeline},
     scheduler::ClusterScheduler,
     strategy::{Strategy, TieBreak},
 };
@@ -10,6 +12,14 @@ pub struct ClusterSchedulerBuilder {
     strategy: Strategy,
     tie_break: TieBreak,
     filters: Vec<FilterName>,
+    own: Own,
+}
+
+/// What the embedding program brings along.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) filters: Vec<Arc<dyn NodeFilter>>,
+    pub(crate) scores: Vec<(Arc<dyn NodeScore>, i32)>,
 }
 
 /// Spread, all filters in Swarm's order, ties by name.
@@ -19,6 +29,7 @@ impl Default for ClusterSchedulerBuilder {
             strategy: Strategy::default(),
             tie_break: TieBreak::default(),
             filters: FilterName::ALL.to_vec(),
+            own: Own::default(),
         }
     }
 }
@@ -46,8 +57,27 @@ impl ClusterSchedulerBuilder {
         self
     }
 
+    /// Adds a filter of the embedding program. It runs behind the built-in ones.
+    #[must_use]
+    pub fn own_filter(mut self, filter: impl NodeFilter) -> Self {
+        self.own.filters.push(Arc::new(filter));
+        self
+    }
+
+    /// Adds a score of the embedding program, whose points count times the factor.
+    #[must_use]
+    pub fn own_score(mut self, score: impl NodeScore, factor: i32) -> Self {
+        self.own.scores.push((Arc::new(score), factor));
+        self
+    }
+
     /// The scheduler, which knows no node yet.
     pub fn build(self) -> ClusterScheduler {
-        ClusterScheduler::from_parts(Pipeline::new(self.filters), self.strategy, self.tie_break)
+        ClusterScheduler::from_parts(
+            Pipeline::new(self.filters),
+            self.strategy,
+            self.tie_break,
+            self.own,
+        )
     }
 }

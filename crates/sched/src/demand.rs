@@ -1,6 +1,10 @@
+use std::sync::Arc;
+
 use longshore_core::{Dependency, PlacementRequest};
 
 use crate::{
+    domains::{Branches, Domains},
+    filter::{NodeFilter, NodeScore},
     index::{Found, Index, Node},
     matcher::RegexCache,
     resource::{Need, Resource},
@@ -24,6 +28,16 @@ pub(crate) struct Demand<'r> {
     pub(crate) dependencies: Vec<Home<'r>>,
     /// Amounts asked for, none of them zero.
     pub(crate) needs: Vec<Need<'r>>,
+    /// Volumes whose data is on some node.
+    pub(crate) volumes: Vec<&'r str>,
+    /// Failure domains with the replicas in each.
+    pub(crate) topology: Vec<Domains<'r>>,
+    /// Replicas by placement preference.
+    pub(crate) branches: Branches<'r>,
+    /// Filters of the embedding program.
+    pub(crate) own: &'r [Arc<dyn NodeFilter>],
+    /// Scores of the embedding program with their factors.
+    pub(crate) scores: &'r [(Arc<dyn NodeScore>, i32)],
 }
 
 /// A soft expression.
@@ -67,6 +81,11 @@ impl<'r> Demand<'r> {
             wishes: Vec::new(),
             dependencies: Vec::new(),
             needs: needs(request),
+            volumes: Vec::new(),
+            topology: Vec::new(),
+            branches: Branches::count(request, index),
+            own: &[],
+            scores: &[],
         };
         for (position, expression) in request.constraints.iter().enumerate() {
             let term = Term::compile("constraint", position, expression, cache)?;
@@ -100,7 +119,31 @@ impl<'r> Demand<'r> {
                 found,
             });
         }
+        if !request.volumes.is_empty() {
+            let is_held = |volume: &&str| index.nodes().any(|node| node.has_volume(volume));
+            demand.volumes = request
+                .volumes
+                .iter()
+                .map(String::as_str)
+                .filter(is_held)
+                .collect();
+        }
+        demand.topology = Domains::count(request, &demand.constraints, index);
         Ok(demand)
+    }
+
+    /// Whether only a look at every node can tell the best: where a placement anywhere changes
+    /// which nodes are allowed or liked, and where somebody else's score counts.
+    pub(crate) fn needs_all(&self) -> bool {
+        !self.topology.is_empty() || !self.branches.is_empty() || !self.scores.is_empty()
+    }
+
+    /// Whether nodes must be looked at for what no set knows.
+    pub(crate) fn is_beyond(&self) -> bool {
+        !self.volumes.is_empty()
+            || !self.topology.is_empty()
+            || !self.own.is_empty()
+            || !self.request.platforms.is_empty()
     }
 
     /// The amount asked for of a resource.
@@ -167,6 +210,10 @@ fn check_sizes(request: &PlacementRequest) -> Result<(), String> {
         ),
         ("dependencies", request.dependencies.len(), MAX_DEPENDENCIES),
         ("ports", request.ports.len(), MAX_PORTS),
+        ("volumes", request.volumes.len(), MAX_BEYOND),
+        ("platforms", request.platforms.len(), MAX_BEYOND),
+        ("topology spreads", request.topology.len(), MAX_SPREADS),
+        ("preferences", request.preferences.len(), MAX_SPREADS),
         (
             "kinds of resources",
             request.resources.generic.len(),
@@ -185,4 +232,6 @@ fn check_sizes(request: &PlacementRequest) -> Result<(), String> {
 const MAX_EXPRESSIONS: usize = 128;
 const MAX_DEPENDENCIES: usize = 128;
 const MAX_PORTS: usize = 1024;
+const MAX_BEYOND: usize = 128;
+const MAX_SPREADS: usize = 16;
 const MAX_RESOURCES: usize = 128;

@@ -1,7 +1,9 @@
 mod affinity;
+mod beyond;
 mod constraint;
 mod dependency;
 mod health;
+mod own;
 mod port;
 mod resources;
 mod slots;
@@ -16,6 +18,8 @@ use crate::{
     index::Node,
     reason::Reason,
 };
+
+pub use self::own::{NodeFilter, NodeScore, NodeView};
 
 /// A filter that can be switched on; Swarm's names.
 ///
@@ -91,8 +95,35 @@ pub(crate) enum Stage {
     Availability,
     /// A filter.
     Filter(FilterName),
+    /// What Swarm did not know and requests ask for by fields of their own.
+    Beyond(Beyond),
     /// Always last, as in Swarm, where strategies did it.
     Resources,
+}
+
+/// Filters that always run: they refuse nothing unless asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// The image runs there.
+    Platform,
+    /// The node takes work of the tenant.
+    Tenant,
+    /// The data is there.
+    Volume,
+    /// The failure domain is not too full.
+    Topology,
+    /// The filters of the embedding program.
+    Own,
+}
+
+impl Beyond {
+    const ALL: [Self; 5] = [
+        Self::Platform,
+        Self::Tenant,
+        Self::Volume,
+        Self::Topology,
+        Self::Own,
+    ];
 }
 
 impl Stage {
@@ -100,6 +131,11 @@ impl Stage {
         match self {
             Self::Availability => "availability",
             Self::Filter(filter) => filter.as_str(),
+            Self::Beyond(Beyond::Platform) => "platform",
+            Self::Beyond(Beyond::Tenant) => "tenant",
+            Self::Beyond(Beyond::Volume) => "volume",
+            Self::Beyond(Beyond::Topology) => "topology",
+            Self::Beyond(Beyond::Own) => "own",
             Self::Resources => "resources",
         }
     }
@@ -121,6 +157,7 @@ impl Stage {
             Self::Filter(FilterName::Affinity) => affinity::check(demand, node, tell),
             Self::Filter(FilterName::Constraint) => constraint::check(demand, node, tell),
             Self::Filter(FilterName::Whitelist) => whitelist::check(demand, node, tell),
+            Self::Beyond(beyond) => beyond::check(beyond, demand, node, tell),
             Self::Resources => resources::check(demand, node, tell),
         }
     }
@@ -144,6 +181,7 @@ impl Pipeline {
         if !stages.contains(&Stage::Filter(FilterName::Health)) {
             stages.insert(0, Stage::Availability);
         }
+        stages.extend(Beyond::ALL.map(Stage::Beyond));
         stages.push(Stage::Resources);
         Self { stages }
     }
@@ -157,8 +195,24 @@ impl Pipeline {
     pub(crate) fn filters(&self) -> impl Iterator<Item = FilterName> {
         self.stages.iter().filter_map(|stage| match stage {
             Stage::Filter(filter) => Some(*filter),
-            Stage::Availability | Stage::Resources => None,
+            Stage::Availability | Stage::Beyond(_) | Stage::Resources => None,
         })
+    }
+
+    /// Whether a filter is switched on.
+    pub(crate) fn has(&self, filter: FilterName) -> bool {
+        self.stages.contains(&Stage::Filter(filter))
+    }
+
+    /// Whether the node takes any work at all: what the filters say that look at no request.
+    pub(crate) fn is_open(&self, node: &Node) -> bool {
+        let open = &mut |_: Reason<'_>| ControlFlow::Break(());
+        let health = match self.has(FilterName::Health) {
+            true => health::check(node, open),
+            false => health::check_availability(node, open),
+        };
+        health.is_continue()
+            && (!self.has(FilterName::ContainerSlots) || slots::check(node, open).is_continue())
     }
 
     /// Whether the node could take the work.
@@ -208,7 +262,7 @@ impl Pipeline {
             Wish::Affinity(_) => FilterName::Affinity,
             Wish::Whitelist(_) => FilterName::Whitelist,
         };
-        self.stages.contains(&Stage::Filter(filter))
+        self.has(filter)
     }
 }
 
@@ -233,13 +287,14 @@ mod tests {
         assert_eq!(
             pipeline.stages(),
             [
-                Stage::Availability,
-                Stage::Filter(FilterName::Constraint),
-                Stage::Resources
+                vec![Stage::Availability, Stage::Filter(FilterName::Constraint)],
+                Beyond::ALL.map(Stage::Beyond).to_vec(),
+                vec![Stage::Resources],
             ]
+            .concat()
         );
         let pipeline = Pipeline::new(FilterName::ALL);
-        assert_eq!(pipeline.stages().len(), 8);
+        assert_eq!(pipeline.stages().len(), 8 + Beyond::ALL.len());
         assert_eq!(pipeline.filters().collect::<Vec<_>>(), FilterName::ALL);
     }
 }

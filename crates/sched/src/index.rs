@@ -1,32 +1,73 @@
 mod directory;
+mod groups;
+mod holding;
+mod images;
+mod load;
+mod names;
 mod node;
+mod slots;
+mod texts;
 mod totals;
 
-use std::collections::{BTreeSet, HashMap};
-
-use longshore_core::{
-    Dependency, DependencyKind, Error, NodeId, NodeState, PlacedWorkload, Reservation,
-    ReservationId, Result, Timestamp, WorkloadId,
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
 };
 
-use self::directory::{Directory, Holder};
-pub(crate) use self::{directory::Found, node::Node};
+use longshore_core::{
+    Dependency, DependencyKind, Error, NodeId, NodeState, PlacedWorkload, PortProtocol, Result,
+    Timestamp, WorkloadId,
+};
+
+use self::{
+    directory::Directory,
+    groups::{Groups, Member},
+    names::NameOrder,
+    texts::Pool,
+};
+pub(crate) use self::{
+    directory::Found,
+    load::Load,
+    node::{Node, Occupant, Workload, without_slash},
+    slots::{SlotSet, bits},
+};
 
 /// Everything a scheduler was told, kept so that placing sums nothing up: per-node totals, ports,
 /// counts and names are maintained with every change.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     nodes: Vec<Option<Node>>,
     free: Vec<Slot>,
     by_id: HashMap<NodeId, Slot>,
+    names: NameOrder,
     directory: Directory,
-    reservations: HashMap<ReservationId, Slot>,
-    expiries: BTreeSet<(Timestamp, ReservationId)>,
+    ports: HashMap<(u16, PortProtocol), SlotSet>,
+    groups: Groups,
+    texts: Pool<str>,
+    loads: Pool<Load>,
     now: Timestamp,
+    /// How many nodes have the label `tenant`.
+    tenants: usize,
+    news: Vec<News>,
 }
 
 /// Where a node stands in the index; valid while the node is known.
 pub(crate) type Slot = u32;
+
+/// What changed, for those who keep more about nodes than the index does.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// The node's own numbers changed: room, health, rank.
+    Room(Slot),
+    /// The node's labels, name or images changed, or it is new.
+    Node(Slot),
+    /// The node left.
+    Gone(Slot),
+    /// Something came onto the node.
+    Came(Slot, Arc<Load>),
+    /// Something left the node.
+    Left(Slot, Arc<Load>),
+}
 
 impl Index {
     /// How many nodes are known.
@@ -34,9 +75,24 @@ impl Index {
         self.by_id.len()
     }
 
+    /// One more than the largest slot in use.
+    pub(crate) fn slots(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// All nodes, in no particular order.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().flatten()
+    }
+
+    /// All nodes in the order of their names, then ids.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Node> {
+        self.names.slots().filter_map(|slot| self.at(slot))
+    }
+
+    /// Whether any node is reserved for tenants.
+    pub(crate) fn has_tenants(&self) -> bool {
+        self.tenants > 0
     }
 
     /// A node by its id.
@@ -44,41 +100,84 @@ impl Index {
         self.by_id.get(id).and_then(|slot| self.at(*slot))
     }
 
+    /// A node by its slot.
+    pub(crate) fn at(&self, slot: Slot) -> Option<&Node> {
+        self.nodes.get(slot as usize)?.as_ref()
+    }
+
+    /// The nodes of this name or id.
+    pub(crate) fn called(&self, text: &str) -> Vec<Slot> {
+        let mut found: Vec<Slot> = self.names.named(text).collect();
+        found.extend(self.by_id.get(text));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The nodes of this name.
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = Slot> {
+        self.names.named(name)
+    }
+
+    /// The nodes on which a container has this id or name.
+    pub(crate) fn with_container(&self, target: &str) -> Vec<Slot> {
+        let mut found: Vec<Slot> = self.directory.named(target, &self.nodes).collect();
+        found.extend(self.directory.identified(target, &self.nodes));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The nodes on which a port is held, on whatever address.
+    pub(crate) fn with_port(&self, port: u16, protocol: PortProtocol) -> Option<&SlotSet> {
+        self.ports.get(&(port, protocol))
+    }
+
     /// The latest time that it was told.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// A reservation that is held.
-    pub(crate) fn reservation(&self, id: &ReservationId) -> Option<&Reservation> {
-        let slot = self.reservations.get(id)?;
-        self.at(*slot)?.reservation(id)
-    }
-
     /// Whether a workload or a reservation has this name.
     pub(crate) fn is_name_taken(&self, name: &str) -> bool {
-        self.directory.is_name_taken(name)
+        self.directory.named(name, &self.nodes).next().is_some()
+    }
+
+    /// A node on which something has this name.
+    pub(crate) fn with_name(&self, name: &str) -> Option<Slot> {
+        self.directory.named(name, &self.nodes).next()
+    }
+
+    /// Tells of every node as if it had just come, to whoever knows nothing yet.
+    pub(crate) fn tell_all(&mut self) {
+        let known: Vec<News> = self.nodes().map(|node| News::Node(node.slot)).collect();
+        self.news.extend(known);
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Gives the buffer of [`take_news`](Self::take_news) back for the next change.
+    pub(crate) fn return_news(&mut self, mut news: Vec<News>) {
+        if self.news.is_empty() && news.capacity() <= MAX_KEPT_NEWS {
+            news.clear();
+            self.news = news;
+        }
     }
 
     /// The node that holds a dependency's target.
     pub(crate) fn find_dependency(&self, dependency: &Dependency) -> Found {
-        let whole = self.find_workload(&dependency.target);
+        let whole = self.directory.find(&dependency.target, &self.nodes);
         if whole != Found::Nowhere || dependency.kind == DependencyKind::Network {
             return whole;
         }
         // `--volumes-from name:mode` and `--link name:alias`.
         match dependency.target.split_once(':') {
-            Some((name, _)) => self.find_workload(name),
+            Some((name, _)) => self.directory.find(name, &self.nodes),
             None => Found::Nowhere,
         }
-    }
-
-    fn find_workload(&self, target: &str) -> Found {
-        self.directory.find(target, |slot, engine| {
-            self.at(slot).is_some_and(|node| {
-                node.state.id.as_str() == engine || node.state.name.as_str() == engine
-            })
-        })
     }
 
     /// A node came or changed; what is on it stays.
@@ -89,12 +188,23 @@ impl Index {
                 state.health_indicator, state.id
             )));
         }
-        if let Some(node) = self
-            .by_id
-            .get(&state.id)
-            .and_then(|slot| slot_of(&mut self.nodes, *slot))
+        if let Some(&slot) = self.by_id.get(&state.id)
+            && let Some(node) = slot_of(&mut self.nodes, slot)
         {
-            node.update(state);
+            let old_name = (node.state.name != state.name).then(|| node.state.name.clone());
+            let renamed = old_name.is_some();
+            self.tenants -= usize::from(node.label("tenant").is_some());
+            let changed = node.update(state, &mut self.texts);
+            self.tenants += usize::from(node.label("tenant").is_some());
+            if let Some(old) = old_name {
+                let (name, id) = (node.state.name.clone(), node.state.id.clone());
+                self.names.remove(&old, &id);
+                self.rank(slot, &name, &id);
+            }
+            self.news.push(match changed || renamed {
+                true => News::Node(slot),
+                false => News::Room(slot),
+            });
             return Ok(());
         }
         let slot = match self.free.pop() {
@@ -106,9 +216,27 @@ impl Index {
                 slot
             }
         };
+        let (name, id) = (state.name.clone(), state.id.clone());
         self.by_id.insert(state.id.clone(), slot);
-        self.nodes[slot as usize] = Some(Node::new(slot, state));
+        self.tenants += usize::from(state.labels.get("tenant").is_some());
+        self.nodes[slot as usize] = Some(Node::new(slot, 0, state, &mut self.texts));
+        self.rank(slot, &name, &id);
+        self.news.push(News::Node(slot));
         Ok(())
+    }
+
+    /// Gives a node its place in the order of names.
+    fn rank(&mut self, slot: Slot, name: &longshore_core::NodeName, id: &NodeId) {
+        let (nodes, news) = (&mut self.nodes, &mut self.news);
+        let rank = self.names.insert(name, id, slot, |other, rank| {
+            if let Some(node) = slot_of(nodes, other) {
+                node.rank = rank;
+                news.push(News::Room(other));
+            }
+        });
+        if let Some(node) = slot_of(&mut self.nodes, slot) {
+            node.rank = rank;
+        }
     }
 
     /// A node left: what was on it is forgotten, reservations too.
@@ -119,119 +247,114 @@ impl Index {
         let Some(node) = self.nodes[slot as usize].take() else {
             return;
         };
-        for workload in node.workloads() {
-            self.directory
-                .remove(&Holder::workload(slot, &workload.id), workload.into());
+        self.tenants -= usize::from(node.label("tenant").is_some());
+        self.names.remove(&node.state.name, &node.state.id);
+        for occupant in node.occupants() {
+            self.directory.remove(slot, occupant, None);
+            for port in &occupant.load.ports {
+                forget_port(&mut self.ports, (port.port, port.protocol), slot);
+            }
         }
-        for reservation in node.reservations() {
-            self.directory.remove(
-                &Holder::reservation(slot, &reservation.id),
-                reservation.into(),
-            );
-            self.reservations.remove(&reservation.id);
-            self.expiries
-                .remove(&(reservation.expires, reservation.id.clone()));
+        for held in node.held() {
+            self.groups.leave(Member {
+                group: held.group,
+                number: held.number,
+            });
         }
         self.free.push(slot);
+        self.news.push(News::Gone(slot));
     }
 
     /// A workload is on a node, or changed.
     pub(crate) fn set_workload(&mut self, workload: PlacedWorkload) -> Result<()> {
         let slot = self.slot(&workload.node, "workload", workload.id.as_str())?;
+        self.take_workload(slot, workload.id.as_str());
+        let load = self
+            .loads
+            .share(Load::of_workload(&workload, &mut self.texts));
         let Some(node) = slot_of(&mut self.nodes, slot) else {
             return Ok(());
         };
-        let holder = Holder::workload(slot, &workload.id);
-        if let Some(old) = node.remove_workload(&workload.id) {
-            self.directory.remove(&holder, (&old).into());
-        }
-        self.directory.insert(&holder, (&workload).into());
-        node.insert_workload(workload);
+        let new = Workload {
+            name: without_slash(&workload.name).into(),
+            id: workload.id,
+            load: load.clone(),
+        };
+        self.directory.insert(slot, (&new).into());
+        node.insert_workload(new);
+        self.came(slot, load);
         Ok(())
     }
 
     /// A workload left a node. Nothing to do if it was never there.
     pub(crate) fn remove_workload(&mut self, node: &NodeId, id: &WorkloadId) {
-        let Some(&slot) = self.by_id.get(node) else {
-            return;
-        };
+        if let Some(&slot) = self.by_id.get(node) {
+            self.take_workload(slot, id.as_str());
+        }
+    }
+
+    fn take_workload(&mut self, slot: Slot, id: &str) {
         let Some(node) = slot_of(&mut self.nodes, slot) else {
             return;
         };
         if let Some(old) = node.remove_workload(id) {
-            self.directory
-                .remove(&Holder::workload(slot, id), (&old).into());
+            self.directory.remove(slot, (&old).into(), Some(node));
+            self.left(slot, old.load);
         }
     }
 
-    /// Holds room. The caller has checked that the id is new and that the request fits.
-    pub(crate) fn reserve(&mut self, reservation: Reservation) -> Result<()> {
-        let slot = self.slot(&reservation.node, "reservation", reservation.id.as_str())?;
-        let Some(node) = slot_of(&mut self.nodes, slot) else {
-            return Ok(());
-        };
-        self.directory.insert(
-            &Holder::reservation(slot, &reservation.id),
-            (&reservation).into(),
-        );
-        self.reservations.insert(reservation.id.clone(), slot);
-        self.expiries
-            .insert((reservation.expires, reservation.id.clone()));
-        node.insert_reservation(reservation);
-        Ok(())
-    }
-
-    /// Gives room back. Nothing to do if it is not held (any more).
-    pub(crate) fn release(&mut self, id: &ReservationId) {
-        let Some(slot) = self.reservations.remove(id) else {
-            return;
-        };
-        let Some(node) = slot_of(&mut self.nodes, slot) else {
-            return;
-        };
-        if let Some(old) = node.remove_reservation(id) {
-            self.expiries.remove(&(old.expires, old.id.clone()));
-            self.directory
-                .remove(&Holder::reservation(slot, id), (&old).into());
+    fn came(&mut self, slot: Slot, load: Arc<Load>) {
+        for port in &load.ports {
+            self.ports
+                .entry((port.port, port.protocol))
+                .or_default()
+                .insert(slot);
         }
+        self.news.push(News::Came(slot, load));
     }
 
-    /// The work of a reservation was seen. A reservation that is gone already (expired, or
-    /// fulfilled before) does not matter: the workload is a fact.
-    pub(crate) fn fulfil(&mut self, id: &ReservationId, workload: PlacedWorkload) -> Result<()> {
-        self.slot(&workload.node, "workload", workload.id.as_str())?;
-        self.release(id);
-        self.set_workload(workload)
-    }
-
-    /// Gives up reservations that expired. Time never runs backwards.
-    pub(crate) fn tick(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        while self
-            .expiries
-            .first()
-            .is_some_and(|(expires, _)| *expires <= self.now)
-        {
-            if let Some((_, id)) = self.expiries.pop_first() {
-                self.release(&id);
+    fn left(&mut self, slot: Slot, load: Arc<Load>) {
+        for port in &load.ports {
+            let key = (port.port, port.protocol);
+            let still = self
+                .at(slot)
+                .is_some_and(|node| node.holds_port(key.0, key.1));
+            if !still {
+                forget_port(&mut self.ports, key, slot);
             }
         }
+        self.news.push(News::Left(slot, load));
     }
 
     /// Whether the running totals equal a sum over everything that is held: what incremental
     /// maintenance must never lose.
     #[cfg(test)]
     pub(crate) fn is_consistent(&self) -> bool {
-        let held: usize = self.nodes().map(|node| node.reservations().count()).sum();
-
+        let held: usize = self.nodes().map(|node| node.held().len()).sum();
+        let mut ports: HashMap<(u16, PortProtocol), SlotSet> = HashMap::new();
+        for node in self.nodes() {
+            for port in node.occupants().flat_map(|occupant| &occupant.load.ports) {
+                ports
+                    .entry((port.port, port.protocol))
+                    .or_default()
+                    .insert(node.slot);
+            }
+        }
+        let plain = |ports: &HashMap<(u16, PortProtocol), SlotSet>| {
+            let sets = ports
+                .iter()
+                .map(|(port, set)| (*port, set.iter().collect::<Vec<_>>()));
+            sets.collect::<HashMap<_, _>>()
+        };
         self.nodes().all(Node::is_consistent)
-            && held == self.reservations.len()
-            && held == self.expiries.len()
-            && self.directory.is_consistent(self.nodes())
-    }
-
-    fn at(&self, slot: Slot) -> Option<&Node> {
-        self.nodes.get(slot as usize)?.as_ref()
+            && self.groups.is_consistent(held)
+            && self.directory.is_consistent(&self.nodes)
+            && plain(&ports) == plain(&self.ports)
+            && self.in_order().map(|node| node.rank).is_sorted()
+            && self
+                .in_order()
+                .is_sorted_by_key(|node| (&node.state.name, &node.state.id))
+            && self.in_order().count() == self.len()
     }
 
     fn slot(&self, node: &NodeId, what: &str, id: &str) -> Result<Slot> {
@@ -245,3 +368,18 @@ impl Index {
 fn slot_of(nodes: &mut [Option<Node>], slot: Slot) -> Option<&mut Node> {
     nodes.get_mut(slot as usize)?.as_mut()
 }
+
+fn forget_port(
+    ports: &mut HashMap<(u16, PortProtocol), SlotSet>,
+    key: (u16, PortProtocol),
+    slot: Slot,
+) {
+    if let Entry::Occupied(mut nodes) = ports.entry(key) {
+        nodes.get_mut().remove(slot);
+        if nodes.get().len() == 0 {
+            nodes.remove();
+        }
+    }
+}
+
+const MAX_KEPT_NEWS: usize = 1024;

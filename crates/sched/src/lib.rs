@@ -45,8 +45,7 @@
 //! let explanation = scheduler.explain(&request, now, seed)?;
 //! assert_eq!(
 //!     explanation.summary,
-//!     "0 of 3 nodes can take it: not enough memory on 2 nodes (3 GiB needed, at most 1 GiB free); \
-//!      constraint zone==eu not satisfied on 1 node",
+//!     "2 of 3 nodes have zone=eu; all 2 lack 3 GiB of memory",
 //! );
 //! let failures = &explanation.nodes[0].failures;
 //! assert_eq!(failures[0].reason, "needs 3 GiB of memory, 1 GiB of 4 GiB free");
@@ -64,26 +63,48 @@
 //! 3. The [`Strategy`] ranks among equals, then [`TieBreak`].
 //!
 //! A request is compiled once: globs escape all but `*`, regular expressions run in linear time, are
-//! bounded in size and remembered. A placement costs one look at each node; a change costs time in
-//! proportion to what it changes.
+//! bounded in size and remembered. A placement looks at the nodes that its bounds can't exclude, not
+//! at all; the choice is the same. [`Scheduler::place_batch`](longshore_core::Scheduler::place_batch)
+//! places and holds many replicas by one search.
+//!
+//! # Beyond Swarm
+//!
+//! Requests may ask for even failure domains, placement preferences, volumes, platforms and a
+//! tenant. [`NodeFilter`] and [`NodeScore`] plug in. What could be done is told as a plan and never
+//! done: [`plan_preemption`](ClusterScheduler::plan_preemption),
+//! [`plan_global`](ClusterScheduler::plan_global),
+//! [`plan_rebalance`](ClusterScheduler::plan_rebalance),
+//! [`explain_after`](ClusterScheduler::explain_after). The repository's `docs/scheduling.md` has the
+//! whole model, the guarantees, the cost of each operation and a comparison with others.
 
 mod builder;
+mod damping;
 mod demand;
+mod domains;
 mod filter;
 mod index;
 mod matcher;
 mod order;
+mod plan;
+mod rancher;
 mod rank;
 mod reason;
 mod refusal;
 mod resource;
 mod scheduler;
 mod score;
+mod search;
+mod sentence;
 mod strategy;
 mod term;
+mod typed;
 
 pub use builder::ClusterSchedulerBuilder;
-pub use filter::FilterName;
+pub use damping::{FlapDamping, Flapping};
+pub use filter::{FilterName, NodeFilter, NodeScore, NodeView};
 pub use order::order;
+pub use plan::{GlobalPlan, Keyed, Move, PreemptionPlan, RebalanceLimits, RebalancePlan, Victim};
+pub use rancher::{RancherNames, RequireAny, add_rancher_labels};
 pub use scheduler::ClusterScheduler;
 pub use strategy::{Strategy, TieBreak};
+pub use typed::{Subject, container, label};

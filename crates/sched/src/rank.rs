@@ -1,14 +1,17 @@
 use std::cmp::{Ordering, Reverse};
 
+use longshore_core::Timestamp;
+
 use crate::{
     demand::Demand,
-    index::Node,
+    filter::NodeView,
+    index::{Index, Node, Slot},
     resource::Resource,
     strategy::{Strategy, TieBreak},
 };
 
 /// A node that could take the work, with all that its rank follows from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate<'i> {
     /// The node.
     pub(crate) node: &'i Node,
@@ -18,9 +21,13 @@ pub(crate) struct Candidate<'i> {
     pub(crate) memory: i64,
     /// The strategy's health term.
     pub(crate) health: i64,
+    /// Replicas in the node's branch of each placement preference.
+    pub(crate) branch: Vec<u64>,
+    /// Points of the embedding program's scores.
+    pub(crate) own: i64,
     /// Fulfilled wishes, the earlier declared in the higher bit.
     pub(crate) wishes: u128,
-    /// The node's place in the seeded order.
+    /// The node's place in the seeded order: its first lot, or a number that the seed gives it.
     pub(crate) shuffle: u64,
 }
 
@@ -33,8 +40,13 @@ pub(crate) struct Ranking {
 }
 
 impl Ranking {
-    /// Scores a node that could take the work.
-    pub(crate) fn score<'i>(&self, demand: &Demand<'_>, node: &'i Node) -> Candidate<'i> {
+    /// Scores a node that could take the work. The lots matter to [`Strategy::Random`] only.
+    pub(crate) fn score<'i>(
+        &self,
+        demand: &Demand<'_>,
+        node: &'i Node,
+        lots: &Lots,
+    ) -> Candidate<'i> {
         let wishes = demand
             .wishes
             .iter()
@@ -44,15 +56,44 @@ impl Ranking {
             cpu: percentage(demand, node, Resource::Cpu),
             memory: percentage(demand, node, Resource::Memory),
             health: self.strategy.health_factor() * i64::from(node.state.health_indicator),
+            branch: match demand.branches.is_empty() {
+                true => Vec::new(),
+                false => demand.branches.of(|label| node.label(label)),
+            },
+            own: own_points(demand, node).map(|(_, points)| points).sum(),
             wishes,
-            shuffle: mix(node.id_hash ^ mix(self.seed)),
+            shuffle: match self.strategy {
+                Strategy::Random => lots.of(node),
+                _ => mix(node.id_hash ^ mix(self.seed)),
+            },
         }
+    }
+
+    /// The lots of all nodes, where they matter.
+    pub(crate) fn lots(&self, index: &Index) -> Lots {
+        let mut lots = Lots::default();
+        if self.strategy == Strategy::Random {
+            let roll: Vec<Slot> = index.in_order().map(|node| node.slot).collect();
+            lots.0.resize(index.slots(), u64::MAX);
+            for (lot, at) in (0..).zip(draw_lots(self.seed, roll.len())) {
+                let place = &mut lots.0[roll[at] as usize];
+                *place = lot.min(*place);
+            }
+        }
+        lots
     }
 
     /// The better candidate is less. Total: only a node and itself are equal.
     pub(crate) fn compare(&self, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
         let wishes = |c: &Candidate<'_>| Reverse((c.wishes.count_ones(), c.wishes));
-        let weight = |c: &Candidate<'_>| c.cpu + c.memory + c.health;
+        let sign = if self.strategy == Strategy::BinPack {
+            1
+        } else {
+            -1
+        };
+        let weight = |c: &Candidate<'_>| {
+            (c.cpu + c.memory + c.health).saturating_add(c.own.saturating_mul(sign))
+        };
         let by_strategy = match self.strategy {
             Strategy::Spread => weight(a)
                 .cmp(&weight(b))
@@ -60,13 +101,15 @@ impl Ranking {
             Strategy::BinPack => weight(b)
                 .cmp(&weight(a))
                 .then_with(|| b.node.containers().cmp(&a.node.containers())),
-            Strategy::Random => a.shuffle.cmp(&b.shuffle),
+            Strategy::Random => b.own.cmp(&a.own).then(a.shuffle.cmp(&b.shuffle)),
         };
         wishes(a)
             .cmp(&wishes(b))
+            .then_with(|| a.branch.cmp(&b.branch))
             .then(by_strategy)
             .then_with(|| match self.tie_break {
                 TieBreak::Name => Ordering::Equal,
+                TieBreak::LastFailure => last_failure(a.node).cmp(&last_failure(b.node)),
                 TieBreak::Seed => a.shuffle.cmp(&b.shuffle),
             })
             .then_with(|| a.node.state.name.cmp(&b.node.state.name))
@@ -74,42 +117,42 @@ impl Ranking {
     }
 }
 
-/// The few best of many candidates, best first.
-#[derive(Debug)]
-pub(crate) struct Best<'i> {
-    ranking: Ranking,
-    candidates: Vec<Candidate<'i>>,
-    limit: usize,
+/// The first lot of each node, by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Lots(Vec<u64>);
+
+impl Lots {
+    fn of(&self, node: &Node) -> u64 {
+        self.0.get(node.slot as usize).copied().unwrap_or_default()
+    }
 }
 
-impl<'i> Best<'i> {
-    pub(crate) fn new(ranking: Ranking, limit: usize) -> Self {
-        Self {
-            ranking,
-            candidates: Vec::with_capacity(limit + 1),
-            limit,
-        }
-    }
+/// The lots of a seed among `count` nodes in the order of their names: eight for each node, then
+/// every node once, so that none is left out.
+pub(crate) fn draw_lots(seed: u64, count: usize) -> impl Iterator<Item = usize> {
+    let start = mix(seed);
+    let draws = (count as u64).saturating_mul(8);
+    let draw = move |number: u64| {
+        let lot = u128::from(mix(start.wrapping_add(number))) * count as u128;
+        (lot >> 64) as usize
+    };
+    (0..draws).map(draw).chain(0..count)
+}
 
-    pub(crate) fn offer(&mut self, candidate: Candidate<'i>) {
-        let full = self.candidates.len() == self.limit;
-        if let Some(worst) = self.candidates.last()
-            && full
-            && self.ranking.compare(&candidate, worst) == Ordering::Greater
-        {
-            return;
-        }
-        let ranking = self.ranking;
-        let at = self
-            .candidates
-            .partition_point(|other| ranking.compare(other, &candidate) == Ordering::Less);
-        self.candidates.insert(at, candidate);
-        self.candidates.truncate(self.limit);
-    }
+/// The points of each score of the embedding program, with its factor.
+pub(crate) fn own_points<'d>(
+    demand: &'d Demand<'_>,
+    node: &'d Node,
+) -> impl Iterator<Item = (&'d str, i64)> {
+    demand.scores.iter().map(move |(score, factor)| {
+        let points = score.points(demand.request, &NodeView::of(node));
+        (score.name(), i64::from(points) * i64::from(*factor))
+    })
+}
 
-    pub(crate) fn into_vec(self) -> Vec<Candidate<'i>> {
-        self.candidates
-    }
+/// In microseconds since the epoch; 0 for one that never failed.
+pub(crate) fn last_failure(node: &Node) -> u64 {
+    node.state.last_failure.map_or(0, Timestamp::as_micros)
 }
 
 /// Swarm's score: (used + requested) × 100 / total, rounded down, or 100 if nothing is requested.
@@ -133,7 +176,7 @@ fn percentage(demand: &Demand<'_>, node: &Node, resource: Resource<'_>) -> i64 {
 }
 
 /// The finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads similar inputs over all values.
-fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,9 +1,11 @@
 use std::fmt;
 
-use longshore_core::{Availability, HostPort, NodeHealth, Operator};
+use longshore_core::{Availability, HostPort, NodeHealth, Operator, PlacementRequest};
 
 use crate::{
     demand::Home,
+    domains::Domains,
+    filter::{NodeFilter, NodeView},
     index::{Found, Node},
     resource::Need,
     term::{Term, Whitelist},
@@ -37,6 +39,28 @@ pub(crate) enum Reason<'a> {
         whitelist: &'a Whitelist<'a>,
         node: &'a Node,
     },
+    /// The image does not run there.
+    Platform {
+        demand: &'a PlacementRequest,
+        node: &'a Node,
+    },
+    /// The node is other tenants'.
+    Tenant { tenant: &'a str, list: &'a str },
+    /// The data is elsewhere.
+    Volume { position: usize, volume: &'a str },
+    /// The failure domain would be too far ahead.
+    Topology {
+        position: usize,
+        domains: &'a Domains<'a>,
+        node: &'a Node,
+    },
+    /// A filter of the embedding program refuses.
+    Own {
+        position: usize,
+        filter: &'a dyn NodeFilter,
+        request: &'a PlacementRequest,
+        node: &'a Node,
+    },
     /// Not enough is free.
     Resource {
         need: Need<'a>,
@@ -51,8 +75,13 @@ impl<'a> Reason<'a> {
         match self {
             Self::Unhealthy(_) | Self::NoHealthLeft | Self::Slots { .. } => 0,
             Self::Closed(Availability::Draining) => 2,
+            Self::Closed(Availability::Quarantined) => 3,
             Self::Closed(_) => 1,
-            Self::Port { position, .. } => *position,
+            Self::Platform { .. } | Self::Tenant { .. } => 0,
+            Self::Port { position, .. }
+            | Self::Volume { position, .. }
+            | Self::Topology { position, .. }
+            | Self::Own { position, .. } => *position,
             Self::Dependency { home } => home.position,
             Self::Affinity { term, .. } | Self::Constraint { term, .. } => term.position,
             Self::Whitelist { whitelist, .. } => whitelist.position,
@@ -78,6 +107,13 @@ impl<'a> Reason<'a> {
             Self::Whitelist { whitelist, .. } => {
                 write!(f, "whitelist {} not satisfied", whitelist.expression)
             }
+            Self::Platform { .. } => f.write_str("unsupported platform"),
+            Self::Tenant { .. } => f.write_str("reserved for other tenants"),
+            Self::Volume { volume, .. } => write!(f, "volume {volume} is elsewhere"),
+            Self::Topology { domains, .. } => {
+                write!(f, "{} would be uneven", domains.label())
+            }
+            Self::Own { filter, .. } => write!(f, "{} refuses", filter.name()),
             Self::Resource { need, .. } => write!(f, "not enough {}", need.resource),
         })
     }
@@ -112,7 +148,11 @@ impl fmt::Display for Reason<'_> {
             }
             Self::Affinity { term, node } => {
                 let key = term.expression.key();
-                node.company(key, |values| write_values(f, key, values))?;
+                // Sorted: the order in which they came must not show.
+                let mut values: Vec<String> =
+                    node.company(key, |values| values.map(str::to_owned).collect());
+                values.sort_unstable();
+                write_values(f, key, &mut values.iter().map(String::as_str))?;
                 write_wanted(f, term)
             }
             Self::Constraint { term, node } => {
@@ -130,6 +170,49 @@ impl fmt::Display for Reason<'_> {
                     Operator::NotEqual => write!(f, "{} is one of {list}", node.state.name),
                 }
             }
+            Self::Platform { demand, node } => {
+                let wanted = demand.platforms.iter();
+                let wanted: Vec<String> = wanted
+                    .map(|p| format!("{}/{}", p.os, p.architecture))
+                    .collect();
+                write!(
+                    f,
+                    "the platform is {}/{}, wanted {}",
+                    node.label("ostype").unwrap_or("unknown"),
+                    node.label("architecture").unwrap_or("unknown"),
+                    wanted.join(" or "),
+                )
+            }
+            Self::Tenant { tenant: "", list } => {
+                write!(f, "the node is reserved for {list}, the work has no tenant")
+            }
+            Self::Tenant { tenant, list } => {
+                write!(f, "the node is reserved for {list}, the work is {tenant}'s")
+            }
+            Self::Volume { volume, .. } => {
+                write!(f, "the data of volume {volume} is on another node")
+            }
+            Self::Topology { domains, node, .. } => {
+                let label = domains.label();
+                let Some(domain) = node.label(label) else {
+                    return write!(f, "{label} is absent, and the service is spread over it");
+                };
+                let (there, least, skew) = domains.numbers(domain);
+                write!(
+                    f,
+                    "{label} {domain} has {there} of the service, the emptiest has {least}, at most \
+                     {skew} more are allowed"
+                )
+            }
+            Self::Own {
+                filter,
+                request,
+                node,
+                ..
+            } => match filter.check(request, &NodeView::of(node)) {
+                Err(reason) => f.write_str(&reason),
+                Ok(()) => f.write_str("refused"),
+            },
             Self::Resource {
                 need,
                 free,
@@ -166,6 +249,7 @@ fn availability_word(availability: Availability) -> &'static str {
         Availability::Active => "active",
         Availability::Cordoned => "cordoned",
         Availability::Draining => "draining",
+        Availability::Quarantined => "quarantined",
         _ => "closed for new work",
     }
 }

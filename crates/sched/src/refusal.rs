@@ -75,6 +75,15 @@ impl Tally {
         match failed.map(|position| (position, stages[position])) {
             Some((_, Stage::Filter(FilterName::Health))) => NO_HEALTHY_NODE.to_owned(),
             None | Some((_, Stage::Availability)) => NO_NODES.to_owned(),
+            // Swarm has no words for these.
+            Some((position, Stage::Beyond(_))) => {
+                let lacks: Vec<String> = self
+                    .groups
+                    .range((position, 0)..)
+                    .map(|(_, group)| group.text())
+                    .collect();
+                format!("{NO_NODES}: {}", lacks.join("; "))
+            }
             Some((position, Stage::Resources)) => {
                 let lacks: Vec<String> = self
                     .groups
@@ -140,7 +149,7 @@ impl Group {
     }
 }
 
-fn nodes(count: usize) -> String {
+pub(crate) fn nodes(count: usize) -> String {
     format!("{count} node{}", if count == 1 { "" } else { "s" })
 }
 

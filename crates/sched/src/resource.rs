@@ -25,6 +25,11 @@ pub(crate) struct Need<'a> {
 }
 
 impl Resource<'_> {
+    /// Whether it is neither CPU nor memory.
+    pub(crate) fn is_generic(&self) -> bool {
+        matches!(self, Self::Generic(_))
+    }
+
     /// An amount with its unit: `1.5 CPUs`, `2 GiB of memory`, `1 gpu`.
     pub(crate) fn with_unit(self, amount: u64) -> impl fmt::Display {
         fmt::from_fn(move |f| match self {

@@ -1,24 +1,27 @@
+use std::sync::{Mutex, PoisonError};
+
 use longshore_core::{
-    Change, Error, ErrorKind, Explanation, FilterFailure, NodeVerdict, Placement, PlacementRequest,
-    Refusal, Reservation, Result, Scheduler, Timestamp,
+    Batch, BatchPlacement, Change, Error, Explanation, NodeId, Placement, PlacementRequest,
+    Refusal, Result, Scheduler, Timestamp,
 };
 
 use crate::{
-    builder::ClusterSchedulerBuilder,
+    builder::{ClusterSchedulerBuilder, Own},
     demand::Demand,
     filter::Pipeline,
-    index::{Index, Node},
+    index::{Index, Node, Slot},
     matcher::RegexCache,
-    rank::{Best, Candidate, Ranking},
+    rank::{Candidate, Lots, Ranking},
     refusal::refusal,
-    score,
+    score::{self, Feasible},
+    search::{Finder, Rules},
     strategy::{Strategy, TieBreak},
 };
 
 /// Places like Swarm, with the repairs of longshore's specification, and says why.
 ///
 /// It holds an index of the cluster that [`observe`](Scheduler::observe) keeps up to date; placing
-/// compiles the request once and looks at each node once, without summing up what is on it.
+/// compiles the request once and looks at few nodes, without summing up what is on them.
 ///
 /// A reservation that is past its expiry is given up at the next [`Change::Tick`].
 #[derive(Debug)]
@@ -26,7 +29,10 @@ pub struct ClusterScheduler {
     pipeline: Pipeline,
     strategy: Strategy,
     tie_break: TieBreak,
+    own: Own,
     index: Index,
+    /// What follows from the index, and is made as it is asked for.
+    finder: Mutex<Finder>,
     regexes: RegexCache,
 }
 
@@ -69,19 +75,51 @@ impl ClusterScheduler {
             .is_name_taken(name.strip_prefix('/').unwrap_or(name))
     }
 
-    pub(crate) fn from_parts(pipeline: Pipeline, strategy: Strategy, tie_break: TieBreak) -> Self {
+    /// What is known of the cluster.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The filters.
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Whether a node could take the work.
+    pub(crate) fn admits(&self, demand: &Demand<'_>, node: &Node) -> bool {
+        self.pipeline.admits(demand, node)
+    }
+
+    /// The node on which something has this name.
+    pub(crate) fn node_of_name(&self, name: &str) -> Option<NodeId> {
+        let node = self.index.at(self.index.with_name(name)?)?;
+        Some(node.state.id.clone())
+    }
+
+    pub(crate) fn from_parts(
+        pipeline: Pipeline,
+        strategy: Strategy,
+        tie_break: TieBreak,
+        own: Own,
+    ) -> Self {
         Self {
             pipeline,
             strategy,
             tie_break,
+            own,
             index: Index::default(),
+            finder: Mutex::default(),
             regexes: RegexCache::default(),
         }
     }
 
-    fn compile<'r>(&self, request: &'r PlacementRequest) -> Result<Demand<'r>, String> {
+    pub(crate) fn compile<'r>(
+        &'r self,
+        request: &'r PlacementRequest,
+    ) -> Result<Demand<'r>, String> {
         let mut demand = Demand::compile(request, &self.index, &self.regexes)?;
         demand.wishes.retain(|wish| self.pipeline.understands(wish));
+        (demand.own, demand.scores) = (&self.own.filters, &self.own.scores);
         Ok(demand)
     }
 
@@ -93,53 +131,117 @@ impl ClusterScheduler {
         }
     }
 
-    /// Holds room, if it is still there: the optimistic commit of a placement (S20).
-    fn reserve(&mut self, reservation: Reservation) -> Result<()> {
-        let (id, request) = (&reservation.id, &reservation.request);
-        if let Some(held) = self.index.reservation(id) {
-            return match *held == reservation {
-                true => Ok(()),
-                false => Err(Error::new(
-                    ErrorKind::AlreadyExists,
-                    format!("another reservation {id} is held on node {}", held.node),
-                )),
-            };
+    fn rules(&self, seed: u64) -> Rules<'_> {
+        Rules {
+            pipeline: &self.pipeline,
+            ranking: self.ranking(seed),
         }
-        let Some(node) = self.index.node(&reservation.node) else {
-            return Err(Error::not_found(format!(
-                "reservation {id} is on node {}, which is not known",
-                reservation.node
-            )));
-        };
-        let conflict = |reason: String| {
-            Error::new(ErrorKind::Conflict, reason).with_operation("scheduler.reserve")
-        };
-        if reservation.expires <= self.index.now() {
-            return Err(conflict(format!("reservation {id} has expired already")));
-        }
-        let name = request.name.strip_prefix('/').unwrap_or(&request.name);
-        if !name.is_empty() && self.index.is_name_taken(name) {
-            return Err(Error::new(ErrorKind::AlreadyExists, name_conflict(name)));
-        }
-        let demand = self.compile(request).map_err(Error::invalid)?;
-        if let Some((stage, reason)) = self.pipeline.first_refusal(&demand, node) {
-            let filter = self.pipeline.stages()[stage].name();
-            let name = &node.state.name;
-            return Err(conflict(format!(
-                "node {name} no longer fits: {filter}: {reason}"
-            )));
-        }
-        self.index.reserve(reservation)
     }
 
-    fn verdict(&self, demand: &Demand<'_>, node: &Node) -> NodeVerdict {
-        let mut verdict = NodeVerdict::new(node.state.id.clone(), node.state.name.clone());
-        let refusals = self.pipeline.refusals(demand, node);
-        verdict.failures = refusals
-            .into_iter()
-            .map(|(stage, reason)| FilterFailure::new(stage.name(), reason.to_string()))
+    /// Takes in what changed in the index.
+    fn learn(&mut self) {
+        let news = self.index.take_news();
+        if !news.is_empty() {
+            let rules = Rules {
+                pipeline: &self.pipeline,
+                ranking: self.ranking(0),
+            };
+            let finder = self
+                .finder
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            finder.learn(&news, &self.index, &rules);
+        }
+        self.index.return_news(news);
+    }
+
+    /// The best nodes for a demand, best first, at most `limit`.
+    pub(crate) fn best(
+        &self,
+        demand: &Demand<'_>,
+        seed: u64,
+        limit: usize,
+    ) -> (Vec<Candidate<'_>>, Feasible) {
+        let rules = self.rules(seed);
+        let found = {
+            let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
+            finder.best(demand, limit, &self.index, &rules)
+        };
+        let Some(found) = found else {
+            let mut all = self.all_feasible(demand, rules.ranking);
+            let nodes = all.len();
+            all.truncate(limit);
+            return (all, Feasible { nodes, all: true });
+        };
+        let lots = Lots::default();
+        let nodes = found.iter().filter_map(|slot| self.index.at(*slot));
+        let best: Vec<_> = nodes
+            .map(|node| rules.ranking.score(demand, node, &lots))
             .collect();
-        verdict
+        let feasible = match (best.len() < limit, self.index.len() <= MAX_COUNTED) {
+            (true, _) => Feasible {
+                nodes: best.len(),
+                all: true,
+            },
+            (false, true) => {
+                let fit = |node: &&Node| self.pipeline.admits(demand, node);
+                Feasible {
+                    nodes: self.index.nodes().filter(fit).count(),
+                    all: true,
+                }
+            }
+            (false, false) => Feasible {
+                nodes: best.len(),
+                all: false,
+            },
+        };
+        (best, feasible)
+    }
+
+    /// The best node's slot.
+    fn choose(
+        &self,
+        request: &PlacementRequest,
+        _now: Timestamp,
+        seed: u64,
+    ) -> Result<Slot, Refusal> {
+        let demand = self
+            .compile(request)
+            .map_err(|message| Refusal::Invalid { message })?;
+        let (best, _) = self.best(&demand, seed, 1);
+        best.first()
+            .map(|best| best.node.slot)
+            .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+    }
+
+    /// Every node that could take the work, best first: one look at each.
+    fn all_feasible(&self, demand: &Demand<'_>, ranking: Ranking) -> Vec<Candidate<'_>> {
+        let lots = ranking.lots(&self.index);
+        let fit = self
+            .index
+            .nodes()
+            .filter(|node| self.pipeline.admits(demand, node));
+        let mut all: Vec<_> = fit.map(|node| ranking.score(demand, node, &lots)).collect();
+        all.sort_by(|a, b| ranking.compare(a, b));
+        all
+    }
+}
+
+/// A copy that knows the same and goes its own way from then on.
+impl Clone for ClusterScheduler {
+    fn clone(&self) -> Self {
+        let mut copy = Self {
+            pipeline: self.pipeline.clone(),
+            strategy: self.strategy,
+            tie_break: self.tie_break,
+            own: self.own.clone(),
+            index: self.index.clone(),
+            finder: Mutex::default(),
+            regexes: RegexCache::default(),
+        };
+        copy.index.tell_all();
+        copy.learn();
+        copy
     }
 }
 
@@ -152,7 +254,7 @@ impl Default for ClusterScheduler {
 
 impl Scheduler for ClusterScheduler {
     fn observe(&mut self, change: Change) -> Result<()> {
-        match change {
+        let outcome = match change {
             Change::Node(state) => self.index.set_node(state),
             Change::NodeGone(node) => {
                 self.index.remove_node(&node);
@@ -176,7 +278,9 @@ impl Scheduler for ClusterScheduler {
             other => Err(Error::unsupported(format!(
                 "this scheduler does not know {other:?}"
             ))),
-        }
+        };
+        self.learn();
+        outcome
     }
 
     fn place(
@@ -189,25 +293,14 @@ impl Scheduler for ClusterScheduler {
             .compile(request)
             .map_err(|message| Refusal::Invalid { message })?;
         warn_about_whitelists(request);
-        let ranking = self.ranking(seed);
-        let mut best = Best::new(ranking, 1 + MAX_RUNNERS_UP);
-        let mut feasible = 0;
-        for node in self
-            .index
-            .nodes()
-            .filter(|node| self.pipeline.admits(&demand, node))
-        {
-            feasible += 1;
-            best.offer(ranking.score(&demand, node));
-        }
-        score::placement(
-            &ranking,
-            &demand,
-            &best.into_vec(),
-            feasible,
-            self.index.len(),
-        )
-        .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+        let (best, feasible) = self.best(&demand, seed, 1 + MAX_RUNNERS_UP);
+        let (ranking, known) = (self.ranking(seed), self.index.len());
+        score::placement(&ranking, &demand, &best, feasible, known)
+            .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+    }
+
+    fn place_batch(&mut self, batch: &Batch, now: Timestamp, seed: u64) -> Result<BatchPlacement> {
+        self.hold_batch(batch, now, seed)
     }
 
     fn explain(
@@ -216,50 +309,7 @@ impl Scheduler for ClusterScheduler {
         _now: Timestamp,
         seed: u64,
     ) -> Result<Explanation> {
-        let demand = self.compile(request).map_err(Error::invalid)?;
-        let ranking = self.ranking(seed);
-        let (mut candidates, mut refused) = (Vec::<Candidate<'_>>::new(), Vec::new());
-        for node in self.index.nodes() {
-            let verdict = self.verdict(&demand, node);
-            if verdict.is_feasible() {
-                candidates.push(ranking.score(&demand, node));
-            } else {
-                refused.push(verdict);
-            }
-        }
-        candidates.sort_by(|a, b| ranking.compare(a, b));
-        refused.sort_by(|a, b| {
-            let key = |v: &NodeVerdict| v.failures.len();
-            key(a)
-                .cmp(&key(b))
-                .then_with(|| (&a.name, &a.node).cmp(&(&b.name, &b.node)))
-        });
-        let best = &candidates[..candidates.len().min(1 + MAX_RUNNERS_UP)];
-        let considered = self.index.len();
-        let placement = score::placement(&ranking, &demand, best, candidates.len(), considered);
-        let verdicts = candidates.iter().map(|candidate| {
-            let state = &candidate.node.state;
-            let mut verdict = NodeVerdict::new(state.id.clone(), state.name.clone());
-            verdict.score = score::parts(&ranking, &demand, candidate);
-            verdict
-        });
-        let nodes = verdicts.chain(refused).collect();
-        let mut explanation = Explanation::new(String::new(), nodes);
-        match &placement {
-            Some(found) => {
-                explanation.summary = format!("{}: {}", found.chosen.name, found.reason());
-            }
-            None => {
-                if let Refusal::Unplaceable { message, summary } =
-                    refusal(&demand, &self.pipeline, &self.index)
-                {
-                    explanation.summary = summary;
-                    explanation.refusal = Some(message);
-                }
-            }
-        }
-        explanation.placement = placement;
-        Ok(explanation)
+        self.explained(request, seed)
     }
 
     fn strategy(&self) -> &str {
@@ -285,15 +335,15 @@ fn warn_about_whitelists(request: &PlacementRequest) {
     }
 }
 
-fn name_conflict(name: &str) -> String {
-    format!(
-        "Conflict: The name {name} is already assigned. You have to delete (or rename) that \
-         container to be able to assign {name} to a container again."
-    )
-}
-
 /// How many nodes are named behind the winner, for when its engine refuses (S22).
 const MAX_RUNNERS_UP: usize = 4;
+
+/// In a cluster of up to this many nodes, those that could take the work are counted.
+const MAX_COUNTED: usize = 64;
+
+mod batch;
+mod explain;
+mod reserve;
 
 #[cfg(test)]
 mod tests;

@@ -2,27 +2,33 @@ use longshore_core::{Placement, ScorePart, Scored};
 
 use crate::{
     demand::{Demand, Wish},
-    rank::{Candidate, Ranking},
+    rank::{Candidate, Ranking, own_points},
     resource::Resource,
     strategy::Strategy,
 };
 
 /// A candidate with the parts of its score. The points of `cpu`, `memory` and `health` add up to
 /// Swarm's weight; the others decide before (`soft`) or after it (`containers`).
-pub(crate) fn scored(ranking: &Ranking, demand: &Demand<'_>, candidate: &Candidate<'_>) -> Scored {
+fn scored(
+    ranking: &Ranking,
+    demand: &Demand<'_>,
+    candidate: &Candidate<'_>,
+    place: usize,
+) -> Scored {
     let state = &candidate.node.state;
     Scored::new(
         state.id.clone(),
         state.name.clone(),
-        parts(ranking, demand, candidate),
+        parts(ranking, demand, candidate, place),
     )
 }
 
-/// The parts of a candidate's score.
+/// The parts of a candidate's score, given its place among all, from 0.
 pub(crate) fn parts(
     ranking: &Ranking,
     demand: &Demand<'_>,
     candidate: &Candidate<'_>,
+    place: usize,
 ) -> Vec<ScorePart> {
     let mut parts = Vec::with_capacity(5);
     if !demand.wishes.is_empty() {
@@ -30,9 +36,16 @@ pub(crate) fn parts(
         let reason = format!("{met} of {} wishes met", demand.wishes.len());
         parts.push(ScorePart::new("soft", met, reason));
     }
+    for (label, there) in demand.request.preferences.iter().zip(&candidate.branch) {
+        let points = i64::try_from(*there).unwrap_or(i64::MAX);
+        let reason = format!("{there} of the service in its {label}");
+        parts.push(ScorePart::new("preference", points, reason));
+    }
+    for (name, points) in own_points(demand, candidate.node) {
+        parts.push(ScorePart::new(name, points, format!("{name} {points}")));
+    }
     if ranking.strategy == Strategy::Random {
-        // The upper half of the shuffle key: enough to show the order, and never negative.
-        let points = i64::try_from(candidate.shuffle >> 32).unwrap_or(0);
+        let points = i64::try_from(place).unwrap_or(i64::MAX);
         parts.push(ScorePart::new(
             "random",
             points,
@@ -73,22 +86,33 @@ pub(crate) fn parts(
     parts
 }
 
+/// How many nodes could take the work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Feasible {
+    /// As far as was counted.
+    pub(crate) nodes: usize,
+    /// Whether all were counted.
+    pub(crate) all: bool,
+}
+
 /// The placement that the best candidates come to.
 pub(crate) fn placement(
     ranking: &Ranking,
     demand: &Demand<'_>,
     best: &[Candidate<'_>],
-    feasible: usize,
+    feasible: Feasible,
     considered: usize,
 ) -> Option<Placement> {
     let (winner, others) = best.split_first()?;
-    let chosen = scored(ranking, demand, winner);
+    let chosen = scored(ranking, demand, winner, 0);
     let mut placement = Placement::new(chosen, ranking.strategy.as_str());
     placement.runners_up = others
         .iter()
-        .map(|other| scored(ranking, demand, other))
+        .zip(1..)
+        .map(|(other, place)| scored(ranking, demand, other, place))
         .collect();
-    placement.feasible = feasible;
+    placement.feasible = feasible.nodes;
+    placement.exhaustive = feasible.all;
     placement.considered = considered;
     let wishes = demand.wishes.iter();
     placement.unmet_wishes = wishes

@@ -68,4 +68,7 @@ pub enum TieBreak {
     Name,
     /// The seed.
     Seed,
+    /// When they last failed: one that never did first, then the one whose failure is longest ago;
+    /// then names.
+    LastFailure,
 }

@@ -28,6 +28,11 @@ impl<'r> Term<'r> {
         })
     }
 
+    /// What values are compared with.
+    pub(crate) fn matcher(&self) -> &Matcher {
+        &self.matcher
+    }
+
     /// Whether it holds over the candidates. Without any, `==` does not hold and `!=` does.
     pub(crate) fn holds<'c>(&self, mut candidates: impl Iterator<Item = &'c str>) -> bool {
         let found = candidates.any(|candidate| self.matcher.matches(candidate));
@@ -58,6 +63,11 @@ impl<'r> Whitelist<'r> {
             position,
             names,
         }
+    }
+
+    /// The names listed, sorted.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Whether a node of this name is allowed.

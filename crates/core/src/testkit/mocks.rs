@@ -22,15 +22,15 @@ use mockall::mock;
 
 use crate::{
     Access, Action, Announcement, AttachNetwork, AttachRequest, Attachment, AuditEvent,
-    AuditReceipt, BoxByteStream, Change, CloseReason, Connector, DiscoveryCapabilities, Endpoint,
-    EngineEvents, EngineInfo, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
-    Expect, Explanation, Identity, Image, IncomingStream, KvCapabilities, KvEntry, KvRange,
-    KvWatch, Lease, LeaseId, ListFilter, LogOptions, LogStream, Membership, MembershipStream,
-    NetworkName, NetworkSpec, NetworkStatus, OverlayCapabilities, Peer, PeerIdentity, Placement,
-    PlacementRequest, PullOptions, PullStream, PutOptions, Refusal, Registration, RemoveOptions,
-    Result, Revision, SessionId, Signal, Stats, StreamTarget, Target, TerminalSize, Timestamp,
-    TransactionOp, TunnelCapabilities, TunnelListener, Workload, WorkloadId, WorkloadName,
-    WorkloadSpec,
+    AuditReceipt, Batch, BatchPlacement, BoxByteStream, Change, CloseReason, Connector,
+    DiscoveryCapabilities, Endpoint, EngineEvents, EngineInfo, ExecInput, ExecOutputStream,
+    ExecRequest, ExecSession, ExitStatus, Expect, Explanation, Identity, Image, IncomingStream,
+    KvCapabilities, KvEntry, KvRange, KvWatch, Lease, LeaseId, ListFilter, LogOptions, LogStream,
+    Membership, MembershipStream, NetworkName, NetworkSpec, NetworkStatus, OverlayCapabilities,
+    Peer, PeerIdentity, Placement, PlacementRequest, PullOptions, PullStream, PutOptions, Refusal,
+    Registration, RemoveOptions, Result, Revision, SessionId, Signal, Stats, StreamTarget, Target,
+    TerminalSize, Timestamp, TransactionOp, TunnelCapabilities, TunnelListener, Workload,
+    WorkloadId, WorkloadName, WorkloadSpec,
 };
 
 mock! {
@@ -84,6 +84,12 @@ mock! {
             now: Timestamp,
             seed: u64,
         ) -> Result<Placement, Refusal>;
+        fn place_batch(
+            &mut self,
+            batch: &Batch,
+            now: Timestamp,
+            seed: u64,
+        ) -> Result<BatchPlacement>;
         fn explain(
             &self,
             request: &PlacementRequest,

@@ -1,26 +1,18 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Bound,
+use std::collections::BTreeSet;
+
+use super::{
+    Slot,
+    node::{Node, Occupant, fnv1a, without_slash},
 };
 
-use longshore_core::{ReservationId, WorkloadId};
-
-use super::{Slot, node::Occupant};
-
-/// Who has which name and id, over all nodes.
-#[derive(Debug, Default)]
+/// Which nodes have something of a name or an id.
+///
+/// It holds no text: names by their hash, ids by their first eight bytes, each with the node. What
+/// is found there is compared on the node itself, so that neither costs a copy per workload.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
-    names: HashMap<Box<str>, Vec<Holder>>,
-    ids: BTreeMap<Box<str>, Vec<Holder>>,
-}
-
-/// A workload or reservation on a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
-    /// A workload.
-    Workload(Slot, WorkloadId),
-    /// A reservation.
-    Reservation(Slot, ReservationId),
+    names: BTreeSet<(u64, Slot)>,
+    ids: BTreeSet<(u64, Slot)>,
 }
 
 /// Where the target of a dependency is.
@@ -34,30 +26,17 @@ pub(crate) enum Found {
     Ambiguous,
 }
 
-impl Holder {
-    pub(crate) fn workload(slot: Slot, id: &WorkloadId) -> Self {
-        Self::Workload(slot, id.clone())
-    }
-
-    pub(crate) fn reservation(slot: Slot, id: &ReservationId) -> Self {
-        Self::Reservation(slot, id.clone())
-    }
-
-    fn slot(&self) -> Slot {
-        match self {
-            Self::Workload(slot, _) | Self::Reservation(slot, _) => *slot,
-        }
-    }
-}
+/// What the directory needs of the index: a node by its slot.
+pub(crate) type Nodes = [Option<Node>];
 
 impl Found {
-    /// What several holders come to: what counts is the node.
-    fn among<'d>(holders: impl IntoIterator<Item = &'d Holder>) -> Self {
+    /// What several nodes come to.
+    fn among(slots: impl IntoIterator<Item = Slot>) -> Self {
         let mut found = Self::Nowhere;
-        for holder in holders {
+        for slot in slots {
             found = match found {
-                Self::Nowhere => Self::On(holder.slot()),
-                Self::On(slot) if slot == holder.slot() => found,
+                Self::Nowhere => Self::On(slot),
+                Self::On(known) if known == slot => found,
                 _ => return Self::Ambiguous,
             };
         }
@@ -66,97 +45,142 @@ impl Found {
 }
 
 impl Directory {
-    pub(crate) fn insert(&mut self, holder: &Holder, occupant: Occupant<'_>) {
+    /// An occupant is on a node.
+    pub(crate) fn insert(&mut self, slot: Slot, occupant: Occupant<'_>) {
         if !occupant.name.is_empty() {
-            self.names
-                .entry(occupant.name.into())
-                .or_default()
-                .push(holder.clone());
+            self.names.insert((fnv1a(occupant.name), slot));
         }
         for id in ids(&occupant) {
-            self.ids.entry(id.into()).or_default().push(holder.clone());
+            self.ids.insert((first_bytes(id), slot));
         }
     }
 
-    pub(crate) fn remove(&mut self, holder: &Holder, occupant: Occupant<'_>) {
-        if let Some(holders) = self.names.get_mut(occupant.name) {
-            holders.retain(|other| other != holder);
-            if holders.is_empty() {
-                self.names.remove(occupant.name);
+    /// An occupant left a node, which no longer has it.
+    pub(crate) fn remove(&mut self, slot: Slot, occupant: Occupant<'_>, node: Option<&Node>) {
+        let others = || node.into_iter().flat_map(Node::occupants);
+        if !occupant.name.is_empty() {
+            let hash = fnv1a(occupant.name);
+            if !others().any(|other| !other.name.is_empty() && fnv1a(other.name) == hash) {
+                self.names.remove(&(hash, slot));
             }
         }
         for id in ids(&occupant) {
-            if let Some(holders) = self.ids.get_mut(id) {
-                holders.retain(|other| other != holder);
-                if holders.is_empty() {
-                    self.ids.remove(id);
-                }
+            let key = first_bytes(id);
+            if !others().any(|other| ids(&other).any(|other| first_bytes(other) == key)) {
+                self.ids.remove(&(key, slot));
             }
         }
     }
 
-    pub(crate) fn is_name_taken(&self, name: &str) -> bool {
-        self.names.contains_key(name)
+    /// The nodes that have something of this name.
+    pub(crate) fn named<'d>(
+        &'d self,
+        name: &'d str,
+        nodes: &'d Nodes,
+    ) -> impl Iterator<Item = Slot> + 'd {
+        let hash = fnv1a(name);
+        self.names
+            .range((hash, 0)..=(hash, Slot::MAX))
+            .map(|(_, slot)| *slot)
+            .filter(move |slot| {
+                on(nodes, *slot).any(|occupant| !name.is_empty() && occupant.name == name)
+            })
+    }
+
+    /// The nodes that have something of this id, or of Swarm's id kept in a label.
+    pub(crate) fn identified<'d>(
+        &'d self,
+        id: &'d str,
+        nodes: &'d Nodes,
+    ) -> impl Iterator<Item = Slot> + 'd {
+        let key = first_bytes(id);
+        self.ids
+            .range((key, 0)..=(key, Slot::MAX))
+            .map(|(_, slot)| *slot)
+            .filter(move |slot| {
+                on(nodes, *slot).any(|occupant| ids(&occupant).any(|other| other == id))
+            })
     }
 
     /// Looks a container up as Swarm does: exact or short id, name, `engine/name`, id prefix. The
     /// first way that finds anything decides.
-    pub(crate) fn find(&self, target: &str, is_engine: impl Fn(Slot, &str) -> bool) -> Found {
+    pub(crate) fn find(&self, target: &str, nodes: &Nodes) -> Found {
         if target.is_empty() {
             return Found::Nowhere;
         }
-        let exact = Found::among(self.ids.get(target).into_iter().flatten());
+        let exact = Found::among(self.identified(target, nodes));
         if exact != Found::Nowhere {
             return exact;
         }
         if target.len() == SHORT_ID {
-            let short = self.by_prefix(target);
+            let short = self.by_prefix(target, nodes);
             if short != Found::Nowhere {
                 return short;
             }
         }
-        let name = target.strip_prefix('/').unwrap_or(target);
-        let by_name = Found::among(self.names.get(name).into_iter().flatten());
+        let name = without_slash(target);
+        let by_name = Found::among(self.named(name, nodes));
         if by_name != Found::Nowhere {
             return by_name;
         }
         if let Some((engine, name)) = name.split_once('/') {
-            let holders = self.names.get(name).into_iter().flatten();
-            return Found::among(holders.filter(|holder| is_engine(holder.slot(), engine)));
+            let is_engine = |slot: &Slot| {
+                let node = nodes.get(*slot as usize).and_then(Option::as_ref);
+                node.is_some_and(|node| {
+                    node.state.id.as_str() == engine || node.state.name.as_str() == engine
+                })
+            };
+            return Found::among(self.named(name, nodes).filter(is_engine));
         }
-        self.by_prefix(target)
+        self.by_prefix(target, nodes)
     }
 
-    fn by_prefix(&self, prefix: &str) -> Found {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        let ids = self
+    fn by_prefix(&self, prefix: &str, nodes: &Nodes) -> Found {
+        // Ids whose first bytes lie between the prefix filled up with zeros and with ones.
+        let low = first_bytes(prefix);
+        let open = 64 - 8 * prefix.len().min(8) as u32;
+        let high = low | 1u64.checked_shl(open).map_or(u64::MAX, |bit| bit - 1);
+        let slots = self
             .ids
-            .range::<str, _>(from)
-            .take_while(|(id, _)| id.starts_with(prefix));
-        Found::among(ids.flat_map(|(_, holders)| holders))
+            .range((low, 0)..=(high, Slot::MAX))
+            .map(|(_, slot)| *slot);
+        Found::among(slots.filter(|slot| {
+            on(nodes, *slot).any(|occupant| ids(&occupant).any(|id| id.starts_with(prefix)))
+        }))
     }
 
     #[cfg(test)]
-    pub(crate) fn is_consistent<'n>(&self, nodes: impl Iterator<Item = &'n super::Node>) -> bool {
-        let (mut names, mut all_ids) = (0, 0);
-        for node in nodes {
+    pub(crate) fn is_consistent(&self, nodes: &Nodes) -> bool {
+        let mut fresh = Self::default();
+        for node in nodes.iter().flatten() {
             for occupant in node.occupants() {
-                names += usize::from(!occupant.name.is_empty());
-                all_ids += ids(&occupant).count();
+                fresh.insert(node.slot, occupant);
             }
         }
-        let count = |holders: &Vec<Holder>| holders.len();
-        names == self.names.values().map(count).sum::<usize>()
-            && all_ids == self.ids.values().map(count).sum::<usize>()
+        fresh.names == self.names && fresh.ids == self.ids
     }
 }
 
-fn ids<'o>(occupant: &Occupant<'o>) -> impl Iterator<Item = &'o str> {
+fn on(nodes: &Nodes, slot: Slot) -> impl Iterator<Item = Occupant<'_>> {
+    let node = nodes.get(slot as usize).and_then(Option::as_ref);
+    node.into_iter().flat_map(Node::occupants)
+}
+
+fn ids<'o>(occupant: &Occupant<'o>) -> impl Iterator<Item = &'o str> + use<'o> {
     occupant
         .id
-        .map(WorkloadId::as_str)
+        .map(longshore_core::WorkloadId::as_str)
         .into_iter()
         .chain(occupant.swarm_id())
+}
+
+/// The first eight bytes as a number that sorts like them.
+fn first_bytes(text: &str) -> u64 {
+    let mut bytes = [0; 8];
+    for (byte, known) in bytes.iter_mut().zip(text.bytes()) {
+        *byte = known;
+    }
+    u64::from_be_bytes(bytes)
 }
 
 const SHORT_ID: usize = 12;

@@ -1,33 +1,63 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use longshore_core::{
-    HostPort, Labels, NodeState, PlacedWorkload, PlacementRequest, PortProtocol, Reservation,
-    ReservationId, Resources, WorkloadId,
+use longshore_core::{HostPort, Labels, NodeState, PortProtocol, WorkloadId};
+
+use super::{
+    Slot,
+    images::image_names,
+    load::{Load, find, share_labels},
+    texts::{Pool, Text},
+    totals::Totals,
 };
-
-use super::{Slot, totals::Totals};
 use crate::resource::Resource;
 
 /// A node with what is on it and the sums over that.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     /// Its place in the index.
     pub(crate) slot: Slot,
-    /// What was told about the node itself.
+    /// Its place in the order of names.
+    pub(crate) rank: u64,
+    /// What was told about the node itself, without labels and images.
     pub(crate) state: NodeState,
     /// A stable hash of its id, for the seeded order.
     pub(crate) id_hash: u64,
     /// The label `containerslots`, if it is a number (S11).
     pub(crate) container_slots: Option<u64>,
-    image_names: Vec<Box<str>>,
-    workloads: BTreeMap<WorkloadId, PlacedWorkload>,
-    reservations: BTreeMap<ReservationId, Reservation>,
+    /// Whether it has the label `tenant`.
+    pub(crate) is_reserved: bool,
+    labels: Box<[(Text, Text)]>,
+    image_names: Box<[Text]>,
+    workloads: Vec<Workload>,
+    held: Vec<Held>,
     used: Totals,
-    ports: Ports,
+    ports: Vec<PortUse>,
 }
 
-/// The addresses on which a port is held.
-type Ports = BTreeMap<(u16, PortProtocol), Vec<Box<str>>>;
+/// A workload on a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    pub(crate) id: WorkloadId,
+    pub(crate) name: Box<str>,
+    pub(crate) load: Arc<Load>,
+}
+
+/// Room held on a node: a member of a group of reservations.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) group: u32,
+    pub(crate) number: u32,
+    pub(crate) name: Box<str>,
+    pub(crate) load: Arc<Load>,
+}
+
+/// A port in use, and on which address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PortUse {
+    port: u16,
+    protocol: PortProtocol,
+    address: Box<str>,
+}
 
 /// What a workload and a reservation have in common.
 #[derive(Clone, Copy, Debug)]
@@ -36,95 +66,121 @@ pub(crate) struct Occupant<'n> {
     pub(crate) id: Option<&'n WorkloadId>,
     /// Its name without a leading slash, or nothing.
     pub(crate) name: &'n str,
-    /// Its labels.
-    pub(crate) labels: &'n Labels,
-    resources: &'n Resources,
-    ports: &'n [HostPort],
+    /// What it is and holds.
+    pub(crate) load: &'n Load,
 }
 
-impl<'n> From<&'n PlacedWorkload> for Occupant<'n> {
-    fn from(workload: &'n PlacedWorkload) -> Self {
+impl<'n> From<&'n Workload> for Occupant<'n> {
+    fn from(workload: &'n Workload) -> Self {
         Self {
             id: Some(&workload.id),
-            name: without_slash(&workload.name),
-            labels: &workload.labels,
-            resources: &workload.resources,
-            ports: &workload.ports,
+            name: &workload.name,
+            load: &workload.load,
         }
     }
 }
 
-impl<'n> From<&'n PlacementRequest> for Occupant<'n> {
-    fn from(request: &'n PlacementRequest) -> Self {
+impl<'n> From<&'n Held> for Occupant<'n> {
+    fn from(held: &'n Held) -> Self {
         Self {
             id: None,
-            name: without_slash(&request.name),
-            labels: &request.labels,
-            resources: &request.resources,
-            ports: &request.ports,
+            name: &held.name,
+            load: &held.load,
         }
-    }
-}
-
-impl<'n> From<&'n Reservation> for Occupant<'n> {
-    fn from(reservation: &'n Reservation) -> Self {
-        (&reservation.request).into()
     }
 }
 
 impl<'n> Occupant<'n> {
     /// The id that Swarm keeps over rescheduling.
     pub(crate) fn swarm_id(&self) -> Option<&'n str> {
-        self.labels.get("com.docker.swarm.id")
+        self.load.label("com.docker.swarm.id")
+    }
+
+    /// The values by which an affinity with this key finds it (S6: an absent label is none).
+    pub(crate) fn values<'k>(&self, key: &'k str) -> impl Iterator<Item = &'n str> + use<'n, 'k> {
+        let name = Some(self.name).filter(|name| !name.is_empty());
+        let (first, second, third) = match key {
+            "container" => (self.id.map(WorkloadId::as_str), name, self.swarm_id()),
+            "service" => (self.load.service.as_deref(), self.load.label(key), None),
+            _ => (self.load.label(key), None, None),
+        };
+        first.into_iter().chain(second).chain(third)
     }
 }
 
 impl Node {
-    pub(crate) fn new(slot: Slot, state: NodeState) -> Self {
-        Self {
+    pub(crate) fn new(slot: Slot, rank: u64, state: NodeState, texts: &mut Pool<str>) -> Self {
+        let mut node = Self {
             slot,
+            rank,
             id_hash: fnv1a(state.id.as_str()),
-            container_slots: container_slots(&state),
-            image_names: image_names(&state.images),
-            state,
-            workloads: BTreeMap::new(),
-            reservations: BTreeMap::new(),
+            container_slots: None,
+            is_reserved: false,
+            labels: Box::default(),
+            image_names: Box::default(),
+            state: NodeState::new(state.id.clone(), state.name.clone(), state.capacity.clone()),
+            workloads: Vec::new(),
+            held: Vec::new(),
             used: Totals::default(),
-            ports: Ports::new(),
-        }
+            ports: Vec::new(),
+        };
+        node.update(state, texts);
+        node
     }
 
-    /// Takes what is new about the node itself.
-    pub(crate) fn update(&mut self, state: NodeState) {
-        self.container_slots = state
-            .labels
-            .get("containerslots")
-            .and_then(|n| n.parse().ok());
-        self.image_names = image_names(&state.images);
+    /// Takes what is new about the node itself. Says whether its labels or images changed.
+    pub(crate) fn update(&mut self, mut state: NodeState, texts: &mut Pool<str>) -> bool {
+        let labels = std::mem::replace(&mut state.labels, Labels::new());
+        let images = std::mem::take(&mut state.images);
         self.state = state;
+        // S11: what is not a number means unlimited.
+        self.container_slots = labels.get("containerslots").and_then(|n| n.parse().ok());
+        self.is_reserved = labels.get("tenant").is_some();
+        let same_labels = labels.len() == self.labels.len()
+            && labels
+                .iter()
+                .eq(self.labels.iter().map(|(key, value)| (&**key, &**value)));
+        let names = image_names(&images);
+        let same_images = names
+            .iter()
+            .copied()
+            .eq(self.image_names.iter().map(|name| &**name));
+        if !same_labels {
+            self.labels = share_labels(&labels, texts);
+        }
+        if !same_images {
+            self.image_names = names.into_iter().map(|name| texts.share(name)).collect();
+        }
+        !same_labels || !same_images
     }
 
     /// Workloads and reservations on it.
     pub(crate) fn containers(&self) -> usize {
-        self.workloads.len() + self.reservations.len()
+        self.workloads.len() + self.held.len()
     }
 
-    pub(crate) fn workloads(&self) -> impl Iterator<Item = &PlacedWorkload> {
-        self.workloads.values()
+    pub(crate) fn workloads(&self) -> &[Workload] {
+        &self.workloads
     }
 
-    pub(crate) fn reservations(&self) -> impl Iterator<Item = &Reservation> {
-        self.reservations.values()
-    }
-
-    pub(crate) fn reservation(&self, id: &ReservationId) -> Option<&Reservation> {
-        self.reservations.get(id)
+    pub(crate) fn held(&self) -> &[Held] {
+        &self.held
     }
 
     /// Everything that holds room, workloads first.
     pub(crate) fn occupants(&self) -> impl Iterator<Item = Occupant<'_>> {
-        let workloads = self.workloads.values().map(Occupant::from);
-        workloads.chain(self.reservations.values().map(Occupant::from))
+        let workloads = self.workloads.iter().map(Occupant::from);
+        workloads.chain(self.held.iter().map(Occupant::from))
+    }
+
+    /// Its labels in key order.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// The value of a label.
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        find(&self.labels, key)
     }
 
     /// How much is held.
@@ -153,185 +209,175 @@ impl Node {
         if port.port == 0 {
             return true;
         }
-        match self.ports.get(&(port.port, port.protocol)) {
-            None => true,
-            Some(addresses) => !addresses.iter().any(|address| {
-                port.is_any_address() || is_any_address(address) || **address == *port.address
-            }),
-        }
+        let key = (port.port, port.protocol);
+        let from = self
+            .ports
+            .partition_point(|other| (other.port, other.protocol) < key);
+        !self.ports[from..]
+            .iter()
+            .take_while(|other| (other.port, other.protocol) == key)
+            .any(|other| {
+                port.is_any_address()
+                    || is_any_address(&other.address)
+                    || *other.address == *port.address
+            })
     }
 
-    /// Who holds a port that can't be had, for people.
+    /// Whether a port is held, on whatever address.
+    pub(crate) fn holds_port(&self, port: u16, protocol: PortProtocol) -> bool {
+        self.ports
+            .binary_search_by(|other| (other.port, other.protocol).cmp(&(port, protocol)))
+            .is_ok()
+    }
+
+    /// Who holds a port that can't be had, for people: whoever has a name goes before those without.
     pub(crate) fn port_holder(&self, port: &HostPort) -> Option<Occupant<'_>> {
         self.occupants()
-            .find(|occupant| occupant.ports.iter().any(|p| p.conflicts_with(port)))
+            .filter(|occupant| occupant.load.ports.iter().any(|p| p.conflicts_with(port)))
+            .min_by_key(|occupant| (occupant.name.is_empty(), occupant.name, occupant.id))
     }
 
     /// The values of a node attribute: for `node` its id and name, else the label, if present (S6).
     pub(crate) fn attribute(&self, key: &str) -> impl Iterator<Item = &str> {
         let (first, second) = match key {
             "node" => (Some(self.state.id.as_str()), Some(self.state.name.as_str())),
-            _ => (self.state.labels.get(key), None),
+            _ => (self.label(key), None),
         };
         first.into_iter().chain(second)
     }
 
+    /// The names of its images.
+    pub(crate) fn image_names(&self) -> impl Iterator<Item = &str> {
+        self.image_names.iter().map(|name| &**name)
+    }
+
     /// Hands over the values of what else is on the node: for `container` ids and names, for
-    /// `image` all names of its images, else that label of every container which has it (S6).
+    /// `service` service names, for `image` all names of its images, else that label of every
+    /// container which has it (S6).
     pub(crate) fn company<T>(
         &self,
         key: &str,
         use_values: impl FnOnce(&mut dyn Iterator<Item = &str>) -> T,
     ) -> T {
         match key {
-            "container" => use_values(&mut self.occupants().flat_map(|occupant| {
-                let id = occupant.id.map(WorkloadId::as_str);
-                let name = Some(occupant.name).filter(|name| !name.is_empty());
-                id.into_iter().chain(name).chain(occupant.swarm_id())
-            })),
-            "image" => use_values(&mut self.image_names.iter().map(|name| &**name)),
-            _ => use_values(
-                &mut self
-                    .occupants()
-                    .filter_map(|occupant| occupant.labels.get(key)),
-            ),
+            "image" => use_values(&mut self.image_names()),
+            _ => use_values(&mut self.occupants().flat_map(|occupant| occupant.values(key))),
         }
     }
 
-    pub(crate) fn insert_workload(&mut self, workload: PlacedWorkload) {
-        take(&mut self.used, &mut self.ports, (&workload).into());
-        self.workloads.insert(workload.id.clone(), workload);
+    /// The same node with nothing on it, open for work.
+    pub(crate) fn emptied(&self) -> Self {
+        let mut state = self.state.clone();
+        state.health = longshore_core::NodeHealth::Healthy;
+        state.health_indicator = 100;
+        state.availability = longshore_core::Availability::Active;
+        Self {
+            state,
+            labels: self.labels.clone(),
+            image_names: self.image_names.clone(),
+            workloads: Vec::new(),
+            held: Vec::new(),
+            used: Totals::default(),
+            ports: Vec::new(),
+            ..*self
+        }
     }
 
-    pub(crate) fn remove_workload(&mut self, id: &WorkloadId) -> Option<PlacedWorkload> {
-        let old = self.workloads.remove(id)?;
-        give_back(&mut self.used, &mut self.ports, (&old).into());
+    /// How many of a service are on it.
+    pub(crate) fn replicas(&self, service: &str) -> usize {
+        let of = |occupant: &Occupant<'_>| occupant.load.service.as_deref() == Some(service);
+        self.occupants().filter(of).count()
+    }
+
+    /// Whether a volume's data is on it.
+    pub(crate) fn has_volume(&self, volume: &str) -> bool {
+        self.state.volumes.iter().any(|held| held == volume)
+    }
+
+    pub(crate) fn insert_workload(&mut self, workload: Workload) {
+        self.take(&workload.load);
+        self.workloads.push(workload);
+    }
+
+    pub(crate) fn remove_workload(&mut self, id: &str) -> Option<Workload> {
+        let at = self
+            .workloads
+            .iter()
+            .position(|other| other.id.as_str() == id)?;
+        let old = self.workloads.swap_remove(at);
+        self.give_back(&old.load);
         Some(old)
     }
 
-    pub(crate) fn insert_reservation(&mut self, reservation: Reservation) {
-        take(&mut self.used, &mut self.ports, (&reservation).into());
-        self.reservations
-            .insert(reservation.id.clone(), reservation);
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.take(&held.load);
+        self.held.push(held);
     }
 
-    pub(crate) fn remove_reservation(&mut self, id: &ReservationId) -> Option<Reservation> {
-        let old = self.reservations.remove(id)?;
-        give_back(&mut self.used, &mut self.ports, (&old).into());
+    pub(crate) fn let_go(&mut self, group: u32, number: u32) -> Option<Held> {
+        // What was held last is often given back first.
+        let at = self
+            .held
+            .iter()
+            .rposition(|h| (h.group, h.number) == (group, number))?;
+        let old = self.held.swap_remove(at);
+        self.give_back(&old.load);
         Some(old)
+    }
+
+    fn take(&mut self, load: &Load) {
+        self.used.add(&load.resources);
+        for port in &load.ports {
+            let new = PortUse::from(port);
+            let at = self.ports.partition_point(|other| *other < new);
+            self.ports.insert(at, new);
+        }
+    }
+
+    fn give_back(&mut self, load: &Load) {
+        self.used.subtract(&load.resources);
+        for port in &load.ports {
+            if let Ok(at) = self.ports.binary_search(&PortUse::from(port)) {
+                self.ports.remove(at);
+            }
+        }
     }
 
     /// Whether the sums are what a count from scratch gives.
     #[cfg(test)]
     pub(crate) fn is_consistent(&self) -> bool {
-        let (mut used, mut ports) = (Totals::default(), Ports::new());
+        let (mut used, mut ports) = (Totals::default(), Vec::new());
         for occupant in self.occupants() {
-            take(&mut used, &mut ports, occupant);
+            used.add(&occupant.load.resources);
+            ports.extend(occupant.load.ports.iter().map(PortUse::from));
         }
-        let sorted = |ports: &Ports| {
-            let mut ports = ports.clone();
-            ports
-                .values_mut()
-                .for_each(|addresses| addresses.sort_unstable());
-            ports
-        };
-        used == self.used && sorted(&ports) == sorted(&self.ports)
+        ports.sort();
+        used == self.used && ports == self.ports
     }
 }
 
-fn take(used: &mut Totals, ports: &mut Ports, occupant: Occupant<'_>) {
-    used.add(occupant.resources);
-    for port in occupant.ports.iter().filter(|port| port.port != 0) {
-        ports
-            .entry((port.port, port.protocol))
-            .or_default()
-            .push(port.address.as_str().into());
-    }
-}
-
-fn give_back(used: &mut Totals, ports: &mut Ports, occupant: Occupant<'_>) {
-    used.subtract(occupant.resources);
-    for port in occupant.ports {
-        let key = (port.port, port.protocol);
-        let Some(addresses) = ports.get_mut(&key) else {
-            continue;
-        };
-        if let Some(at) = addresses
-            .iter()
-            .position(|address| **address == *port.address)
-        {
-            addresses.swap_remove(at);
-        }
-        if addresses.is_empty() {
-            ports.remove(&key);
+impl From<&HostPort> for PortUse {
+    fn from(port: &HostPort) -> Self {
+        Self {
+            port: port.port,
+            protocol: port.protocol,
+            address: port.address.as_str().into(),
         }
     }
-}
-
-/// S11: what is not a number means unlimited.
-fn container_slots(state: &NodeState) -> Option<u64> {
-    state.labels.get("containerslots")?.parse().ok()
 }
 
 fn is_any_address(address: &str) -> bool {
     matches!(address, "" | "0.0.0.0" | "::")
 }
 
-fn without_slash(name: &str) -> &str {
+/// A container's name as Swarm compares it.
+pub(crate) fn without_slash(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
 
-/// Every name by which an image affinity finds an image: as told, without its tag, and its digest
-/// alone. A registry's port is not a tag, and an image id is not a repository.
-fn image_names(images: &[String]) -> Vec<Box<str>> {
-    let mut names: Vec<Box<str>> = Vec::with_capacity(images.len() * 2);
-    for image in images {
-        names.push(image.as_str().into());
-        if let Some((repository, digest)) = image.split_once('@') {
-            names.push(repository.into());
-            names.push(digest.into());
-        } else if let Some((repository, tag)) = image.rsplit_once(':')
-            && !tag.contains('/')
-            && repository != "sha256"
-        {
-            names.push(repository.into());
-        }
-    }
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
 /// FNV-1a: the same on every machine and in every release, unlike the standard library's hasher.
-fn fnv1a(text: &str) -> u64 {
+pub(crate) fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(image: &str, names: &[&str]) {
-        let found = image_names(&[image.to_owned()]);
-        assert_eq!(found.iter().map(|name| &**name).collect::<Vec<_>>(), names);
-    }
-
-    #[test]
-    fn an_image_is_found_by_every_name_it_has() {
-        check("redis:7", &["redis", "redis:7"]);
-        check("redis", &["redis"]);
-        check("host:5000/redis", &["host:5000/redis"]);
-        check(
-            "host:5000/redis:7",
-            &["host:5000/redis", "host:5000/redis:7"],
-        );
-        check(
-            "redis@sha256:0a",
-            &["redis", "redis@sha256:0a", "sha256:0a"],
-        );
-        check("sha256:0a", &["sha256:0a"]);
-    }
 }

@@ -1,5 +1,6 @@
 use longshore_core::{
-    Bytes, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload, PortProtocol, Resources,
+    Bytes, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload, PortProtocol, Reservation,
+    Resources,
 };
 use proptest::prelude::*;
 
@@ -14,7 +15,14 @@ fn change(kind: u8, which: u8, amount: u8) -> Change {
     request.ports = vec![HostPort::any(u16::from(amount % 4), PortProtocol::Tcp); 2];
     request.labels = Labels::new().with("com.docker.swarm.id", format!("s{}", amount % 5));
     let mut workload = PlacedWorkload::new(format!("w{}", which % 9).parse().unwrap(), node);
+    request
+        .labels
+        .insert("tier", ["x1", "y"][usize::from(amount % 2)]);
+    request.service = amount
+        .is_multiple_of(2)
+        .then(|| format!("s{}", amount % 3).parse().unwrap());
     workload.name.clone_from(&request.name);
+    workload.service.clone_from(&request.service);
     workload.ports.clone_from(&request.ports);
     workload.labels.clone_from(&request.labels);
     workload.resources = resources;
@@ -24,7 +32,10 @@ fn change(kind: u8, which: u8, amount: u8) -> Change {
     match kind % 8 {
         0 => {
             let capacity = Resources::new(MilliCpu(400), Bytes(1000));
-            Change::Node(NodeState::new(node, "node".parse().unwrap(), capacity))
+            let name = ["node", "other"][usize::from(amount % 2)].parse().unwrap();
+            let zone = ["", "eu"][usize::from(amount / 2 % 2)];
+            let state = NodeState::new(node, name, capacity);
+            Change::Node(state.with_labels(Labels::new().with("zone", zone)))
         }
         1 if amount.is_multiple_of(4) => Change::NodeGone(node),
         1 | 2 => Change::Workload(workload),
@@ -50,6 +61,15 @@ proptest! {
             let change = change(kind, which, amount);
             let told = scheduler.observe(change.clone());
             prop_assert!(scheduler.index.is_consistent(), "after {change:?}: {told:?}");
+            let rules = Rules { pipeline: &scheduler.pipeline, ranking: scheduler.ranking(0) };
+            let finder = scheduler.finder.lock().unwrap();
+            prop_assert!(finder.is_consistent(&scheduler.index, &rules), "after {change:?}: {told:?}");
+            drop(finder);
+            for (affinity, constraint) in [("service==s1", "zone==/./"), ("tier!=x*", "node!=/n1/")] {
+                let mut probe = PlacementRequest::new("image").with_affinity(affinity.parse().unwrap());
+                probe.constraints.push(constraint.parse().unwrap());
+                let _ = scheduler.place(&probe, Timestamp::ZERO, 0);
+            }
         }
     }
 }

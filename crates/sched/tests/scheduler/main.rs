@@ -8,6 +8,8 @@
 
 mod conformance;
 mod filters;
+mod large;
+mod plans;
 mod preferences;
 mod properties;
 mod reference;

@@ -1,11 +1,13 @@
 //! A scheduler written for obviousness: it keeps lists of what it was told, sums everything up for
 //! every question, and shares no code with the crate.
 
+use std::collections::HashMap;
+
 use longshore_core::*;
 use longshore_sched::Strategy;
 use regex::Regex;
 
-use crate::rules::{amount, constrained, holds, listed, shuffle};
+use crate::rules::{amount, constrained, holds, listed, lots};
 
 #[derive(Debug)]
 pub(crate) struct Reference {
@@ -13,27 +15,42 @@ pub(crate) struct Reference {
     nodes: Vec<NodeState>,
     workloads: Vec<PlacedWorkload>,
     reservations: Vec<Reservation>,
+    /// Positions in the two lists by node: made anew after each change.
+    homes: HashMap<NodeId, (Vec<usize>, Vec<usize>)>,
     now: Timestamp,
 }
 
-/// Name, container id, labels, resources, ports: of a workload or a reservation.
+/// Name, container id, labels, resources, ports, service: of a workload or a reservation.
 type Tenant<'a> = (
     &'a str,
     Option<&'a str>,
     &'a Labels,
     &'a Resources,
     &'a [HostPort],
+    Option<&'a ServiceName>,
 );
 
 impl Reference {
     pub(crate) fn new(strategy: Strategy) -> Self {
-        Self {
+        Self::loaded(strategy, vec![], vec![])
+    }
+
+    /// With all this on board.
+    pub(crate) fn loaded(
+        strategy: Strategy,
+        nodes: Vec<NodeState>,
+        workloads: Vec<PlacedWorkload>,
+    ) -> Self {
+        let mut this = Self {
             strategy,
-            nodes: vec![],
-            workloads: vec![],
+            nodes,
+            workloads,
             reservations: vec![],
+            homes: HashMap::new(),
             now: Timestamp::ZERO,
-        }
+        };
+        this.settle();
+        this
     }
 
     pub(crate) fn nodes(&self) -> &[NodeState] {
@@ -62,23 +79,22 @@ impl Reference {
     }
 
     pub(crate) fn tenants<'a>(&'a self, node: &'a NodeState) -> Vec<Tenant<'a>> {
-        let workloads = self
-            .workloads
+        let Some((workloads, reservations)) = self.homes.get(&node.id) else {
+            return vec![];
+        };
+        let workloads = workloads.iter().map(|at| &self.workloads[*at]).map(|w| {
+            (
+                &*w.name,
+                Some(w.id.as_str()),
+                &w.labels,
+                &w.resources,
+                w.ports.as_slice(),
+                w.service.as_ref(),
+            )
+        });
+        let reservations = reservations
             .iter()
-            .filter(|w| w.node == node.id)
-            .map(|w| {
-                (
-                    &*w.name,
-                    Some(w.id.as_str()),
-                    &w.labels,
-                    &w.resources,
-                    w.ports.as_slice(),
-                )
-            });
-        let reservations = self
-            .reservations
-            .iter()
-            .filter(|r| r.node == node.id)
+            .map(|at| &self.reservations[*at])
             .map(|r| {
                 let request = &r.request;
                 (
@@ -87,6 +103,7 @@ impl Reference {
                     &request.labels,
                     &request.resources,
                     request.ports.as_slice(),
+                    request.service.as_ref(),
                 )
             });
         workloads.chain(reservations).collect()
@@ -156,6 +173,44 @@ impl Reference {
         {
             failures.push("whitelist");
         }
+        let fits = |wanted: &str, label: &str| {
+            let name = |text: &str| text.replace("x86_64", "amd64");
+            wanted.is_empty()
+                || node
+                    .labels
+                    .get(label)
+                    .is_some_and(|had| name(had) == name(wanted))
+        };
+        if !request.platforms.is_empty()
+            && !request
+                .platforms
+                .iter()
+                .any(|p| fits(&p.os, "ostype") && fits(&p.architecture, "architecture"))
+        {
+            failures.push("platform");
+        }
+        if let Some(tenants) = node.labels.get("tenant") {
+            let listed: Vec<&str> = tenants.split(',').collect();
+            if !request
+                .tenant
+                .as_deref()
+                .is_some_and(|tenant| listed.contains(&tenant))
+            {
+                failures.push("tenant");
+            }
+        }
+        if request.volumes.iter().any(|volume| {
+            !node.volumes.contains(volume) && self.nodes.iter().any(|n| n.volumes.contains(volume))
+        }) {
+            failures.push("volume");
+        }
+        if request
+            .topology
+            .iter()
+            .any(|spread| !self.stays_even(request, spread, node))
+        {
+            failures.push("topology");
+        }
         let mut kinds = vec!["cpu", "memory"];
         kinds.extend(request.resources.generic.keys().map(String::as_str));
         if kinds.iter().any(|kind| {
@@ -165,6 +220,41 @@ impl Reference {
             failures.push("resources");
         }
         failures
+    }
+
+    fn replicas(&self, request: &PlacementRequest, on: impl Fn(&NodeState) -> bool) -> u64 {
+        let nodes = self.nodes.iter().filter(|node| on(node));
+        let tenants = nodes.flat_map(|node| self.tenants(node));
+        tenants
+            .filter(|t| t.5.is_some() && t.5 == request.service.as_ref())
+            .count() as u64
+    }
+
+    fn stays_even(
+        &self,
+        request: &PlacementRequest,
+        spread: &TopologySpread,
+        node: &NodeState,
+    ) -> bool {
+        let hard = || request.constraints.iter().filter(|e| !e.is_soft());
+        let eligible = self
+            .nodes
+            .iter()
+            .filter(|n| hard().all(|e| constrained(e, n)));
+        let domains: Vec<&str> = eligible
+            .filter_map(|n| n.labels.get(&spread.label))
+            .collect();
+        let there =
+            |domain: &str| self.replicas(request, |n| n.labels.get(&spread.label) == Some(domain));
+        let Some(own) = node
+            .labels
+            .get(&spread.label)
+            .filter(|own| domains.contains(own))
+        else {
+            return false;
+        };
+        let least = domains.iter().map(|domain| there(domain)).min().unwrap();
+        there(own) + 1 - least <= u64::from(spread.max_skew.max(1))
     }
 
     /// Whether the node, and no other, has a container of this id or, failing that, of this name.
@@ -185,8 +275,12 @@ impl Reference {
 
     fn affine(&self, expression: &Expression, node: &NodeState) -> bool {
         let mut values: Vec<String> = vec![];
-        for (name, id, labels, ..) in self.tenants(node) {
+        for (name, id, labels, _, _, service) in self.tenants(node) {
             match expression.key() {
+                "service" => {
+                    values.extend(service.map(|name| name.as_str().to_owned()));
+                    values.extend(labels.get("service").map(str::to_owned));
+                }
                 "container" => {
                     values.extend(id.map(str::to_owned));
                     values.extend(Some(name.to_owned()).filter(|name| !name.is_empty()));
@@ -244,6 +338,13 @@ impl Reference {
             .iter()
             .filter(|node| self.failures(request, node).is_empty())
             .collect();
+        let mut roll: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| (&node.name, &node.id))
+            .collect();
+        roll.sort();
+        let lots = lots(seed, roll.len());
         nodes.sort_by_key(|node| {
             let met = self.wishes_met(request, node);
             let missed = met.iter().filter(|met| !**met).count();
@@ -262,11 +363,26 @@ impl Reference {
             let order = match self.strategy {
                 Strategy::Spread => (load - health, containers, 0),
                 Strategy::BinPack => (-(load + health), -containers, 0),
-                _ => (0, 0, shuffle(node.id.as_str(), seed)),
+                _ => {
+                    let at = roll.iter().position(|(_, id)| **id == node.id).unwrap();
+                    (0, 0, lots[at])
+                }
             };
+            let branches: Vec<u64> = (1..=request.preferences.len())
+                .map(|depth| {
+                    let branch = |n: &NodeState| -> Vec<String> {
+                        let labels = request.preferences[..depth].iter();
+                        labels
+                            .map(|key| n.labels.get(key).unwrap_or("").to_owned())
+                            .collect()
+                    };
+                    self.replicas(request, |n| branch(n) == branch(node))
+                })
+                .collect();
             (
                 missed,
                 missed_first,
+                branches,
                 order,
                 node.name.clone(),
                 node.id.clone(),
@@ -286,8 +402,22 @@ impl Reference {
     }
 }
 
-impl Scheduler for Reference {
-    fn observe(&mut self, change: Change) -> Result<()> {
+impl Reference {
+    fn settle(&mut self) {
+        self.homes.clear();
+        for (at, workload) in self.workloads.iter().enumerate() {
+            self.homes
+                .entry(workload.node.clone())
+                .or_default()
+                .0
+                .push(at);
+        }
+        for (at, held) in self.reservations.iter().enumerate() {
+            self.homes.entry(held.node.clone()).or_default().1.push(at);
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Result<()> {
         let known = |node: &NodeId| match self.nodes.iter().any(|n| n.id == *node) {
             true => Ok(()),
             false => Err(Error::not_found(format!("node {node} is not known"))),
@@ -343,7 +473,7 @@ impl Scheduler for Reference {
             Change::Fulfil(id, workload) => {
                 known(&workload.node)?;
                 self.reservations.retain(|r| r.id != id);
-                return self.observe(Change::Workload(workload));
+                return self.change(Change::Workload(workload));
             }
             Change::Tick(now) => {
                 self.now = self.now.max(now);
@@ -352,6 +482,14 @@ impl Scheduler for Reference {
             other => panic!("unknown change {other:?}"),
         }
         Ok(())
+    }
+}
+
+impl Scheduler for Reference {
+    fn observe(&mut self, change: Change) -> Result<()> {
+        let outcome = self.change(change);
+        self.settle();
+        outcome
     }
 
     fn place(

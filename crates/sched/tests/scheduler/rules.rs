@@ -1,5 +1,7 @@
 //! What the reference holds true, one function per rule.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use longshore_core::*;
 use regex::Regex;
 
@@ -21,8 +23,14 @@ pub(crate) fn holds<'a>(expression: &Expression, values: impl Iterator<Item = &'
         }
         other => panic!("unknown pattern {other:?}"),
     };
-    let regex = Regex::new(&text).unwrap();
-    let found = values.into_iter().any(|value| regex.is_match(value));
+    // Naive, but not so naive as to compile it for each node, as Swarm did: that takes minutes.
+    thread_local!(static SEEN: RefCell<HashMap<String, Regex>> = RefCell::default());
+    let found = SEEN.with_borrow_mut(|seen| {
+        let regex = seen
+            .entry(text)
+            .or_insert_with_key(|text| Regex::new(text).unwrap());
+        values.into_iter().any(|value| regex.is_match(value))
+    });
     (expression.operator() == Operator::Equal) == found
 }
 
@@ -44,18 +52,23 @@ pub(crate) fn listed(expression: &Expression, node: &NodeState) -> bool {
     (expression.operator() == Operator::Equal) == listed
 }
 
-/// The documented seeded order: splitmix64 over FNV-1a of the id and the seed.
-pub(crate) fn shuffle(id: &str, seed: u64) -> u64 {
-    let splitmix = |value: u64| {
-        let mut z = value.wrapping_add(0x9E3779B97F4A7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58476D1CE4E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D049BB133111EB);
-        z ^ (z >> 31)
-    };
-    let mut hash: u64 = 14695981039346656037;
-    for byte in id.as_bytes() {
-        hash ^= u64::from(*byte);
-        hash = hash.wrapping_mul(1099511628211);
+fn splitmix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9E3779B97F4A7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D049BB133111EB);
+    z ^ (z >> 31)
+}
+
+/// The documented lots of a seed: the first place at which each of `count` nodes is drawn, in eight
+/// draws for each; who was not drawn follows in order.
+pub(crate) fn lots(seed: u64, count: usize) -> Vec<u64> {
+    let mut places = vec![None; count];
+    for draw in 0..8 * count as u64 {
+        let random = splitmix(splitmix(seed).wrapping_add(draw));
+        let node = (u128::from(random) * count as u128 / (1 << 64)) as usize;
+        places[node].get_or_insert(draw);
     }
-    splitmix(hash ^ splitmix(seed))
+    let rest = 8 * count as u64;
+    let place = |(at, place): (usize, &Option<u64>)| place.unwrap_or(rest + at as u64);
+    places.iter().enumerate().map(place).collect()
 }

@@ -223,7 +223,7 @@ fn reasons_compare_values() {
     );
     assert_eq!(
         of(affinity("container==db"), "a"),
-        ["affinity: container is w0, c0, w1, c1, w2 and 9 more, wanted db"]
+        ["affinity: container is c0, c1, c2, c3, c4 and 9 more, wanted db"]
     );
     assert_eq!(
         of(affinity("image==db"), "b"),
@@ -343,4 +343,45 @@ fn refused_changes_say_why() {
     observe(&mut scheduler, [Change::Tick(EXPIRY)]);
     let error = scheduler.observe(reserve("late", request())).unwrap_err();
     assert_eq!(error.to_string(), "reservation late has expired already");
+}
+
+/// The sentence of an explanation: how many nodes are what was asked for, and what those lack.
+#[track_caller]
+fn explained(scheduler: &ClusterScheduler, request: &PlacementRequest, sentence: &str) {
+    assert_eq!(
+        scheduler.explain(request, NOW, 0).unwrap().summary,
+        sentence
+    );
+}
+
+#[test]
+fn s12_an_explanation_is_a_sentence() {
+    let european = |name: String| node(&name, &[("zone", "eu")]);
+    let mut nodes: Vec<NodeState> = (0..3).map(|n| european(format!("eu{n}"))).collect();
+    nodes.extend((0..37).map(|n| node(&format!("us{n}"), &[("zone", "us")])));
+    let mut scheduler = scheduler(nodes);
+    for n in 0..3 {
+        let mut big = workload(&format!("w{n}"), &format!("eu{n}"));
+        big.resources.memory = Bytes::from_gib(3);
+        scheduler.observe(Change::Workload(big)).unwrap();
+    }
+    let wanted = |term| sized(1, Bytes::from_gib(2)).with_constraint(expression(term));
+    let words = "3 of 40 nodes have zone=eu; all 3 lack 2 GiB of memory";
+    explained(&scheduler, &wanted("zone==eu"), words);
+    let words = "3 of 40 nodes satisfy zone==e*; all 3 lack 2 GiB of memory";
+    explained(&scheduler, &wanted("zone==e*"), words);
+    let mut closed = node("eu1", &[("zone", "eu")]);
+    closed.availability = Availability::Quarantined;
+    scheduler.observe(Change::Node(closed)).unwrap();
+    let words = "3 of 40 nodes have zone=eu; 2 lack 2 GiB of memory, 1 is quarantined";
+    explained(&scheduler, &wanted("zone==eu"), words);
+    let one = wanted("zone==eu").with_constraint(expression("node==eu2"));
+    explained(
+        &scheduler,
+        &one,
+        "1 of 40 nodes has zone=eu and node=eu2; it lacks 2 GiB of memory",
+    );
+    let words = "0 of 40 nodes can take it: constraint zone==asia not satisfied on 39 nodes; \
+                 quarantined on 1 node";
+    explained(&scheduler, &wanted("zone==asia"), words);
 }

@@ -49,8 +49,14 @@ fn resources(most: u64) -> impl Strategy<Value = Resources> {
 fn labels() -> impl Strategy<Value = Labels> {
     let zone = option::of(select(vec!["eu", "eu-west", "us", ""]));
     let slots = option::weighted(0.2, select(vec!["2", "4", "many"]));
-    (zone, slots).prop_map(|(zone, slots)| {
+    let tenant = option::weighted(0.1, select(vec!["acme", "acme,other"]));
+    let rack = option::of(select(vec!["r1", "r2", "r3"]));
+    let processor = option::of(select(vec!["x86_64", "arm64"]));
+    (zone, slots, tenant, rack, processor).prop_map(|(zone, slots, tenant, rack, processor)| {
         let mut labels = Labels::new();
+        labels.extend(tenant.map(|tenant| ("tenant", tenant)));
+        labels.extend(rack.map(|rack| ("rack", rack)));
+        labels.extend(processor.map(|processor| ("architecture", processor)));
         labels.extend(zone.map(|zone| ("zone", zone)));
         labels.extend(slots.map(|slots| ("containerslots", slots)));
         labels
@@ -71,6 +77,7 @@ pub(crate) fn node() -> impl Strategy<Value = NodeState> {
         0..3,
     );
     let name = select(vec!["alpha", "beta", "gamma", "delta"]);
+    let volumes = prop_oneof![3 => Just(vec![]), 1 => Just(vec!["data".to_owned()])];
     (
         node_id(),
         name,
@@ -79,12 +86,14 @@ pub(crate) fn node() -> impl Strategy<Value = NodeState> {
         resources(10),
         labels(),
         images,
+        volumes,
     )
         .prop_map(
-            |(id, name, (health, indicator), availability, capacity, labels, images)| {
+            |(id, name, (health, indicator), availability, capacity, labels, images, volumes)| {
                 let mut node = NodeState::new(id, name.parse().unwrap(), capacity);
                 (node.health, node.health_indicator) = (health, indicator);
                 node.availability = availability;
+                node.volumes = volumes;
                 node.images = images.into_iter().map(str::to_owned).collect();
                 node.with_labels(labels)
             },
@@ -171,17 +180,46 @@ pub(crate) fn request() -> impl Strategy<Value = PlacementRequest> {
     });
     let dependencies = prop_oneof![9 => Just(vec![]), 1 => vec(dependency, 1..3)];
     let demands = (constraints, affinities, whitelists, dependencies);
-    (name(), resources(5), ports(), tier(), demands).prop_map(
-        |(name, resources, ports, labels, (constraints, affinities, whitelists, dependencies))| {
-            let mut request = PlacementRequest::new("image")
-                .with_name(name)
-                .with_resources(resources);
+    (name(), resources(5), ports(), tier(), demands, beyond()).prop_map(
+        |(name, resources, ports, labels, demands, beyond)| {
+            let (constraints, affinities, whitelists, dependencies) = demands;
+            let mut request = beyond.with_name(name).with_resources(resources);
             (request.ports, request.labels) = (ports, labels);
             (request.constraints, request.affinities) = (constraints, affinities);
             (request.whitelists, request.dependencies) = (whitelists, dependencies);
             request
         },
     )
+}
+
+/// A request with what has fields of its own; most ask for none of it.
+fn beyond() -> impl Strategy<Value = PlacementRequest> {
+    let service = option::of(select(vec!["a", "b"]));
+    (service, 0..24u8, 1..3u32).prop_map(|(service, kind, skew)| {
+        let mut request = PlacementRequest::new("image");
+        request.service = service.map(|name| name.parse().unwrap());
+        let spread = |label: &str| TopologySpread {
+            label: label.into(),
+            max_skew: skew,
+        };
+        match kind {
+            0 => request.topology = vec![spread("zone")],
+            1 => request.topology = vec![spread("zone"), spread("rack")],
+            2 => request.preferences = vec!["zone".into()],
+            3 => request.preferences = vec!["rack".into(), "zone".into()],
+            4 => request.volumes = vec!["data".into()],
+            5 => request.volumes = vec!["none".into()],
+            6 => request.tenant = Some("acme".into()),
+            7 => {
+                request.platforms = vec![Platform {
+                    os: String::new(),
+                    architecture: "amd64".into(),
+                }];
+            }
+            _ => {}
+        }
+        request
+    })
 }
 
 fn expiry() -> impl Strategy<Value = Timestamp> {
@@ -237,6 +275,7 @@ pub(crate) fn seen(held: &Reservation, id: WorkloadId) -> PlacedWorkload {
     workload.name = held.request.name.clone();
     workload.resources = held.request.resources.clone();
     workload.labels = held.request.labels.clone();
+    workload.service = held.request.service.clone();
     workload.ports = held
         .request
         .ports

@@ -1,0 +1,81 @@
+use std::{borrow::Borrow, hash::Hash};
+
+use longshore_core::{HostPort, Labels, PlacedWorkload, PlacementRequest, Resources};
+
+use super::texts::{Pool, Text};
+
+/// What a piece of work is and holds, without its own name: replicas of a service share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Load {
+    /// The service it belongs to.
+    pub(crate) service: Option<Text>,
+    /// Its labels in key order.
+    pub(crate) labels: Box<[(Text, Text)]>,
+    /// What it holds.
+    pub(crate) resources: Resources,
+    /// Node ports it holds; never port 0.
+    pub(crate) ports: Box<[HostPort]>,
+    /// How important it is.
+    pub(crate) priority: i32,
+}
+
+impl Load {
+    pub(crate) fn of_workload(workload: &PlacedWorkload, texts: &mut Pool<str>) -> Self {
+        Self {
+            service: workload
+                .service
+                .as_ref()
+                .map(|name| texts.share(name.as_str())),
+            labels: share_labels(&workload.labels, texts),
+            resources: workload.resources.clone(),
+            ports: held(&workload.ports),
+            priority: workload.priority,
+        }
+    }
+
+    pub(crate) fn of_request(request: &PlacementRequest, texts: &mut Pool<str>) -> Self {
+        Self {
+            service: request
+                .service
+                .as_ref()
+                .map(|name| texts.share(name.as_str())),
+            labels: share_labels(&request.labels, texts),
+            resources: request.resources.clone(),
+            ports: held(&request.ports),
+            priority: request.priority,
+        }
+    }
+
+    /// The value of a label.
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        find(&self.labels, key)
+    }
+}
+
+impl AsRef<Self> for Load {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// Labels as pairs of shared texts.
+pub(crate) fn share_labels(labels: &Labels, texts: &mut Pool<str>) -> Box<[(Text, Text)]> {
+    labels
+        .iter()
+        .map(|(key, value)| (texts.share(key), texts.share(value)))
+        .collect()
+}
+
+/// A value among pairs in key order.
+pub(crate) fn find<'p, K: Borrow<str>>(pairs: &'p [(K, Text)], key: &str) -> Option<&'p str> {
+    let at = pairs.binary_search_by(|(other, _)| other.borrow().cmp(key));
+    at.ok().map(|at| &*pairs[at].1)
+}
+
+fn held(ports: &[HostPort]) -> Box<[HostPort]> {
+    ports
+        .iter()
+        .filter(|port| port.port != 0)
+        .cloned()
+        .collect()
+}

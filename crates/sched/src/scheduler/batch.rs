@@ -1,0 +1,173 @@
+//! Placing many replicas at once.
+
+use std::{cmp::Reverse, collections::BinaryHeap, sync::PoisonError};
+
+use longshore_core::{
+    Batch, BatchPlacement, Completeness, Error, ErrorKind, NodeId, Refusal, Result, Timestamp,
+};
+
+use super::{ClusterScheduler, reserve::name_conflict, warn_about_whitelists};
+use crate::{
+    index::Slot,
+    refusal::refusal,
+    search::{Ranked, Rules},
+    strategy::{Strategy, TieBreak},
+};
+
+impl ClusterScheduler {
+    pub(super) fn hold_batch(
+        &mut self,
+        batch: &Batch,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<BatchPlacement> {
+        self.check_batch(batch)?;
+        warn_about_whitelists(&batch.request);
+        let group = self
+            .index
+            .begin(batch.id.clone(), true, batch.request.clone(), batch.expires);
+        let placed = match self.places_alike(batch) {
+            true => self.hold_alike(batch, group, seed),
+            false => self.hold_one_by_one(batch, group, now, seed),
+        };
+        let is_broken = match &placed {
+            Ok(placed) => {
+                placed.refusal.is_some() && batch.completeness == Completeness::AllOrNothing
+            }
+            Err(_) => true,
+        };
+        if is_broken {
+            self.index.abandon(group);
+            self.learn();
+        } else if placed.as_ref().is_ok_and(|placed| placed.nodes.is_empty()) {
+            self.index.abandon(group);
+        }
+        placed.map(|mut placed| {
+            if is_broken {
+                placed.nodes.clear();
+            }
+            placed
+        })
+    }
+
+    fn check_batch(&self, batch: &Batch) -> Result<()> {
+        batch.check()?;
+        let conflict = |kind, reason: String| Err(Error::new(kind, reason));
+        if batch.expires <= self.index.now() {
+            let reason = format!(
+                "the reservations of batch {} have expired already",
+                batch.id
+            );
+            return conflict(ErrorKind::Conflict, reason);
+        }
+        if self.index.is_batch_taken(&batch.id, batch.count) {
+            let reason = format!("another batch or reservation has the id {}", batch.id);
+            return conflict(ErrorKind::AlreadyExists, reason);
+        }
+        let name = batch.request.name.trim_start_matches('/');
+        if !name.is_empty() && self.is_name_taken(name) {
+            return conflict(ErrorKind::AlreadyExists, name_conflict(name));
+        }
+        Ok(())
+    }
+
+    /// Whether a replica changes nothing for the next one but on its own node: then the best nodes
+    /// for all of them are found by one search.
+    fn places_alike(&self, batch: &Batch) -> bool {
+        let request = &batch.request;
+        let is_soft = |e: &longshore_core::Expression| e.is_soft();
+        let wishes = request
+            .constraints
+            .iter()
+            .chain(&request.affinities)
+            .chain(&request.whitelists);
+        self.strategy != Strategy::Random
+            && self.tie_break == TieBreak::Name
+            && !wishes.into_iter().any(is_soft)
+            && request.topology.is_empty()
+            && request.preferences.is_empty()
+            && self.own.scores.is_empty()
+    }
+
+    /// The best `count` nodes are enough for `count` replicas: after n of them at most n of these
+    /// nodes have changed, so the best of the others is still among them.
+    fn hold_alike(&mut self, batch: &Batch, group: u32, seed: u64) -> Result<BatchPlacement> {
+        let rules = Rules {
+            pipeline: &self.pipeline,
+            ranking: super::Ranking {
+                strategy: self.strategy,
+                tie_break: self.tie_break,
+                seed,
+            },
+        };
+        let mut demand = super::Demand::compile(&batch.request, &self.index, &self.regexes)
+            .map_err(Error::invalid)?;
+        demand.own = &self.own.filters;
+        let finder = self
+            .finder
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let found = finder.ranked(&demand, batch.count as usize, &self.index, &rules);
+        let mut heap: BinaryHeap<Reverse<Ranked>> = found.into_iter().map(Reverse).collect();
+        let mut touched: Vec<Slot> = Vec::with_capacity(heap.len());
+        let mut nodes: Vec<NodeId> = Vec::with_capacity(heap.len());
+        let mut refused = None;
+        while nodes.len() < batch.count as usize {
+            let Some(mut best) = heap.peek_mut() else {
+                refused = Some(refusal(&demand, &self.pipeline, &self.index));
+                break;
+            };
+            let slot = best.0.slot;
+            self.index.hold(group, slot);
+            touched.push(slot);
+            let Some(node) = self.index.at(slot) else {
+                break;
+            };
+            nodes.push(node.state.id.clone());
+            match rules.rank(&demand, node) {
+                // Into its new place, when the peek ends.
+                Some(ranked) => best.0 = ranked,
+                None => {
+                    std::collections::binary_heap::PeekMut::pop(best);
+                }
+            }
+        }
+        let news = self.index.take_news();
+        finder.learn_terms(&news);
+        self.index.return_news(news);
+        touched.sort_unstable();
+        touched.dedup();
+        for slot in touched {
+            finder.refresh(slot, &self.index, &rules);
+        }
+        Ok(BatchPlacement::new(nodes, refused))
+    }
+
+    fn hold_one_by_one(
+        &mut self,
+        batch: &Batch,
+        group: u32,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<BatchPlacement> {
+        let mut placed = BatchPlacement::default();
+        for replica in 0..batch.count {
+            let seed = seed.wrapping_add(replica.into());
+            let node = self.choose(&batch.request, now, seed);
+            let node = match node {
+                Ok(node) => node,
+                Err(Refusal::Invalid { message }) => return Err(Error::invalid(message)),
+                Err(refusal) => {
+                    placed.refusal = Some(refusal);
+                    break;
+                }
+            };
+            self.index.hold(group, node);
+            self.learn();
+            placed
+                .nodes
+                .extend(self.index.at(node).map(|node| node.state.id.clone()));
+        }
+        Ok(placed)
+    }
+}

@@ -1,0 +1,372 @@
+//! Nodes in groups of like capacity and like room, each group in the order of how full its nodes
+//! are: so that the best nodes for any request come first, whatever its size.
+//!
+//! A node's score for a request is `⌊(used + asked) × 100 / total⌋`, for CPU and memory, plus a
+//! health term. With `q = ⌊used × 25600 / total⌋` (256ths of a percent) and `d` the same of what is
+//! asked for, `⌊(q + d) / 256⌋` bounds it from below if `d` is rounded down for the largest total of
+//! the group, and from above if it is rounded up for the smallest. In a group sorted by
+//! `⌊q/256⌋` of CPU plus that of memory plus health, then containers, then name, the bound of every
+//! later entry is no better than that of the group's step alone, so the search of a group ends as
+//! soon as that can't beat what was found.
+
+use std::collections::HashMap;
+
+use super::{
+    hot::{Amount, Hot, PERCENT},
+    shelf::{Addition, Entry, Key, Shelf, Span},
+    top::{Ranked, Top},
+};
+use crate::index::Slot;
+
+/// Which of CPU and memory a request asks for: what is not asked for must not rank nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    pub(super) cpu: bool,
+    pub(super) memory: bool,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) cpu: u64,
+    pub(super) memory: u64,
+}
+
+/// All open nodes with some room of the kind.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    kind: Kind,
+    /// Whether the fullest node is the best.
+    packs: bool,
+    detail: Detail,
+    by_class: HashMap<u64, usize>,
+    groups: Vec<Group>,
+}
+
+/// How finely capacities are told apart, in bits behind the leading one; then whether room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Detail {
+    capacity: u32,
+    room: bool,
+}
+
+#[derive(Debug)]
+struct Group {
+    class: u64,
+    /// The most room that a node of this class can have.
+    most: Shape,
+    cpu: Range,
+    memory: Range,
+    head: Key,
+    entries: Shelf,
+}
+
+/// The totals in a group. They only widen until the group is empty.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    least: u64,
+    most: u64,
+}
+
+impl Shape {
+    pub(super) fn kind(self) -> Kind {
+        Kind {
+            cpu: self.cpu > 0,
+            memory: self.memory > 0,
+        }
+    }
+}
+
+impl Ladder {
+    pub(super) fn new(kind: Kind, packs: bool) -> Self {
+        Self {
+            kind,
+            packs,
+            detail: Detail {
+                capacity: 3,
+                room: true,
+            },
+            by_class: HashMap::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Takes a node in. `hots` are all nodes, for when everything must be sorted anew.
+    pub(super) fn insert(&mut self, slot: Slot, hots: &[Hot]) {
+        let Some(hot) = hots.get(slot as usize).filter(|hot| self.holds(hot)) else {
+            return;
+        };
+        self.add(slot, hot);
+        if self.groups.len() > MAX_GROUPS
+            && let Some(coarser) = self.detail.coarser()
+        {
+            // Each group costs every search a look. Happens at most a few times in a lifetime.
+            let slots: Vec<Slot> = self.groups.iter().flat_map(Group::slots).collect();
+            self.detail = coarser;
+            self.by_class.clear();
+            self.groups.clear();
+            for slot in slots {
+                if let Some(hot) = hots.get(slot as usize) {
+                    self.add(slot, hot);
+                }
+            }
+        }
+    }
+
+    /// Takes a node out, given as it was when it was taken in.
+    pub(super) fn remove(&mut self, hot: &Hot) {
+        if !self.holds(hot) {
+            return;
+        }
+        let class = self.class(hot);
+        let Some(&at) = self.by_class.get(&class) else {
+            return;
+        };
+        let (key, ..) = self.key(hot);
+        let group = &mut self.groups[at];
+        group.entries.remove(&key);
+        if group.head == key {
+            match group.entries.first() {
+                Some(first) => group.head = first,
+                None => {
+                    self.by_class.remove(&class);
+                    self.groups.swap_remove(at);
+                    if let Some(moved) = self.groups.get(at) {
+                        self.by_class.insert(moved.class, at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The nodes in it.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.groups.iter().flat_map(Group::slots)
+    }
+
+    /// Offers to `top` every node that could be among the best: those that `judge` accepts, with
+    /// the rank that it gives. Without `seeded` ties, names decide, so a search ends among them.
+    pub(super) fn search(
+        &self,
+        shape: Shape,
+        seeded: bool,
+        top: &mut Top,
+        mut judge: impl FnMut(Slot) -> Option<Ranked>,
+    ) {
+        let mut bounds: Vec<((i32, i32, usize), Addition)> = Vec::with_capacity(self.groups.len());
+        let mut best = 0;
+        for (at, group) in self.groups.iter().enumerate() {
+            if group.most.cpu < shape.cpu || group.most.memory < shape.memory {
+                continue;
+            }
+            let addition = self.addition(group, shape);
+            let bound = (group.head.step + addition.base, group.head.tally, at);
+            if bounds.get(best).is_none_or(|(known, _)| bound < *known) {
+                best = bounds.len();
+            }
+            bounds.push((bound, addition));
+        }
+        if bounds.is_empty() {
+            return;
+        }
+        // The most promising group first: after it, most others need no look.
+        bounds.swap(0, best);
+        for ((cost, tally, at), addition) in bounds {
+            let is_worse = |worst: &Ranked| (cost, tally) > (worst.cost, worst.tally);
+            if top.worst().is_some_and(is_worse) {
+                continue;
+            }
+            let worst = top.worst().copied();
+            self.groups[at]
+                .entries
+                .search(&addition, seeded, worst, |slot| {
+                    if let Some(ranked) = judge(slot) {
+                        top.offer(ranked);
+                    }
+                    top.worst().copied()
+                });
+        }
+    }
+
+    /// What the request adds to the steps of a group, at least. As cost where the fullest is the
+    /// best: all that it can add is taken off, and what a node misses of it added.
+    fn addition(&self, group: &Group, shape: Shape) -> Addition {
+        let (cpu, memory) = self.asked(group, shape);
+        let whole = (cpu / 256 + memory / 256) as i32;
+        let (cpu_part, memory_part) = ((cpu % 256) as u8, (memory % 256) as u8);
+        if self.packs {
+            let misses = |asked: u32, part: u8| match asked {
+                0 => Span::EMPTY,
+                _ => Span(0, 255 - part),
+            };
+            return Addition {
+                base: -whole - i32::from(cpu > 0) - i32::from(memory > 0),
+                cpu: misses(cpu, cpu_part),
+                memory: misses(memory, memory_part),
+            };
+        }
+        let carries = |part: u8| match part {
+            0 => Span::EMPTY,
+            _ => Span(0u8.wrapping_sub(part), 255),
+        };
+        Addition {
+            base: whole,
+            cpu: carries(cpu_part),
+            memory: carries(memory_part),
+        }
+    }
+
+    /// What is asked for in 256ths of a percent of the group's totals, rounded to the safe side.
+    fn asked(&self, group: &Group, shape: Shape) -> (u32, u32) {
+        let part = |asked: u64, range: Range| {
+            if asked == 0 {
+                return 0;
+            }
+            let asked = asked as f64 * PERCENT as f64;
+            match self.packs {
+                false => (asked / range.most as f64 * (1.0 - SLACK)) as u32,
+                // No node takes more than all that it has.
+                true => ((asked / range.least as f64 * (1.0 + SLACK)) as u32)
+                    .saturating_add(1)
+                    .min(PERCENT as u32),
+            }
+        };
+        (part(shape.cpu, group.cpu), part(shape.memory, group.memory))
+    }
+
+    /// A node without any room of the kind can never take a request of the kind.
+    fn holds(&self, hot: &Hot) -> bool {
+        hot.open
+            && !(self.kind.cpu && hot.cpu.free() == 0)
+            && !(self.kind.memory && hot.memory.free() == 0)
+    }
+
+    fn add(&mut self, slot: Slot, hot: &Hot) {
+        let class = self.class(hot);
+        let (key, cpu, memory) = self.key(hot);
+        let entry = Entry { slot, cpu, memory };
+        if let Some(&at) = self.by_class.get(&class) {
+            let group = &mut self.groups[at];
+            group.cpu.include(hot.cpu.total);
+            group.memory.include(hot.memory.total);
+            group.head = group.head.min(key);
+            group.entries.insert(key, entry);
+            return;
+        }
+        let at = self.groups.len();
+        self.by_class.insert(class, at);
+        let most = |of: Amount, matters: bool| match self.detail.room && matters {
+            true => room_class(of.free()).1,
+            false => u64::MAX,
+        };
+        self.groups.push(Group {
+            class,
+            most: Shape {
+                cpu: most(hot.cpu, self.kind.cpu),
+                memory: most(hot.memory, self.kind.memory),
+            },
+            cpu: Range::of(hot.cpu.total),
+            memory: Range::of(hot.memory.total),
+            head: key,
+            entries: Shelf::default(),
+        });
+        self.groups[at].entries.insert(key, entry);
+    }
+
+    fn key(&self, hot: &Hot) -> (Key, u8, u8) {
+        let part = |of: Amount, matters: bool| if matters { of.fraction() } else { 0 };
+        let (cpu, memory) = (
+            part(hot.cpu, self.kind.cpu),
+            part(hot.memory, self.kind.memory),
+        );
+        let step = i32::from(cpu / 256) + i32::from(memory / 256) + hot.health;
+        let tally = i32::try_from(hot.containers).unwrap_or(i32::MAX);
+        let sign = if self.packs { -1 } else { 1 };
+        let key = Key {
+            step: sign * step,
+            tally: sign * tally,
+            rank: hot.rank,
+        };
+        (key, (cpu % 256) as u8, (memory % 256) as u8)
+    }
+
+    fn class(&self, hot: &Hot) -> u64 {
+        let class = |of: Amount, matters: bool| {
+            if !matters {
+                return 0;
+            }
+            let room = if self.detail.room {
+                room_class(of.free()).0
+            } else {
+                0
+            };
+            u64::from(capacity_class(of.total, self.detail.capacity)) << 8 | u64::from(room)
+        };
+        class(hot.cpu, self.kind.cpu) << 32 | class(hot.memory, self.kind.memory)
+    }
+}
+
+impl Detail {
+    fn coarser(self) -> Option<Self> {
+        match self {
+            Self {
+                capacity: 0,
+                room: false,
+            } => None,
+            Self { capacity: 0, .. } => Some(Self {
+                room: false,
+                ..self
+            }),
+            Self { capacity, .. } => Some(Self {
+                capacity: capacity - 1,
+                ..self
+            }),
+        }
+    }
+}
+
+impl Group {
+    fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.entries.slots()
+    }
+}
+
+impl Range {
+    fn of(total: u64) -> Self {
+        Self {
+            least: total,
+            most: total,
+        }
+    }
+
+    fn include(&mut self, total: u64) {
+        self.least = self.least.min(total);
+        self.most = self.most.max(total);
+    }
+}
+
+/// The leading bit and some behind it.
+fn capacity_class(total: u64, bits: u32) -> u32 {
+    let Some(leading) = total.checked_ilog2() else {
+        return 0;
+    };
+    let behind = if leading >= bits {
+        total >> (leading - bits)
+    } else {
+        total << (bits - leading)
+    };
+    1 + (leading << bits | (behind as u32 & ((1 << bits) - 1)))
+}
+
+/// The leading bit, and the most that has it.
+fn room_class(free: u64) -> (u32, u64) {
+    match free.checked_ilog2() {
+        None => (0, 0),
+        Some(leading) => (1 + leading, u64::MAX >> (63 - leading)),
+    }
+}
+
+/// More than the error of two roundings of a double.
+const SLACK: f64 = 1e-9;
+const MAX_GROUPS: usize = 256;

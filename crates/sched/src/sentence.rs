@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+
+use longshore_core::{Expression, Operator, Pattern};
+
+use crate::{
+    demand::Demand,
+    filter::{FilterName, Pipeline},
+    index::Index,
+    reason::Reason,
+    refusal::nodes,
+    term::Term,
+};
+
+/// A refusal in one sentence for people: how many nodes are what was asked for, and what those
+/// lack: `3 of 40 nodes have zone=eu; all 3 lack 2 GiB of memory`. Nothing if the request has no
+/// hard constraints or no node satisfies them: then counts say it better.
+pub(crate) fn sentence(demand: &Demand<'_>, pipeline: &Pipeline, index: &Index) -> Option<String> {
+    if demand.constraints.is_empty() || !pipeline.has(FilterName::Constraint) {
+        return None;
+    }
+    let satisfies = |term: &Term<'_>, node: &crate::index::Node| {
+        term.holds(node.attribute(term.expression.key()))
+    };
+    let mut matching = 0;
+    let mut lacks: BTreeMap<(usize, usize), (usize, String)> = BTreeMap::new();
+    for node in index.nodes() {
+        if !demand.constraints.iter().all(|term| satisfies(term, node)) {
+            continue;
+        }
+        matching += 1;
+        if let Some((stage, reason)) = pipeline.first_refusal(demand, node) {
+            let lack = lacks
+                .entry((stage, reason.ordinal()))
+                .or_insert_with(|| (0, lack(&reason)));
+            lack.0 += 1;
+        }
+    }
+    if matching == 0 {
+        return None;
+    }
+    let mut lacks: Vec<(usize, String)> = lacks.into_values().collect();
+    // Stable: of equal counts the earlier filter comes first.
+    lacks.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let texts: Vec<String> = match &lacks[..] {
+        [(_, lack)] if matching == 1 => vec![format!("it {}", singular(lack))],
+        [(_, lack)] => vec![format!("all {matching} {lack}")],
+        several => several
+            .iter()
+            .map(|(count, lack)| match count {
+                1 => format!("1 {}", singular(lack)),
+                _ => format!("{count} {lack}"),
+            })
+            .collect(),
+    };
+    let all = demand.constraints.iter().map(|term| term.expression);
+    let verb = match (all.clone().all(is_plain), matching) {
+        (true, 1) => "has",
+        (true, _) => "have",
+        (false, 1) => "satisfies",
+        (false, _) => "satisfy",
+    };
+    let conditions: Vec<String> = all.map(condition).collect();
+    Some(format!(
+        "{matching} of {} {verb} {}; {}",
+        nodes(index.len()),
+        conditions.join(" and "),
+        texts.join(", "),
+    ))
+}
+
+/// What nodes lack, after a plural: `lack 2 GiB of memory`.
+fn lack(reason: &Reason<'_>) -> String {
+    match reason {
+        Reason::Resource { need, .. } => format!("lack {}", need.resource.with_unit(need.amount)),
+        Reason::Port { .. } => format!("have {}", reason.demand()),
+        Reason::Slots { .. } => "have no container slot free".to_owned(),
+        Reason::Unhealthy(_) | Reason::NoHealthLeft | Reason::Closed(_) => {
+            format!("are {}", reason.demand())
+        }
+        _ => format!("are refused ({})", reason.demand()),
+    }
+}
+
+fn singular(lack: &str) -> String {
+    let (verb, rest) = lack.split_once(' ').unwrap_or((lack, ""));
+    let verb = match verb {
+        "lack" => "lacks",
+        "have" => "has",
+        "are" => "is",
+        other => other,
+    };
+    format!("{verb} {rest}")
+}
+
+/// Whether it reads as `key=value`.
+fn is_plain(expression: &Expression) -> bool {
+    expression.operator() == Operator::Equal
+        && matches!(expression.pattern(), Pattern::Glob(text) if !text.contains('*'))
+}
+
+fn condition(expression: &Expression) -> String {
+    match is_plain(expression) {
+        true => format!("{}={}", expression.key(), expression.value()),
+        false => expression.to_string(),
+    }
+}
