@@ -28,6 +28,7 @@ mod events;
 mod exec;
 mod explain;
 mod fan;
+mod guard;
 mod hijack;
 mod images;
 mod info;

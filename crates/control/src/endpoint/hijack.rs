@@ -18,7 +18,7 @@ use super::{
     call::{Call, RecordsItself},
     error::{ApiError, ApiResult},
     proxy::{request, unreachable},
-    replica::Primary,
+    replica::{PRIMARY_HOST, Primary},
 };
 use crate::NodeView;
 
@@ -101,6 +101,9 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
     request
         .headers_mut()
         .insert(header::UPGRADE, protocol.clone());
+    if let Far::Primary(_) = session.far {
+        request.headers_mut().insert(header::HOST, PRIMARY_HOST);
+    }
     let client = session.far.client(shared)?;
     let clock = shared.plane.clock();
     let started = clock.now();

@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod hosts;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
@@ -17,10 +18,10 @@ use tokio::{
 };
 
 pub use self::address::ListenAddress;
-pub(super) use self::tap::TapState;
 #[cfg(feature = "tls")]
 pub use self::tls::TlsFiles;
 use self::{connection::Accepted, unix::SocketFile};
+pub(super) use self::{hosts::Hosts, tap::TapState};
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -32,6 +33,9 @@ pub struct ListenOptions {
     /// Whether TCP without TLS may be reached from other machines. Whoever can connect then owns
     /// every node.
     pub insecure_plaintext: bool,
+    /// Names that clients on TCP without TLS may call this endpoint by, besides a loopback name and
+    /// the address it listens at. Any other name may be a web page's.
+    pub allowed_hosts: Vec<String>,
     /// A group that may use a unix socket besides its owner.
     pub group: Option<u32>,
     /// How many connections are served at a time; more wait in the kernel's queue.
@@ -54,6 +58,7 @@ impl Default for ListenOptions {
             #[cfg(feature = "tls")]
             tls: None,
             insecure_plaintext: false,
+            allowed_hosts: Vec::new(),
             group: None,
             max_connections: 4096,
             head_limit: Duration::from_secs(15),
@@ -78,6 +83,13 @@ impl ListenOptions {
     #[must_use]
     pub fn with_insecure_plaintext(mut self) -> Self {
         self.insecure_plaintext = true;
+        self
+    }
+
+    /// Adds a name that clients on TCP without TLS may call this endpoint by, without a port.
+    #[must_use]
+    pub fn with_allowed_host(mut self, name: impl Into<String>) -> Self {
+        self.allowed_hosts.push(name.into());
         self
     }
 
@@ -124,6 +136,8 @@ pub struct Listener {
     socket: Socket,
     address: String,
     options: ListenOptions,
+    /// On TCP without TLS.
+    hosts: Option<Hosts>,
     #[cfg(feature = "tls")]
     acceptor: Option<tls::Acceptor>,
 }
@@ -163,7 +177,18 @@ impl Listener {
                 )));
             }
             tracing::warn!(%address, "serving without TLS: whoever can connect owns every node");
+        } else if !has_tls && matches!(address, ListenAddress::Tcp(_)) {
+            tracing::warn!(
+                %address,
+                "serving TCP without TLS: any local user of this machine may command the cluster"
+            );
         }
+        let hosts = match address {
+            ListenAddress::Tcp(endpoint) if !has_tls => {
+                Some(Hosts::new(endpoint.host(), &options.allowed_hosts))
+            }
+            _ => None,
+        };
         let (socket, bound) = match address {
             ListenAddress::Unix(path) => {
                 let (listener, file) = unix::bind(path, options.group, &OsRandom).await?;
@@ -188,6 +213,7 @@ impl Listener {
             socket,
             address: bound,
             options,
+            hosts,
             #[cfg(feature = "tls")]
             acceptor,
         })
@@ -278,6 +304,7 @@ pub async fn serve(
             clock: Arc::clone(&clock),
             options: listener.options.clone(),
             shutdown: shutdown.clone(),
+            hosts: listener.hosts.clone(),
             #[cfg(feature = "tls")]
             acceptor: acceptor.clone(),
         };

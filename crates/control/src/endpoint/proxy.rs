@@ -285,10 +285,13 @@ pub(super) const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Headers of a request that are not the engine's business, or that the HTTP library sets.
-const PRIVATE: [HeaderName; 5] = [
+const PRIVATE: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::COOKIE,
     header::HOST,
+    header::ORIGIN,
+    header::REFERER,
+    HeaderName::from_static("sec-fetch-site"),
     header::EXPECT,
     header::CONTENT_LENGTH,
 ];

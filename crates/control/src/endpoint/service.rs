@@ -13,7 +13,7 @@ use super::{
     call::{Call, OnNode, RecordsItself, empty},
     containers, create,
     error::{ApiError, ApiResult},
-    events, exec, explain, images, info, inspect, list,
+    events, exec, explain, guard, images, info, inspect, list,
     listen::TapState,
     networks, prune,
     query::Query,
@@ -25,7 +25,9 @@ use crate::ControlPlane;
 
 /// The endpoint as a router, to be served by [`serve`](super::serve) or mounted in a program's own
 /// server. A program that mounts it says who asks by an [`Identity`] in the request's extensions;
-/// without one the caller is `anonymous`. Hijacked streams need the server's upgrade support.
+/// without one the caller is `anonymous`. Only [`serve`](super::serve) checks on plain TCP that a
+/// request names this machine (`Host`), which keeps web pages out that turn their own name to it:
+/// a program that serves plain TCP by itself has to do so, too. Hijacked streams need the server's upgrade support.
 pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
     let shared = Arc::new(Shared {
         list: list::ListCache::default(),
@@ -41,10 +43,15 @@ pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
 }
 
 async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Payload> {
+    let admitted = guard::check(&request, shared.options.cors);
     let call = take_apart(request);
     let asked = call.version;
     let head_only = call.method == Method::HEAD;
-    let mut response = match answer(&shared, call).await {
+    let answered = match admitted {
+        Ok(()) => answer(&shared, call).await,
+        Err(error) => Err(error),
+    };
+    let mut response = match answered {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(status = %error.status(), reason = error.reason(), message = error.message(), "request failed");
@@ -117,6 +124,7 @@ async fn answer(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
     }
     let route = Route::parse(&call.method, &call.path)
         .ok_or_else(|| ApiError::not_found("page not found"))?;
+    guard::check_type(&route, &mut call)?;
     if !route.is_local() {
         // Here, so that a client which leaves while nobody leads is not waited for.
         call.primary = shared.primary_elsewhere().await?;

@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
 use super::{
-    ListenOptions,
+    Hosts, ListenOptions,
     tap::{Tap, TapLimits, TapState},
 };
 
@@ -35,12 +35,14 @@ pub(super) struct Connection {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: ListenOptions,
     pub(super) shutdown: Shutdown,
+    /// The names it may be called by, on TCP without TLS.
+    pub(super) hosts: Option<Hosts>,
     #[cfg(feature = "tls")]
     pub(super) acceptor: Option<super::tls::Acceptor>,
 }
 
 impl Connection {
-    pub(super) async fn serve(self, accepted: Accepted) {
+    pub(super) async fn serve(mut self, accepted: Accepted) {
         match accepted {
             Accepted::Unix(stream) => match stream.peer_cred() {
                 Ok(peer) => {
@@ -54,6 +56,8 @@ impl Connection {
                 self.secured(stream, peer).await;
             }
             Accepted::Tcp(stream, peer) => {
+                let here = stream.local_addr().ok();
+                self.hosts = self.hosts.map(|hosts| hosts.reached_at(here));
                 let who = if peer.ip().is_loopback() {
                     Identity::new("loopback", "local")
                 } else {
@@ -90,10 +94,13 @@ impl Connection {
             head_bytes: self.options.head_bytes,
         };
         let tap = Tap::new(stream, Arc::clone(&state), Arc::clone(&self.clock), limits);
-        let app = self.app;
+        let (app, hosts) = (self.app, self.hosts);
         let service = service_fn(move |mut request: Request<Incoming>| {
             state.set_busy(true);
             request.extensions_mut().insert(who.clone());
+            if let Some(hosts) = &hosts {
+                request.extensions_mut().insert(hosts.clone());
+            }
             request.extensions_mut().insert(Arc::clone(&state));
             let state = Arc::clone(&state);
             let answer = app.clone().call(request.map(AxumBody::new));
