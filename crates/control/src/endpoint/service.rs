@@ -249,7 +249,7 @@ async fn dispatch(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResu
         Route::Auth | Route::ImageSearch => system::any_engine(shared, call).await,
         Route::DiskUsage => prune::disk_usage(shared, &call).await,
         Route::Prune(kind) => prune::prune(shared, call, kind).await,
-        Route::Containers => list::list(shared, &call.raw_query),
+        Route::Containers => list::list(shared, &call.raw_query).await,
         Route::ContainerCreate => create::create(shared, call).await,
         Route::Commit => containers::commit(shared, call).await,
         Route::Container(name, op) => container(shared, call, name, op).await,
