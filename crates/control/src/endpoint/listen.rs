@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod hosts;
+mod slots;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
@@ -12,15 +13,12 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use longshore_core::{Clock, ClockExt, Error, ErrorKind, OsRandom, Result, Shutdown};
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, UnixListener};
 
 pub use self::address::ListenAddress;
 #[cfg(feature = "tls")]
 pub use self::tls::TlsFiles;
-use self::{connection::Accepted, unix::SocketFile};
+use self::{connection::Accepted, slots::Slots, unix::SocketFile};
 pub(super) use self::{hosts::Hosts, tap::TapState};
 
 /// How to listen.
@@ -38,8 +36,15 @@ pub struct ListenOptions {
     pub allowed_hosts: Vec<String>,
     /// A group that may use a unix socket besides its owner.
     pub group: Option<u32>,
-    /// How many connections are served at a time; more wait in the kernel's queue.
+    /// How many connections are served at a time. Beyond that, one that waits for a request is closed
+    /// for a new one; when all are being answered, more wait in the kernel's queue.
     pub max_connections: usize,
+    /// How many of them may be in their TLS handshake; beyond that the oldest is closed.
+    pub max_handshakes: usize,
+    /// How many of them may wait for a request; beyond that the one that waited longest is closed.
+    pub max_idle: usize,
+    /// How many may come from one address (of IPv6, one network of 64 bits), on TCP.
+    pub max_per_peer: usize,
     /// How long a request head may take to arrive, TLS handshake apart.
     pub head_limit: Duration,
     /// How long a TLS handshake may take.
@@ -61,6 +66,9 @@ impl Default for ListenOptions {
             allowed_hosts: Vec::new(),
             group: None,
             max_connections: 4096,
+            max_handshakes: 512,
+            max_idle: 1024,
+            max_per_peer: 1024,
             head_limit: Duration::from_secs(15),
             handshake_limit: Duration::from_secs(10),
             idle_limit: Duration::from_secs(600),
@@ -104,6 +112,27 @@ impl ListenOptions {
     #[must_use]
     pub fn with_max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
+        self
+    }
+
+    /// Sets how many connections may be in their TLS handshake.
+    #[must_use]
+    pub fn with_max_handshakes(mut self, count: usize) -> Self {
+        self.max_handshakes = count;
+        self
+    }
+
+    /// Sets how many connections may wait for a request.
+    #[must_use]
+    pub fn with_max_idle(mut self, count: usize) -> Self {
+        self.max_idle = count;
+        self
+    }
+
+    /// Sets how many connections may come from one address, on TCP.
+    #[must_use]
+    pub fn with_max_per_peer(mut self, count: usize) -> Self {
+        self.max_per_peer = count;
         self
     }
 
@@ -224,6 +253,14 @@ impl Listener {
         &self.address
     }
 
+    /// Whether its connections begin with a TLS handshake.
+    fn handshakes(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.acceptor.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     async fn accept(&self) -> io::Result<Accepted> {
         Ok(match &self.socket {
             Socket::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
@@ -265,16 +302,13 @@ pub async fn serve(
         let acceptor = listener.acceptor.clone();
         acceptor.map(|it| it.judging_by(Arc::clone(&clock)))
     };
-    let permits = Arc::new(Semaphore::new(listener.options.max_connections.max(1)));
+    let slots = Slots::new(&listener.options, Arc::clone(&clock));
     let mut failures = 0;
     loop {
-        let permit = tokio::select! {
+        tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else {
-            return Ok(());
-        };
+            () = slots.room() => {}
+        }
         let accepted = tokio::select! {
             () = shutdown.requested() => return Ok(()),
             accepted = listener.accept() => accepted,
@@ -299,18 +333,21 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(slot) = slots.enter(stream.peer(), listener.handshakes()) else {
+            continue;
+        };
         let connection = connection::Connection {
             app: app.clone(),
             clock: Arc::clone(&clock),
             options: listener.options.clone(),
             shutdown: shutdown.clone(),
             hosts: listener.hosts.clone(),
+            slots: Arc::clone(&slots),
             #[cfg(feature = "tls")]
             acceptor: acceptor.clone(),
         };
         shutdown.spawn(async move {
-            connection.serve(stream).await;
-            drop(permit);
+            connection.serve(stream, slot).await;
         });
     }
 }

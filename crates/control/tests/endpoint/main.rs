@@ -15,6 +15,7 @@ mod hijack;
 mod listing;
 mod replica;
 mod scheduler;
+mod slots;
 mod spread;
 mod system;
 #[cfg(feature = "tls")]

@@ -1,5 +1,6 @@
 use std::{
-    net::SocketAddr,
+    io,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -20,6 +21,7 @@ use tower_service::Service;
 
 use super::{
     Hosts, ListenOptions,
+    slots::{Slot, Slots},
     tap::{Tap, TapLimits, TapState},
 };
 
@@ -27,6 +29,16 @@ use super::{
 pub(super) enum Accepted {
     Unix(UnixStream),
     Tcp(TcpStream, SocketAddr),
+}
+
+impl Accepted {
+    /// The peer's address, on TCP.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(_, peer) => Some(peer.ip()),
+        }
+    }
 }
 
 /// What one connection is served with.
@@ -37,23 +49,33 @@ pub(super) struct Connection {
     pub(super) shutdown: Shutdown,
     /// The names it may be called by, on TCP without TLS.
     pub(super) hosts: Option<Hosts>,
+    pub(super) slots: Arc<Slots>,
     #[cfg(feature = "tls")]
     pub(super) acceptor: Option<super::tls::Acceptor>,
 }
 
 impl Connection {
-    pub(super) async fn serve(mut self, accepted: Accepted) {
+    /// Serves it until it ends or has to give way. A raw stream that it became keeps the slot.
+    pub(super) async fn serve(self, accepted: Accepted, slot: Slot) {
+        let evicted = slot.evicted();
+        tokio::select! {
+            () = self.accepted(accepted, slot) => {}
+            () = evicted => {}
+        }
+    }
+
+    async fn accepted(mut self, accepted: Accepted, slot: Slot) {
         match accepted {
             Accepted::Unix(stream) => match stream.peer_cred() {
                 Ok(peer) => {
                     let who = Identity::new(format!("unix:{}", peer.uid()), "unix");
-                    self.http(stream, who).await;
+                    self.http(stream, who, slot).await;
                 }
                 Err(error) => tracing::warn!(%error, "a peer without credentials"),
             },
             #[cfg(feature = "tls")]
             Accepted::Tcp(stream, peer) if self.acceptor.is_some() => {
-                self.secured(stream, peer).await;
+                self.secured(stream, peer, slot).await;
             }
             Accepted::Tcp(stream, peer) => {
                 let here = stream.local_addr().ok();
@@ -63,13 +85,13 @@ impl Connection {
                 } else {
                     Identity::new("anonymous", "none")
                 };
-                self.http(stream, who).await;
+                self.http(stream, who, slot).await;
             }
         }
     }
 
     #[cfg(feature = "tls")]
-    async fn secured(self, stream: TcpStream, peer: SocketAddr) {
+    async fn secured(self, stream: TcpStream, peer: SocketAddr, slot: Slot) {
         let Some(acceptor) = self.acceptor.clone() else {
             return;
         };
@@ -81,13 +103,21 @@ impl Connection {
             .await
             .and_then(|done| done)
         {
-            Ok((stream, who)) => self.http(stream, who).await,
-            Err(error) => tracing::info!(%peer, error = %error.chain(), "TLS handshake failed"),
+            Ok((stream, who)) => {
+                slot.wait();
+                self.http(stream, who, slot).await;
+            }
+            Err(error) if self.slots.may_tell_of_handshake() => {
+                tracing::info!(%peer, error = %error.chain(), "TLS handshake failed");
+            }
+            Err(error) => {
+                tracing::debug!(%peer, error = %error.chain(), "TLS handshake failed");
+            }
         }
     }
 
-    async fn http(self, stream: impl ByteStream, who: Identity) {
-        let state = Arc::new(TapState::default());
+    async fn http(self, stream: impl ByteStream, who: Identity, slot: Slot) {
+        let state = Arc::new(TapState::new(slot));
         let limits = TapLimits {
             head: self.options.head_limit,
             idle: self.options.idle_limit,
@@ -96,7 +126,7 @@ impl Connection {
         let tap = Tap::new(stream, Arc::clone(&state), Arc::clone(&self.clock), limits);
         let (app, hosts) = (self.app, self.hosts);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            state.set_busy(true);
+            let in_time = state.begin();
             request.extensions_mut().insert(who.clone());
             if let Some(hosts) = &hosts {
                 request.extensions_mut().insert(hosts.clone());
@@ -105,7 +135,11 @@ impl Connection {
             let state = Arc::clone(&state);
             let answer = app.clone().call(request.map(AxumBody::new));
             async move {
-                answer.await.map(|response: Response<AxumBody>| {
+                if !in_time {
+                    return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+                }
+                let Ok(answer) = answer.await;
+                Ok(answer).map(|response: Response<AxumBody>| {
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         state.set_raw();
                     }
@@ -145,7 +179,7 @@ struct Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.state.set_busy(false);
+        self.state.end();
     }
 }
 
