@@ -40,6 +40,7 @@ mod options;
 mod proxy;
 mod prune;
 mod query;
+mod record;
 mod replica;
 mod route;
 mod service;

@@ -33,6 +33,10 @@ pub(super) struct Call {
     pub(super) upgrade: Option<OnUpgrade>,
     /// The client did not ask for the upgrade itself: no switching headers in the answer.
     pub(super) legacy: bool,
+    /// The body, where it was read for the audit log already; it is put back, too.
+    pub(super) parsed: Option<serde_json::Value>,
+    /// What the audit log tells of the body.
+    pub(super) detail: String,
     /// How long leave holds, where it has to be asked for again during a session.
     pub(super) leave: Option<std::time::Duration>,
     /// To whom it has to be passed on.
@@ -97,18 +101,18 @@ impl Call {
 
     /// Reads a JSON body; an empty one reads as `null`.
     pub(super) async fn read_json(&mut self, shared: &Shared) -> ApiResult<serde_json::Value> {
-        let bytes = self.read_body(shared).await?;
+        if let Some(value) = self.parsed.take() {
+            return Ok(value);
+        }
+        Self::parse_json(&self.read_body(shared).await?)
+    }
+
+    pub(super) fn parse_json(bytes: &[u8]) -> ApiResult<serde_json::Value> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(serde_json::Value::Null);
         }
-        serde_json::from_slice(&bytes)
+        serde_json::from_slice(bytes)
             .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))
-    }
-
-    /// The operation's name in the audit log.
-    pub(super) fn operation(&self) -> String {
-        let path: String = self.path.chars().take(512).collect();
-        format!("{} {path}", self.method)
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     images,
     networks::LocalNetworks,
     proxy::request,
+    record::Made,
 };
 use crate::{Admission, NodeView, SWARM_ID_LABEL};
 
@@ -201,7 +202,10 @@ impl Job<'_> {
                     warnings.extend(self.networks.warnings(&node));
                     let answer = json!({"Id": created.id, "Warnings": warnings});
                     return json(StatusCode::CREATED, &answer)
-                        .map(|answer| on(&node.name, answer))
+                        .map(|mut answer| {
+                            answer.extensions_mut().insert(Made(created.id));
+                            on(&node.name, answer)
+                        })
                         .map_err(Failure::Final);
                 }
                 Err(Failure::Refused(error)) => {

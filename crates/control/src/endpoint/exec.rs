@@ -17,6 +17,7 @@ use super::{
     fan::first_answer,
     hijack::{Far, Session, hijack},
     proxy::request,
+    record::Made,
 };
 use crate::NodeView;
 
@@ -104,7 +105,9 @@ pub(super) async fn create(shared: &Shared, mut call: Call, name: &str) -> ApiRe
             container: owned.view.workload.id.clone(),
         },
     );
-    Ok(on(&owned.node.name, raw_json(StatusCode::CREATED, answer)))
+    let mut answer = raw_json(StatusCode::CREATED, answer);
+    answer.extensions_mut().insert(Made(created.id));
+    Ok(on(&owned.node.name, answer))
 }
 
 /// The node of an exec instance; engines are asked for one that is not remembered.

@@ -4,9 +4,7 @@ use axum::{Router, body::Body as AxumBody};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
-use longshore_core::{
-    Access, Action, AuditEvent, AuditOutcome, Error, ErrorKind, Identity, Target,
-};
+use longshore_core::{Access, Action, AuditOutcome, Error, ErrorKind, Identity, Target};
 
 use super::{
     EndpointOptions, Payload, Shared,
@@ -17,6 +15,7 @@ use super::{
     listen::TapState,
     networks, prune,
     query::Query,
+    record::{self, Made, Record},
     replica,
     route::{ContainerOp, ImageOp, NetworkOp, Route, VolumeOp},
     system, version, volumes,
@@ -109,6 +108,8 @@ fn take_apart(request: Request<AxumBody>) -> Call {
             body.map_err(|error| Error::closed("the request body broke off").with_source(error))
                 .boxed_unsync(),
         ),
+        parsed: None,
+        detail: String::new(),
         leave: None,
         primary: None,
     }
@@ -154,28 +155,22 @@ async fn answer(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
 /// Asks for leave, records the start, does it, records the end.
 async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Action) -> ApiResult {
     let target = shared.target(&route);
-    let who = call.who.clone();
-    let operation = call.operation();
-    let record = |outcome: AuditOutcome, node: Option<String>| {
-        let at = shared.plane.clock().now();
-        let target = target.clone();
-        let mut event =
-            AuditEvent::new(at, who.clone(), action, operation.clone(), target, outcome);
-        event.node = node;
-        event
-    };
-    let audit = shared.plane.audit();
-    match shared.authorize(&who, action, &target).await {
+    let logged = record::target(&call, &route, &target);
+    let mut record = Record::new(&call, action, logged.clone());
+    match shared.authorize(&call.who, action, &target).await {
         Ok(access) => call.leave = access.valid_for,
         Err(error) => {
             let outcome = AuditOutcome::Denied(error.to_string());
-            if let Err(failure) = audit.record(record(outcome, None)).await {
+            if let Err(failure) = record.write(shared, outcome, None).await {
                 tracing::error!(%failure, "a denied call could not be recorded");
             }
             return Err(refused(&error));
         }
     }
-    if let Err(failure) = audit.record(record(AuditOutcome::Started, None)).await {
+    let looked = record::look_into(shared, &mut call, &route).await;
+    record = Record::new(&call, action, logged);
+    if let Err(failure) = record.write(shared, AuditOutcome::Started, None).await {
+        let operation = record.operation();
         tracing::error!(error = %failure.chain(), %operation, "refused: it can't be recorded");
         return Err(ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -183,16 +178,23 @@ async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Ac
             format!("refused, because the audit log can't be written: {failure}"),
         ));
     }
-    let result = Box::pin(dispatch(shared, call, route)).await;
+    let result = match looked {
+        Ok(()) => Box::pin(dispatch(shared, call, route)).await,
+        Err(error) => Err(error),
+    };
     let (outcome, node) = match &result {
         Ok(response) if response.extensions().get::<RecordsItself>().is_some() => return result,
         Ok(response) => {
+            if let Some(made) = response.extensions().get::<Made>() {
+                record.made(&made.0);
+            }
             let node = response.extensions().get::<OnNode>();
-            (AuditOutcome::Done, node.map(|node| node.0.clone()))
+            (AuditOutcome::Done, node.map(|node| node.0.as_str()))
         }
         Err(error) => (AuditOutcome::Failed(error.message().to_owned()), None),
     };
-    if let Err(failure) = audit.record(record(outcome, node)).await {
+    if let Err(failure) = record.write(shared, outcome, node).await {
+        let operation = record.operation();
         tracing::error!(error = %failure.chain(), %operation, "its end could not be recorded");
     }
     result
