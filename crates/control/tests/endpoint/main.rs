@@ -12,6 +12,7 @@ mod daemon;
 mod daemon_api;
 mod errors;
 mod hijack;
+mod hostile;
 mod listing;
 mod replica;
 mod scheduler;
