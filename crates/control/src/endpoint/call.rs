@@ -14,6 +14,7 @@ use super::{
     error::{ApiError, ApiResult},
     query::Query,
     replica::Primary,
+    upload::Upload,
 };
 use crate::ApiVersion;
 
@@ -30,6 +31,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// Behind a lock only to make this `Sync`; never contended.
     pub(super) body: Mutex<Payload>,
+    /// How the body fares.
+    pub(super) upload: Upload,
     pub(super) upgrade: Option<OnUpgrade>,
     /// The client did not ask for the upgrade itself: no switching headers in the answer.
     pub(super) legacy: bool,
@@ -95,6 +98,9 @@ impl Call {
             })?;
         read.map_err(|error| match error.kind() {
             longshore_core::ErrorKind::ResourceExhausted => too_large(),
+            longshore_core::ErrorKind::Timeout => {
+                ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", error.to_string())
+            }
             _ => ApiError::bad_request("the request body is truncated"),
         })
     }

@@ -24,7 +24,7 @@ use super::{
     error::{ApiError, ApiResult},
     exec::is_detached,
     hijack::{Far, Session, hijack},
-    proxy::{HOP_BY_HOP, request},
+    proxy::{keep_known, request},
     route::{ContainerOp, Route},
 };
 
@@ -201,9 +201,7 @@ pub(super) async fn forward(
         let body = read.await.and_then(|read| read).unwrap_or_default();
         return Err(ApiError::from_primary(status, &body));
     }
-    for name in HOP_BY_HOP {
-        response.headers_mut().remove(name);
-    }
+    keep_known(response.headers_mut());
     response.extensions_mut().clear();
     let name = format!("primary {}", primary.address);
     response.extensions_mut().insert(OnNode(name));

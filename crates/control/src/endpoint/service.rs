@@ -18,7 +18,9 @@ use super::{
     record::{self, Made, Record},
     replica,
     route::{ContainerOp, ImageOp, NetworkOp, Route, VolumeOp},
-    system, version, volumes,
+    system,
+    upload::Upload,
+    version, volumes,
 };
 use crate::ControlPlane;
 
@@ -43,7 +45,7 @@ pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
 
 async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Payload> {
     let admitted = guard::check(&request, shared.options.cors);
-    let call = take_apart(request);
+    let call = take_apart(&shared, request);
     let asked = call.version;
     let head_only = call.method == Method::HEAD;
     let answered = match admitted {
@@ -85,11 +87,16 @@ async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Pay
     response
 }
 
-fn take_apart(request: Request<AxumBody>) -> Call {
+fn take_apart(shared: &Shared, request: Request<AxumBody>) -> Call {
     let (mut parts, body) = request.into_parts();
     let (version, path) = version::strip(parts.uri.path());
     let path = path.to_owned();
     let raw_query = parts.uri.query().unwrap_or("").to_owned();
+    let body = body
+        .map_err(|error| Error::closed("the request body broke off").with_source(error))
+        .boxed_unsync();
+    let (upload, clock) = (Upload::default(), shared.plane.clock());
+    let body = upload.watch(body, Arc::clone(clock), shared.options.body_idle_limit);
     let tap = parts.extensions.remove::<Arc<TapState>>();
     Call {
         who: parts
@@ -104,10 +111,8 @@ fn take_apart(request: Request<AxumBody>) -> Call {
         query: Query::parse(&raw_query),
         raw_query,
         headers: parts.headers,
-        body: Mutex::new(
-            body.map_err(|error| Error::closed("the request body broke off").with_source(error))
-                .boxed_unsync(),
-        ),
+        body: Mutex::new(body),
+        upload,
         parsed: None,
         detail: String::new(),
         leave: None,
@@ -239,7 +244,14 @@ impl Shared {
     }
 }
 
-async fn dispatch(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult {
+async fn dispatch(shared: &Arc<Shared>, call: Call, route: Route) -> ApiResult {
+    let upload = call.upload.clone();
+    let result = routed(shared, call, route).await;
+    // Whatever the engine made of a body without an end.
+    result.map_err(|error| upload.stalled().unwrap_or(error))
+}
+
+async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult {
     if let Some(primary) = call.primary.take() {
         return replica::forward(shared, call, &route, primary).await;
     }

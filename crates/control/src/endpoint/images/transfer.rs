@@ -230,7 +230,8 @@ async fn upload(
             headers.insert(name, value.clone());
         }
     }
-    let request = request(Method::POST, &target, &headers, body)?;
+    let mut request = request(Method::POST, &target, &headers, body)?;
+    request.extensions_mut().insert(call.upload.clone());
     let sending = async {
         let response = shared.send(node, None, request).await?;
         let mut last = String::new();
