@@ -46,6 +46,7 @@ mod route;
 mod service;
 mod status;
 mod system;
+mod text;
 mod upload;
 mod version;
 mod volumes;

@@ -8,12 +8,14 @@ use longshore_core::{
     http::{empty_body, full_body, read_body},
 };
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     Payload, Shared,
     error::{ApiError, ApiResult},
     query::Query,
     replica::Primary,
+    text::{Lines, plain_json},
     upload::Upload,
 };
 use crate::ApiVersion;
@@ -37,7 +39,7 @@ pub(super) struct Call {
     /// The client did not ask for the upgrade itself: no switching headers in the answer.
     pub(super) legacy: bool,
     /// The body, where it was read for the audit log already; it is put back, too.
-    pub(super) parsed: Option<serde_json::Value>,
+    pub(super) parsed: Option<Value>,
     /// What the audit log tells of the body.
     pub(super) detail: String,
     /// How long leave holds, where it has to be asked for again during a session.
@@ -106,14 +108,14 @@ impl Call {
     }
 
     /// Reads a JSON body; an empty one reads as `null`.
-    pub(super) async fn read_json(&mut self, shared: &Shared) -> ApiResult<serde_json::Value> {
+    pub(super) async fn read_json(&mut self, shared: &Shared) -> ApiResult<Value> {
         if let Some(value) = self.parsed.take() {
             return Ok(value);
         }
         Self::parse_json(&self.read_body(shared).await?)
     }
 
-    pub(super) fn parse_json(bytes: &[u8]) -> ApiResult<serde_json::Value> {
+    pub(super) fn parse_json(bytes: &[u8]) -> ApiResult<Value> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(serde_json::Value::Null);
         }
@@ -122,9 +124,34 @@ impl Call {
     }
 }
 
-/// A JSON answer.
+/// Refuses a field that an engine reads as one of these though it is written otherwise: engines look
+/// at no case, so what is checked here under one spelling would come under another.
+pub(super) fn exact_fields(body: &Map<String, Value>, names: &[&str]) -> ApiResult<()> {
+    let folded = |name: &str| name.to_lowercase().to_uppercase();
+    for key in body.keys() {
+        let meant = names.iter().find(|name| folded(name) == folded(key));
+        if let Some(name) = meant.filter(|name| *name != key) {
+            return Err(ApiError::bad_request(format!(
+                "invalid JSON: the field {key:?} is to be written {name:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A JSON answer, of which nothing commands a terminal.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> ApiResult {
+    written(status, value, Lines::One)
+}
+
+/// As [`json`], where texts may have lines.
+pub(super) fn prose_json(status: StatusCode, value: &impl Serialize) -> ApiResult {
+    written(status, value, Lines::Many)
+}
+
+fn written(status: StatusCode, value: &impl Serialize, lines: Lines) -> ApiResult {
     let body = serde_json::to_vec(value)
+        .and_then(|body| plain_json(body, lines))
         .map_err(|error| ApiError::internal(format!("the answer can't be written: {error}")))?;
     Ok(raw_json(status, body))
 }

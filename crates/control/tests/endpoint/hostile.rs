@@ -175,3 +175,87 @@ async fn an_upload_that_stops_gives_its_place_up() {
         .await
         .ok(204);
 }
+
+fn is_plain(text: &str) -> bool {
+    !text
+        .chars()
+        .any(|character| character.is_control() && character != '\n')
+}
+
+fn texts(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::String(text) => out.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, out)),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            out.push(key.clone());
+            texts(value, out);
+        }),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn a_node_s_texts_command_no_terminal() {
+    let cluster = Cluster::new().await;
+    let client = cluster.client();
+    let node = &cluster.daemons[0];
+    let loud = "\u{1b}[2J\u{7}\r";
+    let config = json!({"Image": loud, "Labels": {loud: loud}});
+    let at = longshore_core::Timestamp::ZERO;
+    let id = node.add(&format!("bad{loud}"), config, at);
+    let name = "ID-node-1".parse().unwrap();
+    cluster.plane.refresh_node(&name).await.unwrap();
+    node.tell(&id, longshore_core::EventAction::Rename);
+    node.state().refusals = vec![(409, format!("no{loud}\nnode-2: fine"))];
+
+    let list = client.get("/containers/json?all=1").await.ok(200).json();
+    assert_eq!(list[0]["Names"], json!(["/node-1/bad�[2J��"]));
+    let events = client.get("/events?since=0&until=1").await.ok(200);
+    let refused = client
+        .post(
+            "/containers/create?name=x",
+            json!({"Image": "busybox", "Env": ["constraint:node==node-1"]}),
+        )
+        .await
+        .ok(409)
+        .json();
+    assert_eq!(refused["message"], "no�[2J�  node-2: fine");
+    let mut all = Vec::new();
+    for value in [list, refused] {
+        texts(&value, &mut all);
+    }
+    for line in events.text.lines() {
+        texts(&serde_json::from_str(line).unwrap(), &mut all);
+    }
+    assert!(all.iter().all(|text| is_plain(text)), "{all:?}");
+    // What is about one container comes as its engine gave it.
+    let exact = client.get(&format!("/containers/{id}/json")).await.ok(200);
+    assert_eq!(exact.json()["Name"], format!("/bad{loud}"));
+}
+
+#[tokio::test]
+async fn labels_lead_nobody_to_another_container() {
+    let cluster = Cluster::new().await;
+    let client = cluster.client();
+    let id = client
+        .create("db", json!({"Labels": {"team": "blue"}}))
+        .await;
+    let forged = json!({"Labels": {"com.docker.swarm.id": "db"}});
+    client.create("evil", forged).await;
+    let seen = client.get("/containers/db/json").await.ok(200).json();
+    assert_eq!(seen["Id"], id.as_str());
+    let stack = json!({"Image": "busybox", "Labels": {"longshore.stack": "shop"}});
+    for path in ["/containers/create", "/longshore/v1/explain"] {
+        client.post(path, stack.clone()).await.fails(
+            400,
+            "label longshore.stack is the control plane's own and can't be given",
+            "invalid-input",
+        );
+    }
+    let exec = json!({"Cmd": ["ls"], "cmd": ["rm"]});
+    client.post("/containers/db/exec", exec).await.fails(
+        400,
+        "invalid JSON: the field \"cmd\" is to be written \"Cmd\"",
+        "invalid-input",
+    );
+}

@@ -21,6 +21,7 @@ use crate::{
         create::{follow, pull},
         error::{ApiError, ApiResult},
         proxy::request,
+        text::prose_value,
     },
 };
 
@@ -60,6 +61,8 @@ fn targets(shared: &Shared) -> ApiResult<Vec<NodeView>> {
 }
 
 fn line(value: &serde_json::Value) -> Bytes {
+    let mut value = value.clone();
+    prose_value(&mut value);
     format!("{value}\r\n").into()
 }
 

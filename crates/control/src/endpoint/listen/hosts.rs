@@ -45,7 +45,7 @@ impl Hosts {
             let address = address.to_canonical();
             return address.is_loopback()
                 || self.here == Some(address)
-                || self.names.iter().any(|known| *known == name);
+                || self.names.contains(&name);
         }
         name == "localhost" || name.ends_with(".localhost") || self.names.contains(&name)
     }
