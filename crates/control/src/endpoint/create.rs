@@ -68,7 +68,9 @@ pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
             "Config cannot be empty in order to create a container",
         ));
     }
-    let mut config = CreateConfig::parse(body, &name, || shared.plane.random().hex(32))?;
+    let system_label = &shared.options.system_label;
+    let mut config =
+        CreateConfig::parse(body, &name, system_label, || shared.plane.random().hex(32))?;
     name_dependencies(shared, &mut config);
     let networks = LocalNetworks::find(shared, call.version, &config.networks).await;
     let mut wanted = config.request.clone();
@@ -90,7 +92,8 @@ pub(super) fn placement_of(
     body: Value,
     name: &str,
 ) -> ApiResult<PlacementRequest> {
-    let config = CreateConfig::parse(body, name, || shared.plane.random().hex(32))?;
+    let system_label = &shared.options.system_label;
+    let config = CreateConfig::parse(body, name, system_label, || shared.plane.random().hex(32))?;
     Ok(config.request)
 }
 

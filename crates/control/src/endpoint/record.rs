@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Shared,
-    call::Call,
+    call::{Call, exact_fields},
     error::ApiResult,
     route::{ContainerOp, Route},
 };
@@ -86,6 +86,9 @@ pub(super) async fn look_into(shared: &Shared, call: &mut Call, route: &Route) -
     let bytes = call.read_body(shared).await?;
     let value = Call::parse_json(&bytes)?;
     call.put_body(full_body(bytes));
+    if let (Route::Container(..), Value::Object(body)) = (route, &value) {
+        exact_fields(body, &["Cmd"])?;
+    }
     let mut detail = String::new();
     if let Some(image) = value.get("Image").and_then(Value::as_str) {
         detail = format!(" image={}", cut(image, MAX_VALUE));

@@ -6,7 +6,10 @@ use longshore_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{SWARM_ID_LABEL, endpoint::error::ApiError};
+use crate::{
+    SWARM_ID_LABEL,
+    endpoint::{call::exact_fields, error::ApiError},
+};
 
 /// A create body, read once.
 #[derive(Clone, Debug)]
@@ -22,6 +25,23 @@ pub(in crate::endpoint) struct CreateConfig {
     /// The memory swappiness default was put in by us.
     pub(super) default_swappiness: bool,
 }
+
+/// The fields that are looked at here.
+const READ: [&str; 10] = [
+    "CpuShares",
+    "Cpuset",
+    "Env",
+    "ExposedPorts",
+    "HostConfig",
+    "Image",
+    "Labels",
+    "Memory",
+    "MemorySwap",
+    "NetworkingConfig",
+];
+
+/// How the labels begin that the control plane gives.
+const OWN_LABELS: &str = "longshore.";
 
 /// What was found in the environment and the labels under one keyword.
 struct Carrier {
@@ -55,6 +75,7 @@ impl CreateConfig {
     pub(in crate::endpoint) fn parse(
         body: Value,
         name: &str,
+        system_label: &str,
         swarm_id: impl FnOnce() -> String,
     ) -> Result<Self, ApiError> {
         let Value::Object(mut body) = body else {
@@ -62,6 +83,8 @@ impl CreateConfig {
                 "invalid JSON: a container's configuration is an object",
             ));
         };
+        exact_fields(&body, &READ)?;
+        check_labels(&body, system_label)?;
         let constraints = take(&mut body, &CONSTRAINTS)?;
         let affinities = take(&mut body, &AFFINITIES)?;
         let whitelists = take(&mut body, &WHITELISTS)?;
@@ -85,9 +108,8 @@ impl CreateConfig {
         config.read_ports()?;
         config.read_networks()?;
         let labels = labels_mut(&mut config.body);
-        if !labels.contains_key(SWARM_ID_LABEL) {
-            labels.insert(SWARM_ID_LABEL.to_owned(), swarm_id().into());
-        }
+        // Always a fresh one: containers are found by it, and a name must not lead to another's.
+        labels.insert(SWARM_ID_LABEL.to_owned(), swarm_id().into());
         config.request.labels = labels
             .iter()
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
@@ -281,6 +303,19 @@ impl CreateConfig {
             }
         }
         Value::Object(body)
+    }
+}
+
+/// Refuses the labels by which the control plane knows its own instances again. The one that marks a
+/// container as the system's own is everybody's to give.
+fn check_labels(body: &Map<String, Value>, system_label: &str) -> Result<(), ApiError> {
+    let labels = body.get("Labels").and_then(Value::as_object);
+    let mut names = labels.into_iter().flat_map(Map::keys);
+    match names.find(|name| name.starts_with(OWN_LABELS) && *name != system_label) {
+        Some(name) => Err(ApiError::bad_request(format!(
+            "label {name} is the control plane's own and can't be given"
+        ))),
+        None => Ok(()),
     }
 }
 
