@@ -342,6 +342,7 @@ pub async fn serve(
             options: listener.options.clone(),
             shutdown: shutdown.clone(),
             hosts: listener.hosts.clone(),
+            #[cfg(feature = "tls")]
             slots: Arc::clone(&slots),
             #[cfg(feature = "tls")]
             acceptor: acceptor.clone(),

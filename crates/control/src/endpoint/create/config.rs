@@ -1,11 +1,16 @@
 //! What a create body means for placement, and what the engine gets of it.
 
+mod labels;
+
 use longshore_core::{
     Dependency, DependencyKind, Expression, HostPort, Labels, MilliCpu, PlacementRequest,
     PortProtocol, Resources,
 };
 use serde_json::{Map, Value, json};
 
+use self::labels::{
+    AFFINITIES, CONSTRAINTS, RESCHEDULE, WHITELISTS, check_labels, labels_mut, take,
+};
 use crate::{
     SWARM_ID_LABEL,
     endpoint::{call::exact_fields, error::ApiError},
@@ -39,32 +44,6 @@ const READ: [&str; 10] = [
     "MemorySwap",
     "NetworkingConfig",
 ];
-
-/// How the labels begin that the control plane gives.
-const OWN_LABELS: &str = "longshore.";
-
-/// What was found in the environment and the labels under one keyword.
-struct Carrier {
-    keyword: &'static str,
-    label: &'static str,
-}
-
-const CONSTRAINTS: Carrier = Carrier {
-    keyword: "constraint:",
-    label: "com.docker.swarm.constraints",
-};
-const AFFINITIES: Carrier = Carrier {
-    keyword: "affinity:",
-    label: "com.docker.swarm.affinities",
-};
-const WHITELISTS: Carrier = Carrier {
-    keyword: "whitelist:",
-    label: "com.docker.swarm.whitelists",
-};
-const RESCHEDULE: Carrier = Carrier {
-    keyword: "reschedule:",
-    label: "com.docker.swarm.reschedule-policies",
-};
 
 impl CreateConfig {
     /// Reads a body.
@@ -306,51 +285,6 @@ impl CreateConfig {
     }
 }
 
-/// Refuses the labels by which the control plane knows its own instances again. The one that marks a
-/// container as the system's own is everybody's to give.
-fn check_labels(body: &Map<String, Value>, system_label: &str) -> Result<(), ApiError> {
-    let labels = body.get("Labels").and_then(Value::as_object);
-    let mut names = labels.into_iter().flat_map(Map::keys);
-    match names.find(|name| name.starts_with(OWN_LABELS) && *name != system_label) {
-        Some(name) => Err(ApiError::bad_request(format!(
-            "label {name} is the control plane's own and can't be given"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Takes a keyword's items out of the environment, puts them behind those of the label, and writes
-/// the label back.
-fn take(body: &mut Map<String, Value>, carrier: &Carrier) -> Result<Vec<String>, ApiError> {
-    let mut items = Vec::new();
-    if let Some(Value::Array(env)) = body.get_mut("Env") {
-        env.retain(|pair| {
-            let item = pair.as_str().and_then(|p| p.strip_prefix(carrier.keyword));
-            items.extend(item.map(str::to_owned));
-            item.is_none()
-        });
-    }
-    let label = body
-        .get("Labels")
-        .and_then(|labels| labels.get(carrier.label))
-        .and_then(Value::as_str);
-    if let Some(text) = label {
-        let mut listed: Vec<String> = serde_json::from_str(text).map_err(|error| {
-            ApiError::bad_request(format!(
-                "label {} is not a JSON array of strings: {error}",
-                carrier.label
-            ))
-        })?;
-        listed.append(&mut items);
-        items = listed;
-    }
-    if !items.is_empty() {
-        let text = Value::from(items.clone()).to_string();
-        labels_mut(body).insert(carrier.label.to_owned(), text.into());
-    }
-    Ok(items)
-}
-
 fn expressions(items: &[String]) -> Result<Vec<Expression>, ApiError> {
     items
         .iter()
@@ -415,10 +349,6 @@ fn strings(value: Option<&Value>) -> impl Iterator<Item = &str> {
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
-}
-
-fn labels_mut(body: &mut Map<String, Value>) -> &mut Map<String, Value> {
-    object_mut(body, "Labels")
 }
 
 /// The object under a key; made if it is missing or null.

@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use super::{
     Hosts, ListenOptions,
-    slots::{Slot, Slots},
+    slots::Slot,
     tap::{Tap, TapLimits, TapState},
 };
 
@@ -49,7 +49,8 @@ pub(super) struct Connection {
     pub(super) shutdown: Shutdown,
     /// The names it may be called by, on TCP without TLS.
     pub(super) hosts: Option<Hosts>,
-    pub(super) slots: Arc<Slots>,
+    #[cfg(feature = "tls")]
+    pub(super) slots: Arc<super::slots::Slots>,
     #[cfg(feature = "tls")]
     pub(super) acceptor: Option<super::tls::Acceptor>,
 }

@@ -22,6 +22,7 @@ pub(super) struct Slots {
     room: Notify,
     clock: Arc<dyn Clock>,
     pressure: Quiet,
+    #[cfg(feature = "tls")]
     handshakes: Quiet,
 }
 
@@ -46,6 +47,7 @@ impl Slots {
             room: Notify::new(),
             clock,
             pressure: Quiet::default(),
+            #[cfg(feature = "tls")]
             handshakes: Quiet::default(),
         })
     }
@@ -77,6 +79,7 @@ impl Slots {
     }
 
     /// Whether a handshake that failed is worth a line of the log: a few a minute are.
+    #[cfg(feature = "tls")]
     pub(super) fn may_tell_of_handshake(&self) -> bool {
         self.handshakes.turn(self.clock.now(), 1).is_some()
     }
