@@ -108,10 +108,12 @@ pub(super) struct ChainCheck {
 
 impl ChainCheck {
     pub(super) fn new(receipt: Option<AuditReceipt>) -> Self {
-        Self {
-            head: Head::default(),
-            receipt,
-        }
+        Self::after(Head::default(), receipt)
+    }
+
+    /// Of a chain whose beginning is no longer there.
+    pub(super) fn after(head: Head, receipt: Option<AuditReceipt>) -> Self {
+        Self { head, receipt }
     }
 
     pub(super) fn accept(&mut self, record: &AuditRecord) -> Result<()> {

@@ -8,12 +8,15 @@ use longshore_core::{
     http::{empty_body, full_body, read_body},
 };
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     Payload, Shared,
     error::{ApiError, ApiResult},
     query::Query,
     replica::Primary,
+    text::{Lines, plain_json},
+    upload::Upload,
 };
 use crate::ApiVersion;
 
@@ -30,9 +33,15 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// Behind a lock only to make this `Sync`; never contended.
     pub(super) body: Mutex<Payload>,
+    /// How the body fares.
+    pub(super) upload: Upload,
     pub(super) upgrade: Option<OnUpgrade>,
     /// The client did not ask for the upgrade itself: no switching headers in the answer.
     pub(super) legacy: bool,
+    /// The body, where it was read for the audit log already; it is put back, too.
+    pub(super) parsed: Option<Value>,
+    /// What the audit log tells of the body.
+    pub(super) detail: String,
     /// How long leave holds, where it has to be asked for again during a session.
     pub(super) leave: Option<std::time::Duration>,
     /// To whom it has to be passed on.
@@ -91,30 +100,58 @@ impl Call {
             })?;
         read.map_err(|error| match error.kind() {
             longshore_core::ErrorKind::ResourceExhausted => too_large(),
+            longshore_core::ErrorKind::Timeout => {
+                ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", error.to_string())
+            }
             _ => ApiError::bad_request("the request body is truncated"),
         })
     }
 
     /// Reads a JSON body; an empty one reads as `null`.
-    pub(super) async fn read_json(&mut self, shared: &Shared) -> ApiResult<serde_json::Value> {
-        let bytes = self.read_body(shared).await?;
+    pub(super) async fn read_json(&mut self, shared: &Shared) -> ApiResult<Value> {
+        if let Some(value) = self.parsed.take() {
+            return Ok(value);
+        }
+        Self::parse_json(&self.read_body(shared).await?)
+    }
+
+    pub(super) fn parse_json(bytes: &[u8]) -> ApiResult<Value> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(serde_json::Value::Null);
         }
-        serde_json::from_slice(&bytes)
+        serde_json::from_slice(bytes)
             .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))
-    }
-
-    /// The operation's name in the audit log.
-    pub(super) fn operation(&self) -> String {
-        let path: String = self.path.chars().take(512).collect();
-        format!("{} {path}", self.method)
     }
 }
 
-/// A JSON answer.
+/// Refuses a field that an engine reads as one of these though it is written otherwise: engines look
+/// at no case, so what is checked here under one spelling would come under another.
+pub(super) fn exact_fields(body: &Map<String, Value>, names: &[&str]) -> ApiResult<()> {
+    let folded = |name: &str| name.to_lowercase().to_uppercase();
+    for key in body.keys() {
+        let meant = names.iter().find(|name| folded(name) == folded(key));
+        if let Some(name) = meant.filter(|name| *name != key) {
+            return Err(ApiError::bad_request(format!(
+                "invalid JSON: the field {key:?} is to be written {name:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A JSON answer, of which nothing commands a terminal.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> ApiResult {
+    written(status, value, Lines::One)
+}
+
+/// As [`json`], where texts may have lines.
+pub(super) fn prose_json(status: StatusCode, value: &impl Serialize) -> ApiResult {
+    written(status, value, Lines::Many)
+}
+
+fn written(status: StatusCode, value: &impl Serialize, lines: Lines) -> ApiResult {
     let body = serde_json::to_vec(value)
+        .and_then(|body| plain_json(body, lines))
         .map_err(|error| ApiError::internal(format!("the answer can't be written: {error}")))?;
     Ok(raw_json(status, body))
 }

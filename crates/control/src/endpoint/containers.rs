@@ -10,7 +10,7 @@ use super::{
     call::{Call, OnNode, empty, raw_json},
     error::{ApiError, ApiResult},
     hijack::{Far, Session, hijack},
-    proxy::request,
+    proxy::{patiently, request},
     route::ContainerOp,
 };
 
@@ -129,7 +129,7 @@ pub(super) async fn wait(shared: &Arc<Shared>, mut call: Call, name: &str) -> Ap
     let body = call.take_body();
     let request = request(Method::POST, &target, &call.headers, body)?;
     let client = shared.client(&owned.node)?.clone();
-    let mut sent = async move { client.send(request).await }.boxed();
+    let mut sent = async move { patiently(&client, request).await }.boxed();
     // An engine that has something to say against it says so at once.
     let clock = Arc::clone(shared.plane.clock());
     if let Ok(answered) = clock.timeout(PROMPT, "a prompt answer", &mut sent).await {

@@ -24,6 +24,7 @@ use super::{
     images,
     networks::LocalNetworks,
     proxy::request,
+    record::Made,
 };
 use crate::{Admission, NodeView, SWARM_ID_LABEL};
 
@@ -67,7 +68,9 @@ pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
             "Config cannot be empty in order to create a container",
         ));
     }
-    let mut config = CreateConfig::parse(body, &name, || shared.plane.random().hex(32))?;
+    let system_label = &shared.options.system_label;
+    let mut config =
+        CreateConfig::parse(body, &name, system_label, || shared.plane.random().hex(32))?;
     name_dependencies(shared, &mut config);
     let networks = LocalNetworks::find(shared, call.version, &config.networks).await;
     let mut wanted = config.request.clone();
@@ -89,7 +92,8 @@ pub(super) fn placement_of(
     body: Value,
     name: &str,
 ) -> ApiResult<PlacementRequest> {
-    let config = CreateConfig::parse(body, name, || shared.plane.random().hex(32))?;
+    let system_label = &shared.options.system_label;
+    let config = CreateConfig::parse(body, name, system_label, || shared.plane.random().hex(32))?;
     Ok(config.request)
 }
 
@@ -201,7 +205,10 @@ impl Job<'_> {
                     warnings.extend(self.networks.warnings(&node));
                     let answer = json!({"Id": created.id, "Warnings": warnings});
                     return json(StatusCode::CREATED, &answer)
-                        .map(|answer| on(&node.name, answer))
+                        .map(|mut answer| {
+                            answer.extensions_mut().insert(Made(created.id));
+                            on(&node.name, answer)
+                        })
                         .map_err(Failure::Final);
                 }
                 Err(Failure::Refused(error)) => {

@@ -3,7 +3,11 @@ use std::borrow::Cow;
 use http::{HeaderValue, Response, StatusCode, header};
 use longshore_core::{Error, ErrorKind};
 
-use super::{Payload, version::JSON_ERRORS};
+use super::{
+    Payload,
+    text::{plain, prose},
+    version::JSON_ERRORS,
+};
 use crate::ApiVersion;
 use longshore_core::http::full_body;
 
@@ -29,7 +33,7 @@ impl ApiError {
     ) -> Self {
         Self {
             status,
-            message: message.into(),
+            message: prose(message.into()),
             reason: reason.into(),
             candidates: Vec::new(),
             retry: false,
@@ -78,7 +82,7 @@ impl ApiError {
         match serde_json::from_slice::<Body>(body) {
             Ok(body) => Self {
                 status,
-                message: body.message,
+                message: prose(body.message),
                 reason: body.reason.into(),
                 candidates: body.candidates,
                 retry,
@@ -138,9 +142,10 @@ impl ApiError {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let candidates = match error.context("candidates") {
-            Some(list) if error.kind() == ErrorKind::Ambiguous => {
-                list.split(", ").map(str::to_owned).collect()
-            }
+            Some(list) if error.kind() == ErrorKind::Ambiguous => list
+                .split(", ")
+                .map(|one| plain(one).into_owned())
+                .collect(),
             _ => Vec::new(),
         };
         // Placement failures and name conflicts are texts that tools compare: no context behind them.
@@ -152,7 +157,7 @@ impl ApiError {
         };
         Self {
             status,
-            message,
+            message: prose(message),
             reason: error.kind().as_str().into(),
             candidates,
             retry: false,
@@ -207,21 +212,21 @@ impl From<Error> for ApiError {
     }
 }
 
-/// The message in an engine's error body: `{"message": …}` or plain text.
+/// The message in an engine's error body: `{"message": …}` or plain text. In one line: where many
+/// nodes' errors stand together, each has one.
 pub(super) fn engine_message(body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Message {
         message: String,
     }
-    match serde_json::from_slice::<Message>(body) {
+    let text = match serde_json::from_slice::<Message>(body) {
         Ok(parsed) => parsed.message,
-        Err(_) => {
-            let text = String::from_utf8_lossy(body);
-            match text.trim() {
-                "" => "the engine gave no reason".to_owned(),
-                text => text.to_owned(),
-            }
-        }
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    let lines: Vec<&str> = text.split(['\r', '\n']).map(str::trim).collect();
+    match plain(lines.join(" ").trim()).as_ref() {
+        "" => "the engine gave no reason".to_owned(),
+        text => text.to_owned(),
     }
 }
 
@@ -252,6 +257,10 @@ mod tests {
     fn an_engine_message_is_kept_whatever_its_form() {
         assert_eq!(engine_message(br#"{"message":"no"}"#), "no");
         assert_eq!(engine_message(b"plain\n"), "plain");
+        assert_eq!(
+            engine_message(br#"{"message":"a\u001b[2J\nnode-2: b"}"#),
+            "a�[2J node-2: b"
+        );
         assert_eq!(engine_message(b""), "the engine gave no reason");
     }
 }

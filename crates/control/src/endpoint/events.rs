@@ -11,6 +11,7 @@ use super::{
     call::{Call, raw_json},
     error::{ApiError, ApiResult},
     query::Filters,
+    text::plain_value,
 };
 use crate::{ClusterEvent, NodeRef};
 
@@ -44,8 +45,9 @@ pub(super) fn events(shared: &Shared, call: &Call) -> ApiResult {
     })
     .filter_map(move |event| {
         let kept = until.is_none_or(|until| moment_of(&event) <= until);
-        let value = render(&event);
+        let mut value = render(&event);
         let line = (kept && matches(&filters, &value)).then(|| {
+            plain_value(&mut value);
             let mut line = value.to_string();
             line.push('\n');
             Ok(Bytes::from(line))

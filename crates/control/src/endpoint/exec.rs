@@ -14,9 +14,10 @@ use super::{
     call::{Call, raw_json},
     containers::on,
     error::{ApiError, ApiResult},
-    fan::first_answer,
+    fan::{Part, each},
     hijack::{Far, Session, hijack},
     proxy::request,
+    record::Made,
 };
 use crate::NodeView;
 
@@ -48,8 +49,21 @@ impl ExecOwners {
         }
     }
 
-    pub(super) fn remember(&self, id: &str, owner: ExecOwner) {
+    /// Fails with the node that has this instance when it is another one that is still there: ids
+    /// are drawn at random, so a node that gives a known one away wants what is meant for another.
+    pub(super) fn remember(
+        &self,
+        id: &str,
+        owner: ExecOwner,
+        is_there: impl FnOnce(&NodeId) -> bool,
+    ) -> Result<(), NodeId> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = known.owners.get(id)
+            && other.node != owner.node
+            && is_there(&other.node)
+        {
+            return Err(other.node.clone());
+        }
         if known.owners.insert(id.to_owned(), owner).is_none() {
             known.order.push_back(id.to_owned());
         }
@@ -58,6 +72,7 @@ impl ExecOwners {
                 known.owners.remove(&oldest);
             }
         }
+        Ok(())
     }
 
     pub(super) fn owner(&self, id: &str) -> Option<ExecOwner> {
@@ -94,41 +109,102 @@ pub(super) async fn create(shared: &Shared, mut call: Call, name: &str) -> ApiRe
     let (_, answer) = shared
         .ask(&owned.node, shared.options.call_limit, request)
         .await?;
-    let created: Created = serde_json::from_slice(&answer).map_err(|error| {
-        ApiError::internal(format!("the engine's answer is malformed: {error}"))
-    })?;
-    shared.execs.remember(
-        &created.id,
-        ExecOwner {
-            node: owned.view.node.clone(),
-            container: owned.view.workload.id.clone(),
-        },
-    );
-    Ok(on(&owned.node.name, raw_json(StatusCode::CREATED, answer)))
+    let wrong = |what: &str| {
+        let message = format!("the answer of node {} is wrong: {what}", owned.node.name);
+        ApiError::new(StatusCode::BAD_GATEWAY, "protocol", message)
+    };
+    let created: Created =
+        serde_json::from_slice(&answer).map_err(|error| wrong(&error.to_string()))?;
+    if !is_id(&created.id) {
+        return Err(wrong("it gives the exec instance a malformed id"));
+    }
+    let owner = ExecOwner {
+        node: owned.view.node.clone(),
+        container: owned.view.workload.id.clone(),
+    };
+    remember(shared, &created.id, owner)
+        .map_err(|_| wrong("it gives the exec instance an id that another node's has"))?;
+    let mut answer = raw_json(StatusCode::CREATED, answer);
+    answer.extensions_mut().insert(Made(created.id));
+    Ok(on(&owned.node.name, answer))
 }
 
 /// The node of an exec instance; engines are asked for one that is not remembered.
 async fn node_of(shared: &Shared, call: &Call, id: &str) -> ApiResult<NodeView> {
     let unknown = || ApiError::not_found(format!("Exec {id} not found"));
-    if !id
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    {
+    if !is_id(id) {
         return Err(unknown());
     }
     if let Some(owner) = shared.execs.owner(id) {
         return shared.plane.node(owner.node.as_str()).ok_or_else(unknown);
     }
     let path = format!("/exec/{id}/json");
-    let found: Option<(NodeView, serde_json::Value)> =
-        first_answer(shared, call.version, &path, "").await;
-    let (node, exec) = found.ok_or_else(unknown)?;
-    let container = exec.get("ContainerID").and_then(serde_json::Value::as_str);
-    if let (Some(node), Some(Ok(container))) = (&node.id, container.map(WorkloadId::new)) {
-        let node = node.clone();
-        shared.execs.remember(id, ExecOwner { node, container });
+    let parts = each(shared.healthy_nodes(), |node| {
+        let path = &path;
+        async move { shared.get::<Found>(&node, call.version, path, "").await }
+    })
+    .await;
+    let containers = shared.plane.containers();
+    let (mut owners, mut silent) = (Vec::new(), Vec::new());
+    for Part { node, result } in parts {
+        match (result, &node.id) {
+            (Ok(found), Some(node_id)) => {
+                // A node may say what it likes; what it has is known.
+                let container = containers.iter().find(|view| {
+                    view.workload.id.as_str() == found.container && view.node == *node_id
+                });
+                if let Some(view) = container.filter(|_| found.id == id) {
+                    let owner = ExecOwner {
+                        node: node_id.clone(),
+                        container: view.workload.id.clone(),
+                    };
+                    owners.push((node, owner));
+                }
+            }
+            (Err(error), _) if !error.status().is_client_error() => silent.push(node.name),
+            _ => {}
+        }
     }
+    if owners.len() > 1 {
+        let names: Vec<&str> = owners.iter().map(|(node, _)| node.name.as_str()).collect();
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "ambiguous",
+            format!(
+                "Exec {id} is claimed by several nodes: {}",
+                names.join(", ")
+            ),
+        ));
+    }
+    let (node, owner) = owners.pop().ok_or_else(unknown)?;
+    if !silent.is_empty() {
+        return Err(ApiError::try_again(format!(
+            "whether Exec {id} is on node {} can't be told: no answer from {}",
+            node.name,
+            silent.join(", ")
+        )));
+    }
+    remember(shared, id, owner).map_err(|_| unknown())?;
     Ok(node)
+}
+
+fn remember(shared: &Shared, id: &str, owner: ExecOwner) -> Result<(), NodeId> {
+    let is_there = |node: &NodeId| shared.plane.node(node.as_str()).is_some();
+    shared.execs.remember(id, owner, is_there)
+}
+
+fn is_id(id: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(known)
+}
+
+/// An engine's answer about an instance.
+#[derive(Deserialize)]
+struct Found {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "ContainerID")]
+    container: String,
 }
 
 pub(super) async fn inspect(shared: &Shared, mut call: Call, id: &str) -> ApiResult {
@@ -192,22 +268,40 @@ pub(super) async fn start(shared: &Arc<Shared>, mut call: Call, id: &str) -> Api
     hijack(shared, call, session).await
 }
 
+/// Engines give 64 characters.
+const MAX_ID: usize = 128;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn owner(node: &str) -> ExecOwner {
+        ExecOwner {
+            node: NodeId::new(node).unwrap(),
+            container: WorkloadId::new("c").unwrap(),
+        }
+    }
+
     #[test]
     fn the_oldest_exec_is_forgotten_first() {
         let owners = ExecOwners::new(2);
-        let owner = ExecOwner {
-            node: NodeId::new("n").unwrap(),
-            container: WorkloadId::new("c").unwrap(),
-        };
         for id in ["a", "b", "b", "c"] {
-            owners.remember(id, owner.clone());
+            owners.remember(id, owner("n"), |_| true).unwrap();
         }
         assert_eq!(owners.owner("a"), None);
-        assert_eq!(owners.owner("b"), Some(owner.clone()));
-        assert_eq!(owners.owner("c"), Some(owner));
+        assert_eq!(owners.owner("b"), Some(owner("n")));
+        assert_eq!(owners.owner("c"), Some(owner("n")));
+    }
+
+    #[test]
+    fn another_node_s_exec_is_never_taken_over() {
+        let owners = ExecOwners::new(2);
+        owners.remember("a", owner("n"), |_| true).unwrap();
+        let refused = owners.remember("a", owner("evil"), |_| true);
+        assert_eq!(refused, Err(owner("n").node));
+        assert_eq!(owners.owner("a"), Some(owner("n")));
+        // Of a node that is gone nothing is left.
+        owners.remember("a", owner("m"), |_| false).unwrap();
+        assert_eq!(owners.owner("a"), Some(owner("m")));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    call::{Call, json},
+    call::{Call, json, prose_json},
     create::placement_of,
     error::{ApiError, ApiResult},
 };
@@ -20,7 +20,7 @@ pub(super) fn container(shared: &Shared, call: &Call) -> ApiResult {
         .plane
         .explain_container(name)
         .map_err(|error| ApiError::lookup(&error, || format!("No such container: {name}")))?;
-    json(StatusCode::OK, &explanation)
+    prose_json(StatusCode::OK, &explanation)
 }
 
 /// `POST /longshore/v1/explain` with a create body: where it would go and why, or why nowhere.
@@ -30,7 +30,7 @@ pub(super) async fn request(shared: &Shared, mut call: Call) -> ApiResult {
     let body = call.read_json(shared).await?;
     let request = placement_of(shared, body, &name)?;
     let explanation = shared.plane.explain(&request)?;
-    json(StatusCode::OK, &explanation)
+    prose_json(StatusCode::OK, &explanation)
 }
 
 /// `GET /longshore/v1/nodes`.

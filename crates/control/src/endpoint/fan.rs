@@ -65,17 +65,6 @@ pub(super) async fn get_all<T: DeserializeOwned>(
     (answers, failures)
 }
 
-/// The first healthy node, in natural order, that has an answer.
-pub(super) async fn first_answer<T: DeserializeOwned>(
-    shared: &Shared,
-    asked: Option<ApiVersion>,
-    path: &str,
-    query: &str,
-) -> Option<(NodeView, T)> {
-    let (answers, _) = get_all(shared, asked, path, query).await;
-    answers.into_iter().next()
-}
-
 /// The same small request with a body to each of these nodes.
 pub(super) async fn send_each(
     shared: &Shared,

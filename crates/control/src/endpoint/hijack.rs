@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use longshore_core::{
-    Action, AuditEvent, AuditOutcome, BoxByteStream, BoxFuture, ByteStream, ClockExt, Error,
-    Identity, Target, Timestamp,
+    Action, AuditOutcome, BoxByteStream, BoxFuture, ByteStream, ClockExt, Error, Identity, Target,
+    Timestamp,
     http::{HttpClient, Upgraded, empty_body},
 };
 use tokio::io::{AsyncWriteExt, copy, split};
@@ -18,7 +18,8 @@ use super::{
     call::{Call, RecordsItself},
     error::{ApiError, ApiResult},
     proxy::{request, unreachable},
-    replica::Primary,
+    record::Record,
+    replica::{PRIMARY_HOST, Primary},
 };
 use crate::NodeView;
 
@@ -101,6 +102,9 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
     request
         .headers_mut()
         .insert(header::UPGRADE, protocol.clone());
+    if let Far::Primary(_) = session.far {
+        request.headers_mut().insert(header::HOST, PRIMARY_HOST);
+    }
     let client = session.far.client(shared)?;
     let clock = shared.plane.clock();
     let started = clock.now();
@@ -146,7 +150,7 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
     let supervisor = Supervisor {
         shared: Arc::clone(shared),
         who: call.who.clone(),
-        operation: call.operation(),
+        record: Record::new(&call, Action::Enter, session.target.clone()),
         target: session.target,
         node: session.far.name(),
         leave: call.leave,
@@ -170,7 +174,7 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
 struct Supervisor {
     shared: Arc<Shared>,
     who: Identity,
-    operation: String,
+    record: Record,
     target: Target,
     node: String,
     leave: Option<Duration>,
@@ -217,16 +221,8 @@ impl Supervisor {
     }
 
     async fn record(&self, outcome: AuditOutcome) {
-        let plane = &self.shared.plane;
-        let event = AuditEvent::new(
-            plane.clock().now(),
-            self.who.clone(),
-            Action::Enter,
-            self.operation.clone(),
-            self.target.clone(),
-            outcome,
-        );
-        if let Err(failure) = plane.audit().record(event.with_node(&self.node)).await {
+        let written = self.record.write(&self.shared, outcome, Some(&self.node));
+        if let Err(failure) = written.await {
             tracing::error!(error = %failure.chain(), "the end of a session could not be recorded");
         }
     }

@@ -16,7 +16,7 @@ pub(super) use self::{
 };
 use super::{
     Shared,
-    call::{Call, empty, json, raw_json},
+    call::{Call, empty, json},
     error::{ApiError, ApiResult},
     fan::{Part, send_each},
     info::is_dangling,
@@ -237,7 +237,7 @@ pub(super) async fn remove(shared: &Shared, call: Call, name: &str) -> ApiResult
         }
     }
     steps.dedup();
-    Ok(raw_json(StatusCode::OK, Value::Array(steps).to_string()))
+    json(StatusCode::OK, &Value::Array(steps))
 }
 
 async fn on_all(

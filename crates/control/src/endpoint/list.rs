@@ -6,28 +6,48 @@ mod render;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use longshore_core::{Timestamp, http::full_body};
+use tokio::sync::Semaphore;
 
 pub(super) use self::render::is_unspecified;
 use self::{
-    filter::ContainerFilter,
+    filter::{ContainerFilter, has_patterns},
     render::{Piece, is_running},
 };
 use super::{
     Payload, Shared,
     error::{ApiError, ApiResult},
-    query::Query,
+    query::{Filters, Query},
 };
 use crate::ContainerView;
 
 /// Rendered containers of the newest view, and the answers made of them.
-#[derive(Debug, Default)]
-pub(super) struct ListCache(Mutex<Cache>);
+#[derive(Debug)]
+pub(super) struct ListCache {
+    cache: Mutex<Cache>,
+    /// For lists that match expressions.
+    matching: Semaphore,
+}
+
+impl Default for ListCache {
+    fn default() -> Self {
+        Self {
+            cache: Mutex::default(),
+            matching: Semaphore::new(MAX_MATCHING),
+        }
+    }
+}
+
+impl ListCache {
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug, Default)]
 struct Cache {
@@ -83,21 +103,26 @@ impl Cache {
 }
 
 /// The list in Docker's JSON.
-pub(super) fn list(shared: &Shared, raw_query: &str) -> ApiResult {
+pub(super) async fn list(shared: &Arc<Shared>, raw_query: &str) -> ApiResult {
     let now = shared.plane.clock().now();
     let views = shared.plane.containers();
-    let mut cache = shared.list.0.lock().unwrap_or_else(PoisonError::into_inner);
-    cache.adopt(&views, now);
-    let body = match cache.answer(raw_query, now) {
+    let known = {
+        let mut cache = shared.list.lock();
+        cache.adopt(&views, now);
+        cache.answer(raw_query, now)
+    };
+    let body = match known {
         Some(body) => body,
         None => {
-            let chosen = choose(shared, &views, &Query::parse(raw_query))?;
+            let chosen = chosen(shared, &views, raw_query).await?;
+            let mut cache = shared.list.lock();
+            // Another view may have been taken over meanwhile.
+            cache.adopt(&views, now);
             let (body, valid_until) = assemble(&mut cache.pieces, &views, &chosen, now);
             cache.keep(raw_query, body.clone(), valid_until);
             body
         }
     };
-    drop(cache);
     let mut response: Response<Payload> = Response::new(full_body(body));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -106,14 +131,32 @@ pub(super) fn list(shared: &Shared, raw_query: &str) -> ApiResult {
     Ok(response)
 }
 
-/// The indices of the containers asked for, newest first.
+/// The indices of the containers asked for, newest first. Expressions of the client are compiled and
+/// matched by a thread that may be busy, a few lists at a time.
+async fn chosen(
+    shared: &Arc<Shared>,
+    views: &Arc<[Arc<ContainerView>]>,
+    raw_query: &str,
+) -> Result<Vec<usize>, ApiError> {
+    let query = Query::parse(raw_query);
+    let filters = query.filters()?;
+    if !has_patterns(&filters) {
+        return choose(shared, views, &query, &filters);
+    }
+    let _turn = shared.list.matching.acquire().await;
+    let (shared, views) = (Arc::clone(shared), Arc::clone(views));
+    tokio::task::spawn_blocking(move || choose(&shared, &views, &query, &filters))
+        .await
+        .map_err(|_| ApiError::internal("the list could not be made"))?
+}
+
 fn choose(
     shared: &Shared,
     views: &[Arc<ContainerView>],
     query: &Query,
+    filters: &Filters,
 ) -> Result<Vec<usize>, ApiError> {
-    let filters = query.filters()?;
-    let filter = ContainerFilter::new(&filters)?;
+    let filter = ContainerFilter::new(filters)?;
     let limit = usize::try_from(query.integer("limit")).unwrap_or(0);
     let find = |reference: &str| -> Result<usize, ApiError> {
         let found = shared.plane.container(reference).map_err(|error| {
@@ -177,3 +220,4 @@ fn assemble(
 
 const MAX_ANSWERS: usize = 8;
 const MAX_KEY: usize = 1024;
+const MAX_MATCHING: usize = 4;

@@ -2,6 +2,8 @@
 
 mod address;
 mod connection;
+mod hosts;
+mod slots;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
@@ -11,16 +13,13 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use longshore_core::{Clock, ClockExt, Error, ErrorKind, OsRandom, Result, Shutdown};
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, UnixListener};
 
 pub use self::address::ListenAddress;
-pub(super) use self::tap::TapState;
 #[cfg(feature = "tls")]
 pub use self::tls::TlsFiles;
-use self::{connection::Accepted, unix::SocketFile};
+use self::{connection::Accepted, slots::Slots, unix::SocketFile};
+pub(super) use self::{hosts::Hosts, tap::TapState};
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -32,10 +31,20 @@ pub struct ListenOptions {
     /// Whether TCP without TLS may be reached from other machines. Whoever can connect then owns
     /// every node.
     pub insecure_plaintext: bool,
+    /// Names that clients on TCP without TLS may call this endpoint by, besides a loopback name and
+    /// the address it listens at. Any other name may be a web page's.
+    pub allowed_hosts: Vec<String>,
     /// A group that may use a unix socket besides its owner.
     pub group: Option<u32>,
-    /// How many connections are served at a time; more wait in the kernel's queue.
+    /// How many connections are served at a time. Beyond that, one that waits for a request is closed
+    /// for a new one; when all are being answered, more wait in the kernel's queue.
     pub max_connections: usize,
+    /// How many of them may be in their TLS handshake; beyond that the oldest is closed.
+    pub max_handshakes: usize,
+    /// How many of them may wait for a request; beyond that the one that waited longest is closed.
+    pub max_idle: usize,
+    /// How many may come from one address (of IPv6, one network of 64 bits), on TCP.
+    pub max_per_peer: usize,
     /// How long a request head may take to arrive, TLS handshake apart.
     pub head_limit: Duration,
     /// How long a TLS handshake may take.
@@ -54,8 +63,12 @@ impl Default for ListenOptions {
             #[cfg(feature = "tls")]
             tls: None,
             insecure_plaintext: false,
+            allowed_hosts: Vec::new(),
             group: None,
             max_connections: 4096,
+            max_handshakes: 512,
+            max_idle: 1024,
+            max_per_peer: 1024,
             head_limit: Duration::from_secs(15),
             handshake_limit: Duration::from_secs(10),
             idle_limit: Duration::from_secs(600),
@@ -81,6 +94,13 @@ impl ListenOptions {
         self
     }
 
+    /// Adds a name that clients on TCP without TLS may call this endpoint by, without a port.
+    #[must_use]
+    pub fn with_allowed_host(mut self, name: impl Into<String>) -> Self {
+        self.allowed_hosts.push(name.into());
+        self
+    }
+
     /// Lets a group use a unix socket besides its owner.
     #[must_use]
     pub fn with_group(mut self, group: u32) -> Self {
@@ -92,6 +112,27 @@ impl ListenOptions {
     #[must_use]
     pub fn with_max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
+        self
+    }
+
+    /// Sets how many connections may be in their TLS handshake.
+    #[must_use]
+    pub fn with_max_handshakes(mut self, count: usize) -> Self {
+        self.max_handshakes = count;
+        self
+    }
+
+    /// Sets how many connections may wait for a request.
+    #[must_use]
+    pub fn with_max_idle(mut self, count: usize) -> Self {
+        self.max_idle = count;
+        self
+    }
+
+    /// Sets how many connections may come from one address, on TCP.
+    #[must_use]
+    pub fn with_max_per_peer(mut self, count: usize) -> Self {
+        self.max_per_peer = count;
         self
     }
 
@@ -124,6 +165,8 @@ pub struct Listener {
     socket: Socket,
     address: String,
     options: ListenOptions,
+    /// On TCP without TLS.
+    hosts: Option<Hosts>,
     #[cfg(feature = "tls")]
     acceptor: Option<tls::Acceptor>,
 }
@@ -163,7 +206,18 @@ impl Listener {
                 )));
             }
             tracing::warn!(%address, "serving without TLS: whoever can connect owns every node");
+        } else if !has_tls && matches!(address, ListenAddress::Tcp(_)) {
+            tracing::warn!(
+                %address,
+                "serving TCP without TLS: any local user of this machine may command the cluster"
+            );
         }
+        let hosts = match address {
+            ListenAddress::Tcp(endpoint) if !has_tls => {
+                Some(Hosts::new(endpoint.host(), &options.allowed_hosts))
+            }
+            _ => None,
+        };
         let (socket, bound) = match address {
             ListenAddress::Unix(path) => {
                 let (listener, file) = unix::bind(path, options.group, &OsRandom).await?;
@@ -188,6 +242,7 @@ impl Listener {
             socket,
             address: bound,
             options,
+            hosts,
             #[cfg(feature = "tls")]
             acceptor,
         })
@@ -196,6 +251,14 @@ impl Listener {
     /// Where it listens, with the port that was chosen for port 0.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether its connections begin with a TLS handshake.
+    fn handshakes(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.acceptor.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     async fn accept(&self) -> io::Result<Accepted> {
@@ -239,16 +302,13 @@ pub async fn serve(
         let acceptor = listener.acceptor.clone();
         acceptor.map(|it| it.judging_by(Arc::clone(&clock)))
     };
-    let permits = Arc::new(Semaphore::new(listener.options.max_connections.max(1)));
+    let slots = Slots::new(&listener.options, Arc::clone(&clock));
     let mut failures = 0;
     loop {
-        let permit = tokio::select! {
+        tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else {
-            return Ok(());
-        };
+            () = slots.room() => {}
+        }
         let accepted = tokio::select! {
             () = shutdown.requested() => return Ok(()),
             accepted = listener.accept() => accepted,
@@ -273,17 +333,22 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(slot) = slots.enter(stream.peer(), listener.handshakes()) else {
+            continue;
+        };
         let connection = connection::Connection {
             app: app.clone(),
             clock: Arc::clone(&clock),
             options: listener.options.clone(),
             shutdown: shutdown.clone(),
+            hosts: listener.hosts.clone(),
+            #[cfg(feature = "tls")]
+            slots: Arc::clone(&slots),
             #[cfg(feature = "tls")]
             acceptor: acceptor.clone(),
         };
         shutdown.spawn(async move {
-            connection.serve(stream).await;
-            drop(permit);
+            connection.serve(stream, slot).await;
         });
     }
 }

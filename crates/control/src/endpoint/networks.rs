@@ -78,7 +78,7 @@ pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResu
         }
     }
     let merged = merged.ok_or_else(|| ApiError::not_found(missing()))?;
-    call::json(StatusCode::OK, &merged)
+    Ok(call::raw_json(StatusCode::OK, merged.to_string()))
 }
 
 pub(super) async fn create(shared: &Shared, mut call: Call) -> ApiResult {

@@ -24,6 +24,8 @@ pub struct EndpointOptions {
     pub answer_limit: usize,
     /// How long an engine may take to answer a plain question.
     pub call_limit: Duration,
+    /// How long a client may send nothing in the middle of a request body.
+    pub body_idle_limit: Duration,
     /// How long an engine may take to create or remove something.
     pub work_limit: Duration,
     /// How long a pull may take in all.
@@ -52,6 +54,7 @@ impl Default for EndpointOptions {
             body_limit: 4 << 20,
             answer_limit: 64 << 20,
             call_limit: Duration::from_secs(30),
+            body_idle_limit: Duration::from_secs(60),
             work_limit: Duration::from_secs(120),
             pull_limit: Duration::from_secs(3600),
             next_nodes: 3,
@@ -86,6 +89,7 @@ setters! {
     with_body_limit, body_limit: usize;
     with_answer_limit, answer_limit: usize;
     with_call_limit, call_limit: Duration;
+    with_body_idle_limit, body_idle_limit: Duration;
     with_work_limit, work_limit: Duration;
     with_pull_limit, pull_limit: Duration;
     with_next_nodes, next_nodes: usize;

@@ -1,17 +1,25 @@
 //! Requests to the engine of one node.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use http::{HeaderMap, HeaderName, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use longshore_core::{
     ClockExt, Error, NodeHealth,
     http::{HttpClient, empty_body, read_body},
 };
+use tokio::sync::Notify;
 
 use super::{
     Payload, Shared,
     call::{Call, OnNode},
     error::{ApiError, ApiResult},
+    upload::Upload,
     version,
 };
 use crate::{ApiVersion, ContainerView, NodeView};
@@ -113,15 +121,19 @@ impl Shared {
     ) -> ApiResult {
         let client = self.client(node)?;
         let clock = self.plane.clock();
+        let upload = request.extensions().get::<Upload>().cloned();
         let started = clock.now();
         let sent = match limit {
             Some(limit) => clock
                 .timeout(limit, "waiting for the engine", client.send(request))
                 .await
                 .and_then(|sent| sent),
-            None => client.send(request).await,
+            None => patiently(client, request).await,
         };
-        if let Some(id) = &node.id {
+        // A client that breaks its upload off says nothing about the node.
+        if let Some(id) = &node.id
+            && !upload.is_some_and(|upload| upload.failed())
+        {
             self.plane.report(id, started, sent.as_ref().map(|_| ()));
         }
         sent.map_err(|error| unreachable(node, &error))
@@ -141,7 +153,7 @@ impl Shared {
             let body = read_body(response.into_body(), self.options.answer_limit)
                 .await
                 .map_err(|error| unreachable(node, &error))?;
-            if status.is_client_error() || status.is_server_error() {
+            if !is_answer(status) {
                 return Err(ApiError::from_engine(status, &body));
             }
             Ok((status, body))
@@ -186,15 +198,24 @@ impl Shared {
     ) -> ApiResult {
         let target = self.target_at(node, call.version, path, query);
         let body = call.take_body();
-        let request = request(call.method.clone(), &target, &call.headers, body)?;
+        let mut request = request(call.method.clone(), &target, &call.headers, body)?;
+        request.extensions_mut().insert(call.upload.clone());
         let response = self.send(node, limit, request).await?;
         self.relay(node, response).await
     }
 
-    /// Turns an engine's answer into ours: connection headers go, an error gets our form.
+    /// Turns an engine's answer into ours: only headers about the answer itself stay, an error gets
+    /// our form. Nobody asked for another protocol or to be sent elsewhere.
     pub(super) async fn relay(&self, node: &NodeView, response: Response<Payload>) -> ApiResult {
         let status = response.status();
-        if status.is_client_error() || status.is_server_error() {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                "protocol",
+                format!("node {} switched protocols without being asked", node.name),
+            ));
+        }
+        if !is_answer(status) {
             let is_head = response
                 .headers()
                 .contains_key("x-docker-container-path-stat");
@@ -214,10 +235,7 @@ impl Shared {
             }
         }
         let mut response = response;
-        let headers = response.headers_mut();
-        for name in HOP_BY_HOP {
-            headers.remove(name);
-        }
+        keep_known(response.headers_mut());
         response.extensions_mut().clear();
         response.extensions_mut().insert(OnNode(node.name.clone()));
         Ok(response)
@@ -238,6 +256,48 @@ impl Shared {
         {
             tracing::debug!(error = %error.chain(), node = node.name, "not looked at again");
         }
+    }
+}
+
+/// Whether a status is neither an error nor something that no engine's answer has.
+fn is_answer(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::NOT_MODIFIED
+}
+
+/// Drops every header that is not about the answer itself: a node has no say in what a client's
+/// browser does with cookies, origins or redirects.
+pub(super) fn keep_known(headers: &mut HeaderMap) {
+    let given = std::mem::take(headers);
+    let mut last = None;
+    for (name, value) in given {
+        // The name stands at its first value only.
+        last = name.or(last);
+        if let Some(name) = &last
+            && (KNOWN.contains(name) || name.as_str().starts_with("x-docker-"))
+        {
+            headers.append(name.clone(), value);
+        }
+    }
+}
+
+/// Sends where the answer may take its time, but not by saying again and again that it will come.
+pub(super) async fn patiently(
+    client: &HttpClient,
+    mut request: Request<Payload>,
+) -> longshore_core::Result<Response<Payload>> {
+    let enough = Arc::new(Notify::new());
+    let (told, heard) = (Arc::clone(&enough), AtomicUsize::new(0));
+    hyper::ext::on_informational(&mut request, move |_| {
+        if heard.fetch_add(1, Ordering::Relaxed) == MAX_INFORMATIONAL {
+            told.notify_one();
+        }
+    });
+    tokio::select! {
+        biased;
+        () = enough.notified() => Err(Error::protocol(format!(
+            "more than {MAX_INFORMATIONAL} provisional answers came before the answer"
+        ))),
+        sent = client.send(request) => sent,
     }
 }
 
@@ -285,12 +345,31 @@ pub(super) const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Headers of a request that are not the engine's business, or that the HTTP library sets.
-const PRIVATE: [HeaderName; 5] = [
+const PRIVATE: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::COOKIE,
     header::HOST,
+    header::ORIGIN,
+    header::REFERER,
+    HeaderName::from_static("sec-fetch-site"),
     header::EXPECT,
     header::CONTENT_LENGTH,
 ];
 
+/// Headers of an answer that clients may see.
+const KNOWN: [HeaderName; 12] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::PRAGMA,
+    header::RETRY_AFTER,
+    header::WARNING,
+];
+const MAX_INFORMATIONAL: usize = 64;
 const MAX_ERROR: usize = 64 * 1024;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{StreamExt, future::BoxFuture, stream};
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response, header};
 use http_body_util::BodyExt;
 use longshore_core::{
     Announcement, ClockExt, Endpoint, Error, Leader, LeaderElection,
@@ -24,7 +24,7 @@ use super::{
     error::{ApiError, ApiResult},
     exec::is_detached,
     hijack::{Far, Session, hijack},
-    proxy::{HOP_BY_HOP, request},
+    proxy::{keep_known, request},
     route::{ContainerOp, Route},
 };
 
@@ -186,7 +186,8 @@ pub(super) async fn forward(
         }
         body = full_body(held);
     }
-    let request = request(call.method.clone(), &path, &call.headers, body)?;
+    let mut request = request(call.method.clone(), &path, &call.headers, body)?;
+    request.headers_mut().insert(header::HOST, PRIMARY_HOST);
     let sent = primary.client.send(request).await;
     let mut response = sent.map_err(|error| primary.unreachable(&error))?;
     let status = response.status();
@@ -200,9 +201,7 @@ pub(super) async fn forward(
         let body = read.await.and_then(|read| read).unwrap_or_default();
         return Err(ApiError::from_primary(status, &body));
     }
-    for name in HOP_BY_HOP {
-        response.headers_mut().remove(name);
-    }
+    keep_known(response.headers_mut());
     response.extensions_mut().clear();
     let name = format!("primary {}", primary.address);
     response.extensions_mut().insert(OnNode(name));
@@ -238,4 +237,7 @@ fn until_replaced(response: Response<Payload>, primary: &Primary) -> Response<Pa
 
 /// On calls that a replica passed on.
 const FORWARDED: HeaderName = HeaderName::from_static("longshore-forwarded");
+/// On plain TCP an endpoint wants to be called by a name of its own machine, and a manager does not
+/// know by which names the primary goes.
+pub(super) const PRIMARY_HOST: HeaderValue = HeaderValue::from_static("localhost");
 const MAX_ERROR: usize = 64 * 1024;

@@ -4,28 +4,31 @@ use axum::{Router, body::Body as AxumBody};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
-use longshore_core::{
-    Access, Action, AuditEvent, AuditOutcome, Error, ErrorKind, Identity, Target,
-};
+use longshore_core::{Access, Action, AuditOutcome, Error, ErrorKind, Identity, Target};
 
 use super::{
     EndpointOptions, Payload, Shared,
     call::{Call, OnNode, RecordsItself, empty},
     containers, create,
     error::{ApiError, ApiResult},
-    events, exec, explain, images, info, inspect, list,
+    events, exec, explain, guard, images, info, inspect, list,
     listen::TapState,
     networks, prune,
     query::Query,
+    record::{self, Made, Record},
     replica,
     route::{ContainerOp, ImageOp, NetworkOp, Route, VolumeOp},
-    system, version, volumes,
+    system,
+    upload::Upload,
+    version, volumes,
 };
 use crate::ControlPlane;
 
 /// The endpoint as a router, to be served by [`serve`](super::serve) or mounted in a program's own
 /// server. A program that mounts it says who asks by an [`Identity`] in the request's extensions;
-/// without one the caller is `anonymous`. Hijacked streams need the server's upgrade support.
+/// without one the caller is `anonymous`. Only [`serve`](super::serve) checks on plain TCP that a
+/// request names this machine (`Host`), which keeps web pages out that turn their own name to it:
+/// a program that serves plain TCP by itself has to do so, too. Hijacked streams need the server's upgrade support.
 pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
     let shared = Arc::new(Shared {
         list: list::ListCache::default(),
@@ -41,10 +44,15 @@ pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
 }
 
 async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Payload> {
-    let call = take_apart(request);
+    let admitted = guard::check(&request, shared.options.cors);
+    let call = take_apart(&shared, request);
     let asked = call.version;
     let head_only = call.method == Method::HEAD;
-    let mut response = match answer(&shared, call).await {
+    let answered = match admitted {
+        Ok(()) => answer(&shared, call).await,
+        Err(error) => Err(error),
+    };
+    let mut response = match answered {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(status = %error.status(), reason = error.reason(), message = error.message(), "request failed");
@@ -79,11 +87,16 @@ async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Pay
     response
 }
 
-fn take_apart(request: Request<AxumBody>) -> Call {
+fn take_apart(shared: &Shared, request: Request<AxumBody>) -> Call {
     let (mut parts, body) = request.into_parts();
     let (version, path) = version::strip(parts.uri.path());
     let path = path.to_owned();
     let raw_query = parts.uri.query().unwrap_or("").to_owned();
+    let body = body
+        .map_err(|error| Error::closed("the request body broke off").with_source(error))
+        .boxed_unsync();
+    let (upload, clock) = (Upload::default(), shared.plane.clock());
+    let body = upload.watch(body, Arc::clone(clock), shared.options.body_idle_limit);
     let tap = parts.extensions.remove::<Arc<TapState>>();
     Call {
         who: parts
@@ -98,10 +111,10 @@ fn take_apart(request: Request<AxumBody>) -> Call {
         query: Query::parse(&raw_query),
         raw_query,
         headers: parts.headers,
-        body: Mutex::new(
-            body.map_err(|error| Error::closed("the request body broke off").with_source(error))
-                .boxed_unsync(),
-        ),
+        body: Mutex::new(body),
+        upload,
+        parsed: None,
+        detail: String::new(),
         leave: None,
         primary: None,
     }
@@ -117,6 +130,7 @@ async fn answer(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
     }
     let route = Route::parse(&call.method, &call.path)
         .ok_or_else(|| ApiError::not_found("page not found"))?;
+    guard::check_type(&route, &mut call)?;
     if !route.is_local() {
         // Here, so that a client which leaves while nobody leads is not waited for.
         call.primary = shared.primary_elsewhere().await?;
@@ -146,28 +160,22 @@ async fn answer(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
 /// Asks for leave, records the start, does it, records the end.
 async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Action) -> ApiResult {
     let target = shared.target(&route);
-    let who = call.who.clone();
-    let operation = call.operation();
-    let record = |outcome: AuditOutcome, node: Option<String>| {
-        let at = shared.plane.clock().now();
-        let target = target.clone();
-        let mut event =
-            AuditEvent::new(at, who.clone(), action, operation.clone(), target, outcome);
-        event.node = node;
-        event
-    };
-    let audit = shared.plane.audit();
-    match shared.authorize(&who, action, &target).await {
+    let logged = record::target(&call, &route, &target);
+    let mut record = Record::new(&call, action, logged.clone());
+    match shared.authorize(&call.who, action, &target).await {
         Ok(access) => call.leave = access.valid_for,
         Err(error) => {
             let outcome = AuditOutcome::Denied(error.to_string());
-            if let Err(failure) = audit.record(record(outcome, None)).await {
+            if let Err(failure) = record.write(shared, outcome, None).await {
                 tracing::error!(%failure, "a denied call could not be recorded");
             }
             return Err(refused(&error));
         }
     }
-    if let Err(failure) = audit.record(record(AuditOutcome::Started, None)).await {
+    let looked = record::look_into(shared, &mut call, &route).await;
+    record = Record::new(&call, action, logged);
+    if let Err(failure) = record.write(shared, AuditOutcome::Started, None).await {
+        let operation = record.operation();
         tracing::error!(error = %failure.chain(), %operation, "refused: it can't be recorded");
         return Err(ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -175,16 +183,23 @@ async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Ac
             format!("refused, because the audit log can't be written: {failure}"),
         ));
     }
-    let result = Box::pin(dispatch(shared, call, route)).await;
+    let result = match looked {
+        Ok(()) => Box::pin(dispatch(shared, call, route)).await,
+        Err(error) => Err(error),
+    };
     let (outcome, node) = match &result {
         Ok(response) if response.extensions().get::<RecordsItself>().is_some() => return result,
         Ok(response) => {
+            if let Some(made) = response.extensions().get::<Made>() {
+                record.made(&made.0);
+            }
             let node = response.extensions().get::<OnNode>();
-            (AuditOutcome::Done, node.map(|node| node.0.clone()))
+            (AuditOutcome::Done, node.map(|node| node.0.as_str()))
         }
         Err(error) => (AuditOutcome::Failed(error.message().to_owned()), None),
     };
-    if let Err(failure) = audit.record(record(outcome, node)).await {
+    if let Err(failure) = record.write(shared, outcome, node).await {
+        let operation = record.operation();
         tracing::error!(error = %failure.chain(), %operation, "its end could not be recorded");
     }
     result
@@ -229,7 +244,14 @@ impl Shared {
     }
 }
 
-async fn dispatch(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult {
+async fn dispatch(shared: &Arc<Shared>, call: Call, route: Route) -> ApiResult {
+    let upload = call.upload.clone();
+    let result = routed(shared, call, route).await;
+    // Whatever the engine made of a body without an end.
+    result.map_err(|error| upload.stalled().unwrap_or(error))
+}
+
+async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult {
     if let Some(primary) = call.primary.take() {
         return replica::forward(shared, call, &route, primary).await;
     }
@@ -241,7 +263,7 @@ async fn dispatch(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResu
         Route::Auth | Route::ImageSearch => system::any_engine(shared, call).await,
         Route::DiskUsage => prune::disk_usage(shared, &call).await,
         Route::Prune(kind) => prune::prune(shared, call, kind).await,
-        Route::Containers => list::list(shared, &call.raw_query),
+        Route::Containers => list::list(shared, &call.raw_query).await,
         Route::ContainerCreate => create::create(shared, call).await,
         Route::Commit => containers::commit(shared, call).await,
         Route::Container(name, op) => container(shared, call, name, op).await,

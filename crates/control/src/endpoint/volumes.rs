@@ -166,7 +166,7 @@ fn resolve<'a>(
 pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResult {
     let (volumes, _) = held(shared, call.version, "").await;
     let found = resolve(&volumes, name, || format!("No such volume: {name}"))?;
-    json(StatusCode::OK, &found[0].value)
+    Ok(raw_json(StatusCode::OK, found[0].value.to_string()))
 }
 
 pub(super) async fn create(shared: &Shared, mut call: Call) -> ApiResult {

@@ -163,7 +163,7 @@ async fn leave_that_ends_ends_the_session() {
 async fn start_and_end_of_every_change_are_on_record() {
     let cluster = Cluster::new().await;
     let client = cluster.client();
-    client.create("web", json!({})).await;
+    let id = client.create("web", json!({})).await;
     client
         .post("/containers/web/start", Value::Null)
         .await
@@ -190,11 +190,12 @@ async fn start_and_end_of_every_change_are_on_record() {
         )
     };
     let node = Some("node-1");
+    let create = "POST /containers/create?name=web image=busybox";
     assert_eq!(
         told,
         [
-            row("POST /containers/create", "Started", None),
-            row("POST /containers/create", "Done", node),
+            row(create, "Started", None),
+            row(&format!("{create} id={id}"), "Done", node),
             row("POST /containers/web/start", "Started", None),
             row("POST /containers/web/start", "Done", node),
             row("DELETE /containers/nobody", "Started", None),
@@ -235,4 +236,64 @@ async fn what_can_t_be_recorded_is_not_done() {
         );
     assert_eq!(cluster.daemons[0].asked("/containers/create"), 0);
     client.get("/containers/json").await.ok(200);
+}
+
+#[tokio::test]
+async fn the_log_says_what_was_done_but_no_secret() {
+    let cluster = Cluster::new().await;
+    let client = cluster.client();
+    let secret = json!({"Env": ["PASSWORD=hunter2"], "Cmd": ["sh"]});
+    client.create("web", secret.clone()).await;
+    let kill = "/containers/web/kill?signal=SIGKILL&token=hunter2";
+    client.post(kill, Value::Null).await.ok(204);
+    let rename = "/containers/web/rename?name=shop";
+    client.post(rename, Value::Null).await.ok(204);
+    let exec = json!({"Cmd": ["cat", "/etc/shadow"], "Env": ["PASSWORD=hunter2"]});
+    client.post("/containers/shop/exec", exec).await.ok(201);
+    let import = "/images/create?fromSrc=http%3A%2F%2Fme%3Ahunter2%40x%2Fy&repo=r";
+    client.post(import, Value::Null).await.ok(200);
+    let many = json!({"Cmd": vec!["x".repeat(1000); 1000]});
+    client.post("/containers/shop/exec", many).await.ok(201);
+    let records = cluster.audit.records();
+    let told: Vec<&str> = records
+        .iter()
+        .filter(|record| record.event.outcome == AuditOutcome::Started)
+        .map(|record| record.event.operation.as_str())
+        .collect();
+    assert_eq!(
+        told[..5],
+        [
+            "POST /containers/create?name=web image=busybox",
+            "POST /containers/web/kill?signal=SIGKILL&token=…",
+            "POST /containers/web/rename?name=shop",
+            "POST /containers/shop/exec command=[\"cat\",\"/etc/shadow\"]",
+            "POST /images/create?fromSrc=…&repo=r",
+        ]
+    );
+    assert!(told[5].len() < 1000, "{}", told[5].len());
+    let made = &records[0].event.target;
+    assert_eq!(
+        (made.kind.as_str(), made.name.as_str()),
+        ("container", "web")
+    );
+    assert!(!format!("{records:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn long_names_and_messages_are_cut() {
+    let cluster = Cluster::new().await;
+    let name = "é".repeat(10_000);
+    let path = format!("/containers/{}", "%C3%A9".repeat(10_000));
+    cluster.client().delete(&path).await.ok(404);
+    let records = cluster.audit.records();
+    let failed = &records.last().unwrap().event;
+    assert!(name.starts_with(failed.target.name.trim_end_matches('…')));
+    for text in [
+        &failed.target.name,
+        &failed.operation,
+        &format!("{:?}", failed.outcome),
+    ] {
+        assert!((400..600).contains(&text.len()), "{}", text.len());
+    }
+    assert_eq!(cluster.audit.verify(None).unwrap(), 2);
 }

@@ -45,6 +45,12 @@ pub(crate) struct State {
     pub(crate) lose_create_answer: bool,
     /// What a pull can get.
     pub(crate) registry: Vec<String>,
+    /// Gives every exec instance this id, and knows it.
+    pub(crate) exec_id: Option<String>,
+    /// What it answers when asked for a container's changes.
+    pub(crate) odd: Option<(u16, Vec<(String, String)>)>,
+    /// Says that answers will come, and never gives one.
+    pub(crate) babbles: bool,
     /// Overlay networks are possible.
     pub(crate) overlay: bool,
     next: u64,
@@ -90,6 +96,9 @@ impl Daemon {
                 refusals: Vec::new(),
                 lose_create_answer: false,
                 registry: Vec::new(),
+                exec_id: None,
+                odd: None,
+                babbles: false,
                 overlay: false,
                 next: 0,
             }),
@@ -205,7 +214,11 @@ impl Connector for Daemon {
             return Err(Error::unavailable("connection refused"));
         }
         let (near, far) = tokio::io::duplex(1 << 16);
-        tokio::spawn(crate::daemon_api::serve(self.clone(), far));
+        if self.state().babbles {
+            tokio::spawn(crate::daemon_api::babble(far));
+        } else {
+            tokio::spawn(crate::daemon_api::serve(self.clone(), far));
+        }
         Ok(Box::new(near))
     }
 

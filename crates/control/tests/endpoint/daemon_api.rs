@@ -33,6 +33,17 @@ pub(crate) async fn serve(daemon: Daemon, stream: DuplexStream) {
         .await;
 }
 
+/// Provisional answers without end.
+pub(crate) async fn babble(mut stream: DuplexStream) {
+    let mut seen = [0; 1024];
+    let _ = stream.read(&mut seen).await;
+    while stream
+        .write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        .await
+        .is_ok()
+    {}
+}
+
 fn say(status: u16, value: Value) -> Response<Body> {
     Response::builder()
         .status(status)
@@ -103,7 +114,7 @@ async fn answer(daemon: Daemon, request: Request<Incoming>) -> Response<Body> {
         ),
         ["containers", id, op] => container(daemon.clone(), id, op, request).await,
         ["exec", id, "start"] => exec_start(id, request).await,
-        ["exec", id, "json"] if *id == format!("exec-{}", daemon.name()) => say(
+        ["exec", id, "json"] if *id == exec_id(&daemon) => say(
             200,
             json!({"ID": id, "ExitCode": 3, "ContainerID": first(&daemon)}),
         ),
@@ -173,6 +184,11 @@ async fn answer(daemon: Daemon, request: Request<Incoming>) -> Response<Body> {
         ["images", "search"] => say(200, json!([{"name": "found"}])),
         _ => fail(404, "page not found"),
     }
+}
+
+fn exec_id(daemon: &Daemon) -> String {
+    let given = daemon.state().exec_id.clone();
+    given.unwrap_or_else(|| format!("exec-{}", daemon.name()))
 }
 
 fn first(daemon: &Daemon) -> String {
@@ -283,6 +299,14 @@ async fn container(
                 .insert("content-type", "application/x-test".parse().unwrap());
             response
         }
+        "changes" => {
+            let (status, headers) = daemon.state().odd.clone().unwrap();
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            response.body(empty_body()).unwrap()
+        }
         "top" => say(
             200,
             json!({"Titles": ["PID"], "Query": query(&request, "ps_args")}),
@@ -290,16 +314,16 @@ async fn container(
         "exec" => {
             let body = json_of(request).await;
             daemon.state().bodies.push(("exec".into(), body));
-            say(201, json!({"Id": format!("exec-{}", daemon.name())}))
+            say(201, json!({"Id": exec_id(&daemon)}))
         }
         "archive" if request.method() == Method::HEAD => Response::builder()
             .header("x-docker-container-path-stat", "e30=")
             .body(empty_body())
             .unwrap(),
-        "archive" => {
-            let bytes = request.into_body().collect().await.unwrap().to_bytes();
-            say(200, json!({"received": bytes.len()}))
-        }
+        "archive" => match request.into_body().collect().await {
+            Ok(bytes) => say(200, json!({"received": bytes.to_bytes().len()})),
+            Err(_) => fail(400, "broken upload"),
+        },
         "attach" => raw(request, "attached to "),
         _ => fail(404, "page not found"),
     }

@@ -172,3 +172,36 @@ async fn the_system_s_own_containers_are_hidden_by_label() {
     assert_eq!(names(&client, "").await, Vec::<String>::new());
     assert_eq!(names(&client, "?all=1").await, ["/node-1/agent"]);
 }
+
+#[tokio::test]
+async fn expressions_are_few_and_small() {
+    let (_cluster, client) = filled().await;
+    let list = |json: Value| {
+        let (client, query) = (client.clone(), filter(json));
+        async move { client.get(&format!("/containers/json{query}")).await }
+    };
+    list(json!({"name": [r"\pL{40}1"]})).await.fails(
+        400,
+        r"Invalid filter: 'name'='\pL{40}1': the expression is too large",
+        "invalid-input",
+    );
+    let many: Vec<String> = (0..33).map(|number| format!("a{number}")).collect();
+    list(json!({"name": many[..20], "id": many[20..]}))
+        .await
+        .fails(
+            400,
+            "Invalid filter: 33 expressions of 89 bytes for name and id: at most 32 of 4096 bytes \
+             in all are accepted",
+            "invalid-input",
+        );
+    list(json!({"id": ["a".repeat(4097)]})).await.ok(400);
+    // What people write is small enough.
+    assert_eq!(
+        names(
+            &client,
+            &filter(json!({"name": [r"^/node-\d/\w+$", "x.*"]}))
+        )
+        .await,
+        ["/node-2/b", "/node-1/a"]
+    );
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod access;
+mod browser;
 mod client;
 mod cluster;
 mod containers;
@@ -11,9 +12,11 @@ mod daemon;
 mod daemon_api;
 mod errors;
 mod hijack;
+mod hostile;
 mod listing;
 mod replica;
 mod scheduler;
+mod slots;
 mod spread;
 mod system;
 #[cfg(feature = "tls")]

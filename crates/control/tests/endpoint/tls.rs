@@ -91,7 +91,10 @@ impl Authorizer for Guests {
 }
 
 async fn listening(cluster: &Cluster, files: TlsFiles) -> SocketAddr {
-    let options = ListenOptions::default().with_tls(files);
+    listening_as(cluster, ListenOptions::default().with_tls(files)).await
+}
+
+async fn listening_as(cluster: &Cluster, options: ListenOptions) -> SocketAddr {
     let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap(), options)
         .await
         .unwrap();
@@ -141,6 +144,23 @@ async fn get(
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
     Ok(text)
+}
+
+#[tokio::test]
+async fn handshakes_that_never_end_lock_nobody_out() {
+    let (cluster, authority) = (Cluster::new().await, Authority::new("ca"));
+    let files = files(cluster.folder.path(), &authority);
+    let options = ListenOptions::default().with_tls(files);
+    let address = listening_as(&cluster, options.with_max_handshakes(2)).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    // The third one displaced it.
+    assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
+    let own = authority.issue("alice");
+    let answer = get(address, &authority, Some(own)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 #[tokio::test]

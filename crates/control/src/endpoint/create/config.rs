@@ -1,12 +1,20 @@
 //! What a create body means for placement, and what the engine gets of it.
 
+mod labels;
+
 use longshore_core::{
     Dependency, DependencyKind, Expression, HostPort, Labels, MilliCpu, PlacementRequest,
     PortProtocol, Resources,
 };
 use serde_json::{Map, Value, json};
 
-use crate::{SWARM_ID_LABEL, endpoint::error::ApiError};
+use self::labels::{
+    AFFINITIES, CONSTRAINTS, RESCHEDULE, WHITELISTS, check_labels, labels_mut, take,
+};
+use crate::{
+    SWARM_ID_LABEL,
+    endpoint::{call::exact_fields, error::ApiError},
+};
 
 /// A create body, read once.
 #[derive(Clone, Debug)]
@@ -23,28 +31,19 @@ pub(in crate::endpoint) struct CreateConfig {
     pub(super) default_swappiness: bool,
 }
 
-/// What was found in the environment and the labels under one keyword.
-struct Carrier {
-    keyword: &'static str,
-    label: &'static str,
-}
-
-const CONSTRAINTS: Carrier = Carrier {
-    keyword: "constraint:",
-    label: "com.docker.swarm.constraints",
-};
-const AFFINITIES: Carrier = Carrier {
-    keyword: "affinity:",
-    label: "com.docker.swarm.affinities",
-};
-const WHITELISTS: Carrier = Carrier {
-    keyword: "whitelist:",
-    label: "com.docker.swarm.whitelists",
-};
-const RESCHEDULE: Carrier = Carrier {
-    keyword: "reschedule:",
-    label: "com.docker.swarm.reschedule-policies",
-};
+/// The fields that are looked at here.
+const READ: [&str; 10] = [
+    "CpuShares",
+    "Cpuset",
+    "Env",
+    "ExposedPorts",
+    "HostConfig",
+    "Image",
+    "Labels",
+    "Memory",
+    "MemorySwap",
+    "NetworkingConfig",
+];
 
 impl CreateConfig {
     /// Reads a body.
@@ -55,6 +54,7 @@ impl CreateConfig {
     pub(in crate::endpoint) fn parse(
         body: Value,
         name: &str,
+        system_label: &str,
         swarm_id: impl FnOnce() -> String,
     ) -> Result<Self, ApiError> {
         let Value::Object(mut body) = body else {
@@ -62,6 +62,8 @@ impl CreateConfig {
                 "invalid JSON: a container's configuration is an object",
             ));
         };
+        exact_fields(&body, &READ)?;
+        check_labels(&body, system_label)?;
         let constraints = take(&mut body, &CONSTRAINTS)?;
         let affinities = take(&mut body, &AFFINITIES)?;
         let whitelists = take(&mut body, &WHITELISTS)?;
@@ -85,9 +87,8 @@ impl CreateConfig {
         config.read_ports()?;
         config.read_networks()?;
         let labels = labels_mut(&mut config.body);
-        if !labels.contains_key(SWARM_ID_LABEL) {
-            labels.insert(SWARM_ID_LABEL.to_owned(), swarm_id().into());
-        }
+        // Always a fresh one: containers are found by it, and a name must not lead to another's.
+        labels.insert(SWARM_ID_LABEL.to_owned(), swarm_id().into());
         config.request.labels = labels
             .iter()
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
@@ -284,38 +285,6 @@ impl CreateConfig {
     }
 }
 
-/// Takes a keyword's items out of the environment, puts them behind those of the label, and writes
-/// the label back.
-fn take(body: &mut Map<String, Value>, carrier: &Carrier) -> Result<Vec<String>, ApiError> {
-    let mut items = Vec::new();
-    if let Some(Value::Array(env)) = body.get_mut("Env") {
-        env.retain(|pair| {
-            let item = pair.as_str().and_then(|p| p.strip_prefix(carrier.keyword));
-            items.extend(item.map(str::to_owned));
-            item.is_none()
-        });
-    }
-    let label = body
-        .get("Labels")
-        .and_then(|labels| labels.get(carrier.label))
-        .and_then(Value::as_str);
-    if let Some(text) = label {
-        let mut listed: Vec<String> = serde_json::from_str(text).map_err(|error| {
-            ApiError::bad_request(format!(
-                "label {} is not a JSON array of strings: {error}",
-                carrier.label
-            ))
-        })?;
-        listed.append(&mut items);
-        items = listed;
-    }
-    if !items.is_empty() {
-        let text = Value::from(items.clone()).to_string();
-        labels_mut(body).insert(carrier.label.to_owned(), text.into());
-    }
-    Ok(items)
-}
-
 fn expressions(items: &[String]) -> Result<Vec<Expression>, ApiError> {
     items
         .iter()
@@ -380,10 +349,6 @@ fn strings(value: Option<&Value>) -> impl Iterator<Item = &str> {
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
-}
-
-fn labels_mut(body: &mut Map<String, Value>) -> &mut Map<String, Value> {
-    object_mut(body, "Labels")
 }
 
 /// The object under a key; made if it is missing or null.

@@ -21,6 +21,7 @@ use crate::{
         create::{follow, pull},
         error::{ApiError, ApiResult},
         proxy::request,
+        text::prose_value,
     },
 };
 
@@ -60,6 +61,8 @@ fn targets(shared: &Shared) -> ApiResult<Vec<NodeView>> {
 }
 
 fn line(value: &serde_json::Value) -> Bytes {
+    let mut value = value.clone();
+    prose_value(&mut value);
     format!("{value}\r\n").into()
 }
 
@@ -230,7 +233,8 @@ async fn upload(
             headers.insert(name, value.clone());
         }
     }
-    let request = request(Method::POST, &target, &headers, body)?;
+    let mut request = request(Method::POST, &target, &headers, body)?;
+    request.extensions_mut().insert(call.upload.clone());
     let sending = async {
         let response = shared.send(node, None, request).await?;
         let mut last = String::new();

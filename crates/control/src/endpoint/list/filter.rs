@@ -26,10 +26,13 @@ enum Matcher {
 }
 
 impl Matcher {
-    fn new(text: &str) -> Self {
-        match RegexBuilder::new(text).size_limit(1 << 20).build() {
-            Ok(regex) => Self::Regex(regex),
-            Err(_) => Self::Exact(text.to_owned()),
+    fn new(key: &str, text: &str) -> Result<Self, ApiError> {
+        match RegexBuilder::new(text).size_limit(MAX_PROGRAM).build() {
+            Ok(regex) => Ok(Self::Regex(regex)),
+            Err(regex::Error::CompiledTooBig(_)) => Err(ApiError::bad_request(format!(
+                "Invalid filter: '{key}'='{text}': the expression is too large"
+            ))),
+            Err(_) => Ok(Self::Exact(text.to_owned())),
         }
     }
 
@@ -44,12 +47,10 @@ impl Matcher {
 impl<'a> ContainerFilter<'a> {
     pub(super) fn new(filters: &'a Filters) -> Result<Self, ApiError> {
         filters.only(&KNOWN)?;
-        let matchers = |key| {
-            filters
-                .values(key)
-                .iter()
-                .map(|v| Matcher::new(v))
-                .collect()
+        check_patterns(filters)?;
+        let matchers = |key| -> Result<Vec<Matcher>, ApiError> {
+            let values = filters.values(key).iter();
+            values.map(|text| Matcher::new(key, text)).collect()
         };
         let mut states = Vec::new();
         for word in filters.values("status") {
@@ -75,8 +76,8 @@ impl<'a> ContainerFilter<'a> {
         }
         Ok(Self {
             filters,
-            names: matchers("name"),
-            ids: matchers("id"),
+            names: matchers("name")?,
+            ids: matchers("id")?,
             states,
             exited,
             task: filters.switch("is-task")?,
@@ -141,6 +142,27 @@ impl<'a> ContainerFilter<'a> {
     }
 }
 
+/// Whether a list takes expressions to compile, so that it is work for a thread of its own.
+pub(super) fn has_patterns(filters: &Filters) -> bool {
+    patterns(filters).next().is_some()
+}
+
+fn patterns(filters: &Filters) -> impl Iterator<Item = &String> {
+    filters.values("name").iter().chain(filters.values("id"))
+}
+
+fn check_patterns(filters: &Filters) -> Result<(), ApiError> {
+    let count = patterns(filters).count();
+    let bytes: usize = patterns(filters).map(String::len).sum();
+    if count > MAX_PATTERNS || bytes > MAX_PATTERN_BYTES {
+        return Err(ApiError::bad_request(format!(
+            "Invalid filter: {count} expressions of {bytes} bytes for name and id: at most \
+             {MAX_PATTERNS} of {MAX_PATTERN_BYTES} bytes in all are accepted"
+        )));
+    }
+    Ok(())
+}
+
 fn has_volume(native: &Value, wanted: &str) -> bool {
     let mounts = native.get("Mounts").and_then(Value::as_array);
     mounts.into_iter().flatten().any(|mount| {
@@ -173,6 +195,10 @@ fn is_image(image: &str, id: &str, wanted: &str) -> bool {
         || (wanted_id.len() >= 3 && bare.starts_with(wanted_id))
 }
 
+const MAX_PATTERNS: usize = 32;
+const MAX_PATTERN_BYTES: usize = 4096;
+/// How large one expression may be when compiled.
+const MAX_PROGRAM: usize = 64 * 1024;
 const KNOWN: [&str; 13] = [
     "name", "id", "label", "status", "node", "health", "exited", "volume", "network", "is-task",
     "ancestor", "before", "since",

@@ -1,7 +1,13 @@
 use longshore_core::{NodeHealth, PortBinding, Timestamp, WorkloadState};
 use serde_json::{Map, Value, json};
 
-use crate::{ContainerView, endpoint::status::status};
+use crate::{
+    ContainerView,
+    endpoint::{
+        status::status,
+        text::{plain, plain_value},
+    },
+};
 
 /// One container of the list: everything but its status is rendered once per change.
 #[derive(Debug)]
@@ -17,7 +23,9 @@ impl Piece {
     pub(super) fn new(view: &ContainerView, now: Timestamp) -> Self {
         let mut object = fields(view);
         object.remove("Status");
-        let mut head = Value::Object(object).to_string();
+        let mut object = Value::Object(object);
+        plain_value(&mut object);
+        let mut head = object.to_string();
         head.pop();
         head.push_str(",\"Status\":");
         let mut piece = Self {
@@ -36,7 +44,7 @@ impl Piece {
         }
         let (text, valid_until) = if view.node_health == NodeHealth::Healthy {
             let status = status(&view.workload, now);
-            (status.text, status.valid_until)
+            (plain(&status.text).into_owned(), status.valid_until)
         } else {
             ("Host Down".to_owned(), Timestamp::from_micros(u64::MAX))
         };

@@ -1,5 +1,6 @@
 use std::{
-    net::SocketAddr,
+    io,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -19,7 +20,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
 use super::{
-    ListenOptions,
+    Hosts, ListenOptions,
+    slots::Slot,
     tap::{Tap, TapLimits, TapState},
 };
 
@@ -29,43 +31,68 @@ pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
 }
 
+impl Accepted {
+    /// The peer's address, on TCP.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(_, peer) => Some(peer.ip()),
+        }
+    }
+}
+
 /// What one connection is served with.
 pub(super) struct Connection {
     pub(super) app: Router,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: ListenOptions,
     pub(super) shutdown: Shutdown,
+    /// The names it may be called by, on TCP without TLS.
+    pub(super) hosts: Option<Hosts>,
+    #[cfg(feature = "tls")]
+    pub(super) slots: Arc<super::slots::Slots>,
     #[cfg(feature = "tls")]
     pub(super) acceptor: Option<super::tls::Acceptor>,
 }
 
 impl Connection {
-    pub(super) async fn serve(self, accepted: Accepted) {
+    /// Serves it until it ends or has to give way. A raw stream that it became keeps the slot.
+    pub(super) async fn serve(self, accepted: Accepted, slot: Slot) {
+        let evicted = slot.evicted();
+        tokio::select! {
+            () = self.accepted(accepted, slot) => {}
+            () = evicted => {}
+        }
+    }
+
+    async fn accepted(mut self, accepted: Accepted, slot: Slot) {
         match accepted {
             Accepted::Unix(stream) => match stream.peer_cred() {
                 Ok(peer) => {
                     let who = Identity::new(format!("unix:{}", peer.uid()), "unix");
-                    self.http(stream, who).await;
+                    self.http(stream, who, slot).await;
                 }
                 Err(error) => tracing::warn!(%error, "a peer without credentials"),
             },
             #[cfg(feature = "tls")]
             Accepted::Tcp(stream, peer) if self.acceptor.is_some() => {
-                self.secured(stream, peer).await;
+                self.secured(stream, peer, slot).await;
             }
             Accepted::Tcp(stream, peer) => {
+                let here = stream.local_addr().ok();
+                self.hosts = self.hosts.map(|hosts| hosts.reached_at(here));
                 let who = if peer.ip().is_loopback() {
                     Identity::new("loopback", "local")
                 } else {
                     Identity::new("anonymous", "none")
                 };
-                self.http(stream, who).await;
+                self.http(stream, who, slot).await;
             }
         }
     }
 
     #[cfg(feature = "tls")]
-    async fn secured(self, stream: TcpStream, peer: SocketAddr) {
+    async fn secured(self, stream: TcpStream, peer: SocketAddr, slot: Slot) {
         let Some(acceptor) = self.acceptor.clone() else {
             return;
         };
@@ -77,28 +104,43 @@ impl Connection {
             .await
             .and_then(|done| done)
         {
-            Ok((stream, who)) => self.http(stream, who).await,
-            Err(error) => tracing::info!(%peer, error = %error.chain(), "TLS handshake failed"),
+            Ok((stream, who)) => {
+                slot.wait();
+                self.http(stream, who, slot).await;
+            }
+            Err(error) if self.slots.may_tell_of_handshake() => {
+                tracing::info!(%peer, error = %error.chain(), "TLS handshake failed");
+            }
+            Err(error) => {
+                tracing::debug!(%peer, error = %error.chain(), "TLS handshake failed");
+            }
         }
     }
 
-    async fn http(self, stream: impl ByteStream, who: Identity) {
-        let state = Arc::new(TapState::default());
+    async fn http(self, stream: impl ByteStream, who: Identity, slot: Slot) {
+        let state = Arc::new(TapState::new(slot));
         let limits = TapLimits {
             head: self.options.head_limit,
             idle: self.options.idle_limit,
             head_bytes: self.options.head_bytes,
         };
         let tap = Tap::new(stream, Arc::clone(&state), Arc::clone(&self.clock), limits);
-        let app = self.app;
+        let (app, hosts) = (self.app, self.hosts);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            state.set_busy(true);
+            let in_time = state.begin();
             request.extensions_mut().insert(who.clone());
+            if let Some(hosts) = &hosts {
+                request.extensions_mut().insert(hosts.clone());
+            }
             request.extensions_mut().insert(Arc::clone(&state));
             let state = Arc::clone(&state);
             let answer = app.clone().call(request.map(AxumBody::new));
             async move {
-                answer.await.map(|response: Response<AxumBody>| {
+                if !in_time {
+                    return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+                }
+                let Ok(answer) = answer.await;
+                Ok(answer).map(|response: Response<AxumBody>| {
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         state.set_raw();
                     }
@@ -138,7 +180,7 @@ struct Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.state.set_busy(false);
+        self.state.end();
     }
 }
 

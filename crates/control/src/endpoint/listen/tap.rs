@@ -24,9 +24,10 @@ use longshore_core::{BoxFuture, ByteStream, Clock};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::head::{Fault, looked_at, refusal};
+use super::slots::Slot;
 
 /// What the tap and the handlers of its connection tell each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::endpoint) struct TapState {
     /// A request is being answered.
     busy: AtomicBool,
@@ -34,11 +35,32 @@ pub(in crate::endpoint) struct TapState {
     legacy: AtomicBool,
     /// The connection is a raw stream from here on: nothing in it is HTTP.
     raw: AtomicBool,
+    /// The connection's place, also when it is a raw stream.
+    slot: Slot,
 }
 
 impl TapState {
-    pub(super) fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::Release);
+    pub(super) fn new(slot: Slot) -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            legacy: AtomicBool::new(false),
+            raw: AtomicBool::new(false),
+            slot,
+        }
+    }
+
+    /// A request came. False: the connection has to give way, the request must not be answered.
+    pub(super) fn begin(&self) -> bool {
+        self.busy.store(true, Ordering::Release);
+        self.slot.work()
+    }
+
+    /// The request was answered.
+    pub(super) fn end(&self) {
+        self.busy.store(false, Ordering::Release);
+        if !self.is_raw() {
+            self.slot.wait();
+        }
     }
 
     pub(super) fn set_raw(&self) {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(body: Value) -> Result<CreateConfig, ApiError> {
-    CreateConfig::parse(body, "web", || "f".repeat(64))
+    CreateConfig::parse(body, "web", "longshore.system", || "f".repeat(64))
 }
 
 #[track_caller]
@@ -41,9 +41,38 @@ fn carriers_leave_the_environment_and_merge_into_labels() {
 }
 
 #[test]
-fn a_swarm_id_that_is_there_stays() {
-    let config = parse(json!({"Labels": {"com.docker.swarm.id": "abc"}})).unwrap();
-    assert_eq!(config.body["Labels"]["com.docker.swarm.id"], "abc");
+fn a_swarm_id_is_never_the_client_s() {
+    let config = parse(json!({"Labels": {"com.docker.swarm.id": "db"}})).unwrap();
+    let fresh = "f".repeat(64);
+    assert_eq!(config.body["Labels"]["com.docker.swarm.id"], fresh.as_str());
+    let known = config.request.labels.get("com.docker.swarm.id");
+    assert_eq!(known, Some(fresh.as_str()));
+}
+
+#[test]
+fn the_control_plane_s_own_labels_are_refused() {
+    for label in ["longshore.stack", "longshore.instance", "longshore.new"] {
+        refuse(
+            json!({"Labels": {"a": "b", label: "x"}}),
+            &format!("label {label} is the control plane's own and can't be given"),
+        );
+    }
+    parse(json!({"Labels": {"longshore.system": "1", "longshoreman": "x"}})).unwrap();
+}
+
+#[test]
+fn fields_have_one_spelling() {
+    for (field, meant) in [
+        ("labels", "Labels"),
+        ("Label\u{17f}", "Labels"),
+        ("HOSTCONFIG", "HostConfig"),
+        ("image", "Image"),
+    ] {
+        refuse(
+            json!({field: {}}),
+            &format!("invalid JSON: the field {field:?} is to be written {meant:?}"),
+        );
+    }
 }
 
 #[test]
