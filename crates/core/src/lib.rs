@@ -41,6 +41,7 @@ mod leader;
 mod name;
 mod overlay;
 mod placement;
+mod printable;
 mod quantity;
 mod random;
 mod scheduler;
@@ -96,6 +97,7 @@ pub use placement::{
     Availability, Change, Dependency, DependencyKind, HostPort, NodeHealth, NodeState,
     PlacedWorkload, PlacementRequest, PortProtocol, Reservation,
 };
+pub use printable::{is_printable, printable};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use random::{OsRandom, Random, SeededRandom};
 pub use scheduler::Scheduler;
