@@ -1,4 +1,6 @@
 mod log;
+mod ring;
+mod weight;
 
 use longshore_core::{EngineEvent, Timestamp};
 

@@ -7,6 +7,7 @@
 
 mod client;
 mod demultiplexer;
+mod meter;
 mod pool;
 mod upgrade;
 

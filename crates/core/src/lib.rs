@@ -43,6 +43,7 @@ mod name;
 mod overlay;
 mod placement;
 mod platform;
+mod printable;
 mod quantity;
 mod random;
 mod scheduler;
@@ -103,6 +104,7 @@ pub use placement::{
     PlacedWorkload, PlacementRequest, PortProtocol, Reservation,
 };
 pub use platform::Platform;
+pub use printable::{is_printable, printable};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use random::{OsRandom, Random, SeededRandom};
 pub use scheduler::Scheduler;

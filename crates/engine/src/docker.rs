@@ -5,6 +5,8 @@ mod create;
 mod engine;
 mod error;
 mod events;
+mod id;
+mod images;
 mod info;
 mod inspect;
 mod lines;

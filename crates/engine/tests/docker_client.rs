@@ -93,8 +93,10 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn id() -> WorkloadId {
-    WorkloadId::new("abc").unwrap()
+    WorkloadId::new(ID).unwrap()
 }
+
+const ID: &str = "abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabca";
 
 #[tokio::test]
 async fn every_request_carries_the_version_agreed_on_once() {
@@ -119,7 +121,7 @@ async fn every_request_carries_the_version_agreed_on_once() {
         [
             "GET /version HTTP/1.1",
             "GET /v1.41/_ping HTTP/1.1",
-            "POST /v1.41/containers/abc/start HTTP/1.1",
+            &format!("POST /v1.41/containers/{ID}/start HTTP/1.1"),
             "GET /v1.41/containers/json?all=1 HTTP/1.1",
         ]
     );
@@ -128,12 +130,12 @@ async fn every_request_carries_the_version_agreed_on_once() {
 #[tokio::test]
 async fn both_ways_of_calling_share_their_connections() {
     let script = Script::default();
-    let state = json("200 OK", r#"{"Id":"abc"}"#);
+    let state = json("200 OK", &format!(r#"{{"Id":"{ID}"}}"#));
     let engine = script.engine(
         &[
             ("GET /version ", &version()),
             ("/_ping", &json("200 OK", "OK")),
-            ("/abc/json", &state),
+            ("/json", &state),
         ],
         clock(),
     );
@@ -220,12 +222,15 @@ async fn an_answer_cut_short_is_unavailable() {
 async fn a_log_that_ends_within_a_frame_is_an_error_after_its_bytes() {
     let mut log = b"HTTP/1.0 200 OK\r\n\r\n".to_vec();
     log.extend_from_slice(b"\x01\0\0\0\0\0\0\x02ok\x02\0\0\0\0\0\0\x09cut");
-    let state = json("200 OK", r#"{"Id":"abc","Config":{"Tty":false}}"#);
+    let state = json(
+        "200 OK",
+        &format!(r#"{{"Id":"{ID}","Config":{{"Tty":false}}}}"#),
+    );
     let engine = Script::default().engine(
         &[
             ("GET /version ", &version()),
-            ("/abc/json", &state),
-            ("/abc/logs", &log),
+            ("/json", &state),
+            ("/logs", &log),
         ],
         clock(),
     );
@@ -246,13 +251,13 @@ async fn a_log_that_ends_within_a_frame_is_an_error_after_its_bytes() {
 async fn a_container_that_never_ran_has_no_false_success() {
     let state = json(
         "200 OK",
-        r#"{"Id":"abc","State":{"Status":"created","ExitCode":0}}"#,
+        &format!(r#"{{"Id":"{ID}","State":{{"Status":"created","ExitCode":0}}}}"#),
     );
     let engine = Script::default().engine(
         &[
             ("GET /version ", &version()),
-            ("/abc/wait", &json("200 OK", r#"{"StatusCode":0}"#)),
-            ("/abc/json", &state),
+            ("/wait", &json("200 OK", r#"{"StatusCode":0}"#)),
+            ("/json", &state),
         ],
         clock(),
     );

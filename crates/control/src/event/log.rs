@@ -1,13 +1,13 @@
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream;
 use longshore_core::{BoxStream, Clock, Timestamp};
 use tokio::sync::watch;
 
-use super::ClusterEvent;
+use super::{
+    ClusterEvent,
+    ring::{Limits, Ring},
+};
 
 /// The last events of the cluster. Readers keep their own position, so a slow one costs no memory:
 /// it finds out that it lost some.
@@ -19,28 +19,18 @@ pub(crate) struct EventLog {
 #[derive(Debug)]
 struct Shared {
     clock: Arc<dyn Clock>,
-    capacity: usize,
     ring: Mutex<Ring>,
     /// The number of the next event; wakes the readers.
     next: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
-struct Ring {
-    events: VecDeque<(Timestamp, Arc<ClusterEvent>)>,
-    /// The number of the first event in the ring, which is how many were dropped.
-    first: u64,
-    /// When the last dropped event was recorded.
-    dropped_at: Option<Timestamp>,
-}
-
 impl EventLog {
-    pub(crate) fn new(clock: Arc<dyn Clock>, capacity: usize) -> Self {
+    /// A log of at most so many events, and of at most about so many bytes.
+    pub(crate) fn new(clock: Arc<dyn Clock>, events: usize, bytes: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 clock,
-                capacity: capacity.max(1),
-                ring: Mutex::default(),
+                ring: Mutex::new(Ring::new(Limits { events, bytes })),
                 next: watch::Sender::new(0),
             }),
         }
@@ -49,41 +39,22 @@ impl EventLog {
     pub(crate) fn push(&self, event: ClusterEvent) {
         // The time is read under the lock, so that the ring is in order of time.
         let mut ring = self.shared.lock();
-        let now = self.shared.clock.now();
-        if ring.events.len() == self.shared.capacity {
-            if let Some((at, _)) = ring.events.pop_front() {
-                ring.dropped_at = Some(at);
-            }
-            ring.first += 1;
-        }
-        ring.events.push_back((now, Arc::new(event)));
-        let next = ring.first + ring.events.len() as u64;
-        self.shared.next.send_replace(next);
+        ring.push(event, self.shared.clock.now());
+        self.shared.next.send_replace(ring.next());
     }
 
     /// Events recorded at or after `since`, as far as they are kept, then new ones. `None` means
     /// new ones only. The stream ends when the log does.
     pub(crate) fn read(&self, since: Option<Timestamp>) -> BoxStream<ClusterEvent> {
         let updates = self.shared.next.subscribe();
-        let (position, lost) = {
+        let position = {
             let ring = self.shared.lock();
-            match since {
-                None => (ring.first + ring.events.len() as u64, 0),
-                Some(since) => {
-                    let skip = ring.events.partition_point(|(at, _)| *at < since);
-                    let lost = match ring.dropped_at {
-                        Some(at) if at >= since => ring.first,
-                        _ => 0,
-                    };
-                    (ring.first + skip as u64, lost)
-                }
-            }
+            since.map_or(ring.next(), |since| ring.since(since))
         };
         let reader = Reader {
             shared: Arc::downgrade(&self.shared),
             updates,
             position,
-            lost,
         };
         Box::pin(stream::unfold(reader, |mut reader| async move {
             let event = reader.next().await?;
@@ -102,28 +73,27 @@ struct Reader {
     /// Weak: readers do not keep the log alive, so streams end with the control plane.
     shared: std::sync::Weak<Shared>,
     updates: watch::Receiver<u64>,
+    /// The number of the event that comes next.
     position: u64,
-    lost: u64,
 }
 
 impl Reader {
     async fn next(&mut self) -> Option<ClusterEvent> {
         loop {
-            if self.lost > 0 {
-                return Some(ClusterEvent::Lost(std::mem::take(&mut self.lost)));
-            }
             {
                 let shared = self.shared.upgrade()?;
                 let ring = shared.lock();
-                if self.position < ring.first {
-                    self.lost = ring.first - self.position;
-                    self.position = ring.first;
-                    continue;
+                let found = ring.from(self.position);
+                let number = found.as_ref().map_or(ring.next(), |(number, _)| *number);
+                let lost = number - self.position;
+                self.position = number;
+                if lost > 0 {
+                    return Some(ClusterEvent::Lost(lost));
                 }
-                let index = usize::try_from(self.position - ring.first).ok()?;
-                if let Some((_, event)) = ring.events.get(index) {
+                if let Some((_, event)) = found {
+                    drop(ring);
                     self.position += 1;
-                    return Some(ClusterEvent::clone(event));
+                    return Some(Arc::unwrap_or_clone(event));
                 }
             }
             self.updates.changed().await.ok()?;
@@ -139,6 +109,8 @@ mod tests {
     use longshore_core::testkit::ManualClock;
 
     use super::*;
+
+    const BYTES: usize = 1 << 20;
 
     fn alarm(number: u64) -> ClusterEvent {
         ClusterEvent::Alarm {
@@ -157,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_is_told_what_it_lost() {
-        let log = EventLog::new(Arc::new(ManualClock::default()), 3);
+        let log = EventLog::new(Arc::new(ManualClock::default()), 3, BYTES);
         let mut stream = log.read(None);
         for number in 0..5 {
             log.push(alarm(number));
@@ -173,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn since_replays_what_is_kept() {
         let clock = ManualClock::default();
-        let log = EventLog::new(Arc::new(clock.clone()), 10);
+        let log = EventLog::new(Arc::new(clock.clone()), 10, BYTES);
         log.push(alarm(0));
         clock.advance(Duration::from_secs(1));
         let since = clock.now();
@@ -186,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn asking_for_more_than_is_kept_says_so() {
         let clock = ManualClock::default();
-        let log = EventLog::new(Arc::new(clock.clone()), 2);
+        let log = EventLog::new(Arc::new(clock.clone()), 2, BYTES);
         for number in 0..4 {
             log.push(alarm(number));
         }
@@ -195,8 +167,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_slow_reader_holds_no_bytes() {
+        let log = EventLog::new(Arc::new(ManualClock::default()), 1000, 1000);
+        let mut stream = log.read(None);
+        for _ in 0..100 {
+            log.push(ClusterEvent::Alarm {
+                at: Timestamp::ZERO,
+                reason: "x".repeat(900),
+            });
+        }
+        let read = drain(&mut stream);
+        assert_eq!(read[0], ClusterEvent::Lost(99));
+        assert_eq!(read.len(), 2);
+    }
+
+    #[tokio::test]
     async fn streams_end_with_the_log() {
-        let log = EventLog::new(Arc::new(ManualClock::default()), 2);
+        let log = EventLog::new(Arc::new(ManualClock::default()), 2, BYTES);
         let mut stream = log.read(None);
         drop(log);
         assert_eq!(stream.next().await, None);

@@ -149,7 +149,11 @@ impl ControlPlaneBuilder {
         Ok(ControlPlane {
             _alive: Arc::new(super::Alive(own.clone())),
             inner: Arc::new(Inner {
-                events: EventLog::new(Arc::clone(&clock), self.options.event_capacity),
+                events: EventLog::new(
+                    Arc::clone(&clock),
+                    self.options.event_capacity,
+                    self.options.event_bytes,
+                ),
                 cluster: Cluster::new(state),
                 authorizer: self.authorizer.unwrap_or_else(|| Arc::new(DenyAll)),
                 audit: self.audit.unwrap_or_else(|| Arc::new(MemoryAudit::new())),

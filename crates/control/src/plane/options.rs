@@ -46,6 +46,9 @@ pub struct PlaneOptions {
     pub tunnel_forget: Duration,
     /// How many events are kept for replay.
     pub event_capacity: usize,
+    /// About how many bytes of events are kept for replay. Where either bound is met, the node that
+    /// holds most gives up its oldest events.
+    pub event_bytes: usize,
     /// For how many workloads the reason of their placement is kept.
     pub explanation_capacity: usize,
     /// When a reservation that nobody released is given up.
@@ -76,6 +79,7 @@ impl Default for PlaneOptions {
             settle: Duration::from_secs(10),
             tunnel_forget: Duration::from_secs(3600),
             event_capacity: 10_000,
+            event_bytes: 16 << 20,
             explanation_capacity: 10_000,
             reservation_ttl: Duration::from_secs(3600),
             api_versions: (ApiVersion::new(1, 24), ApiVersion::new(1, 60)),
@@ -117,6 +121,7 @@ setters! {
     with_settle, settle: Duration;
     with_tunnel_forget, tunnel_forget: Duration;
     with_event_capacity, event_capacity: usize;
+    with_event_bytes, event_bytes: usize;
     with_explanation_capacity, explanation_capacity: usize;
     with_reservation_ttl, reservation_ttl: Duration;
     with_api_versions, api_versions: (ApiVersion, ApiVersion);
@@ -165,7 +170,7 @@ impl PlaneOptions {
             "intervals and timeouts should be positive",
         )?;
         check(
-            self.event_capacity > 0,
+            self.event_capacity > 0 && self.event_bytes > 0,
             "event capacity should be a positive number",
         )?;
         check(

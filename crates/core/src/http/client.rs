@@ -135,7 +135,7 @@ impl HttpClient {
     /// # Cancel safety
     /// Dropping the future closes the connection; the server may have acted on the request.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let (response, connection) = self.exchange(request).await?;
+        let (response, connection) = self.exchange(request, u64::MAX).await?;
         let pool = Arc::clone(&self.pool);
         let peer = self.peer;
         Ok(response.map(|body| PooledBody::new(body, connection, pool, peer).boxed_unsync()))
@@ -143,15 +143,21 @@ impl HttpClient {
 
     /// As [`send`](Self::send), but with hyper's own body type, for client libraries that insist on
     /// it (bollard). Such a body can't tell that it was read, so a task of its own waits for the
-    /// connection to become usable again; prefer `send`.
+    /// connection to become usable again; prefer `send`. Such libraries read bodies whole, so the
+    /// answer may have `limit` bytes, its head included, and is cut off behind them.
     ///
     /// # Errors
-    /// As for [`send`](Self::send).
+    /// As for [`send`](Self::send). The body ends with an error around one of
+    /// [`ErrorKind::ResourceExhausted`] when the answer is larger.
     ///
     /// # Cancel safety
     /// As for [`send`](Self::send).
-    pub async fn send_incoming(&self, request: Request<Body>) -> Result<Response<Incoming>> {
-        let (response, mut connection) = self.exchange(request).await?;
+    pub async fn send_incoming(
+        &self,
+        request: Request<Body>,
+        limit: u64,
+    ) -> Result<Response<Incoming>> {
+        let (response, mut connection) = self.exchange(request, limit).await?;
         let pool = Arc::clone(&self.pool);
         tokio::spawn(async move {
             // Ends with an error when the body is dropped before its end: not reusable then.
@@ -165,6 +171,7 @@ impl HttpClient {
     async fn exchange(
         &self,
         mut request: Request<Body>,
+        limit: u64,
     ) -> Result<(Response<Incoming>, Connection)> {
         request
             .headers_mut()
@@ -178,7 +185,7 @@ impl HttpClient {
             if reused && connection.ready().await.is_err() {
                 continue;
             }
-            match connection.try_send(request).await {
+            match connection.try_send(request, limit).await {
                 Ok(response) => return Ok((response, connection)),
                 // An idle connection that the server closed meanwhile hands the request back.
                 Err((_, Some(returned))) if reused => request = returned,

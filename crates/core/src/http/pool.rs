@@ -13,7 +13,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::client::{Body, broken};
+use super::{
+    client::{Body, broken},
+    meter::Meter,
+};
 use crate::{BoxByteStream, Error, Result};
 
 /// Idle connections, newest last.
@@ -39,7 +42,7 @@ impl Pool {
     }
 
     pub(super) fn put(&self, connection: Connection) {
-        if connection.0.is_closed() {
+        if connection.sender.is_closed() {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,11 +61,15 @@ impl fmt::Debug for Pool {
 }
 
 /// One HTTP connection. Its driver task ends with it.
-pub(super) struct Connection(http1::SendRequest<Body>);
+pub(super) struct Connection {
+    sender: http1::SendRequest<Body>,
+    meter: Meter,
+}
 
 impl Connection {
     pub(super) async fn handshake(stream: BoxByteStream, peer: &'static str) -> Result<Self> {
-        let (sender, driver) = http1::handshake(TokioIo::new(stream))
+        let meter = Meter::open();
+        let (sender, driver) = http1::handshake(TokioIo::new(meter.over(stream)))
             .await
             .map_err(|error| broken(error, peer))?;
         tokio::spawn(async move {
@@ -70,19 +77,23 @@ impl Connection {
                 tracing::debug!(%error, peer, "an HTTP connection ended");
             }
         });
-        Ok(Self(sender))
+        Ok(Self { sender, meter })
     }
 
     pub(super) async fn ready(&mut self) -> Result<(), hyper::Error> {
-        self.0.ready().await
+        self.sender.ready().await
     }
 
-    /// On failure gives the request back if the server can't have seen it.
+    /// Sends a request whose answer, head and body, may have at most `limit` bytes. On failure gives
+    /// the request back if the server can't have seen it.
     pub(super) async fn try_send(
         &mut self,
         request: Request<Body>,
+        limit: u64,
     ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<Body>>)> {
-        self.0.try_send_request(request).await.map_err(|mut error| {
+        self.meter.allow(limit);
+        let sent = self.sender.try_send_request(request).await;
+        sent.map_err(|mut error| {
             let request = error.take_message();
             (error.into_error(), request)
         })

@@ -69,17 +69,18 @@ impl Client {
         self.told(operation, result)
     }
 
-    /// A call whose answer is read whole, at most 64 MiB of it.
+    /// A call whose answer is read whole, at most `largest` bytes of it.
     pub(super) async fn read(
         &self,
         operation: &'static str,
         limit: Duration,
         method: Method,
         path: &str,
+        largest: usize,
     ) -> Result<Bytes> {
         let call = async {
             let response = self.calls.send(method, path, &[]).await?;
-            read_body(response.into_body(), BODY_LIMIT).await
+            read_body(response.into_body(), largest).await
         };
         let result = self.limited(limit, call).await.and_then(|read| read);
         self.told(operation, result)
@@ -169,13 +170,14 @@ impl Calls {
         let version = self.version().await.map_err(refuse)?;
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let largest = largest_answer(path);
         head.uri = Uri::try_from(format!("/v{version}{path}"))?;
         let body = body
             .map_err(|error| Error::internal("the request's body can't be read").with_source(error))
             .boxed_unsync();
         let response = self
             .http
-            .send_incoming(Request::from_parts(head, body))
+            .send_incoming(Request::from_parts(head, body), largest)
             .await
             .map_err(refuse)?;
         self.doubt(response.status());
@@ -216,5 +218,16 @@ impl Calls {
 
 /// For calls that end when their subject does.
 pub(super) const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-const BODY_LIMIT: usize = 64 << 20;
 const ERROR_LIMIT: usize = 64 << 10;
+
+/// How much an engine may answer to a call of bollard's, which reads answers whole.
+fn largest_answer(path: &str) -> u64 {
+    let path = path.split('?').next().unwrap_or(path);
+    match path {
+        "/images/json" => 16 << 20,
+        // A container's inspection.
+        _ if path.ends_with("/json") => 2 << 20,
+        // `/info`, samples of usage, the answers to changes, errors.
+        _ => 1 << 20,
+    }
+}

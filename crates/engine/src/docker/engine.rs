@@ -10,21 +10,19 @@ use std::{
 use async_trait::async_trait;
 use bollard::query_parameters::{
     CreateContainerOptions, KillContainerOptions, ListImagesOptions, RemoveContainerOptions,
-    RenameContainerOptions, StatsOptions, StopContainerOptions,
+    RenameContainerOptions, StopContainerOptions,
 };
-use futures::StreamExt;
 use http::Method;
 use longshore_core::{
-    Bytes, Clock, Connector, Engine, EngineEvents, EngineInfo, Error, ExitStatus, Image,
-    ListFilter, LogOptions, LogStream, PullOptions, PullStream, RemoveOptions, Result, Signal,
-    Stats, Timestamp, Workload, WorkloadDetail, WorkloadId, WorkloadName, WorkloadSpec,
-    WorkloadState,
+    Clock, Connector, Engine, EngineEvents, EngineInfo, Error, ExitStatus, Image, ListFilter,
+    LogOptions, LogStream, PullOptions, PullStream, RemoveOptions, Result, Signal, Stats,
+    Timestamp, Workload, WorkloadDetail, WorkloadId, WorkloadName, WorkloadSpec, WorkloadState,
 };
 use serde::Deserialize;
 
 use super::{
     client::{Client, NO_LIMIT},
-    create, events, info, inspect, list, logs, pull, stats,
+    create, error, events, id, images, info, inspect, list, logs, pull, stats,
 };
 
 /// A Docker engine behind any [`Connector`]: a unix socket, TCP, TLS, or a stream of a tunnel.
@@ -103,14 +101,21 @@ impl DockerEngine {
     }
 
     async fn inspected(&self, operation: &'static str, id: &WorkloadId) -> Result<Workload> {
-        let id = path_id(id)?;
+        let path = path_id(id)?;
         let call = self
             .client
             .typed(operation, self.limits.read, |docker| {
-                docker.inspect_container(id, None)
+                docker.inspect_container(path, None)
             })
             .await?;
-        inspect::workload(call, self.cpus.load(Ordering::Relaxed))
+        let workload = inspect::workload(call, self.cpus.load(Ordering::Relaxed))?;
+        if id::container(path).is_ok() && workload.id != *id {
+            return Err(Error::protocol(format!(
+                "asked about container {id}, the engine answered about {}",
+                workload.id
+            )));
+        }
+        Ok(workload)
     }
 }
 
@@ -137,7 +142,7 @@ impl Engine for DockerEngine {
         let limit = self.limits.read / 3;
         let answer = self
             .client
-            .read("engine.ping", limit, Method::GET, "/_ping");
+            .read("engine.ping", limit, Method::GET, "/_ping", SHORT);
         answer.await.map(drop)
     }
 
@@ -153,10 +158,11 @@ impl Engine for DockerEngine {
                 docker.create_container(Some(options), body)
             })
             .await?;
-        for warning in &made.warnings {
-            tracing::warn!(id = %made.id, "the engine warns: {warning}");
+        let id = id::container(&made.id)?;
+        for warning in made.warnings.iter().take(MOST_WARNINGS) {
+            tracing::warn!(%id, "the engine warns: {}", error::text(warning));
         }
-        Ok(WorkloadId::new(made.id)?)
+        Ok(id)
     }
 
     async fn start(&self, id: &WorkloadId) -> Result<()> {
@@ -249,7 +255,9 @@ impl Engine for DockerEngine {
             path.push_str(&format!("&filters=%7B%22id%22:[{}]%7D", quoted.join(",")));
         }
         let limit = self.limits.read;
-        let answer = self.client.read("engine.list", limit, Method::GET, &path);
+        let answer = self
+            .client
+            .read("engine.list", limit, Method::GET, &path, LONGEST_LIST);
         let mut listed = list::workloads(&answer.await?)?;
         if !filter.ids.is_empty() {
             // Docker also matches prefixes.
@@ -262,7 +270,7 @@ impl Engine for DockerEngine {
         let path = format!("/containers/{}/wait", path_id(id)?);
         let answer = self
             .client
-            .read("engine.wait", NO_LIMIT, Method::POST, &path);
+            .read("engine.wait", NO_LIMIT, Method::POST, &path, SHORT);
         let ended = ended(&answer.await?)?;
         // Docker's answer does not tell "never started" from code 0, nor why it was killed.
         match self.inspected("engine.wait", id).await {
@@ -294,21 +302,20 @@ impl Engine for DockerEngine {
     }
 
     async fn stats(&self, id: &WorkloadId) -> Result<Stats> {
-        let id = path_id(id)?;
-        let options = StatsOptions {
-            stream: false,
-            one_shot: true,
-        };
+        let path = format!(
+            "/containers/{}/stats?stream=false&one-shot=true",
+            path_id(id)?
+        );
+        let limit = self.limits.read;
         let answer = self
             .client
-            .typed("engine.stats", self.limits.read, |docker| async move {
-                let mut answers = Box::pin(docker.stats(id, Some(options)));
-                answers.next().await.transpose()
-            })
+            .read("engine.stats", limit, Method::GET, &path, LONGEST_SAMPLE)
             .await?;
-        answer
+        serde_json::from_slice(&answer)
             .map(stats::sample)
-            .ok_or_else(|| Error::protocol("the engine gave no statistics"))
+            .map_err(|error| {
+                Error::protocol("the engine's statistics are not Docker's").with_source(error)
+            })
     }
 
     async fn events(&self, since: Option<Timestamp>) -> Result<EngineEvents> {
@@ -351,17 +358,7 @@ impl Engine for DockerEngine {
                 docker.list_images(Some(options))
             })
             .await?;
-        let image = |summary: bollard::models::ImageSummary| {
-            let mut image = Image::default();
-            image.id = summary.id;
-            image.tags = summary.repo_tags;
-            image.digests = summary.repo_digests;
-            image.size = Bytes(u64::try_from(summary.size).unwrap_or(0));
-            image.created = Timestamp::from_secs(u64::try_from(summary.created).unwrap_or(0));
-            image.labels = summary.labels.into_iter().collect();
-            image
-        };
-        Ok(images.into_iter().map(image).collect())
+        Ok(images::all(images))
     }
 }
 
@@ -370,6 +367,15 @@ impl fmt::Debug for DockerEngine {
         write!(f, "DockerEngine({})", self.client.connector().describe())
     }
 }
+
+/// More of what an engine warns of is not logged.
+const MOST_WARNINGS: usize = 16;
+/// Larger answers to a ping or a wait are no engine's.
+const SHORT: usize = 64 << 10;
+/// A sample of what a container uses.
+const LONGEST_SAMPLE: usize = 1 << 20;
+/// A list of containers; about 1 KiB each.
+const LONGEST_LIST: usize = 16 << 20;
 
 /// An id that may stand in a path: bollard does not escape it.
 fn path_id(id: &WorkloadId) -> Result<&str> {
@@ -399,7 +405,7 @@ fn ended(answer: &[u8]) -> Result<ExitStatus> {
     })?;
     let reason = answer
         .error
-        .map(|reason| reason.message)
+        .map(|reason| error::text(&reason.message))
         .filter(|message| !message.is_empty());
     Ok(match (answer.status_code, reason) {
         (Some(code), None) => ExitStatus::exited(code),

@@ -1,6 +1,6 @@
 use bollard::errors::Error as BollardError;
 use http::StatusCode;
-use longshore_core::{Error, ErrorKind};
+use longshore_core::{Error, ErrorKind, printable};
 use serde::Deserialize;
 
 /// The message in an error body: Docker's `{"message": …}`, or plain text.
@@ -18,10 +18,9 @@ pub(super) fn message_of(body: &[u8]) -> String {
 /// What a refusal by the engine means. Docker's own message is kept.
 pub(super) fn from_status(status: StatusCode, message: &str) -> Error {
     let (kind, retryable) = classify(status, message);
-    let message = if message.is_empty() {
-        format!("the engine answered {status}")
-    } else {
-        message.to_owned()
+    let message = match message.trim() {
+        "" => format!("the engine answered {status}"),
+        told => text(told),
     };
     Error::new(kind, message)
         .with_retryable(retryable)
@@ -39,21 +38,23 @@ pub(super) fn from_bollard(error: BollardError) -> Error {
             return from_status(status, message);
         }
         BollardError::IOError { err } => {
-            if let Some(told) = err
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<Error>())
-            {
+            if let Some(told) = told_below(err) {
                 return again(told).with_source(error);
             }
             ErrorKind::Unavailable
         }
-        BollardError::HyperResponseError { .. } => ErrorKind::Unavailable,
+        BollardError::HyperResponseError { err } => {
+            if let Some(told) = told_below(err) {
+                return again(told).with_source(error);
+            }
+            ErrorKind::Unavailable
+        }
         BollardError::RequestTimeoutError => ErrorKind::Timeout,
         BollardError::JsonDataError { .. } | BollardError::JsonSerdeError { .. } => {
             ErrorKind::Protocol
         }
         BollardError::DockerStreamError { error: message } => {
-            return Error::internal(message.clone());
+            return Error::internal(text(message));
         }
         _ => ErrorKind::Internal,
     };
@@ -63,6 +64,30 @@ pub(super) fn from_bollard(error: BollardError) -> Error {
         _ => "the Docker client failed",
     };
     Error::new(kind, message).with_source(error)
+}
+
+/// What an engine says, as it may be logged and shown.
+pub(super) fn text(told: &str) -> String {
+    printable(told, LONGEST_TEXT).into_owned()
+}
+
+/// More of an engine's words is not kept.
+const LONGEST_TEXT: usize = 4096;
+
+/// An error of ours that went through libraries: the stream below them knows best what ended it.
+fn told_below<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut error = Some(error);
+    while let Some(this) = error {
+        if let Some(told) = this.downcast_ref::<Error>() {
+            return Some(told);
+        }
+        error = match this.downcast_ref::<std::io::Error>() {
+            // Its `source` skips what it wraps.
+            Some(wrapper) => wrapper.get_ref().map(|inner| inner as _),
+            None => this.source(),
+        };
+    }
+    None
 }
 
 /// The same error once more; the original stays below it as its cause.
@@ -144,6 +169,14 @@ mod tests {
             "client version 1.53 is too new",
         );
         check(503, "down\n", ErrorKind::Unavailable, true, "down");
+        let forged = r#"{"message":"no\n2026-01-01 INFO all is well\u001b[2J"}"#;
+        check(
+            500,
+            forged,
+            ErrorKind::Internal,
+            false,
+            "no\\u{a}2026-01-01 INFO all is well\\u{1b}[2J",
+        );
         check(
             500,
             "",

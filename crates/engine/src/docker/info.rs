@@ -1,6 +1,7 @@
 use bollard::models::{SystemInfo, SystemVersion};
 use longshore_core::{
-    Bytes, EngineInfo, Error, Labels, MilliCpu, NodeId, NodeName, Result, Timestamp,
+    Bytes, EngineInfo, Error, Labels, MilliCpu, NodeId, NodeName, Result, Timestamp, is_printable,
+    printable,
 };
 
 /// What an engine says of itself, from `GET /info` and `GET /version`.
@@ -15,13 +16,19 @@ pub(super) fn engine(info: SystemInfo, version: SystemVersion) -> Result<EngineI
         MilliCpu::from_cpus(amount(info.ncpu)),
         Bytes(amount(info.mem_total)),
     );
-    for label in info.labels.unwrap_or_default() {
+    for label in info.labels.unwrap_or_default().iter().take(MOST_LABELS) {
         match label.split_once('=') {
             // `node` is what constraints call the node itself.
-            Some((key, value)) if !key.is_empty() && key != "node" => {
+            Some((key, value))
+                if !key.is_empty()
+                    && key != "node"
+                    && label.len() <= LONGEST_LABEL
+                    && is_printable(label) =>
+            {
                 engine.labels.insert(key, value);
             }
-            _ => engine.bad_labels.push(label),
+            _ if engine.bad_labels.len() < MOST_BAD_LABELS => engine.bad_labels.push(word(label)),
+            _ => {}
         }
     }
     engine.attributes = [
@@ -32,15 +39,27 @@ pub(super) fn engine(info: SystemInfo, version: SystemVersion) -> Result<EngineI
         ("architecture", info.architecture),
     ]
     .into_iter()
-    .filter_map(|(key, value)| Some((key, value?)))
+    .filter_map(|(key, value)| Some((key, word(&value?))))
     .collect::<Labels>();
-    engine.version = info.server_version.unwrap_or_default();
-    engine.api_version = version.api_version.unwrap_or_default();
-    engine.min_api_version = version.min_api_version.unwrap_or_default();
+    let own = |text: Option<String>| word(text.as_deref().unwrap_or_default());
+    engine.version = own(info.server_version);
+    engine.api_version = own(version.api_version);
+    engine.min_api_version = own(version.min_api_version);
     let time = info.system_time.as_deref();
     engine.system_time = time.and_then(|text| Timestamp::parse_rfc3339(text).ok().flatten());
     Ok(engine)
 }
+
+fn word(text: &str) -> String {
+    printable(text, LONGEST_WORD).into_owned()
+}
+
+/// More of a version, a system's name or a label that can't be used is not kept.
+const LONGEST_WORD: usize = 256;
+const LONGEST_LABEL: usize = 4096;
+const MOST_LABELS: usize = 1000;
+/// So many are named in the node's warnings.
+const MOST_BAD_LABELS: usize = 20;
 
 fn amount(number: Option<i64>) -> u64 {
     number.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
@@ -72,6 +91,32 @@ mod tests {
         assert_eq!(engine.cpu, MilliCpu(2000));
         assert_eq!(engine.min_api_version, "1.12");
         assert!(engine.system_time.is_some());
+    }
+
+    #[test]
+    fn what_an_engine_says_of_itself_forges_no_log_line() {
+        let forged = "x\n2026-01-01 INFO Registered Engine FAKE\u{1b}[2J\u{202e}";
+        let bad = (0..100).map(|n| format!("k\n{n}=1"));
+        let labels: Vec<_> = ["good=1".to_owned(), format!("a={forged}")]
+            .into_iter()
+            .chain(bad)
+            .collect();
+        let info = json!({
+            "ID": "A", "Name": "host-1", "OperatingSystem": forged, "ServerVersion": forged,
+            "Labels": labels,
+        });
+        let read = engine(
+            serde_json::from_value(info).unwrap(),
+            serde_json::from_value(json!({"ApiVersion": forged})).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(read.labels, Labels::new().with("good", "1"));
+        assert_eq!(read.bad_labels.len(), MOST_BAD_LABELS);
+        let system = read.attributes.get("operatingsystem").unwrap();
+        let texts = read.bad_labels.iter().map(String::as_str);
+        for text in texts.chain([system, &read.version, &read.api_version]) {
+            assert!(longshore_core::is_printable(text), "{text:?}");
+        }
     }
 
     #[test]

@@ -5,32 +5,31 @@ use bollard::models::{
 };
 use longshore_core::{
     Bytes, Error, ExitStatus, Labels, MilliCpu, PortBinding, Resources, RestartPolicy, Result,
-    Timestamp, Workload, WorkloadDetail, WorkloadId, WorkloadState,
+    Timestamp, Workload, WorkloadDetail, WorkloadState,
 };
 
-use super::{native::listing, ports};
+use super::{error, id, native, ports};
 
 /// A workload out of Docker's inspection, on an engine with so many processors (0: unknown).
 pub(super) fn workload(answer: ContainerInspectResponse, cpus: u64) -> Result<Workload> {
-    let mut native = listing(&answer);
+    let mut record = native::listing(&answer);
     let id = answer
         .id
-        .and_then(|id| WorkloadId::new(id).ok())
         .ok_or_else(|| Error::protocol("the engine's inspection has no container id"))?;
-    let mut workload = Workload::new(id);
+    let mut workload = Workload::new(id::container(&id)?);
     let config = answer.config.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let state = answer.state.unwrap_or_default();
 
     let name = answer.name.unwrap_or_default();
-    workload.names = vec![name.trim_start_matches('/').to_owned()];
-    workload.image = config.image.clone().unwrap_or_default();
-    workload.image_id = answer.image.unwrap_or_default();
+    workload.names = vec![native::name(name.trim_start_matches('/'))];
+    workload.image = native::name(config.image.as_deref().unwrap_or_default());
+    workload.image_id = native::name(answer.image.as_deref().unwrap_or_default());
     let command = answer
         .path
         .into_iter()
         .chain(answer.args.unwrap_or_default());
-    workload.command = command.collect::<Vec<_>>().join(" ");
+    workload.command = native::cut(command.collect::<Vec<_>>().join(" "));
     workload.created = time(answer.created.as_deref()).unwrap_or_default();
     workload.state = state_of(&state);
     workload.labels = config
@@ -41,8 +40,8 @@ pub(super) fn workload(answer: ContainerInspectResponse, cpus: u64) -> Result<Wo
         .collect::<Labels>();
     let in_force = answer.network_settings.and_then(|network| network.ports);
     workload.ports = in_force.as_ref().map(ports::from_map).unwrap_or_default();
-    native["Ports"] = ports::to_list(&workload.ports);
-    workload.native = Some(Arc::new(native));
+    record["Ports"] = ports::to_list(&workload.ports);
+    workload.native = (record.to_string().len() <= native::LONGEST).then(|| Arc::new(record));
     let mut detail = detail(config, &host, state, workload.state);
     detail.resources = resources(&host, cpus);
     detail.restarts = count(answer.restart_count);
@@ -78,7 +77,7 @@ fn detail(
         .stop_timeout
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map(Duration::from_secs);
-    detail.error = state.error.unwrap_or_default();
+    detail.error = error::text(state.error.as_deref().unwrap_or_default());
     detail
 }
 
@@ -170,6 +169,10 @@ mod tests {
         }
     }
 
+    fn id() -> String {
+        "0123456789abcdef".repeat(4)
+    }
+
     fn read(json: serde_json::Value) -> Workload {
         workload(serde_json::from_value(json).unwrap(), 4).unwrap()
     }
@@ -177,7 +180,7 @@ mod tests {
     #[test]
     fn an_inspection_is_read() {
         let read = read(json!({
-            "Id": "abc", "Created": "2026-01-02T03:04:05.678901234Z", "Path": "sh",
+            "Id": id(), "Created": "2026-01-02T03:04:05.678901234Z", "Path": "sh",
             "Args": ["-c", "x"], "Name": "/web", "RestartCount": 2, "Image": "sha256:1",
             "State": {"Status": "exited", "ExitCode": 137, "OOMKilled": true, "Pid": 0,
                       "StartedAt": "2026-01-02T03:04:06Z", "FinishedAt": "0001-01-01T00:00:00Z"},
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn shares_are_whole_processors_and_reserved_memory_counts() {
         let read = read(json!({
-            "Id": "a", "State": {"Status": "running"},
+            "Id": id(), "State": {"Status": "running"},
             "HostConfig": {"CpuShares": 512, "Memory": 5, "MemoryReservation": 9},
         }));
         let resources = read.detail.unwrap().resources;
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn an_inspection_gives_a_listing_record() {
         let read = read(json!({
-            "Id": "a", "Name": "/web", "Created": "2026-01-02T03:04:05Z", "Path": "sh",
+            "Id": id(), "Name": "/web", "Created": "2026-01-02T03:04:05Z", "Path": "sh",
             "Config": {"Image": "busybox"}, "HostConfig": {"NetworkMode": "back"},
             "State": {"Status": "running"},
             "Mounts": [{"Type": "volume", "Name": "data", "Destination": "/data"}],
@@ -249,8 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_not_dockers_is_refused() {
+        for id in [json!("../x"), json!(null), json!("abc")] {
+            let answer = serde_json::from_value(json!({"Id": id})).unwrap();
+            assert!(workload(answer, 4).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_very_long_is_not_kept() {
+        let value = "x".repeat(native::LONGEST);
+        let read = read(json!({"Id": id(), "Config": {"Labels": {"a": value}}}));
+        assert!(read.native.is_none() && read.labels.get("a").is_some());
+    }
+
+    #[test]
     fn what_runs_has_no_exit_code() {
-        let read = read(json!({"Id": "a", "State": {"Status": "running", "ExitCode": 0}}));
+        let read = read(json!({"Id": id(), "State": {"Status": "running", "ExitCode": 0}}));
         assert_eq!(read.detail.unwrap().exit, None);
     }
 }

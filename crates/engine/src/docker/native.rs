@@ -1,7 +1,25 @@
 use bollard::models::ContainerInspectResponse;
-use longshore_core::Timestamp;
+use longshore_core::{Timestamp, printable};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+/// A longer record is not kept: whoever lists the container makes do with what was read of it.
+pub(super) const LONGEST: usize = 64 << 10;
+
+/// The name or id of a container or an image, as an engine tells it.
+pub(super) fn name(told: &str) -> String {
+    printable(told, LONGEST_NAME).into_owned()
+}
+
+/// A command line, which may hold anything and is only shown.
+pub(super) fn cut(mut command: String) -> String {
+    command.truncate(command.floor_char_boundary(LONGEST_COMMAND));
+    command
+}
+
+/// Docker allows 255 bytes of a repository and 128 of a tag.
+const LONGEST_NAME: usize = 512;
+const LONGEST_COMMAND: usize = 4096;
 
 /// An inspection in the form of `GET /containers/json`, so that a container that was only inspected
 /// lists like any other. Ports are added by the caller; the status text is left out, because it

@@ -2,7 +2,10 @@ use futures::StreamExt;
 use longshore_core::{Error, ErrorKind, PullProgress, PullStream, Result, http::Body};
 use serde::Deserialize;
 
-use super::lines::lines;
+use super::{
+    error,
+    lines::{Overlong, lines},
+};
 
 /// The query of `POST /images/create`. Without a tag Docker would fetch every tag there is.
 pub(super) fn query(image: &str) -> Result<String> {
@@ -30,7 +33,7 @@ pub(super) fn query(image: &str) -> Result<String> {
 
 /// The steps in a body. An error among them is the last one.
 pub(super) fn decode(body: Body) -> PullStream {
-    lines(body)
+    lines(body, LONGEST_STEP, Overlong::Fails)
         .map(|line| line.and_then(|line| step(&line)))
         .scan(false, |failed, step| {
             let told = (!*failed).then_some(step);
@@ -40,12 +43,15 @@ pub(super) fn decode(body: Body) -> PullStream {
         .boxed()
 }
 
+/// Longer lines are no steps.
+const LONGEST_STEP: usize = 1 << 20;
+
 fn step(line: &[u8]) -> Result<PullProgress> {
     let record: Record = serde_json::from_slice(line).map_err(|error| {
         Error::protocol("a step of the engine's pull is not Docker's").with_source(error)
     })?;
     if let Some(message) = record.error {
-        return Err(failure(message));
+        return Err(failure(&message));
     }
     let mut progress = PullProgress::new(record.status.unwrap_or_default());
     progress.id = record.id;
@@ -55,7 +61,7 @@ fn step(line: &[u8]) -> Result<PullProgress> {
     Ok(progress)
 }
 
-fn failure(message: String) -> Error {
+fn failure(message: &str) -> Error {
     let says = |part: &str| message.contains(part);
     let kind = if says("not found") || says("manifest unknown") {
         ErrorKind::NotFound
@@ -64,7 +70,7 @@ fn failure(message: String) -> Error {
     } else {
         ErrorKind::Unavailable
     };
-    Error::new(kind, message)
+    Error::new(kind, error::text(message))
 }
 
 #[derive(Deserialize)]
