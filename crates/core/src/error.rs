@@ -231,13 +231,17 @@ impl Error {
             .map(|(_, v)| v.as_str())
     }
 
-    /// This level and every cause below it, joined by `: `, for one line of a log.
+    /// This level and every cause below it, joined by `: `, for one line of a log. A cause whose
+    /// text has been said already is not said again: many messages quote theirs.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text
@@ -295,6 +299,17 @@ mod tests {
             .with_source(std::io::Error::other("refused"));
         assert_eq!(error.to_string(), "cannot reach the engine (node: a)");
         assert_eq!(error.chain(), "cannot reach the engine (node: a): refused");
+    }
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        let refused = || std::io::Error::other("refused");
+        let dial = Error::unavailable("cannot dial a:1: refused").with_source(refused());
+        assert_eq!(dial.chain(), "cannot dial a:1: refused");
+        let outer = Error::unavailable("not joined").with_source(dial);
+        assert_eq!(outer.chain(), "not joined: cannot dial a:1: refused");
+        let silent = Error::closed("over").with_source(std::io::Error::other(""));
+        assert_eq!(silent.chain(), "over");
     }
 
     #[test]
