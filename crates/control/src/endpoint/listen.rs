@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod endless;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
@@ -44,7 +45,8 @@ pub struct ListenOptions {
     pub idle_limit: Duration,
     /// How large a request head may be.
     pub head_bytes: usize,
-    /// How long requests that are being answered may go on after a shutdown was asked for.
+    /// How long requests that are being answered may go on after a shutdown was asked for. Those
+    /// that would go on for ever (events, followed logs, stats, waits) end at once.
     pub drain_limit: Duration,
 }
 
@@ -221,7 +223,8 @@ fn bind_error(address: &ListenAddress, error: io::Error) -> Error {
 }
 
 /// Serves a router on a listener until a shutdown is asked for; then requests that are being
-/// answered have [`ListenOptions::drain_limit`] to end.
+/// answered have [`ListenOptions::drain_limit`] to end, and what has no end of its own, such as a
+/// stream of events, ends at once.
 ///
 /// # Errors
 /// The listener itself broke. Connections that fail don't end it.

@@ -14,6 +14,7 @@ mod hijack;
 mod listing;
 mod replica;
 mod scheduler;
+mod shutdown;
 mod spread;
 mod system;
 #[cfg(feature = "tls")]

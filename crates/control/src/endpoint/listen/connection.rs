@@ -20,6 +20,7 @@ use tower_service::Service;
 
 use super::{
     ListenOptions,
+    endless::{self, UntilShutdown},
     tap::{Tap, TapLimits, TapState},
 };
 
@@ -91,18 +92,24 @@ impl Connection {
         };
         let tap = Tap::new(stream, Arc::clone(&state), Arc::clone(&self.clock), limits);
         let app = self.app;
+        let shutdown = self.shutdown.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             state.set_busy(true);
             request.extensions_mut().insert(who.clone());
             request.extensions_mut().insert(Arc::clone(&state));
             let state = Arc::clone(&state);
+            let mut over = endless::ending(request.method(), request.uri(), &shutdown);
             let answer = app.clone().call(request.map(AxumBody::new));
             async move {
-                answer.await.map(|response: Response<AxumBody>| {
+                let response = endless::answered(answer, over.as_mut()).await;
+                response.map(|response: Response<AxumBody>| {
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         state.set_raw();
                     }
-                    response.map(|body| Answer { body, state })
+                    response.map(|body| Answer {
+                        body: UntilShutdown { body, over },
+                        state,
+                    })
                 })
             }
         });
@@ -132,7 +139,7 @@ impl Connection {
 
 /// An answer's body that tells the tap when it is done with.
 struct Answer {
-    body: AxumBody,
+    body: UntilShutdown,
     state: Arc<TapState>,
 }
 
