@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_core::{Connector, IncomingStream, StreamTarget};
-use tokio::{io::AsyncWriteExt, sync::Semaphore};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Semaphore, watch},
+};
 
 /// What the plane may reach.
 #[derive(Debug)]
@@ -12,6 +15,8 @@ pub(crate) struct Services {
     others: BTreeMap<String, Arc<dyn Connector>>,
     slots: Arc<Semaphore>,
     max_streams: usize,
+    /// Why the engine could not be reached last; `None` when it could.
+    engine_error: watch::Sender<Option<String>>,
 }
 
 impl Services {
@@ -25,7 +30,13 @@ impl Services {
             others,
             slots: Arc::new(Semaphore::new(max_streams)),
             max_streams,
+            engine_error: watch::Sender::new(None),
         }
+    }
+
+    /// Why the engine could not be reached last, now and as it changes.
+    pub(crate) fn engine_error(&self) -> watch::Receiver<Option<String>> {
+        self.engine_error.subscribe()
     }
 
     pub(crate) fn open_streams(&self) -> usize {
@@ -55,7 +66,16 @@ impl Services {
             return;
         };
         let mut far = incoming.stream;
-        let mut near = match connector.connect().await {
+        let connected = connector.connect().await;
+        if matches!(target, StreamTarget::Engine) {
+            let error = connected.as_ref().err().map(longshore_core::Error::chain);
+            self.engine_error.send_if_modified(|known| {
+                let news = *known != error;
+                *known = error;
+                news
+            });
+        }
+        let mut near = match connected {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%target, error = error.chain(), "can't reach the local service");
