@@ -20,7 +20,7 @@ use tokio::{
 pub use self::address::ListenAddress;
 pub(super) use self::tap::TapState;
 #[cfg(feature = "tls")]
-pub use self::tls::TlsFiles;
+pub use self::tls::{TlsFiles, TlsReload};
 use self::{connection::Accepted, unix::SocketFile};
 
 /// How to listen.
@@ -30,8 +30,8 @@ pub struct ListenOptions {
     /// Certificates, for TCP.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsFiles>,
-    /// Whether TCP without TLS may be reached from other machines. Whoever can connect then owns
-    /// every node.
+    /// Whether TCP without TLS may be reached from other machines (`--insecure-plaintext`). Whoever
+    /// can connect then owns every node.
     pub insecure_plaintext: bool,
     /// A group that may use a unix socket besides its owner.
     pub group: Option<u32>,
@@ -161,7 +161,7 @@ impl Listener {
                 return Err(Error::invalid(format!(
                     "refusing to serve {address} without TLS: whoever can connect owns every \
                      node. Use --tlsverify with certificates, listen on 127.0.0.1 or a unix \
-                     socket, or allow it explicitly"
+                     socket, or allow it explicitly (--insecure-plaintext)"
                 )));
             }
             tracing::warn!(%address, "serving without TLS: whoever can connect owns every node");
@@ -198,6 +198,12 @@ impl Listener {
     /// Where it listens, with the port that was chosen for port 0.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The handle by which its certificates are read again; `None` without TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<TlsReload> {
+        self.acceptor.as_ref().map(tls::Acceptor::reload)
     }
 
     async fn accept(&self) -> io::Result<Accepted> {
