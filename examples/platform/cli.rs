@@ -97,23 +97,22 @@ pub struct List {
 
 /// TLS files, as Docker and Swarm name them.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "TLS")]
 pub struct TlsArgs {
     /// Use TLS, and verify nobody. Use --tlsverify instead wherever you can.
-    #[arg(long)]
+    #[arg(long, help_heading = "TLS")]
     pub tls: bool,
     /// Certificates of the authorities that are trusted.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tlscacert: Option<String>,
     /// Our certificate.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tlscert: Option<String>,
     /// Our key.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tlskey: Option<String>,
     /// Use TLS, and verify the other side. With `manage` this holds for both sides of it: clients of
     /// the endpoint need a certificate of --tlscacert, and engines that are dialled need one, too.
-    #[arg(long)]
+    #[arg(long, help_heading = "TLS")]
     pub tlsverify: bool,
 }
 

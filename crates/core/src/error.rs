@@ -238,7 +238,7 @@ impl Error {
         let mut cause = self.source();
         while let Some(error) = cause {
             let said = error.to_string();
-            if !text.contains(&said) {
+            if !is_in(&text, &said) {
                 text.push_str(": ");
                 text.push_str(&said);
             }
@@ -246,6 +246,15 @@ impl Error {
         }
         text
     }
+}
+
+/// Whether a text quotes a cause, as it is or in Swarm's spelling: `no such file or directory` for
+/// `No such file or directory (os error 2)`.
+fn is_in(text: &str, cause: &str) -> bool {
+    let words = cause
+        .split_once(" (os error ")
+        .map_or(cause, |(words, _)| words);
+    text.contains(cause) || text.to_lowercase().contains(&words.to_lowercase())
 }
 
 impl fmt::Display for Error {
@@ -308,6 +317,12 @@ mod tests {
         assert_eq!(dial.chain(), "cannot dial a:1: refused");
         let outer = Error::unavailable("not joined").with_source(dial);
         assert_eq!(outer.chain(), "not joined: cannot dial a:1: refused");
+        let swarms = Error::not_found("open x: no such file or directory. Key encrypted?")
+            .with_source(std::io::Error::from_raw_os_error(2));
+        assert_eq!(
+            swarms.chain(),
+            "open x: no such file or directory. Key encrypted?"
+        );
         let silent = Error::closed("over").with_source(std::io::Error::other(""));
         assert_eq!(silent.chain(), "over");
     }
