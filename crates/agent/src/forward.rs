@@ -67,21 +67,27 @@ impl Services {
         };
         let mut far = incoming.stream;
         let connected = connector.connect().await;
-        if matches!(target, StreamTarget::Engine) {
-            let error = connected.as_ref().err().map(longshore_core::Error::chain);
-            self.engine_error.send_if_modified(|known| {
+        let error = connected.as_ref().err().map(longshore_core::Error::chain);
+        let news = match &target {
+            StreamTarget::Engine => self.engine_error.send_if_modified(|known| {
                 let news = *known != error;
-                *known = error;
+                known.clone_from(&error);
                 news
-            });
-        }
-        let mut near = match connected {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%target, error = error.chain(), "can't reach the local service");
-                return;
-            }
+            }),
+            _ => true,
         };
+        let Ok(mut near) = connected else {
+            // The plane tries again and again, and the answer is the same each time.
+            if news {
+                tracing::warn!(%target, error, "can't reach the local service");
+            } else {
+                tracing::debug!(%target, error, "still can't reach the local service");
+            }
+            return;
+        };
+        if news && matches!(target, StreamTarget::Engine) {
+            tracing::info!("the local engine can be reached again");
+        }
         match tokio::io::copy_bidirectional_with_sizes(&mut far, &mut near, BUFFER, BUFFER).await {
             Ok((up, down)) => tracing::trace!(%target, up, down, "a stream ended"),
             Err(error) => {
