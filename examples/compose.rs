@@ -1,6 +1,6 @@
 //! Compose your own control plane: pick the parts, mount the endpoint where you want it.
 //!
-//! xtask: run
+//! xtask: run once
 #![expect(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::{sync::Arc, time::Duration};
@@ -31,13 +31,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .clock(clock.clone())
         .build()?;
     plane.start();
-    while plane
-        .nodes()
-        .iter()
-        .filter(|node| node.info.is_some())
-        .count()
-        < 3
-    {
+    let known = || plane.nodes().iter().filter(|n| n.info.is_some()).count();
+    while known() < 3 {
         clock.sleep(Duration::from_millis(20)).await;
     }
 
@@ -51,6 +46,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for node in plane.nodes() {
         println!("{} is {}", node.name, node.health);
+    }
+    if !std::env::args().any(|argument| argument == "once") {
+        println!("Ctrl-C ends it");
+        tokio::signal::ctrl_c().await?;
     }
     plane.stop().await;
     Ok(())

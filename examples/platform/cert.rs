@@ -15,6 +15,7 @@ use longshore::{
 use crate::{
     Failure, check,
     cli::{Cert, CertRole},
+    say::note,
 };
 
 pub fn run(args: Cert) -> Result<(), Failure> {
@@ -27,10 +28,11 @@ pub fn run(args: Cert) -> Result<(), Failure> {
             san,
             validity,
             out,
+            force,
         } => {
-            let validity = check::positive("--validity", &validity).map_err(Failure::new)?;
+            let lasts = check::positive("--validity", &validity).map_err(Failure::new)?;
             let mut profile = Profile::new(NodeId::new(name).map_err(longshore::Error::from)?)
-                .with_validity(validity)
+                .with_validity(lasts)
                 .with_role(match role {
                     CertRole::Node => Role::Node,
                     CertRole::Manager => Role::Manager,
@@ -39,7 +41,11 @@ pub fn run(args: Cert) -> Result<(), Failure> {
             for host in &san {
                 profile = profile.with_host(host)?;
             }
-            issue(Path::new(&ca), &profile, Path::new(&out))
+            let out = Path::new(&out);
+            if !force {
+                refuse_existing(out)?;
+            }
+            issue(Path::new(&ca), &profile, out, &validity)
         }
     }
 }
@@ -57,27 +63,48 @@ fn init(directory: &Path) -> Result<(), Failure> {
     make(directory)?;
     let now = SystemClock::new().now();
     Authority::generate("longshore cluster", now, &OsRandom)?.save(&certificate, &key)?;
-    eprintln!(
+    note(format_args!(
         "made a certificate authority in {}; keep {} to yourself",
         directory.display(),
         key.display()
-    );
+    ));
     Ok(())
 }
 
-fn issue(ca: &Path, profile: &Profile, out: &Path) -> Result<(), Failure> {
+/// A key that is replaced by mistake is lost.
+fn refuse_existing(out: &Path) -> Result<(), Failure> {
+    for name in ["key.pem", "cert.pem"] {
+        let file = out.join(name);
+        if file.exists() {
+            return Err(Failure::new(format!(
+                "{} exists already: give another --out, or renew it with --force",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn issue(ca: &Path, profile: &Profile, out: &Path, validity: &str) -> Result<(), Failure> {
     let (certificate, key) = authority_files(ca);
     let authority = Authority::load(&certificate, &key)?;
-    let identity = authority.issue(profile, SystemClock::new().now(), &OsRandom)?;
+    let now = SystemClock::new().now();
+    let identity = authority.issue(profile, now, &OsRandom).map_err(|error| {
+        Failure::new(format!(
+            "can't issue a certificate for {} with --validity {validity:?}: {}",
+            profile.node,
+            error.chain()
+        ))
+    })?;
     make(out)?;
     identity.save(&out.join("cert.pem"), &out.join("key.pem"))?;
     write_private_file(&out.join("ca.pem"), authority.certificate_pem().as_bytes())?;
-    eprintln!(
+    note(format_args!(
         "issued a certificate for {} in {}, valid until {}",
         profile.node,
         out.display(),
         identity.expires()
-    );
+    ));
     Ok(())
 }
 
@@ -93,5 +120,56 @@ fn make(directory: &Path) -> Result<(), Failure> {
             directory.display()
         ))),
         Err(error) => Err(Failure::new(format!("{}: {error}", directory.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issue_to(ca: &Path, out: &Path, validity: &str, force: bool) -> Result<(), Failure> {
+        run(Cert::Issue {
+            ca: ca.display().to_string(),
+            name: "n".to_owned(),
+            role: CertRole::Node,
+            san: Vec::new(),
+            validity: validity.to_owned(),
+            out: out.display().to_string(),
+            force,
+        })
+    }
+
+    #[test]
+    fn a_key_is_replaced_only_on_demand() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, out) = (folder.path().join("ca"), folder.path().join("n"));
+        init(&ca).unwrap();
+        issue_to(&ca, &out, "1h", false).unwrap();
+        let key = || fs::read(out.join("key.pem")).unwrap();
+        let first = key();
+        let failure = issue_to(&ca, &out, "1h", false).unwrap_err();
+        assert_eq!(
+            failure.message,
+            format!(
+                "{} exists already: give another --out, or renew it with --force",
+                out.join("key.pem").display()
+            )
+        );
+        assert_eq!(key(), first);
+        issue_to(&ca, &out, "1h", true).unwrap();
+        assert_ne!(key(), first);
+    }
+
+    #[test]
+    fn a_validity_that_is_too_long_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca");
+        init(&ca).unwrap();
+        let failure = issue_to(&ca, &folder.path().join("n"), "99999y", false).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "can't issue a certificate for n with --validity \"99999y\": the certificate's validity \
+             is out of range"
+        );
     }
 }

@@ -31,25 +31,27 @@ pub fn runtime_directory() -> PathBuf {
 }
 
 pub fn connector(args: &HostArg) -> std::result::Result<Arc<dyn Connector>, Failure> {
-    let host = match &args.host {
-        Some(host) => host.clone(),
-        None => {
-            let socket = default_socket();
-            if !socket.exists() {
-                return Err(Failure::new(format!(
-                    "no platform runs at unix://{}; start one with 'platform', or name an endpoint \
-                     with -H",
-                    socket.display()
-                )));
-            }
-            format!("unix://{}", socket.display())
-        }
+    // As with `docker`, an empty one is none.
+    let host = match args.host.as_deref().filter(|host| !host.is_empty()) {
+        Some(host) => host.to_owned(),
+        None => format!("unix://{}", default_socket().display()),
     };
+    refuse_missing(&host)?;
     let files = check::tls(&args.tls).map_err(Failure::new)?;
     Ok(connect(
         &host,
         &tls::client(files.as_ref(), Arc::new(SystemClock::new()))?,
     )?)
+}
+
+fn refuse_missing(host: &str) -> std::result::Result<(), Failure> {
+    match host.strip_prefix("unix://") {
+        Some(path) if !std::path::Path::new(path).exists() => Err(Failure::new(format!(
+            "there is no socket at {host}: is the platform running? Start it with 'platform', or \
+             name its endpoint with -H or DOCKER_HOST"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// One request and its JSON answer. An error status becomes an error with the server's message.
@@ -68,4 +70,20 @@ pub async fn json(
     let message = value["message"].as_str().map(str::to_owned);
     let message = message.unwrap_or_else(|| String::from_utf8_lossy(&body).trim().to_owned());
     Err(Error::invalid(message).with_context("status", status.as_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_not_there_is_named_with_the_remedy() {
+        let failure = refuse_missing("unix:///no/such.sock").unwrap_err();
+        assert_eq!(
+            format!("{failure:?}"),
+            "there is no socket at unix:///no/such.sock: is the platform running? Start it with \
+             'platform', or name its endpoint with -H or DOCKER_HOST"
+        );
+        assert!(refuse_missing("tcp://a:1").is_ok());
+    }
 }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join_all;
 use longshore::{
     Clock, TunnelTransport,
     control::{
@@ -30,7 +31,7 @@ use longshore::{
 };
 use node::Node;
 
-use crate::{Failure, client, manage, progress::Step};
+use crate::{Failure, client, manage, progress::Step, say::say, signals};
 
 /// Whether the platform stays up after it has shown itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,26 +58,28 @@ pub struct Embedded {
 const STACK: &str = "shop";
 
 pub async fn run(mode: Mode) -> Result<(), Failure> {
-    println!(
+    say(format_args!(
         "longshore {}: a control plane and three nodes in this process; Ctrl-C stops all of it",
         env!("CARGO_PKG_VERSION")
-    );
-    let interrupted = crate::interrupted();
+    ))?;
+    let interrupted = signals::interrupted_or_hung_up();
     tokio::pin!(interrupted);
     let mut platform = tokio::select! {
         started = Embedded::start(mode) => started?,
         () = &mut interrupted => return Err(Failure::silent(130)),
     };
-    let shown = tokio::select! {
+    let mut shown = tokio::select! {
         shown = show::all(&mut platform) => shown,
         () = &mut interrupted => Err(Failure::silent(130)),
     };
     if shown.is_ok() && mode == Mode::Stay {
-        show::what_to_try(&platform);
-        interrupted.await;
+        shown = show::what_to_try(&platform);
+        if shown.is_ok() {
+            interrupted.await;
+        }
     }
     let step = Step::start("stopping everything that was started");
-    platform.stop().await;
+    platform.stop(&step).await;
     step.done("nothing is left running");
     shown
 }
@@ -123,7 +126,8 @@ impl Embedded {
         plane.start();
         let endpoint = Shutdown::new();
         let address = ListenAddress::Unix(socket.clone());
-        let (listen, options) = (ListenOptions::default(), EndpointOptions::default());
+        let listen = ListenOptions::default().with_drain_limit(DRAIN);
+        let options = EndpointOptions::default().with_linger(manage::LINGER);
         manage::serve_at(&plane, &address, listen, options, &endpoint).await?;
         step.done(&format!("endpoint at unix://{}", socket.display()));
 
@@ -218,16 +222,19 @@ impl Embedded {
         Ok(StackSpec::new(name(STACK)?, services))
     }
 
-    async fn stop(self) {
-        self.endpoint
-            .finish(&*self.clock, Duration::from_secs(10))
-            .await;
+    async fn stop(self, step: &Step) {
+        step.waits_for("requests that are being answered");
+        let limit = DRAIN + Duration::from_secs(1);
+        self.endpoint.finish(&*self.clock, limit).await;
+        step.waits_for("the control plane");
         self.plane.stop().await;
-        for node in self.nodes {
-            node.stop().await;
-        }
+        step.waits_for("the nodes and their processes");
+        join_all(self.nodes.into_iter().map(Node::stop)).await;
     }
 }
+
+/// How long requests may go on after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(5);
 
 fn loopback() -> Endpoint {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()

@@ -11,7 +11,7 @@ use longshore::{
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Failure, cli::Exec, client};
+use crate::{Failure, cli::Exec, client, say::unwritten, signals};
 
 pub async fn run(args: Exec) -> Result<(), Failure> {
     if args.tty && !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
@@ -57,7 +57,8 @@ async fn converse(session: &dyn ExecSession, interactive: bool, tty: bool) -> Re
     let mut resized =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
     let typed = forward_input(input);
-    tokio::pin!(typed);
+    let interrupted = signals::interrupted_or_hung_up();
+    tokio::pin!(typed, interrupted);
     let mut typing = true;
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     loop {
@@ -68,19 +69,22 @@ async fn converse(session: &dyn ExecSession, interactive: bool, tty: bool) -> Re
                     let piece = piece?;
                     match piece.kind {
                         OutputKind::Stdout => {
-                            stdout.write_all(&piece.bytes).await?;
-                            stdout.flush().await?;
+                            let written = stdout.write_all(&piece.bytes).await;
+                            written.map_err(|error| unwritten(&error))?;
+                            let flushed = stdout.flush().await;
+                            flushed.map_err(|error| unwritten(&error))?;
                         }
                         OutputKind::Stderr => {
-                            stderr.write_all(&piece.bytes).await?;
-                            stderr.flush().await?;
+                            // As for every note: nothing can be said of a failure.
+                            let _ = stderr.write_all(&piece.bytes).await;
+                            let _ = stderr.flush().await;
                         }
                     }
                 }
             },
             () = &mut typed, if typing => typing = false,
             _ = resized.recv(), if tty => session.resize(terminal_size()).await?,
-            () = crate::interrupted(), if !tty => return Err(Failure::silent(130)),
+            () = &mut interrupted, if !tty => return Err(Failure::silent(130)),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use comfy_table::{Table, presets};
-use longshore::core::{Bytes as Size, Explanation, MilliCpu};
+use longshore::core::{Bytes as Size, Explanation, Expression, MilliCpu};
 use serde_json::{Value, json};
 
-use crate::{Failure, cli::Explain, client};
+use crate::{Failure, cli::Explain, client, say::say};
 
 pub async fn run(args: Explain) -> Result<(), Failure> {
     let connector = client::connector(&args.host)?;
@@ -21,14 +21,12 @@ pub async fn run(args: Explain) -> Result<(), Failure> {
     let request = request.map_err(|error| Failure::new(error.to_string()))?;
     let answer = client::json(connector, request).await?;
     if args.json {
-        println!("{answer:#}");
-        return Ok(());
+        return say(format_args!("{answer:#}"));
     }
     let explanation: Explanation = serde_json::from_value(answer).map_err(|error| {
         Failure::new(format!("the endpoint's answer is not understood: {error}"))
     })?;
-    println!("{}", render(&explanation));
-    Ok(())
+    say(render(&explanation))
 }
 
 /// The body of a create request with what decides about placement.
@@ -41,6 +39,9 @@ fn create_body(args: &Explain) -> Result<Value, Failure> {
         Some(text) => text.parse::<MilliCpu>().map_err(longshore::Error::from)?,
         None => MilliCpu::ZERO,
     };
+    for expression in &args.env {
+        check_expression(expression)?;
+    }
     let mut bindings = serde_json::Map::new();
     let mut exposed = serde_json::Map::new();
     for ports in &args.publish {
@@ -65,6 +66,19 @@ fn create_body(args: &Explain) -> Result<Value, Failure> {
             "PortBindings": bindings,
         },
     }))
+}
+
+/// The endpoint would refuse it, too, and not say which one.
+fn check_expression(text: &str) -> Result<(), Failure> {
+    let expression = text
+        .strip_prefix("constraint:")
+        .or_else(|| text.strip_prefix("affinity:"));
+    match expression.map(str::parse::<Expression>) {
+        Some(Err(error)) => Err(Failure::new(format!(
+            "{error}: {text:?} (expected for example constraint:zone==eu)"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The explanation for a person: a sentence, then a line for every node.
@@ -123,4 +137,21 @@ fn form_urlencode(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_expression_is_named() {
+        let failure = check_expression("constraint:zone").unwrap_err();
+        assert_eq!(
+            format!("{failure:?}"),
+            "One of operator ==, != is expected: \"constraint:zone\" (expected for example \
+             constraint:zone==eu)"
+        );
+        assert!(check_expression("constraint:zone==eu").is_ok());
+        assert!(check_expression("PATH=x").is_ok());
+    }
 }

@@ -5,25 +5,30 @@ use std::{sync::Arc, time::Duration};
 use longshore::{
     Clock, Connector, Engine, Random,
     agent::{Agent, AgentConfig},
-    core::{Announcement, Backoff, ClockExt, Endpoint, NodeName, OsRandom, Shutdown, SystemClock},
+    core::{
+        Announcement, Backoff, ClockExt, Endpoint, Labels, NodeName, OsRandom, Shutdown,
+        SystemClock,
+    },
     engine::{ConnectOptions, ProcessEngine, ProcessOptions, connect},
 };
 
 use crate::{
     Failure,
-    check::{JoinPlan, TlsFiles},
+    check::{self, JoinPlan, Problems, TlsFiles},
     cli::Join,
     manage::discovery,
-    tls,
+    renewal::Renewal,
+    signals, tls,
 };
 
-pub async fn run(args: Join, plan: JoinPlan) -> Result<(), Failure> {
+pub async fn run(args: Join) -> Result<(), Failure> {
+    let (plan, problems) = check::join(&args);
     match plan {
         JoinPlan::Tunnel {
             planes,
             tls,
             labels,
-        } => dial(args, planes, tls, labels).await,
+        } => dial(args, planes, tls, labels, problems).await,
         JoinPlan::Register {
             url,
             options,
@@ -32,6 +37,7 @@ pub async fn run(args: Join, plan: JoinPlan) -> Result<(), Failure> {
             ttl,
             delay,
         } => {
+            problems.or(())?;
             let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
             let backend = discovery(&url, &options, Some(heartbeat), clock.clone())?;
             if !backend.capabilities().register {
@@ -55,7 +61,7 @@ async fn register(
     ttl: Duration,
     delay: Duration,
 ) -> Result<(), Failure> {
-    let interrupted = crate::interrupted();
+    let interrupted = signals::interrupted_or_hung_up();
     tokio::pin!(interrupted);
     let node = Announcement::new(advertise);
     let mut wait = delay.mul_f64(OsRandom.unit());
@@ -101,16 +107,34 @@ async fn register(
 async fn dial(
     args: Join,
     planes: Vec<Endpoint>,
-    files: TlsFiles,
-    labels: longshore::core::Labels,
+    files: Option<TlsFiles>,
+    labels: Labels,
+    mut problems: Problems,
 ) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let name = args.name.map(NodeName::new).transpose();
-    let name = name.map_err(longshore::Error::from)?;
-    let transport = Arc::new(tls::tunnel(&files, clock.clone())?);
+    let name = problems.check(name.map_err(longshore::Error::from));
+    let renewal = files.as_ref().map(|files| Renewal::of(files.clone()));
+    let renewal = problems.check(renewal.transpose());
+    let transport = files.as_ref().map(|f| tls::tunnel(f, clock.clone()));
+    let transport = problems.check(transport.transpose());
+    // Plain processes need the name and start with the agent.
+    let engine = match args.engine.as_str() {
+        "process" => Some(None),
+        url => problems.check(connect(url, &ConnectOptions::new()).map(Some)),
+    };
+    problems.or(())?;
+    let whole = name
+        .zip(engine)
+        .zip(renewal.flatten().zip(transport.flatten()).zip(files));
+    let Some(((name, engine), ((mut renewal, transport), files))) = whole else {
+        return Err(Failure::new("the configuration is incomplete"));
+    };
+
     let mut processes = None;
-    let engine: Arc<dyn Connector> = match args.engine.as_str() {
-        "process" => {
+    let engine: Arc<dyn Connector> = match engine {
+        Some(engine) => engine,
+        None => {
             let mut options = ProcessOptions::default();
             if let Some(name) = &name {
                 options = options.with_name(name.clone());
@@ -121,7 +145,6 @@ async fn dial(
             let engine = ProcessEngine::new(options, clock.clone(), Arc::new(OsRandom))?;
             processes.insert(engine).connector()
         }
-        url => connect(url, &ConnectOptions::new())?,
     };
     let mut planes = planes.into_iter();
     let first = planes
@@ -135,13 +158,19 @@ async fn dial(
     for plane in planes {
         config = config.with_plane(plane);
     }
-    let agent = Agent::new(config, transport, engine, clock.clone(), Arc::new(OsRandom));
     let shutdown = Shutdown::new();
+    let renewed = transport.clone();
+    renewal.add(move || tls::renew_tunnel(&renewed, &files));
+    shutdown.spawn_until(renewal.run(clock.clone()));
+    let transport = Arc::new(transport);
+    let agent = Agent::new(config, transport, engine, clock.clone(), Arc::new(OsRandom));
     let running = shutdown.clone();
     let task = shutdown.spawn(async move { agent.run(&running).await });
-    crate::interrupted().await;
+    signals::interrupted().await;
+    tracing::info!("shutting down: saying goodbye to the control plane; again to exit at once");
     shutdown.finish(&*clock, Duration::from_secs(10)).await;
     if let Some(engine) = processes {
+        tracing::info!("stopping this node's processes, at most 5s");
         engine.shutdown(Duration::from_secs(5)).await?;
     }
     match task.await {

@@ -4,11 +4,6 @@
 //! `-- demo` shows the same and exits; `-- manage` and `-- join` serve real Docker engines.
 
 #![expect(unreachable_pub, unnameable_types, reason = "a program has no outside")]
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program talks to people"
-)]
 
 mod cert;
 mod check;
@@ -23,12 +18,16 @@ mod logging;
 mod manage;
 mod page;
 mod progress;
+mod renewal;
+mod say;
+mod signals;
 mod tls;
 
 use std::{fmt, process::ExitCode};
 
 use clap::Parser;
 use cli::{Cli, Command};
+use say::note;
 
 /// Why a command failed: what a person reads behind `error:`, and the exit code.
 pub struct Failure {
@@ -86,7 +85,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime can't start: {error}");
+            note(format_args!("error: the runtime can't start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -97,7 +96,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             for line in failure.message.lines() {
-                eprintln!("error: {line}");
+                note(format_args!("error: {line}"));
             }
             ExitCode::from(failure.code)
         }
@@ -113,33 +112,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
              nodes:// or file:// discovery, or agents' tunnels. See 'platform manage --help'.",
         )),
         Some(Command::List(args)) => list::run(check::list(&args)?).await,
-        Some(Command::Manage(args)) => {
-            let plan = check::manage(&args)?;
-            manage::run(*args, plan).await
-        }
-        Some(Command::Join(args)) => {
-            let plan = check::join(&args)?;
-            join::run(args, plan).await
-        }
+        Some(Command::Manage(args)) => manage::run(*args).await,
+        Some(Command::Join(args)) => join::run(args).await,
         Some(Command::Exec(args)) => exec::run(args).await,
         Some(Command::Explain(args)) => explain::run(args).await,
         Some(Command::Cert(args)) => cert::run(args),
         Some(Command::Page(args)) => page::page(args).await,
         Some(Command::Gateway(args)) => page::gateway(args).await,
-    }
-}
-
-/// Ends when the process is asked to: Ctrl-C or SIGTERM.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
     }
 }

@@ -7,46 +7,158 @@ use longshore::{
     control::{
         ControlPlane, FileAudit, PlaneOptions,
         endpoint::{
-            EndpointOptions, ListenAddress, ListenOptions, Listener, TlsFiles, router, serve,
+            EndpointOptions, ListenAddress, ListenOptions, Listener, TlsFiles, TlsReload, router,
+            serve,
         },
     },
-    core::{AllowAll, Shutdown, SystemClock},
+    core::{AllowAll, Endpoint, Shutdown, SystemClock},
     discovery::{DiscoveryOptions, open},
-    engine::DockerProvider,
-    sched::{ClusterScheduler, FilterName, Strategy},
+    engine::{ConnectOptions, DockerProvider},
+    sched::ClusterScheduler,
+    tunnel::TlsTransport,
 };
 
 use crate::{
     Failure,
-    check::{ManagePlan, Problems},
-    cli::Manage,
-    tls,
+    check::{self, ManagePlan, Problems},
+    cli::{Manage, TlsArgs},
+    renewal::Renewal,
+    signals, tls,
 };
 
-pub async fn run(args: Manage, plan: ManagePlan) -> Result<(), Failure> {
+pub async fn run(args: Manage) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let mut problems = Problems::default();
-    let scheduler = problems.check(scheduler(&args));
-    let hosts = args
-        .host
-        .iter()
-        .map(|host| problems.check(host.parse::<ListenAddress>()));
-    let hosts: Vec<_> = hosts.collect();
-    let discovery = plan.url.as_deref().map(|url| {
-        problems.check(discovery(
-            url,
-            &plan.options,
-            Some(plan.heartbeat),
-            clock.clone(),
-        ))
-    });
-    let engines = problems.check(tls::client(plan.tls.as_ref(), clock.clone()));
-    let tunnel = plan
-        .tunnel
-        .as_ref()
-        .map(|(address, files)| (address, problems.check(tls::tunnel(files, clock.clone()))));
+    let (plan, mut problems) = check::manage(&args);
+    let parts = Parts::of(&plan, &clock, &mut problems);
     problems.or(())?;
+    let mut parts = parts.ok_or_else(|| Failure::new("the configuration is incomplete"))?;
 
+    let mut renewal = parts.renewal.take();
+    let plane = plane(&args, &plan, parts, &clock).await?;
+    let files = endpoint_files(&args.tls, &plan)?;
+    let mut endpoint = EndpointOptions::default().with_linger(LINGER);
+    if let Some(warning) = files.as_ref().and_then(TlsFiles::warning) {
+        endpoint = endpoint.with_warning(warning);
+    }
+    if args.api_enable_cors {
+        endpoint = endpoint.with_cors();
+    }
+    if args.refresh_on_node_filter || !args.container_name_refresh_filter.is_empty() {
+        tracing::warn!(
+            "--refresh-on-node-filter and --container-name-refresh-filter are accepted for \
+             compatibility and do nothing: listings are always current, because the engines' events \
+             are followed"
+        );
+    }
+    let mut listen = ListenOptions::default().with_drain_limit(DRAIN);
+    if let Some(files) = files {
+        listen = listen.with_tls(files);
+    }
+    if args.insecure_plaintext {
+        listen = listen.with_insecure_plaintext();
+    }
+    let shutdown = Shutdown::new();
+    plane.start();
+    for host in &plan.hosts {
+        let served = serve_at(&plane, host, listen.clone(), endpoint.clone(), &shutdown).await;
+        match served {
+            Ok(served) => {
+                tracing::info!("Listening for HTTP on {}", served.address);
+                if let (Some(renewal), Some(tls)) = (&mut renewal, served.tls) {
+                    renewal.add(move || tls.reload());
+                }
+            }
+            Err(error) => {
+                plane.stop().await;
+                return Err(error.into());
+            }
+        }
+    }
+    match renewal {
+        // SIGHUP is its affair then.
+        Some(renewal) => {
+            shutdown.spawn_until(renewal.run(clock.clone()));
+            signals::interrupted().await;
+        }
+        None => signals::interrupted_or_hung_up().await,
+    }
+    tracing::info!(
+        "shutting down: waiting at most {DRAIN:?} for requests that are being answered; again to exit \
+         at once"
+    );
+    if !shutdown
+        .finish(&*clock, DRAIN + Duration::from_secs(1))
+        .await
+    {
+        tracing::warn!("some requests were cut off");
+    }
+    plane.stop().await;
+    Ok(())
+}
+
+/// What is made out of the command line before anything starts.
+struct Parts {
+    discovery: Option<Arc<dyn Discovery>>,
+    engines: ConnectOptions,
+    tunnel: Option<(Endpoint, TlsTransport)>,
+    renewal: Option<Renewal>,
+}
+
+impl Parts {
+    /// `None` when something is wrong.
+    fn of(plan: &ManagePlan, clock: &Arc<dyn Clock>, problems: &mut Problems) -> Option<Self> {
+        // One set of files serves all: the tunnel's are the endpoint's where both have TLS.
+        let files = plan.tunnel.as_ref().map(|(_, files)| files);
+        let files = files.or(plan.tls.as_ref());
+        let renewal = files.map(|files| Renewal::of(files.clone()));
+        let renewal = problems.check(renewal.transpose());
+        let settings = plan.tls.as_ref();
+        let settings = settings.map(|files| tls::settings(files, clock.clone()));
+        let settings = problems.check(settings.transpose());
+        let tunnel = plan.tunnel.as_ref().map(|(address, files)| {
+            let transport = tls::tunnel(files, clock.clone());
+            transport.map(|transport| (address.clone(), transport))
+        });
+        let tunnel = problems.check(tunnel.transpose());
+        let url = plan.url.as_deref().filter(|url| !url.is_empty());
+        let discovery = url.map(|url| {
+            let (options, heartbeat) = (&plan.options, Some(plan.heartbeat));
+            discovery(url, options, heartbeat, clock.clone())
+        });
+        let discovery = problems.check(discovery.transpose());
+        let settings = settings?;
+        let mut parts = Self {
+            discovery: discovery?,
+            engines: ConnectOptions::new(),
+            tunnel: tunnel?,
+            renewal: renewal?,
+        };
+        if let Some(renewal) = &mut parts.renewal {
+            if let (Some((_, transport)), Some((_, files))) = (&parts.tunnel, &plan.tunnel) {
+                let (transport, files) = (transport.clone(), files.clone());
+                renewal.add(move || tls::renew_tunnel(&transport, &files));
+            }
+            if let (Some(settings), Some(files)) = (&settings, &plan.tls) {
+                let (settings, files, clock) = (settings.clone(), files.clone(), clock.clone());
+                renewal.add(move || {
+                    settings.replace(&tls::settings(&files, clock.clone())?);
+                    Ok(())
+                });
+            }
+        }
+        if let Some(settings) = settings {
+            parts.engines = parts.engines.with_tls(settings);
+        }
+        Some(parts)
+    }
+}
+
+async fn plane(
+    args: &Manage,
+    plan: &ManagePlan,
+    parts: Parts,
+    clock: &Arc<dyn Clock>,
+) -> Result<ControlPlane, Failure> {
     let options = PlaneOptions::default()
         .with_heartbeat(plan.heartbeat)
         .with_engine_refresh_min_interval(plan.refresh.0)
@@ -55,72 +167,47 @@ pub async fn run(args: Manage, plan: ManagePlan) -> Result<(), Failure> {
         .with_overcommit(plan.overcommit)
         .with_create_retry(plan.create_retry);
     let mut builder = ControlPlane::builder()
-        .scheduler(Box::new(scheduler.expect("it was checked")))
+        .scheduler(Box::new(scheduler(plan)))
         .engines(Arc::new(
-            DockerProvider::new(clock.clone()).with_options(engines.expect("it was checked")),
+            DockerProvider::new(clock.clone()).with_options(parts.engines),
         ))
         // The socket is its owner's alone, and TLS lets in only holders of a certificate of our
         // authority: both may do everything, as with Docker itself.
         .authorizer(Arc::new(AllowAll))
         .clock(clock.clone())
         .options(options);
-    if let Some(discovery) = discovery {
-        builder = builder.discovery(discovery.expect("it was checked"));
+    if let Some(discovery) = parts.discovery {
+        builder = builder.discovery(discovery);
     }
-    if let Some((address, transport)) = tunnel {
-        let listener = transport.expect("it was checked").listen(address).await?;
+    if let Some((address, transport)) = parts.tunnel {
+        let listener = transport.listen(&address).await?;
         tracing::info!(address = %listener.local(), "accepting agents' tunnels");
         builder = builder.tunnel(listener);
     }
     if let Some(path) = &args.audit_log {
         builder = builder.audit(Arc::new(FileAudit::open(path)?));
     }
-    let plane = builder.build()?;
+    Ok(builder.build()?)
+}
 
-    let path = |file: &Option<String>| file.as_deref().map(PathBuf::from);
-    let flags = &args.tls;
-    let files = TlsFiles::from_flags(
+/// The endpoint's own TLS: without --tls and --tlsverify, the files are the tunnel's alone.
+fn endpoint_files(flags: &TlsArgs, plan: &ManagePlan) -> longshore::Result<Option<TlsFiles>> {
+    let path =
+        |file: &Option<String>, wanted: bool| file.as_deref().map(PathBuf::from).filter(|_| wanted);
+    let wanted = plan.tls.is_some();
+    TlsFiles::from_flags(
         flags.tls,
         flags.tlsverify,
-        path(&flags.tlscacert)
-            .filter(|_| flags.tlsverify)
-            .as_deref(),
-        path(&flags.tlscert)
-            .filter(|_| plan.tls.is_some())
-            .as_deref(),
-        path(&flags.tlskey)
-            .filter(|_| plan.tls.is_some())
-            .as_deref(),
-    )?;
-    let mut endpoint = EndpointOptions::default();
-    if let Some(warning) = files.as_ref().and_then(TlsFiles::warning) {
-        tracing::warn!("{warning}");
-        endpoint = endpoint.with_warning(warning);
-    }
-    if args.api_enable_cors {
-        endpoint = endpoint.with_cors();
-    }
-    let mut listen = ListenOptions::default();
-    if let Some(files) = files {
-        listen = listen.with_tls(files);
-    }
-    let shutdown = Shutdown::new();
-    plane.start();
-    for host in hosts.into_iter().flatten() {
-        let served = serve_at(&plane, &host, listen.clone(), endpoint.clone(), &shutdown).await;
-        match served {
-            Ok(address) => tracing::info!("Listening for HTTP on {address}"),
-            Err(error) => {
-                plane.stop().await;
-                return Err(error.into());
-            }
-        }
-    }
-    crate::interrupted().await;
-    tracing::info!("shutting down");
-    shutdown.finish(&*clock, Duration::from_secs(15)).await;
-    plane.stop().await;
-    Ok(())
+        path(&flags.tlscacert, flags.tlsverify).as_deref(),
+        path(&flags.tlscert, wanted).as_deref(),
+        path(&flags.tlskey, wanted).as_deref(),
+    )
+}
+
+/// Where an endpoint is served, and the handle by which its certificates are read again.
+pub struct Served {
+    pub address: String,
+    pub tls: Option<TlsReload>,
 }
 
 /// Serves a plane's endpoint at an address until the shutdown, and says where.
@@ -130,9 +217,12 @@ pub async fn serve_at(
     listen: ListenOptions,
     endpoint: EndpointOptions,
     shutdown: &Shutdown,
-) -> longshore::Result<String> {
+) -> longshore::Result<Served> {
     let listener = Listener::bind(host, listen).await?;
-    let address = listener.address().to_owned();
+    let served = Served {
+        address: listener.address().to_owned(),
+        tls: listener.tls(),
+    };
     let app = router(plane.clone(), endpoint);
     let server = serve(listener, app, plane.clock().clone(), shutdown.child());
     shutdown.spawn(async move {
@@ -140,17 +230,15 @@ pub async fn serve_at(
             tracing::error!(error = error.chain(), "the endpoint ended");
         }
     });
-    Ok(address)
+    Ok(served)
 }
 
-fn scheduler(args: &Manage) -> longshore::Result<ClusterScheduler> {
-    let mut builder = ClusterScheduler::builder().strategy(args.strategy.parse::<Strategy>()?);
-    if !args.filter.is_empty() {
-        let filters: longshore::Result<Vec<FilterName>> =
-            args.filter.iter().map(|name| name.parse()).collect();
-        builder = builder.filters(filters?);
+fn scheduler(plan: &ManagePlan) -> ClusterScheduler {
+    let mut builder = ClusterScheduler::builder().strategy(plan.strategy);
+    if !plan.filters.is_empty() {
+        builder = builder.filters(plan.filters.clone());
     }
-    Ok(builder.build())
+    builder.build()
 }
 
 /// Opens a discovery backend by its URL.
@@ -166,3 +254,8 @@ pub fn discovery(
     }
     open(url, &options)
 }
+
+/// How long requests may go on after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long sessions in containers may.
+pub const LINGER: Duration = Duration::from_secs(1);

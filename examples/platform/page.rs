@@ -22,6 +22,7 @@ use tokio::{net::TcpListener, signal::unix::SignalKind};
 use crate::{
     Failure,
     cli::{Gateway, Page},
+    say::say,
 };
 
 fn variable(name: &str) -> String {
@@ -35,7 +36,7 @@ pub async fn page(args: Page) -> Result<(), Failure> {
     let (instance, node) = (variable("LONGSHORE_INSTANCE"), variable("LONGSHORE_NODE"));
     let entry = args.registry.join(format!("{instance}@{node}"));
     std::fs::write(&entry, address.to_string())?;
-    println!("serving on http://{address}");
+    say(format_args!("serving on http://{address}"))?;
     let text = format!("hello from {instance} on {node}\n");
     let app = Router::new().route("/", get(async move || text));
     axum::serve(listener, app)
@@ -54,7 +55,7 @@ struct Pages {
 /// Passes each request to the next page that answers.
 pub async fn gateway(args: Gateway) -> Result<(), Failure> {
     let listener = bind(args.listen).await?;
-    println!("gateway on http://{}", listener.local_addr()?);
+    say(format_args!("gateway on http://{}", listener.local_addr()?))?;
     let pages = Pages {
         registry: Arc::new(args.registry),
         next: Arc::default(),

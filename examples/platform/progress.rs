@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::say::note;
+
 /// One step with a spinner where there is a terminal, and plain lines where there is none.
 pub struct Step {
     bar: ProgressBar,
@@ -21,12 +23,20 @@ impl Step {
         bar.set_message(text.clone());
         bar.enable_steady_tick(Duration::from_millis(100));
         if bar.is_hidden() {
-            eprintln!("… {text}");
+            note(format_args!("… {text}"));
         }
         Self {
             bar,
             start: Instant::now(),
             text,
+        }
+    }
+
+    /// Says what it waits for, also where there is no terminal.
+    pub fn waits_for(&self, what: &str) {
+        self.update(what);
+        if self.bar.is_hidden() {
+            note(format_args!("… {}: {what}", self.text));
         }
     }
 
@@ -38,6 +48,6 @@ impl Step {
     pub fn done(self, result: &str) {
         let seconds = self.start.elapsed().as_secs_f64();
         self.bar.finish_and_clear();
-        eprintln!("✔ {}: {result} [{seconds:.1} s]", self.text);
+        note(format_args!("✔ {}: {result} [{seconds:.1} s]", self.text));
     }
 }

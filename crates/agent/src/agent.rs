@@ -130,7 +130,7 @@ impl Agent {
         let carrier = tokio::select! {
             dialled = dial => match dialled.and_then(|carrier| carrier) {
                 Ok(carrier) => carrier,
-                Err(error) => return fail(error.with_context("plane", plane)),
+                Err(error) => return fail(naming(error, plane)),
             },
             () = shutdown.requested() => return None,
         };
@@ -196,6 +196,8 @@ impl Agent {
             self.config.connect_limit,
             self.clock.now(),
         );
+        let mut engine_error = self.services.engine_error();
+        session.engine(engine_error.borrow_and_update().clone());
         loop {
             while let Some(output) = session.poll_output() {
                 match output {
@@ -241,7 +243,13 @@ impl Agent {
                 () = shutdown.requested() => {
                     let bye = AgentMessage::Bye { reason: "the agent shuts down".into() };
                     let goodbye = write_message(&mut writer, &bye);
-                    let _ = self.clock.timeout(GOODBYE, "saying goodbye", goodbye).await;
+                    let said = self.clock.timeout(GOODBYE, "saying goodbye", goodbye).await;
+                    if said.is_ok_and(|said| said.is_ok()) {
+                        // The plane closes the tunnel when it has read this. A program that exits
+                        // before looks like a broken connection.
+                        let heard = carrier.closed();
+                        let _ = self.clock.timeout(GOODBYE, "the plane's goodbye", heard).await;
+                    }
                     return None;
                 }
                 message = inbox.recv() => match message {
@@ -273,10 +281,21 @@ impl Agent {
                     }
                     Err(error) => return Some(Ended { error, welcomed, retry_after: None }),
                 },
+                Ok(()) = engine_error.changed() => {
+                    session.engine(engine_error.borrow_and_update().clone());
+                }
                 () = wait_for(&*self.clock, deadline) => session.tick(self.clock.now()),
             }
         }
     }
+}
+
+/// The error with the plane in it, if it is not there already.
+fn naming(error: Error, plane: &Endpoint) -> Error {
+    if error.chain().contains(&plane.to_string()) {
+        return error;
+    }
+    error.with_context("plane", plane)
 }
 
 struct StopOnDrop<'a>(&'a Shutdown);
@@ -296,3 +315,6 @@ async fn wait_for(clock: &dyn Clock, deadline: Option<longshore_core::Timestamp>
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

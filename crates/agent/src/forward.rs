@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_core::{Connector, IncomingStream, StreamTarget};
-use tokio::{io::AsyncWriteExt, sync::Semaphore};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Semaphore, watch},
+};
 
 /// What the plane may reach.
 #[derive(Debug)]
@@ -12,6 +15,8 @@ pub(crate) struct Services {
     others: BTreeMap<String, Arc<dyn Connector>>,
     slots: Arc<Semaphore>,
     max_streams: usize,
+    /// Why the engine could not be reached last; `None` when it could.
+    engine_error: watch::Sender<Option<String>>,
 }
 
 impl Services {
@@ -25,7 +30,13 @@ impl Services {
             others,
             slots: Arc::new(Semaphore::new(max_streams)),
             max_streams,
+            engine_error: watch::Sender::new(None),
         }
+    }
+
+    /// Why the engine could not be reached last, now and as it changes.
+    pub(crate) fn engine_error(&self) -> watch::Receiver<Option<String>> {
+        self.engine_error.subscribe()
     }
 
     pub(crate) fn open_streams(&self) -> usize {
@@ -55,13 +66,28 @@ impl Services {
             return;
         };
         let mut far = incoming.stream;
-        let mut near = match connector.connect().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%target, error = error.chain(), "can't reach the local service");
-                return;
-            }
+        let connected = connector.connect().await;
+        let error = connected.as_ref().err().map(longshore_core::Error::chain);
+        let news = match &target {
+            StreamTarget::Engine => self.engine_error.send_if_modified(|known| {
+                let news = *known != error;
+                known.clone_from(&error);
+                news
+            }),
+            _ => true,
         };
+        let Ok(mut near) = connected else {
+            // The plane tries again and again, and the answer is the same each time.
+            if news {
+                tracing::warn!(%target, error, "can't reach the local service");
+            } else {
+                tracing::debug!(%target, error, "still can't reach the local service");
+            }
+            return;
+        };
+        if news && matches!(target, StreamTarget::Engine) {
+            tracing::info!("the local engine can be reached again");
+        }
         match tokio::io::copy_bidirectional_with_sizes(&mut far, &mut near, BUFFER, BUFFER).await {
             Ok((up, down)) => tracing::trace!(%target, up, down, "a stream ended"),
             Err(error) => {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use longshore_core::{Labels, Timestamp};
 
-use crate::wire::{AgentMessage, PROTOCOL_VERSION, PlaneMessage};
+use crate::wire::{AgentMessage, EngineStatus, PROTOCOL_VERSION, PlaneMessage};
 
 /// What the driver must do.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +41,9 @@ enum State {
 pub(crate) struct Session {
     state: State,
     epoch: u64,
+    /// What is wrong with the engine, and what the plane was told of it.
+    engine_error: Option<String>,
+    told: Option<String>,
     outputs: VecDeque<Output>,
 }
 
@@ -64,6 +67,8 @@ impl Session {
                 deadline: now.after(limit),
             },
             epoch,
+            engine_error: None,
+            told: None,
             outputs: VecDeque::from([Output::Send(hello)]),
         }
     }
@@ -94,6 +99,7 @@ impl Session {
                     silent_at: now.after(heartbeat * ALLOWED_SILENCE),
                 };
                 self.outputs.push_back(Output::Welcomed);
+                self.tell_of_the_engine();
             }
             (
                 State::Greeting { .. },
@@ -125,6 +131,30 @@ impl Session {
                 );
             }
         }
+    }
+
+    /// The engine can be reached again, or can't for this reason. The plane sees no more of a failure
+    /// than a stream that is refused, so it is told.
+    pub(crate) fn engine(&mut self, error: Option<String>) {
+        self.engine_error = error.map(|mut error| {
+            error.truncate(error.floor_char_boundary(LONGEST_ERROR));
+            error
+        });
+        self.tell_of_the_engine();
+    }
+
+    fn tell_of_the_engine(&mut self) {
+        if !matches!(self.state, State::Live { .. }) || self.told == self.engine_error {
+            return;
+        }
+        self.told.clone_from(&self.engine_error);
+        let engine = match &self.told {
+            None => EngineStatus::Up,
+            Some(_) => EngineStatus::Down,
+        };
+        let error = self.told.clone();
+        let status = AgentMessage::Status { engine, error };
+        self.outputs.push_back(Output::Send(status));
     }
 
     /// To be called at [`next_deadline`](Self::next_deadline).
@@ -178,6 +208,7 @@ const ALLOWED_SILENCE: u32 = 3;
 const SHORTEST_BEAT: Duration = Duration::from_millis(100);
 const LONGEST_BEAT: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_ERROR: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -253,6 +284,32 @@ mod tests {
                 assert_eq!(output, Output::Send(AgentMessage::Beat));
             }
         }
+    }
+
+    #[test]
+    fn the_plane_is_told_of_the_engine_when_that_changes() {
+        let status = |engine, error: Option<&str>| {
+            let error = error.map(str::to_owned);
+            Some(Output::Send(AgentMessage::Status { engine, error }))
+        };
+        let mut session = greeting();
+        session.engine(Some("no such socket".into()));
+        assert_eq!(session.poll_output(), None, "not before the welcome");
+        let welcome = PlaneMessage::Welcome {
+            version: 1,
+            epoch: 7,
+            heartbeat_ms: 5000,
+        };
+        session.handle(welcome, START);
+        assert_eq!(session.poll_output(), Some(Output::Welcomed));
+        let down = status(EngineStatus::Down, Some("no such socket"));
+        assert_eq!(session.poll_output(), down);
+        session.engine(Some("no such socket".into()));
+        assert_eq!(session.poll_output(), None, "it is no news");
+        session.engine(None);
+        assert_eq!(session.poll_output(), status(EngineStatus::Up, None));
+        session.engine(None);
+        assert_eq!(session.poll_output(), None);
     }
 
     #[test]

@@ -19,9 +19,22 @@ pub(crate) enum AgentMessage {
         labels: Labels,
     },
     Beat,
+    /// Whether the engine that is lent can be reached, whenever that changes.
+    Status {
+        engine: EngineStatus,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
     Bye {
         reason: String,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EngineStatus {
+    Up,
+    Down,
 }
 
 /// Plane to agent. Unknown types are skipped, so that a newer plane can say more.
@@ -113,6 +126,22 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&AgentMessage::Beat).unwrap(),
             r#"{"type":"beat"}"#
+        );
+        let down = AgentMessage::Status {
+            engine: EngineStatus::Down,
+            error: Some("refused".into()),
+        };
+        assert_eq!(
+            serde_json::to_string(&down).unwrap(),
+            r#"{"type":"status","engine":"down","error":"refused"}"#
+        );
+        let up = AgentMessage::Status {
+            engine: EngineStatus::Up,
+            error: None,
+        };
+        assert_eq!(
+            serde_json::to_string(&up).unwrap(),
+            r#"{"type":"status","engine":"up"}"#
         );
         let bye = AgentMessage::Bye { reason: "x".into() };
         assert_eq!(

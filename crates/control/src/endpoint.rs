@@ -52,7 +52,7 @@ mod version;
 mod volumes;
 
 #[cfg(feature = "tls")]
-pub use self::listen::TlsFiles;
+pub use self::listen::{TlsFiles, TlsReload};
 pub use self::{
     listen::{ListenAddress, ListenOptions, Listener, serve},
     options::EndpointOptions,

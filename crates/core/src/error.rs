@@ -231,17 +231,30 @@ impl Error {
             .map(|(_, v)| v.as_str())
     }
 
-    /// This level and every cause below it, joined by `: `, for one line of a log.
+    /// This level and every cause below it, joined by `: `, for one line of a log. A cause whose
+    /// text has been said already is not said again: many messages quote theirs.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            if !is_in(&text, &said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text
     }
+}
+
+/// Whether a text quotes a cause, as it is or in Swarm's spelling: `no such file or directory` for
+/// `No such file or directory (os error 2)`.
+fn is_in(text: &str, cause: &str) -> bool {
+    let words = cause
+        .split_once(" (os error ")
+        .map_or(cause, |(words, _)| words);
+    text.contains(cause) || text.to_lowercase().contains(&words.to_lowercase())
 }
 
 impl fmt::Display for Error {
@@ -295,6 +308,23 @@ mod tests {
             .with_source(std::io::Error::other("refused"));
         assert_eq!(error.to_string(), "cannot reach the engine (node: a)");
         assert_eq!(error.chain(), "cannot reach the engine (node: a): refused");
+    }
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        let refused = || std::io::Error::other("refused");
+        let dial = Error::unavailable("cannot dial a:1: refused").with_source(refused());
+        assert_eq!(dial.chain(), "cannot dial a:1: refused");
+        let outer = Error::unavailable("not joined").with_source(dial);
+        assert_eq!(outer.chain(), "not joined: cannot dial a:1: refused");
+        let swarms = Error::not_found("open x: no such file or directory. Key encrypted?")
+            .with_source(std::io::Error::from_raw_os_error(2));
+        assert_eq!(
+            swarms.chain(),
+            "open x: no such file or directory. Key encrypted?"
+        );
+        let silent = Error::closed("over").with_source(std::io::Error::other(""));
+        assert_eq!(silent.chain(), "over");
     }
 
     #[test]

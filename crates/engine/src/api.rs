@@ -14,6 +14,7 @@ mod listing;
 mod logs;
 mod lookup;
 mod notes;
+mod prune;
 mod query;
 mod reply;
 mod router;

@@ -354,3 +354,23 @@ fn name_taken(name: &WorkloadName, holder: &WorkloadId) -> Error {
 }
 
 const IMAGE: &str = "host";
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use longshore_core::{OsRandom, SystemClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_workload_that_ended_by_itself_leaves_no_task_behind() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let options = ProcessOptions::default();
+        let engine = ProcessEngine::new(options, Arc::clone(&clock), Arc::new(OsRandom)).unwrap();
+        let spec = WorkloadSpec::new("host").with_command(["true"]);
+        let id = engine.create(&spec).await.unwrap();
+        engine.start(&id).await.unwrap();
+        engine.wait(&id).await.unwrap();
+        let limit = Duration::from_secs(20);
+        assert!(engine.host.tasks.finish(&*clock, limit).await);
+    }
+}

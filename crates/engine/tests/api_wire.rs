@@ -184,6 +184,30 @@ async fn refusals_have_a_status_a_message_and_a_reason() {
 }
 
 #[tokio::test]
+async fn a_prune_removes_what_does_not_run_and_nothing_else() {
+    let api = Api::new();
+    let running = api.run("sleep 60", json!({})).await;
+    let created = api.create("true", json!({})).await;
+    let (status, pruned) = api.post("/v1.41/containers/prune", Value::Null).await;
+    assert_eq!(
+        (status.as_u16(), pruned),
+        (
+            200,
+            json!({ "ContainersDeleted": [created], "SpaceReclaimed": 0 })
+        )
+    );
+    let (_, left) = api.get("/v1.41/containers/json?all=1").await;
+    assert_eq!(left.as_array().unwrap().len(), 1);
+    assert_eq!(left[0]["Id"], running);
+    // What `docker system prune` asks for besides.
+    for group in ["networks", "images", "volumes", "build"] {
+        let path = format!("/v1.41/{group}/prune");
+        let (status, _) = api.post(&path, Value::Null).await;
+        assert_eq!(status, 200, "{group}");
+    }
+}
+
+#[tokio::test]
 async fn a_ping_tells_the_version_in_its_head() {
     let api = Api::new();
     for method in ["GET", "HEAD"] {

@@ -62,7 +62,7 @@ async fn a_start_that_fails_says_why() {
             "/no/such/thing",
             "",
             "127",
-            "cannot run \"/no/such/thing\": no such program",
+            "cannot run \"/no/such/thing\": executable file not found in $PATH",
         ),
         (
             "/etc/passwd",
@@ -74,7 +74,7 @@ async fn a_start_that_fails_says_why() {
             "sh",
             "/no/such",
             "127",
-            "the working directory \"/no/such\" does not exist",
+            "the working directory \"/no/such\" does not exist: no such file or directory",
         ),
     ];
     for (program, dir, code, message) in cases {

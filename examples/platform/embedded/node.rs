@@ -10,7 +10,7 @@ use longshore::{
     tunnel::TlsTransport,
 };
 
-use crate::Failure;
+use crate::{Failure, say::note};
 
 pub struct Node {
     pub name: String,
@@ -59,7 +59,7 @@ impl Node {
             .finish(&*self.clock, Duration::from_secs(5))
             .await;
         if let Err(error) = self.engine.shutdown(Duration::from_secs(2)).await {
-            eprintln!("warning: {}: {error}", self.name);
+            note(format_args!("warning: {}: {error}", self.name));
         }
     }
 }

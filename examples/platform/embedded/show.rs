@@ -16,14 +16,14 @@ use longshore::{
 };
 
 use super::{Embedded, STACK};
-use crate::{Failure, progress::Step};
+use crate::{Failure, progress::Step, say::say};
 
 pub async fn all(platform: &mut Embedded) -> Result<(), Failure> {
     let step = Step::start("placing a stack: three pages, then a gateway in front of them");
     platform.plane.deploy(platform.stack()?)?;
     settle(platform, &step).await?;
     step.done("4 of 4 running");
-    println!("\n{}\n", placements(&instances(platform)?));
+    show_placements(platform)?;
 
     let step = Step::start("asking the gateway for a page");
     let page = page(platform).await?;
@@ -105,6 +105,11 @@ async fn settle(platform: &Embedded, step: &Step) -> Result<(), Failure> {
     platform
         .wait("the stack", limit, |platform| settled(platform, None), step)
         .await
+}
+
+fn show_placements(platform: &Embedded) -> Result<(), Failure> {
+    let table = placements(&instances(platform)?);
+    say(format_args!("\n{table}\n"))
 }
 
 fn placements(instances: &[Instance]) -> Table {
@@ -207,23 +212,25 @@ async fn lose_a_node(platform: &mut Embedded) -> Result<(), Failure> {
         )
         .await?;
     step.done("4 of 4 running on the two nodes left");
-    println!("\n{}\n", placements(&instances(platform)?));
+    show_placements(platform)?;
     let step = Step::start("asking the gateway again");
     let page = page(platform).await?;
     step.done(page.trim_end());
     Ok(())
 }
 
-pub fn what_to_try(platform: &Embedded) {
+pub fn what_to_try(platform: &Embedded) -> Result<(), Failure> {
     let socket = platform.socket.display();
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "platform".to_owned());
+    // Whole, so that it can be copied into a terminal that is in another folder.
+    let program = match std::env::current_exe() {
+        Ok(program) => program.display().to_string(),
+        Err(_) => "platform".to_owned(),
+    };
     let name = match replica(platform) {
         Ok(replica) => replica.name,
         Err(_) => "CONTAINER".to_owned(),
     };
-    println!("\nIt stays up. In another terminal, try:");
+    say("\nIt stays up. In another terminal, try:")?;
     for (command, what) in [
         (
             format!("docker -H unix://{socket} ps"),
@@ -252,7 +259,7 @@ pub fn what_to_try(platform: &Embedded) {
             "why it can't be placed",
         ),
     ] {
-        println!("  {command}\n      {what}");
+        say(format_args!("  {command}\n      {what}"))?;
     }
-    println!("Ctrl-C stops everything.");
+    say("Ctrl-C stops everything, and once more at once.")
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod endless;
 mod hosts;
 mod slots;
 mod tap;
@@ -17,7 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 pub use self::address::ListenAddress;
 #[cfg(feature = "tls")]
-pub use self::tls::TlsFiles;
+pub use self::tls::{TlsFiles, TlsReload};
 use self::{connection::Accepted, slots::Slots, unix::SocketFile};
 pub(super) use self::{hosts::Hosts, tap::TapState};
 
@@ -28,8 +29,8 @@ pub struct ListenOptions {
     /// Certificates, for TCP.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsFiles>,
-    /// Whether TCP without TLS may be reached from other machines. Whoever can connect then owns
-    /// every node.
+    /// Whether TCP without TLS may be reached from other machines (`--insecure-plaintext`). Whoever
+    /// can connect then owns every node.
     pub insecure_plaintext: bool,
     /// Names that clients on TCP without TLS may call this endpoint by, besides a loopback name and
     /// the address it listens at. Any other name may be a web page's.
@@ -53,7 +54,8 @@ pub struct ListenOptions {
     pub idle_limit: Duration,
     /// How large a request head may be.
     pub head_bytes: usize,
-    /// How long requests that are being answered may go on after a shutdown was asked for.
+    /// How long requests that are being answered may go on after a shutdown was asked for. Those
+    /// that would go on for ever (events, followed logs, stats, waits) end at once.
     pub drain_limit: Duration,
 }
 
@@ -202,7 +204,7 @@ impl Listener {
                 return Err(Error::invalid(format!(
                     "refusing to serve {address} without TLS: whoever can connect owns every \
                      node. Use --tlsverify with certificates, listen on 127.0.0.1 or a unix \
-                     socket, or allow it explicitly"
+                     socket, or allow it explicitly (--insecure-plaintext)"
                 )));
             }
             tracing::warn!(%address, "serving without TLS: whoever can connect owns every node");
@@ -261,6 +263,12 @@ impl Listener {
         false
     }
 
+    /// The handle by which its certificates are read again; `None` without TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<TlsReload> {
+        self.acceptor.as_ref().map(tls::Acceptor::reload)
+    }
+
     async fn accept(&self) -> io::Result<Accepted> {
         Ok(match &self.socket {
             Socket::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
@@ -284,7 +292,8 @@ fn bind_error(address: &ListenAddress, error: io::Error) -> Error {
 }
 
 /// Serves a router on a listener until a shutdown is asked for; then requests that are being
-/// answered have [`ListenOptions::drain_limit`] to end.
+/// answered have [`ListenOptions::drain_limit`] to end, and what has no end of its own, such as a
+/// stream of events, ends at once.
 ///
 /// # Errors
 /// The listener itself broke. Connections that fail don't end it.

@@ -35,6 +35,8 @@ pub(super) enum Route {
     VolumeCreate,
     Volume(String, VolumeOp),
     Prune(Kind),
+    Build,
+    BuildPrune,
     Explain,
     ExplainRequest,
     Nodes,
@@ -222,6 +224,8 @@ impl Route {
             ("events", "") if get => Self::Events,
             ("auth", "") if post => Self::Auth,
             ("commit", "") if post => Self::Commit,
+            ("build", "") if post => Self::Build,
+            ("build", "prune") if post => Self::BuildPrune,
             ("system", "df") if get => Self::DiskUsage,
             ("containers" | "images" | "networks" | "volumes", "prune") if post => {
                 Self::Prune(match first {
@@ -308,6 +312,8 @@ impl Route {
             | Self::NetworkCreate
             | Self::VolumeCreate
             | Self::Prune(_)
+            | Self::Build
+            | Self::BuildPrune
             | Self::Auth
             | Self::Image(_, ImageOp::Tag | ImageOp::Push | ImageOp::Remove)
             | Self::Network(_, NetworkOp::Connect | NetworkOp::Disconnect | NetworkOp::Remove)
@@ -346,7 +352,9 @@ impl Route {
             | Self::ImageLoad
             | Self::ImageSaveMany
             | Self::ImageSearch
-            | Self::ImageViz => Target::new("image", ""),
+            | Self::ImageViz
+            | Self::Build
+            | Self::BuildPrune => Target::new("image", ""),
             Self::Image(name, _) => Target::new("image", name),
             Self::Networks | Self::NetworkCreate => Target::new("network", ""),
             Self::Network(name, _) => Target::new("network", name),

@@ -263,6 +263,10 @@ async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult
         Route::Auth | Route::ImageSearch => system::any_engine(shared, call).await,
         Route::DiskUsage => prune::disk_usage(shared, &call).await,
         Route::Prune(kind) => prune::prune(shared, call, kind).await,
+        Route::BuildPrune => prune::build_cache(),
+        Route::Build => Err(ApiError::not_implemented(
+            "docker build is not served yet: build elsewhere and load or pull the image",
+        )),
         Route::Containers => list::list(shared, &call.raw_query).await,
         Route::ContainerCreate => create::create(shared, call).await,
         Route::Commit => containers::commit(shared, call).await,

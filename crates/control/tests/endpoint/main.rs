@@ -16,6 +16,7 @@ mod hostile;
 mod listing;
 mod replica;
 mod scheduler;
+mod shutdown;
 mod slots;
 mod spread;
 mod system;

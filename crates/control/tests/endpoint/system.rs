@@ -19,6 +19,22 @@ async fn ping_announces_the_version_for_negotiation() {
 }
 
 #[tokio::test]
+async fn builds_are_refused_in_words_and_have_no_cache() {
+    let cluster = Cluster::new().await;
+    let client = cluster.client();
+    let pruned = client.post("/v1.40/build/prune", Value::Null).await.ok(200);
+    assert_eq!(
+        pruned.json(),
+        json!({"CachesDeleted": [], "SpaceReclaimed": 0})
+    );
+    client.post("/v1.40/build", Value::Null).await.fails(
+        501,
+        "docker build is not served yet: build elsewhere and load or pull the image",
+        "unsupported",
+    );
+}
+
+#[tokio::test]
 async fn version_keeps_the_prefix_that_tools_test_for() {
     let cluster = Cluster::new().await;
     let version = cluster.client().get("/v1.40/version").await.ok(200).json();

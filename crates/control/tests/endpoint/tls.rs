@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
-use longshore_control::endpoint::{ListenOptions, Listener, TlsFiles, router, serve};
+use longshore_control::endpoint::{ListenOptions, Listener, TlsFiles, TlsReload, router, serve};
 use longshore_core::{Access, Authorizer, Identity, SystemClock, Target};
 use longshore_core::{Action, Result as CoreResult};
 use rcgen::{
@@ -95,6 +95,15 @@ async fn listening(cluster: &Cluster, files: TlsFiles) -> SocketAddr {
 }
 
 async fn listening_as(cluster: &Cluster, options: ListenOptions) -> SocketAddr {
+    bound(cluster, options).await.0
+}
+
+async fn reloadable(cluster: &Cluster, files: TlsFiles) -> (SocketAddr, TlsReload) {
+    let (address, reload) = bound(cluster, ListenOptions::default().with_tls(files)).await;
+    (address, reload.unwrap())
+}
+
+async fn bound(cluster: &Cluster, options: ListenOptions) -> (SocketAddr, Option<TlsReload>) {
     let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap(), options)
         .await
         .unwrap();
@@ -104,10 +113,11 @@ async fn listening_as(cluster: &Cluster, options: ListenOptions) -> SocketAddr {
         .unwrap()
         .parse()
         .unwrap();
+    let reload = listener.tls();
     let app = router(cluster.plane.clone(), Default::default());
     let clock = Arc::new(SystemClock::new());
     tokio::spawn(serve(listener, app, clock, cluster.shutdown.clone()));
-    address
+    (address, reload)
 }
 
 async fn get(
@@ -185,6 +195,31 @@ async fn clients_prove_who_they_are() {
     let stranger = Authority::new("theirs").issue("alice");
     assert!(get(address, &authority, Some(stranger)).await.is_err());
     assert_eq!(guests.0.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn certificates_are_replaced_while_it_serves() {
+    let cluster = Cluster::new().await;
+    let folder = cluster.folder.path();
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let (address, reload) = reloadable(&cluster, files(folder, &old)).await;
+    let (of_old, of_new) = (old.issue("alice"), new.issue("alice"));
+    assert!(get(address, &old, Some(of_old.clone())).await.is_ok());
+
+    files(folder, &new);
+    write(folder, "key.pem", &old.issue("other").1);
+    let error = reload.reload().unwrap_err();
+    assert!(
+        error.message().contains("does not belong"),
+        "{}",
+        error.message()
+    );
+    assert!(get(address, &old, Some(of_old.clone())).await.is_ok());
+
+    files(folder, &new);
+    reload.reload().unwrap();
+    assert!(get(address, &new, Some(of_new)).await.is_ok());
+    assert!(get(address, &new, Some(of_old)).await.is_err());
 }
 
 #[tokio::test]
@@ -316,7 +351,7 @@ async fn plaintext_is_for_this_machine_only() {
         refused.unwrap_err(),
         "refusing to serve tcp://0.0.0.0:0 without TLS: whoever can connect owns every node. Use \
          --tlsverify with certificates, listen on 127.0.0.1 or a unix socket, or allow it \
-         explicitly"
+         explicitly (--insecure-plaintext)"
     );
     let local = bind("tcp://127.0.0.1:0", ListenOptions::default())
         .await

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use longshore_core::{ClockExt, Error, ErrorKind, Result, http::read_body};
 
 use super::{
-    attach, containers, create, events, exec, images, lifecycle, logs,
+    attach, containers, create, events, exec, images, lifecycle, logs, prune,
     query::{Query, decode},
     reply::{API_VERSION, MIN_API_VERSION, Reply, ok, refusal},
     server::Shared,
@@ -97,6 +97,14 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply>
         (&Method::GET, ["events"]) => events::events(call).await,
         (&Method::GET, ["containers", "json" | "ps"]) => containers::list(&call).await,
         (&Method::POST, ["containers", "create"]) => create::create(call).await,
+        (&Method::POST, ["containers", "prune"]) => prune::containers(&call).await,
+        (
+            &Method::POST,
+            [
+                group @ ("images" | "networks" | "volumes" | "build"),
+                "prune",
+            ],
+        ) => Ok(prune::nothing(group)),
         (_, ["containers", name]) if method == Method::DELETE => {
             lifecycle::remove(&call, name).await
         }

@@ -47,7 +47,7 @@ impl Launch<'_> {
         let dir = if self.dir.is_empty() { "/" } else { self.dir };
         if !Path::new(dir).is_dir() {
             return Err(refusal(
-                format!("the working directory {dir:?} does not exist"),
+                format!("the working directory {dir:?} does not exist: no such file or directory"),
                 "127",
             ));
         }
@@ -66,7 +66,8 @@ impl Launch<'_> {
         };
         started.map_err(|error| {
             let (reason, code) = match error.kind() {
-                io::ErrorKind::NotFound => ("no such program", "127"),
+                // Docker's command line makes exit codes of these words: 127 and 126.
+                io::ErrorKind::NotFound => ("executable file not found in $PATH", "127"),
                 io::ErrorKind::PermissionDenied => ("permission denied", "126"),
                 _ => ("it cannot be run", "126"),
             };

@@ -21,13 +21,13 @@ use crate::{lifecycle::Step, output_log::Output};
 /// The process could not be started.
 pub(super) fn drive(host: &Arc<Host>, cell: &Arc<Cell>, state: &mut CellState) -> Result<()> {
     let result = carry_out(host, cell, state);
-    if state.record.life.is_active() {
-        if cell.begin_supervision(state) {
-            let task = supervise(Arc::clone(host), Arc::clone(cell));
-            host.tasks.spawn(task);
-        } else {
-            cell.poke.notify_one();
-        }
+    if state.record.life.is_active() && cell.begin_supervision(state) {
+        let task = supervise(Arc::clone(host), Arc::clone(cell));
+        host.tasks.spawn(task);
+    } else {
+        // Also of an end: a supervisor without a deadline would wait for ever, and hold up a
+        // shutdown.
+        cell.poke.notify_one();
     }
     result
 }

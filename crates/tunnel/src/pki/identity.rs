@@ -20,6 +20,7 @@ struct Inner {
     key: PrivateKeyDer<'static>,
     chain_pem: String,
     key_pem: String,
+    starts: Timestamp,
     expires: Timestamp,
 }
 
@@ -39,12 +40,13 @@ impl TlsIdentity {
                 }
                 other => Error::invalid(format!("the pair can't be used: {other}")),
             })?;
-        let expires = name::expiry(&certificates[0])?;
+        let (starts, expires) = name::validity(&certificates[0])?;
         Ok(Self(Arc::new(Inner {
             chain: certificates,
             key: private_key,
             chain_pem: chain.to_owned(),
             key_pem: key.to_owned(),
+            starts,
             expires,
         })))
     }
@@ -88,6 +90,11 @@ impl TlsIdentity {
                 format!("this side's certificate can't be used: {}", error.message()),
             )
         })
+    }
+
+    /// From when on the certificate is valid.
+    pub fn starts(&self) -> Timestamp {
+        self.0.starts
     }
 
     /// Until when the certificate is valid.

@@ -55,11 +55,14 @@ fn names_behind(prefix: &str, certificate: &[u8]) -> Result<Vec<String>> {
     Ok(names.filter_map(rest).collect())
 }
 
-/// The time until which a certificate is valid.
-pub(super) fn expiry(certificate: &[u8]) -> Result<Timestamp> {
-    let seconds = parse(certificate)?.validity().not_after.timestamp();
-    Ok(Timestamp::from_secs(
-        u64::try_from(seconds).unwrap_or_default(),
+/// From when and until when a certificate is valid.
+pub(super) fn validity(certificate: &[u8]) -> Result<(Timestamp, Timestamp)> {
+    let certificate = parse(certificate)?;
+    let moment = |seconds: i64| Timestamp::from_secs(u64::try_from(seconds).unwrap_or_default());
+    let validity = certificate.validity();
+    Ok((
+        moment(validity.not_before.timestamp()),
+        moment(validity.not_after.timestamp()),
     ))
 }
 

@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use super::{
     Hosts, ListenOptions,
+    endless::{self, UntilShutdown},
     slots::Slot,
     tap::{Tap, TapLimits, TapState},
 };
@@ -126,6 +127,7 @@ impl Connection {
         };
         let tap = Tap::new(stream, Arc::clone(&state), Arc::clone(&self.clock), limits);
         let (app, hosts) = (self.app, self.hosts);
+        let shutdown = self.shutdown.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let in_time = state.begin();
             request.extensions_mut().insert(who.clone());
@@ -134,17 +136,21 @@ impl Connection {
             }
             request.extensions_mut().insert(Arc::clone(&state));
             let state = Arc::clone(&state);
+            let mut over = endless::ending(request.method(), request.uri(), &shutdown);
             let answer = app.clone().call(request.map(AxumBody::new));
             async move {
                 if !in_time {
                     return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
                 }
-                let Ok(answer) = answer.await;
+                let Ok(answer) = endless::answered(answer, over.as_mut()).await;
                 Ok(answer).map(|response: Response<AxumBody>| {
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         state.set_raw();
                     }
-                    response.map(|body| Answer { body, state })
+                    response.map(|body| Answer {
+                        body: UntilShutdown { body, over },
+                        state,
+                    })
                 })
             }
         });
@@ -174,7 +180,7 @@ impl Connection {
 
 /// An answer's body that tells the tap when it is done with.
 struct Answer {
-    body: AxumBody,
+    body: UntilShutdown,
     state: Arc<TapState>,
 }
 

@@ -1,14 +1,19 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use longshore_core::{
     Clock, Error, ErrorKind, Identity, Result,
     tls::{self, ClockTime, MANAGER_URI, NODE_URI},
 };
-use rustls::{ServerConfig, pki_types::CertificateDer, server::WebPkiClientVerifier};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, UnixTime},
+    server::WebPkiClientVerifier,
+    time_provider::TimeProvider,
+};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -86,11 +91,51 @@ impl TlsFiles {
     }
 }
 
+/// A listener's certificates, to be read again while it serves: how they are rotated. Clones share
+/// one state.
+#[derive(Clone)]
+pub struct TlsReload(Arc<Shared>);
+
+impl TlsReload {
+    /// Reads the files again, for connections made from now on; those that are open go on. Blocks
+    /// the thread.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`](super::Listener::bind) for files that can't be used; the old
+    /// certificates stay in use then.
+    pub fn reload(&self) -> Result<()> {
+        let config = config(&self.0.files, &self.0.clock)?;
+        let current = &self.0.current;
+        *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TlsReload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TlsReload").field(&self.0.files).finish()
+    }
+}
+
+struct Shared {
+    files: TlsFiles,
+    clock: Arc<ServersClock>,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+/// The clock that certificates are judged by: known once the listener is served.
+#[derive(Debug, Default)]
+struct ServersClock(OnceLock<ClockTime>);
+
+impl TimeProvider for ServersClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        self.0.get()?.current_time()
+    }
+}
+
 /// Takes TLS connections.
 #[derive(Clone)]
-pub(super) struct Acceptor {
-    config: Arc<ServerConfig>,
-}
+pub(super) struct Acceptor(Arc<Shared>);
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,58 +145,32 @@ impl fmt::Debug for Acceptor {
 
 impl Acceptor {
     pub(super) fn new(files: &TlsFiles) -> Result<Self> {
-        let pair = |reason: &str| {
-            Error::invalid(format!(
-                "Couldn't load X509 key pair ({}, {}): {reason}. Key encrypted?",
-                files.cert.display(),
-                files.key.display()
-            ))
-        };
-        let parts = || {
-            let chain = tls::certificates(&read(&files.cert)?)?;
-            Ok((chain, tls::private_key(&read(&files.key)?)?))
-        };
-        let (chain, key) = parts().map_err(|error: Error| pair(error.message()))?;
-        let provider = tls::provider();
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::internal(error.to_string()))?;
-        let builder = match &files.ca {
-            Some(path) => {
-                let bad = |reason: &str| {
-                    Error::invalid(format!(
-                        "Couldn't read CA certificate: {}: {reason}",
-                        path.display()
-                    ))
-                };
-                let roots = read(path).and_then(|pem| tls::roots(&pem));
-                let roots = Arc::new(roots.map_err(|error| bad(error.message()))?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-                    .build()
-                    .map_err(|error| bad(&error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
-            }
-            None => {
-                if let Some(warning) = files.warning() {
-                    tracing::warn!("{warning}");
-                }
-                builder.with_no_client_auth()
-            }
-        };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .map_err(|error| pair(&explain_pair(&error)))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-        })
+        let clock = Arc::new(ServersClock::default());
+        let config = config(files, &clock)?;
+        if let Some(warning) = files.warning() {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self(Arc::new(Shared {
+            files: files.clone(),
+            clock,
+            current: RwLock::new(Arc::new(config)),
+        })))
     }
 
     /// Judges certificates by this clock.
-    pub(super) fn judging_by(mut self, clock: Arc<dyn Clock>) -> Self {
-        let config = Arc::make_mut(&mut self.config);
-        config.time_provider = Arc::new(ClockTime::new(clock));
+    pub(super) fn judging_by(self, clock: Arc<dyn Clock>) -> Self {
+        // A listener is served once, so nobody else has set it.
+        let _ = self.0.clock.0.set(ClockTime::new(clock));
         self
+    }
+
+    pub(super) fn reload(&self) -> TlsReload {
+        TlsReload(Arc::clone(&self.0))
+    }
+
+    fn current(&self) -> Arc<ServerConfig> {
+        let current = self.0.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes one connection, up to who it is.
@@ -175,7 +194,7 @@ impl Acceptor {
                 "the client speaks plaintext to a TLS port: it needs --tls or --tlsverify",
             ));
         }
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+        let acceptor = TlsAcceptor::from(self.current());
         let mut stream = acceptor.accept(stream).await.map_err(|error| {
             Error::new(ErrorKind::Unauthenticated, advice(&error)).with_source(error)
         })?;
@@ -195,6 +214,50 @@ impl Acceptor {
         };
         Ok((stream, who))
     }
+}
+
+fn config(files: &TlsFiles, clock: &Arc<ServersClock>) -> Result<ServerConfig> {
+    let pair = |reason: &str| {
+        Error::invalid(format!(
+            "Couldn't load X509 key pair ({}, {}): {reason}. Key encrypted?",
+            files.cert.display(),
+            files.key.display()
+        ))
+    };
+    let parts = || {
+        let chain = tls::certificates(&read(&files.cert)?)?;
+        Ok((chain, tls::private_key(&read(&files.key)?)?))
+    };
+    let (chain, key) = parts().map_err(|error: Error| pair(error.message()))?;
+    let provider = tls::provider();
+    let builder = ServerConfig::builder_with_details(
+        Arc::clone(&provider),
+        Arc::<ServersClock>::clone(clock),
+    )
+    .with_safe_default_protocol_versions()
+    .map_err(|error| Error::internal(error.to_string()))?;
+    let builder = match &files.ca {
+        Some(path) => {
+            let bad = |reason: &str| {
+                Error::invalid(format!(
+                    "Couldn't read CA certificate: {}: {reason}",
+                    path.display()
+                ))
+            };
+            let roots = read(path).and_then(|pem| tls::roots(&pem));
+            let roots = Arc::new(roots.map_err(|error| bad(error.message()))?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map_err(|error| bad(&error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| pair(&explain_pair(&error)))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -1,6 +1,9 @@
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
+    },
     path::{Path, PathBuf},
 };
 
@@ -30,6 +33,7 @@ pub(super) async fn bind(
     group: Option<u32>,
     random: &dyn Random,
 ) -> Result<(UnixListener, SocketFile)> {
+    refuse_long(path)?;
     refuse_live(path).await?;
     let fail = |error: io::Error| {
         Error::io(
@@ -41,13 +45,14 @@ pub(super) async fn bind(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    refuse_homeless(path, parent)?;
     let private = parent.join(format!(".{}", random.hex(4)));
     fs::DirBuilder::new()
         .mode(0o700)
         .create(&private)
         .map_err(fail)?;
     let fresh = private.join("s");
-    let made = UnixListener::bind(&fresh).and_then(|listener| {
+    let made = bind_within(&private, &fresh).and_then(|listener| {
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
         if let Some(group) = group {
             chown(&fresh, None, Some(group))?;
@@ -67,6 +72,46 @@ pub(super) async fn bind(
         identity,
     };
     Ok((listener, file))
+}
+
+/// The private folder's path may be too long for the kernel where the socket's own is not.
+fn bind_within(private: &Path, fresh: &Path) -> io::Result<UnixListener> {
+    if fresh.as_os_str().len() <= MAX_PATH {
+        return UnixListener::bind(fresh);
+    }
+    let folder = fs::File::open(private)?;
+    UnixListener::bind(format!("/proc/self/fd/{}/s", folder.as_raw_fd()))
+}
+
+/// The kernel would say `path must be shorter than SUN_LEN`, and not of which path.
+fn refuse_long(path: &Path) -> Result<()> {
+    let length = path.as_os_str().len();
+    if length <= MAX_PATH {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "cannot listen on unix://{}: the path has {length} bytes, and a socket's may have at most \
+         {MAX_PATH}: choose a shorter one",
+        path.display()
+    )))
+}
+
+fn refuse_homeless(path: &Path, parent: &Path) -> Result<()> {
+    let cannot = format!("cannot listen on unix://{}", path.display());
+    match fs::metadata(parent) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Error::invalid(format!(
+            "{cannot}: {} is not a folder",
+            parent.display()
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = parent.display();
+            Err(Error::not_found(format!(
+                "{cannot}: the folder {folder} does not exist: make it first (mkdir -p {folder})"
+            )))
+        }
+        Err(error) => Err(Error::io(format!("{cannot}: {error}"), error)),
+    }
 }
 
 async fn refuse_live(path: &Path) -> Result<()> {
@@ -100,6 +145,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let found = fs::symlink_metadata(path)?;
     Ok((found.dev(), found.ino()))
 }
+
+/// What fits into the kernel's address with the zero byte at its end.
+const MAX_PATH: usize = 107;
 
 #[cfg(test)]
 mod tests {
@@ -164,5 +212,39 @@ mod tests {
         let (_second, _second_file) = bind(&path, None, &OsRandom).await.unwrap();
         drop(file);
         assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_is_named_with_its_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("no/s.sock");
+        let error = bind(&path, None, &OsRandom).await.unwrap_err();
+        let parent = path.parent().unwrap().display();
+        assert_eq!(
+            error.chain(),
+            format!(
+                "cannot listen on unix://{}: the folder {parent} does not exist: make it first \
+                 (mkdir -p {parent})",
+                path.display()
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn the_longest_path_works_and_a_longer_one_names_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = MAX_PATH - folder.path().as_os_str().len() - 1;
+        let path = folder.path().join("s".repeat(room));
+        bind(&path, None, &OsRandom).await.unwrap();
+        let path = folder.path().join("s".repeat(room + 1));
+        let error = bind(&path, None, &OsRandom).await.unwrap_err();
+        assert!(error.message().contains("108 bytes"), "{error}");
+        assert!(error.message().contains("at most 107"), "{error}");
+        // The socket is made in a folder of its own first, whose path may be longer than its place.
+        let name = "d".repeat(room - 2);
+        fs::create_dir(folder.path().join(&name)).unwrap();
+        bind(&folder.path().join(name).join("s"), None, &OsRandom)
+            .await
+            .unwrap();
     }
 }

@@ -1,4 +1,8 @@
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use longshore_core::{
     Clock, Error, Result,
@@ -11,12 +15,13 @@ use super::{
     verify::{AcceptAny, Verify},
 };
 
-/// Whom to trust and who we are, checked once. Clones share session tickets.
+/// Whom to trust and who we are, checked once. Clones share session tickets, and what replaces the
+/// certificates of one does so for all.
 ///
 /// TLS 1.3 is preferred, 1.2 the least. A connection offers the protocol `http/1.1`.
 #[derive(Clone)]
 pub struct TlsSettings {
-    config: Arc<ClientConfig>,
+    config: Arc<RwLock<Arc<ClientConfig>>>,
     verified: bool,
 }
 
@@ -78,8 +83,18 @@ impl TlsSettings {
         self.verified
     }
 
+    /// Uses the certificates of others for connections made from now on, in all clones: how they are
+    /// rotated. Connections that are open go on. Whether servers are verified does not change: what
+    /// does not verify is never taken where verification was asked for.
+    pub fn replace(&self, others: &Self) {
+        if self.verified == others.verified {
+            let config = others.config();
+            *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        }
+    }
+
     pub(super) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn trusting(
@@ -129,7 +144,7 @@ impl TlsSettings {
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
-            config: Arc::new(config),
+            config: Arc::new(RwLock::new(Arc::new(config))),
             verified,
         })
     }
@@ -140,5 +155,41 @@ impl fmt::Debug for TlsSettings {
         f.debug_struct("TlsSettings")
             .field("verified", &self.verified)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn replaced_certificates_are_those_of_all_clones() {
+        let settings = || {
+            let clock = Arc::new(SystemClock::new());
+            TlsSettings::dangerously_accept_any_server(None, clock).unwrap()
+        };
+        let (first, new) = (settings(), settings());
+        let clone = first.clone();
+        first.replace(&new);
+        assert!(Arc::ptr_eq(&clone.config(), &new.config()));
+    }
+
+    #[test]
+    fn verification_is_never_replaced_away() {
+        let clock = Arc::new(SystemClock::new());
+        let careless = TlsSettings::dangerously_accept_any_server(None, clock).unwrap();
+        let careful = TlsSettings {
+            config: Arc::clone(&careless.clone().config),
+            verified: true,
+        };
+        let before = careful.config();
+        let other = TlsSettings {
+            config: Arc::new(RwLock::new(Arc::new((*before).clone()))),
+            verified: false,
+        };
+        careful.replace(&other);
+        assert!(Arc::ptr_eq(&careful.config(), &before));
     }
 }

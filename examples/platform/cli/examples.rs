@@ -1,0 +1,47 @@
+//! What stands below the help of each command.
+
+pub const EXAMPLES: &str = "\
+Examples:
+  platform                                   start the embedded platform, stop it with Ctrl-C
+  platform demo                              show the same and exit
+  platform manage --discovery file:///etc/longshore/nodes -H unix:///run/longshore.sock
+  docker -H unix:///run/longshore.sock run -d -e constraint:zone==eu nginx
+  platform explain -H unix:///run/longshore.sock web-1";
+
+pub const LIST_EXAMPLES: &str = "\
+Examples:
+  platform list nodes://10.0.0.[10:12]:2375
+  platform list --timeout 2s file:///etc/longshore/nodes";
+
+pub const MANAGE_EXAMPLES: &str = "\
+Examples:
+  platform manage --discovery file:///etc/longshore/nodes -H unix:///run/longshore.sock
+  platform manage nodes://10.0.0.1:2375,10.0.0.2:2375 --strategy binpack
+  platform manage --tunnel 0.0.0.0:7443 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem \\
+      -H unix:///run/longshore.sock
+
+The file holds one host:port a line; ranges such as 10.0.0.[1:9]:2375 expand, # begins a comment.";
+
+pub const JOIN_EXAMPLES: &str = "\
+Examples:
+  platform join --tunnel plane.example:7443 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
+  platform join --tunnel plane.example:7443 --label zone=eu --engine unix:///run/docker.sock …
+  platform join --advertise 10.0.0.7:2375 etcd://store:2379/cluster   (stores come with a later release)";
+
+pub const EXEC_EXAMPLES: &str = "\
+Examples:
+  platform exec -H unix:///run/longshore.sock web-1 date
+  platform exec -it web-1 sh";
+
+pub const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  platform explain web-1
+  platform explain --image nginx -e constraint:zone==eu -m 2g -p 80:80";
+
+pub const CERT_EXAMPLES: &str = "\
+Examples:
+  platform cert init ca
+  platform cert issue --ca ca --role manager --name plane --san plane.example --san 10.0.0.1 --out plane
+  platform cert issue --ca ca --name node-1 --out node-1
+  platform cert issue --ca ca --name node-1 --out node-1 --force --validity 90d   (renewal)
+  platform cert issue --ca ca --role client --name alice --out alice";

@@ -1,0 +1,83 @@
+use clap::Args;
+
+use super::{DiscoveryArgs, TlsArgs};
+
+#[derive(Args, Debug)]
+pub struct Manage {
+    #[command(flatten)]
+    pub discovery: DiscoveryArgs,
+    /// How nodes are ranked: spread, binpack or random.
+    #[arg(long, default_value = "spread")]
+    pub strategy: String,
+    /// Filter to use; several replace the default list and its order
+    /// (health, port, containerslots, dependency, affinity, constraint, whitelist).
+    #[arg(long, short = 'f', value_name = "NAME")]
+    pub filter: Vec<String>,
+    /// Address to listen on: `unix:///path` or `tcp://host:port`; may be given several times.
+    #[arg(
+        long,
+        short = 'H',
+        env = "SWARM_HOST",
+        value_delimiter = ',',
+        default_value = "tcp://127.0.0.1:2375",
+        value_name = "URL"
+    )]
+    pub host: Vec<String>,
+    /// Address at which other managers reach this one.
+    #[arg(long, visible_alias = "addr", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Run as one of several managers (needs a key-value store).
+    #[arg(long, visible_alias = "leader-election")]
+    pub replication: bool,
+    /// How long leadership lasts without renewal.
+    #[arg(long, default_value = "20s", value_name = "DURATION")]
+    pub replication_ttl: String,
+    /// DANGEROUS: serve TCP without TLS to other machines. Whoever can connect owns every node: they
+    /// can run anything as root there.
+    #[arg(long)]
+    pub insecure_plaintext: bool,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Shortest time between refreshes of a node.
+    #[arg(long, default_value = "30s", value_name = "DURATION")]
+    pub engine_refresh_min_interval: String,
+    /// Longest time between refreshes of a node.
+    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    pub engine_refresh_max_interval: String,
+    /// So many failures make a node unhealthy.
+    #[arg(
+        long,
+        default_value_t = 3,
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
+    pub engine_failure_retry: i64,
+    /// Old name of --engine-failure-retry.
+    #[arg(long, hide = true, default_value_t = 3)]
+    pub engine_refresh_retry: i64,
+    /// Time between reads of the discovery backend where it does not tell of changes.
+    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    pub heartbeat: String,
+    /// Allow web pages of other sites to call the endpoint.
+    #[arg(long, visible_alias = "cors")]
+    pub api_enable_cors: bool,
+    /// Only `swarm` is known.
+    #[arg(long, short = 'c', default_value = "swarm", value_name = "DRIVER")]
+    pub cluster_driver: String,
+    /// swarm.overcommit=0.05 or swarm.createretry=0; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub cluster_opt: Vec<String>,
+    /// Accepted for compatibility with Swarm: listings are always current, because the engines'
+    /// events are followed.
+    #[arg(long)]
+    pub refresh_on_node_filter: bool,
+    /// Accepted for compatibility with Swarm, as --refresh-on-node-filter.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub container_name_refresh_filter: String,
+    /// Accept agents' tunnels here (needs --tlscacert, --tlscert, --tlskey).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub tunnel: Option<String>,
+    /// Keep the audit log in this file instead of in memory.
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<String>,
+}
