@@ -4,6 +4,7 @@ mod cert;
 mod examples;
 mod logging;
 mod manage;
+mod store;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -15,6 +16,7 @@ pub use self::{
     cert::{Cert, CertRole},
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::Manage,
+    store::{Create, DiscoveryServer, Kv, KvStoreArgs},
 };
 
 /// A container platform out of longshore's parts.
@@ -35,9 +37,14 @@ pub struct Cli {
 pub enum Command {
     /// Do what the embedded platform does, show it, stop, and exit with 0 or 1.
     Demo,
-    /// Make a cluster's token (needs a hosted discovery service; comes with a later release).
+    /// Make a cluster at a discovery service, and print its token.
     #[command(visible_alias = "c")]
-    Create,
+    Create(Create),
+    /// Host the discovery service behind `token://`.
+    DiscoveryServer(DiscoveryServer),
+    /// Look into a key-value store.
+    #[command(subcommand)]
+    Kv(Kv),
     /// List the nodes that a discovery backend knows.
     #[command(visible_alias = "l", after_help = LIST_EXAMPLES)]
     List(List),

@@ -5,10 +5,8 @@ use std::{sync::Arc, time::Duration};
 use longshore::{
     Clock, Connector, Engine, Random,
     agent::{Agent, AgentConfig},
-    core::{
-        Announcement, Backoff, ClockExt, Endpoint, Labels, NodeName, OsRandom, Shutdown,
-        SystemClock,
-    },
+    core::{Announcement, ClockExt, Endpoint, Labels, NodeName, OsRandom, Shutdown, SystemClock},
+    discovery::{Registrar, RegistrarOptions},
     engine::{ConnectOptions, ProcessEngine, ProcessOptions, connect},
 };
 
@@ -40,67 +38,38 @@ pub async fn run(args: Join) -> Result<(), Failure> {
             problems.or(())?;
             let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
             let backend = discovery(&url, &options, Some(heartbeat), clock.clone())?;
-            if !backend.capabilities().register {
-                return Err(Failure::new(format!(
-                    "{} can't register nodes (not implemented in this discovery service): list the \
-                     node there by hand, or dial the plane with --tunnel",
-                    backend.describe()
-                )));
-            }
-            register(&*backend, &*clock, advertise, heartbeat, ttl, delay).await
+            register(backend, clock, advertise, (heartbeat, ttl), delay).await
         }
     }
 }
 
-/// Registers, and renews until interrupted; then takes the registration back.
+/// Keeps this node registered until interrupted; then takes the registration back.
 async fn register(
-    backend: &dyn longshore::Discovery,
-    clock: &dyn Clock,
+    backend: Arc<dyn longshore::Discovery>,
+    clock: Arc<dyn Clock>,
     advertise: Endpoint,
-    heartbeat: Duration,
-    ttl: Duration,
+    (heartbeat, ttl): (Duration, Duration),
     delay: Duration,
 ) -> Result<(), Failure> {
+    let options = RegistrarOptions::default().with_heartbeat(heartbeat, ttl);
+    let registrar = Registrar::new(backend, options, clock.clone(), Arc::new(OsRandom))?;
     let interrupted = signals::interrupted_or_hung_up();
     tokio::pin!(interrupted);
-    let node = Announcement::new(advertise);
-    let mut wait = delay.mul_f64(OsRandom.unit());
-    let mut backoff = Backoff::default();
-    let mut current = None;
-    let mut failing = false;
+    tokio::select! {
+        () = clock.sleep(delay.mul_f64(OsRandom.unit())) => {}
+        () = &mut interrupted => return Ok(()),
+    }
     tracing::info!("Registering on the discovery service every {heartbeat:?}...");
-    loop {
-        tokio::select! {
-            () = clock.sleep(wait) => {}
-            () = &mut interrupted => break,
-        }
-        let registered = match &current {
-            Some(registration) => backend.renew(registration).await,
-            None => backend.register(&node, ttl).await,
-        };
-        match registered {
-            Ok(registration) => {
-                if failing {
-                    tracing::info!("registered again");
-                }
-                (current, failing) = (Some(registration), false);
-                backoff.reset();
-                // ±10 %, so that nodes started together do not stay together.
-                wait = heartbeat.mul_f64(0.9 + 0.2 * OsRandom.unit());
-            }
-            Err(error) => {
-                if !failing {
-                    tracing::error!(error = error.chain(), "not registered; trying again");
-                }
-                (current, failing) = (None, true);
-                wait = backoff.next_delay(&OsRandom);
-            }
-        }
-    }
-    if let Some(registration) = current {
-        backend.deregister(&registration).await?;
-    }
-    Ok(())
+    registrar.add(Announcement::new(advertise))?;
+    let shutdown = Shutdown::new();
+    let running = shutdown.clone();
+    let keeping = shutdown.spawn(async move { registrar.run(&running).await });
+    interrupted.await;
+    tracing::info!("taking the registration back");
+    shutdown.finish(&*clock, FAREWELL).await;
+    keeping
+        .await
+        .map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Dials the planes and lends them the engine until interrupted.
@@ -178,3 +147,6 @@ async fn dial(
         Err(error) => Err(Failure::new(error.to_string())),
     }
 }
+
+/// Longer than the registrar takes for it.
+const FAREWELL: Duration = Duration::from_secs(12);

@@ -13,6 +13,7 @@ mod embedded;
 mod exec;
 mod explain;
 mod join;
+mod kv;
 mod list;
 mod logging;
 mod manage;
@@ -22,6 +23,7 @@ mod renewal;
 mod say;
 mod signals;
 mod tls;
+mod token;
 
 use std::{fmt, process::ExitCode};
 
@@ -107,10 +109,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         None => embedded::run(embedded::Mode::Stay).await,
         Some(Command::Demo) => embedded::run(embedded::Mode::Demo).await,
-        Some(Command::Create) => Err(Failure::new(
-            "`create` needs a hosted discovery service, which comes with a later release; use \
-             nodes:// or file:// discovery, or agents' tunnels. See 'platform manage --help'.",
-        )),
+        Some(Command::Create(args)) => token::create(args).await,
+        Some(Command::DiscoveryServer(args)) => token::server(args).await,
+        Some(Command::Kv(args)) => kv::run(args).await,
         Some(Command::List(args)) => list::run(check::list(&args)?).await,
         Some(Command::Manage(args)) => manage::run(*args).await,
         Some(Command::Join(args)) => join::run(args).await,

@@ -11,8 +11,8 @@ use longshore::{
             serve,
         },
     },
-    core::{AllowAll, Endpoint, Shutdown, SystemClock},
-    discovery::{DiscoveryOptions, open},
+    core::{AllowAll, Endpoint, OsRandom, Shutdown, SystemClock},
+    discovery::{DiscoveryOptions, Election, ElectionOptions, open, open_kv},
     engine::{ConnectOptions, DockerProvider},
     sched::ClusterScheduler,
     tunnel::TlsTransport,
@@ -34,6 +34,7 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     let mut parts = parts.ok_or_else(|| Failure::new("the configuration is incomplete"))?;
 
     let mut renewal = parts.renewal.take();
+    let election = parts.election.clone();
     let plane = plane(&args, &plan, parts, &clock).await?;
     let files = endpoint_files(&args.tls, &plan)?;
     let mut endpoint = EndpointOptions::default().with_linger(LINGER);
@@ -58,6 +59,15 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         listen = listen.with_insecure_plaintext();
     }
     let shutdown = Shutdown::new();
+    let candidacy = Shutdown::new();
+    if let Some(election) = election {
+        let until = candidacy.clone();
+        candidacy.spawn(async move {
+            if let Err(error) = election.run(&until).await {
+                tracing::error!(error = error.chain(), "the election ended");
+            }
+        });
+    }
     plane.start();
     for host in &plan.hosts {
         let served = serve_at(&plane, host, listen.clone(), endpoint.clone(), &shutdown).await;
@@ -82,6 +92,8 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         }
         None => signals::interrupted_or_hung_up().await,
     }
+    // Another manager can lead while this one's requests come to their end.
+    candidacy.finish(&*clock, RESIGN).await;
     tracing::info!(
         "shutting down: waiting at most {DRAIN:?} for requests that are being answered; again to exit \
          at once"
@@ -102,6 +114,7 @@ struct Parts {
     engines: ConnectOptions,
     tunnel: Option<(Endpoint, TlsTransport)>,
     renewal: Option<Renewal>,
+    election: Option<Election>,
 }
 
 impl Parts {
@@ -126,12 +139,18 @@ impl Parts {
             discovery(url, options, heartbeat, clock.clone())
         });
         let discovery = problems.check(discovery.transpose());
+        let election = plan.replication.as_ref().map(|(address, ttl)| {
+            let url = plan.url.as_deref().unwrap_or_default();
+            election(url, &plan.options, address, *ttl, clock)
+        });
+        let election = problems.check(election.transpose());
         let settings = settings?;
         let mut parts = Self {
             discovery: discovery?,
             engines: ConnectOptions::new(),
             tunnel: tunnel?,
             renewal: renewal?,
+            election: election?,
         };
         if let Some(renewal) = &mut parts.renewal {
             if let (Some((_, transport)), Some((_, files))) = (&parts.tunnel, &plan.tunnel) {
@@ -184,10 +203,27 @@ async fn plane(
         tracing::info!(address = %listener.local(), "accepting agents' tunnels");
         builder = builder.tunnel(listener);
     }
+    if let Some(election) = parts.election {
+        builder = builder.election(Arc::new(election));
+    }
     if let Some(path) = &args.audit_log {
         builder = builder.audit(Arc::new(FileAudit::open(path)?));
     }
     Ok(builder.build()?)
+}
+
+/// Our part in the election over the store that discovery uses.
+fn election(
+    url: &str,
+    pairs: &[String],
+    address: &str,
+    ttl: Duration,
+    clock: &Arc<dyn Clock>,
+) -> longshore::Result<Election> {
+    let options = DiscoveryOptions::new(clock.clone()).with_pairs(pairs)?;
+    let (store, prefix) = open_kv(url, &options)?;
+    let options = ElectionOptions::candidate(&prefix, address).with_ttl(ttl);
+    Election::new(store, options, clock.clone(), Arc::new(OsRandom))
 }
 
 /// The endpoint's own TLS: without --tls and --tlsverify, the files are the tunnel's alone.
@@ -256,6 +292,7 @@ pub fn discovery(
 }
 
 /// How long requests may go on after the end was asked for.
+const RESIGN: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long sessions in containers may.
 pub const LINGER: Duration = Duration::from_secs(1);

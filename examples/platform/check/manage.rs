@@ -21,6 +21,8 @@ pub struct ManagePlan {
     pub strategy: Strategy,
     /// Swarm's own filters when there are none.
     pub filters: Vec<FilterName>,
+    /// Our address and how long leadership lasts, as one of several managers.
+    pub replication: Option<(String, Duration)>,
     pub hosts: Vec<ListenAddress>,
     pub tls: Option<TlsFiles>,
     pub tunnel: Option<(Endpoint, TlsFiles)>,
@@ -68,10 +70,12 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
             );
         }
     }
-    problems.take(
+    let replication_ttl = problems.take(
         positive("--replication-ttl", &args.replication_ttl),
         Duration::ZERO,
     );
+    let replication = args.advertise.clone().filter(|_| args.replication);
+    let replication = replication.map(|address| (address, replication_ttl));
     let heartbeat = problems.take(heartbeat(&args.heartbeat), Duration::ZERO);
     let min = problems.take(
         positive(
@@ -128,6 +132,7 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         options: usable(&args.discovery.discovery_opt),
         strategy,
         filters,
+        replication,
         hosts,
         tls,
         tunnel,

@@ -8,10 +8,28 @@ Examples:
   docker -H unix:///run/longshore.sock run -d -e constraint:zone==eu nginx
   platform explain -H unix:///run/longshore.sock web-1";
 
+pub const CREATE_EXAMPLES: &str = "\
+Examples:
+  platform create --service https://discovery.example
+  platform list token://discovery.example/$(platform create --service https://discovery.example)";
+
+pub const SERVER_EXAMPLES: &str = "\
+Examples:
+  platform discovery-server --store /var/lib/longshore/tokens.redb
+  platform create --service http://127.0.0.1:7171
+  platform join --advertise 10.0.0.7:2375 token://127.0.0.1:7171/TOKEN --discovery-opt token.plain=true";
+
+pub const KV_EXAMPLES: &str = "\
+Examples:
+  platform kv ls etcd://10.0.0.1:2379 docker/swarm/
+  platform kv get consul://10.0.0.1:8500/cluster docker/swarm/leader
+  platform kv watch zk://10.0.0.1:2181/cluster";
+
 pub const LIST_EXAMPLES: &str = "\
 Examples:
   platform list nodes://10.0.0.[10:12]:2375
-  platform list --timeout 2s file:///etc/longshore/nodes";
+  platform list --timeout 2s file:///etc/longshore/nodes
+  platform list etcd://10.0.0.1:2379,10.0.0.2:2379/cluster";
 
 pub const MANAGE_EXAMPLES: &str = "\
 Examples:
@@ -19,6 +37,8 @@ Examples:
   platform manage nodes://10.0.0.1:2375,10.0.0.2:2375 --strategy binpack
   platform manage --tunnel 0.0.0.0:7443 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem \\
       -H unix:///run/longshore.sock
+  platform manage etcd://10.0.0.1:2379/cluster --replication --advertise 10.0.0.5:4000 \\
+      -H tcp://10.0.0.5:4000 --tlsverify --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
 
 The file holds one host:port a line; ranges such as 10.0.0.[1:9]:2375 expand, # begins a comment.";
 
@@ -26,7 +46,7 @@ pub const JOIN_EXAMPLES: &str = "\
 Examples:
   platform join --tunnel plane.example:7443 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
   platform join --tunnel plane.example:7443 --label zone=eu --engine unix:///run/docker.sock …
-  platform join --advertise 10.0.0.7:2375 etcd://store:2379/cluster   (stores come with a later release)";
+  platform join --advertise 10.0.0.7:2375 etcd://store:2379/cluster";
 
 pub const EXEC_EXAMPLES: &str = "\
 Examples:

@@ -1,0 +1,78 @@
+//! `platform create` and `platform discovery-server`: clusters that are known by a token.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use longshore::{
+    Clock, KvStore,
+    core::{OsRandom, Shutdown, SystemClock},
+    discovery::{
+        KvLimits, MemoryKv, RedbKv, TokenBase, TokenDiscovery,
+        token_service::{TokenLimits, TokenService, serve},
+    },
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    Failure,
+    cli::{Create, DiscoveryServer},
+    say::{note, say},
+    signals,
+};
+
+/// Prints the token of a new cluster, and only that, on standard output.
+pub async fn create(args: Create) -> Result<(), Failure> {
+    let Some(service) = args.service else {
+        return Err(Failure::new(
+            "Docker's hosted discovery service is gone: name one with --service, such as \
+             https://discovery.example (longshore has it: platform discovery-server --help)",
+        ));
+    };
+    let base = TokenBase::parse(&service)?;
+    let clock = Arc::new(SystemClock::new());
+    let authority = args.cacert.as_deref().map(Path::new);
+    let token = TokenDiscovery::create(&base, authority, clock).await?;
+    say(token)
+}
+
+/// Serves clusters until interrupted.
+pub async fn server(args: DiscoveryServer) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let store: Arc<dyn KvStore> = match &args.store {
+        Some(file) => Arc::new(RedbKv::open(file, clock.clone(), KvLimits::default())?),
+        None => Arc::new(MemoryKv::new(clock.clone())),
+    };
+    let listener = TcpListener::bind(&args.listen)
+        .await
+        .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", args.listen)))?;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "tokens are secrets and go over {address} in plain HTTP: put a proxy that speaks TLS in \
+             front of it"
+        );
+    }
+    tracing::info!(
+        "serving clusters at http://{address}; {}",
+        match &args.store {
+            Some(file) => format!("they are kept in {file}"),
+            None => "they are gone when this ends (keep them with --store FILE)".to_owned(),
+        }
+    );
+    note(format_args!(
+        "make one: platform create --service http://{address}"
+    ));
+    let random = Arc::new(OsRandom);
+    let service = TokenService::new(
+        store,
+        "tokens",
+        TokenLimits::default(),
+        clock.clone(),
+        random,
+    );
+    let shutdown = Shutdown::new();
+    let serving = serve(listener, service, clock.clone(), shutdown.child());
+    shutdown.spawn(serving);
+    signals::interrupted_or_hung_up().await;
+    shutdown.finish(&*clock, Duration::from_secs(2)).await;
+    Ok(())
+}
