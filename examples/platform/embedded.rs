@@ -24,8 +24,8 @@ use longshore::{
     engine::DockerProvider,
     sched::ClusterScheduler,
     tunnel::{
-        TlsTransport,
-        pki::{Authority, Profile},
+        ExpectedPeer, TlsTransport,
+        pki::{Authority, Profile, Role},
     },
 };
 use node::Node;
@@ -93,13 +93,14 @@ impl Embedded {
         let step = Step::start("starting the control plane");
         let authority = Authority::generate("longshore embedded", clock.now(), &OsRandom)?;
         let trust = authority.trust()?;
-        let transport = |name: &str| -> Result<TlsTransport, Failure> {
+        let transport = |name: &str, role: Role| -> Result<TlsTransport, Failure> {
             let node = NodeId::new(name).map_err(longshore::Error::from)?;
-            let profile = Profile::new(node).with_host("127.0.0.1")?;
+            let profile = Profile::new(node).with_role(role).with_host("127.0.0.1")?;
             let identity = authority.issue(&profile, clock.now(), &OsRandom)?;
-            Ok(TlsTransport::new(&identity, &trust, clock.clone())?)
+            let transport = TlsTransport::new(&identity, &trust, clock.clone())?;
+            Ok(transport.with_expected_peer(ExpectedPeer::DialledManager)?)
         };
-        let listener = transport("plane")?.listen(&loopback()).await?;
+        let listener = transport("plane", Role::Manager)?.listen(&loopback()).await?;
         let tunnel = listener.local();
         let options = PlaneOptions::default()
             .with_engine_refresh_min_interval(Duration::from_millis(500))
@@ -135,7 +136,7 @@ impl Embedded {
         };
         let step = Step::start("joining three nodes through tunnels");
         for (name, zone) in [("node-1", "a"), ("node-2", "b"), ("node-3", "c")] {
-            let transport = Arc::new(transport(name)?);
+            let transport = Arc::new(transport(name, Role::Node)?);
             let node = Node::start(name, zone, &tunnel, transport, platform.clock.clone()).await?;
             platform.nodes.push(node);
         }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use longshore::{
     Clock,
     engine::{ConnectOptions, TlsIdentity, TlsSettings},
-    tunnel::{TlsTransport, pki},
+    tunnel::{ExpectedPeer, TlsTransport, pki},
 };
 
 use crate::{Failure, check::TlsFiles};
@@ -30,5 +30,7 @@ pub fn client(files: Option<&TlsFiles>, clock: Arc<dyn Clock>) -> Result<Connect
 pub fn tunnel(files: &TlsFiles, clock: Arc<dyn Clock>) -> Result<TlsTransport, Failure> {
     let identity = pki::TlsIdentity::load(Path::new(&files.cert), Path::new(&files.key))?;
     let trust = pki::TlsTrust::load(Path::new(files.ca.as_deref().unwrap_or_default()))?;
-    Ok(TlsTransport::new(&identity, &trust, clock)?)
+    let transport = TlsTransport::new(&identity, &trust, clock)?;
+    // For who dials: a node's certificate never stands for a control plane's, whatever its names.
+    Ok(transport.with_expected_peer(ExpectedPeer::DialledManager)?)
 }

@@ -67,12 +67,13 @@ impl Cluster {
     fn make_certificates(&self) {
         let ca = self.path("ca");
         run(platform().args(["cert", "init"]).arg(&ca));
-        for (name, san) in [
-            ("plane", self.lab.gateway().to_string()),
-            ("nat-node", "nat".into()),
+        for (name, role, san) in [
+            ("plane", "manager", self.lab.gateway().to_string()),
+            ("nat-node", "node", "nat".into()),
         ] {
             run(platform()
-                .args(["cert", "issue", "--name", name, "--san", &san, "--ca"])
+                .args(["cert", "issue", "--name", name, "--role", role, "--san", &san])
+                .arg("--ca")
                 .arg(&ca)
                 .arg("--out")
                 .arg(self.path(name)));

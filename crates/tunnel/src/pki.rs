@@ -16,7 +16,7 @@ mod trust;
 pub use authority::Authority;
 pub use files::{read_file, write_private_file};
 pub use identity::TlsIdentity;
-pub(crate) use name::node_of;
+pub(crate) use name::{is_manager, node_of};
 pub use node_key::NodeKey;
 pub use profile::{Profile, Role, Usage};
 pub use trust::TlsTrust;

@@ -1,6 +1,6 @@
 //! What the peer sends, frame by frame.
 
-use longshore_core::{CloseReason, Timestamp};
+use longshore_core::{CloseReason, Timestamp, printable};
 
 use super::{
     Event, Fault, Ledger, Mux, Phase,
@@ -8,7 +8,7 @@ use super::{
     options::{MAX_CREDIT, MAX_STREAMS, MIN_CREDIT, VERSION},
     stream::Stream,
 };
-use crate::frame::{self, FrameError, GoAwayCode, Hello, Item, ResetCode};
+use crate::frame::{self, FrameError, GoAwayCode, Hello, Item, MAX_TEXT, ResetCode};
 
 impl Mux {
     /// Takes bytes from the peer, however they are cut. Never fails: bytes that break the protocol
@@ -246,10 +246,11 @@ impl Mux {
         if consumed > stream.in_flight || window > MAX_CREDIT {
             return Err(Fault::protocol(format!("credit overflow on stream {id}")));
         }
-        let useless = consumed == 0 && window == stream.send_window;
         self.sent.remove(&mut stream.in_flight, consumed);
         stream.send_window = window;
-        if useless {
+        // A receiver saves credit until it is worth a frame, or gives all of it back at the end. A
+        // window that goes to and fro is no reason for one either.
+        if consumed == 0 || (consumed < LEAST_CREDIT && stream.in_flight > 0) {
             self.nuisance(now, "credits of nothing")?;
         }
         self.schedule(id);
@@ -282,7 +283,7 @@ impl Mux {
 
     fn on_go_away(&mut self, code: GoAwayCode, last: u32, text: &str) {
         if code != GoAwayCode::Draining {
-            let text: String = text.chars().filter(|c| !c.is_control()).collect();
+            let text = printable(text, MAX_TEXT).into_owned();
             return self.enter_closed(CloseReason::Peer(text));
         }
         self.peer_draining = true;
@@ -341,6 +342,9 @@ impl Fault {
 
 /// How many bytes of control frames may wait for a peer that does not read.
 const MAX_CONTROL: usize = 64 * 1024;
+
+/// Less credit than this comes only with all that is under way: half of the smallest reserve.
+const LEAST_CREDIT: u32 = 128;
 
 /// After how long without output a receiver of data says that it is there.
 const SIGN_OF_LIFE: std::time::Duration = std::time::Duration::from_secs(1);

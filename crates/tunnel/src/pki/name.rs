@@ -24,25 +24,35 @@ pub(super) fn uris(id: &NodeId, role: Role) -> Vec<String> {
 
 /// The node that a certificate is for.
 pub(crate) fn node_of(certificate: &[u8]) -> Result<NodeId> {
-    let certificate = parse(certificate)?;
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|error| Error::invalid("its names can't be read").with_source(error))?;
-    let mut nodes = names
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix(NODE_URI),
-            _ => None,
-        });
-    match (nodes.next(), nodes.next()) {
-        (Some(id), None) => Ok(NodeId::new(id)?),
+    let nodes = names_behind(NODE_URI, certificate)?;
+    match (nodes.first(), nodes.get(1)) {
+        (Some(id), None) => Ok(NodeId::new(id.as_str())?),
         // Two identities would let each reader choose.
         (Some(_), Some(_)) => Err(Error::invalid("it names more than one node")),
         (None, _) => Err(Error::invalid(format!(
             "it names no node: a URI name {NODE_URI}<id> is missing"
         ))),
     }
+}
+
+/// Whether a certificate makes its node a manager.
+pub(crate) fn is_manager(certificate: &[u8], node: &NodeId) -> Result<bool> {
+    let managers = names_behind(MANAGER_URI, certificate)?;
+    Ok(managers.iter().any(|name| name == node.as_str()))
+}
+
+/// The rests of the URI names that begin so.
+fn names_behind(prefix: &str, certificate: &[u8]) -> Result<Vec<String>> {
+    let certificate = parse(certificate)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| Error::invalid("its names can't be read").with_source(error))?;
+    let rest = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(uri) => uri.strip_prefix(prefix).map(str::to_owned),
+        _ => None,
+    };
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    Ok(names.filter_map(rest).collect())
 }
 
 /// The time until which a certificate is valid.

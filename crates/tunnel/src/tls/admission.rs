@@ -36,6 +36,7 @@ impl Admission {
     }
 
     pub(super) fn admit(&self, address: IpAddr) -> Option<Place> {
+        let address = network(address);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let here = waiting
             .by_address
@@ -71,6 +72,17 @@ impl Drop for Place {
     }
 }
 
+/// What one sender can have many of: in IPv6 that is the addresses of a /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(network.into())
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +101,17 @@ mod tests {
         assert!(last.is_some());
         drop((last, _second, _third));
         assert!(admission.waiting.lock().unwrap().by_address.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let admission = Admission::new(10, 1);
+        let admit = |address: &str| admission.admit(address.parse().unwrap());
+        let _first = admit("2001:db8::1").unwrap();
+        assert!(admit("2001:db8::ffff:2").is_none());
+        let _second = admit("2001:db8:0:1::1").unwrap();
+        let _third = admit("10.0.0.1").unwrap();
+        assert!(admit("::ffff:10.0.0.1").is_none());
+        assert!(admit("10.0.0.2").is_some());
     }
 }

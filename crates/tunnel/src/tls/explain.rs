@@ -1,6 +1,6 @@
 use std::io;
 
-use longshore_core::{Error, ErrorKind, Timestamp};
+use longshore_core::{Error, ErrorKind, Timestamp, printable};
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 /// Says what is wrong with a TLS connection and how to cure it.
@@ -18,8 +18,12 @@ pub(super) fn explain(error: io::Error) -> Error {
         return Error::unavailable(message).with_source(error);
     };
     let (kind, message) = describe(cause);
-    Error::new(kind, message).with_source(error)
+    // Names in a certificate are a peer's words.
+    Error::new(kind, printable(&message, LONGEST).into_owned()).with_source(error)
 }
+
+/// More of an explanation is not needed; a certificate can hold very many names.
+const LONGEST: usize = 2048;
 
 fn describe(error: &rustls::Error) -> (ErrorKind, String) {
     match error {

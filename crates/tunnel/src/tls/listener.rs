@@ -119,6 +119,12 @@ impl TlsPending {
         let (clock, options) = (&transport.clock, &transport.options);
         socket::prepare(&tcp).map_err(|error| Error::io("cannot set up the socket", error))?;
         let deadline = clock.now().after(options.handshake_timeout);
+        // Who says nothing gives its place back sooner than who is slow.
+        let patience = options.first_byte_timeout.min(options.handshake_timeout);
+        clock
+            .timeout(patience, "the first byte", tcp.peek(&mut [0; 1]))
+            .await?
+            .map_err(explain)?;
         let acceptor = TlsAcceptor::from(Arc::clone(&transport.current().server));
         let stream = clock
             .timeout(

@@ -27,6 +27,7 @@ pub(super) struct PeerVerifier {
 #[derive(Debug)]
 enum Expected {
     DialledHost,
+    DialledManager,
     Name(ServerName<'static>),
     Node(NodeId),
 }
@@ -46,6 +47,7 @@ impl PeerVerifier {
     ) -> Result<Self> {
         let expected = match expected {
             ExpectedPeer::DialledHost => Expected::DialledHost,
+            ExpectedPeer::DialledManager => Expected::DialledManager,
             ExpectedPeer::Node(node) => Expected::Node(node.clone()),
             ExpectedPeer::Name(name) => {
                 let parsed = ServerName::try_from(name.clone()).map_err(|error| {
@@ -84,6 +86,10 @@ impl ServerCertVerifier for PeerVerifier {
         )?;
         match &self.expected {
             Expected::DialledHost => verify_server_name(&certificate, dialled)?,
+            Expected::DialledManager => {
+                verify_server_name(&certificate, dialled)?;
+                check_manager(end_entity)?;
+            }
             Expected::Name(name) => verify_server_name(&certificate, name)?,
             Expected::Node(expected) => {
                 let found = pki::node_of(end_entity);
@@ -126,6 +132,39 @@ impl ServerCertVerifier for PeerVerifier {
             .supported_schemes()
     }
 }
+
+fn check_manager(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+    let node = pki::node_of(certificate);
+    let is_manager = match &node {
+        Ok(node) => pki::is_manager(certificate, node).unwrap_or(false),
+        Err(_) => false,
+    };
+    if is_manager {
+        return Ok(());
+    }
+    let found = node.map_or_else(|error| error.to_string(), |id| id.to_string());
+    let wrong = NoManager { found };
+    Err(CertificateError::Other(OtherError(Arc::new(wrong))).into())
+}
+
+/// The certificate is a good one of a node that is no control plane.
+#[derive(Debug)]
+struct NoManager {
+    found: String,
+}
+
+impl fmt::Display for NoManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the peer is {} and no control plane; issue a control plane's certificate with the \
+             role manager",
+            self.found
+        )
+    }
+}
+
+impl std::error::Error for NoManager {}
 
 impl fmt::Display for WrongNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use longshore_core::{
-    Carrier, CloseReason, ErrorKind, PeerIdentity, TunnelListener, TunnelTransport,
+    Carrier, Clock, CloseReason, ErrorKind, OsRandom, PeerIdentity, TunnelListener,
+    TunnelTransport, testkit::ManualClock,
 };
-use longshore_tunnel::{MuxCarrier, MuxOptions, Side, TlsOptions, TlsTransport};
+use longshore_tunnel::{MuxCarrier, MuxOptions, Side, TlsOptions, TlsTransport, pki::Authority};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -71,6 +72,57 @@ async fn silent_peers_hold_up_nobody_and_their_places_come_back() {
     tokio::time::sleep(short + Duration::from_millis(300)).await;
     agent.dial(&to).await.expect("places are free again");
     served.abort();
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_all_the_places() {
+    let cluster = Cluster::new();
+    let listening = listen(&cluster.transport("plane")).await;
+    let served = serve(&listening);
+    let to = listening.local();
+    let mut silent = Vec::new();
+    for _ in 0..TlsOptions::default().max_handshakes_per_address {
+        silent.push(TcpStream::connect((to.host(), to.port())).await.unwrap());
+    }
+    // The excess is closed at once.
+    let mut excess = TcpStream::connect((to.host(), to.port())).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(5), excess.read(&mut [0; 1])).await;
+    assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+    // Another address of this machine finds room.
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let address = format!("127.0.0.1:{}", to.port()).parse().unwrap();
+    let mut other = other.connect(address).await.unwrap();
+    other.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let answer = other.read(&mut [0; 16]).await.unwrap();
+    assert!(answer > 0, "it was listened to");
+    served.abort();
+}
+
+/// By a clock of the test's own: the handshake as a whole may take longer.
+#[tokio::test]
+async fn a_connection_without_a_first_byte_ends_early() {
+    let clock = ManualClock::default();
+    let authority = Authority::generate("test", clock.now(), &OsRandom).unwrap();
+    let cluster = Cluster {
+        clock: Arc::new(clock.clone()),
+        authority,
+    };
+    let listening = listen(&cluster.transport("plane")).await;
+    let to = listening.local();
+    let mut silent = TcpStream::connect((to.host(), to.port())).await.unwrap();
+    let pending = listening.accept().await.unwrap();
+    let mut shaking = pending.handshake();
+    tokio::select! {
+        biased;
+        done = &mut shaking => panic!("{done:?}"),
+        () = std::future::ready(()) => {}
+    }
+    clock.advance(Duration::from_secs(3));
+    let ended = tokio::time::timeout(Duration::from_secs(30), shaking).await;
+    let error = ended.expect("only the whole ends it").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use longshore_core::{
 };
 use longshore_tunnel::{
     ExpectedPeer, TlsTransport,
-    pki::{Authority, Profile, Usage},
+    pki::{Authority, Profile, Role, Usage},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -263,6 +263,35 @@ async fn another_node_than_the_one_meant() {
     assert!(far.is_err());
     let (near, far) = meet(&agent, &cluster.transport("plane"), "127.0.0.1").await;
     assert!(near.is_ok() && far.is_ok());
+}
+
+/// A name can be had by any node; the role can't.
+#[tokio::test]
+async fn a_node_with_the_name_of_the_control_plane_is_not_it() {
+    let cluster = Cluster::new();
+    let agent = cluster
+        .transport("agent")
+        .with_expected_peer(ExpectedPeer::DialledManager)
+        .unwrap();
+    let (near, far) = meet(&agent, &cluster.transport("impostor"), "localhost").await;
+    let error = near.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert_eq!(
+        error.message(),
+        "the peer's certificate is not accepted: the peer is impostor and no control plane; issue \
+         a control plane's certificate with the role manager"
+    );
+    assert!(far.is_err());
+
+    let manager = |host: &str| {
+        let profile = Profile::new(NodeId::new("plane").unwrap()).with_role(Role::Manager);
+        cluster.transport_of(&cluster.identity(&profile.with_host(host).unwrap()))
+    };
+    let (near, far) = meet(&agent, &manager("127.0.0.1"), "127.0.0.1").await;
+    assert!(near.is_ok() && far.is_ok());
+    // The host counts as before.
+    let (near, _) = meet(&agent, &manager("plane.example"), "127.0.0.1").await;
+    expect(near, ErrorKind::Unauthenticated, "is not for 127.0.0.1");
 }
 
 #[tokio::test]

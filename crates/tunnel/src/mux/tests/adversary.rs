@@ -165,6 +165,44 @@ fn floods_of_frames_that_serve_nothing() {
     }
 }
 
+/// Sends credits until the carrier ends, and says how many it took.
+fn flood_of_credits(mut mux: Mux, credit: impl Fn(u32) -> (u32, u32)) -> u32 {
+    let mut count = 0;
+    while mux.is_open() {
+        let (consumed, window) = credit(count);
+        let mut out = BytesMut::new();
+        frame::put_credit(&mut out, 1, consumed, window);
+        mux.handle_input(&out, NOW);
+        count += 1;
+        assert!(count < 5_000, "the flood goes on");
+    }
+    let reason = mux.close_reason().unwrap().to_string();
+    assert!(reason.contains("a flood of credits of nothing"), "{reason}");
+    count
+}
+
+#[test]
+fn a_window_that_goes_to_and_fro_is_a_flood() {
+    let mut mux = victim();
+    open(&mut mux, 1);
+    let count = flood_of_credits(mux, |count| (0, 1000 + count % 2));
+    assert!(count > 1_000);
+}
+
+#[test]
+fn credit_in_crumbs_is_a_flood() {
+    let mut mux = victim();
+    open(&mut mux, 1);
+    let mut out = BytesMut::new();
+    frame::put_credit(&mut out, 1, 0, 256 * 1024);
+    mux.handle_input(&out, NOW);
+    assert!(mux.accept().is_some());
+    assert_eq!(mux.write(1, &[7; 10_000]).unwrap(), 10_000);
+    while mux.poll_output(NOW).is_some() {}
+    let count = flood_of_credits(mux, |_| (1, 256 * 1024));
+    assert!(count > 1_000);
+}
+
 #[test]
 fn a_peer_that_asks_and_does_not_read() {
     let options = MuxOptions {
@@ -364,7 +402,7 @@ fn a_goodbye_ends_everything_that_comes_after() {
     mux.handle_input(&out, NOW);
     assert_eq!(
         mux.close_reason(),
-        Some(&CloseReason::Peer("bye[31m".to_owned()))
+        Some(&CloseReason::Peer("bye\\u{1b}[31m".to_owned()))
     );
     assert_eq!(mux.accept(), None);
     assert!(mux.poll_output(NOW).is_none());
