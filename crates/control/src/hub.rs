@@ -1,5 +1,8 @@
 mod connector;
+mod failures;
 mod frame;
+mod greeting;
+mod pace;
 mod session;
 mod table;
 
@@ -10,18 +13,27 @@ use std::{
 };
 
 use longshore_core::{
-    Carrier, Clock, ClockExt, Connector, Endpoint, Error, Labels, NodeId, PendingCarrier, Result,
-    Shutdown, Timestamp, TunnelListener,
+    Carrier, Clock, ClockExt, Connector, Endpoint, Error, ErrorKind, Labels, NodeId,
+    PendingCarrier, Result, Shutdown, Timestamp, TunnelListener, printable,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::{connector::HubConnector, table::Table};
+use self::{
+    connector::HubConnector,
+    failures::Failures,
+    greeting::{Greetings, MOST_OF_A_NODE},
+    table::Table,
+};
 
 /// How a [`TunnelHub`] treats the nodes that dial in.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HubOptions {
-    /// How many connections may be between accept and welcome at a time; more wait their turn.
+    /// How many connections may be without a finished handshake of their transport; more are closed
+    /// at once. Transports that know addresses should bound each address far below this.
+    pub max_unproven: usize,
+    /// How many peers that proved themselves may be between handshake and welcome at a time; more
+    /// wait their turn.
     pub max_handshakes: usize,
     /// How many nodes may have dialled in.
     pub max_nodes: usize,
@@ -36,6 +48,7 @@ pub struct HubOptions {
 impl Default for HubOptions {
     fn default() -> Self {
         Self {
+            max_unproven: 1024,
             max_handshakes: 256,
             max_nodes: 10_000,
             handshake_timeout: Duration::from_secs(15),
@@ -46,7 +59,14 @@ impl Default for HubOptions {
 }
 
 impl HubOptions {
-    /// Sets how many connections may be between accept and welcome.
+    /// Sets how many connections may be without a finished handshake.
+    #[must_use]
+    pub fn with_max_unproven(mut self, limit: usize) -> Self {
+        self.max_unproven = limit;
+        self
+    }
+
+    /// Sets how many peers may be between handshake and welcome.
     #[must_use]
     pub fn with_max_handshakes(mut self, limit: usize) -> Self {
         self.max_handshakes = limit;
@@ -127,7 +147,10 @@ struct Shared {
     clock: Arc<dyn Clock>,
     options: HubOptions,
     table: Mutex<Table>,
+    unproven: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
+    greetings: Greetings,
+    failures: Mutex<Failures>,
     changes: watch::Sender<u64>,
 }
 
@@ -143,6 +166,9 @@ impl TunnelHub {
             shared: Arc::new(Shared {
                 clock,
                 table: Mutex::new(Table::new(options.max_nodes)),
+                unproven: Arc::new(Semaphore::new(options.max_unproven.max(1))),
+                greetings: Greetings::default(),
+                failures: Mutex::default(),
                 handshakes: Arc::new(Semaphore::new(options.max_handshakes.max(1))),
                 changes: watch::Sender::new(0),
                 options,
@@ -157,11 +183,6 @@ impl TunnelHub {
     /// Safe: sessions that are open go on.
     pub async fn serve(&self, listener: Arc<dyn TunnelListener>, shutdown: &Shutdown) {
         loop {
-            // The permit is taken before the connection, so that who waits is held by the
-            // listener's own queue and none is lost.
-            let Ok(permit) = Arc::clone(&self.shared.handshakes).acquire_owned().await else {
-                return;
-            };
             let pending = match listener.accept().await {
                 Ok(pending) => pending,
                 Err(error) => {
@@ -169,12 +190,16 @@ impl TunnelHub {
                     return;
                 }
             };
+            // Nobody waits here: who has not proved anything must not hold up those who can.
+            let Ok(unproven) = Arc::clone(&self.shared.unproven).try_acquire_owned() else {
+                tracing::debug!(remote = ?pending.remote(), "too many handshakes: closed");
+                continue;
+            };
             let hub = self.clone();
             shutdown.spawn_until(async move {
                 let remote = pending.remote();
-                if let Err(error) = hub.take_in(pending, permit).await {
-                    let remote = remote.map(|remote| remote.to_string()).unwrap_or_default();
-                    tracing::warn!(remote, error = %error.chain(), "a node was not taken in");
+                if let Err(error) = hub.take_in(pending, unproven).await {
+                    hub.shared.not_taken_in(remote.as_ref(), &error);
                 }
             });
         }
@@ -215,7 +240,7 @@ impl TunnelHub {
     async fn take_in(
         &self,
         pending: Box<dyn PendingCarrier>,
-        permit: tokio::sync::OwnedSemaphorePermit,
+        unproven: OwnedSemaphorePermit,
     ) -> Result<()> {
         let limit = self.shared.options.handshake_timeout;
         let carrier = self
@@ -223,7 +248,22 @@ impl TunnelHub {
             .clock
             .timeout(limit, "the tunnel handshake", pending.handshake())
             .await??;
-        session::run(&self.shared, carrier, Some(permit)).await
+        drop(unproven);
+        let node = &carrier.peer().node;
+        let Some(greeting) = self.shared.greetings.enter(node) else {
+            let reason =
+                format!("{MOST_OF_A_NODE} connections of this node wait for their welcome already");
+            carrier.close(&reason).await;
+            return Err(Error::new(ErrorKind::ResourceExhausted, reason).with_context("node", node));
+        };
+        let place = Arc::clone(&self.shared.handshakes).acquire_owned();
+        let place = self
+            .shared
+            .clock
+            .timeout(limit, "a place to say hello", place)
+            .await?
+            .map_err(|error| Error::internal("the hub takes in nobody").with_source(error))?;
+        session::run(&self.shared, carrier, Some((greeting, place))).await
     }
 }
 
@@ -244,8 +284,26 @@ impl Shared {
         self.changes.send_modify(|number| *number += 1);
     }
 
+    fn not_taken_in(&self, remote: Option<&Endpoint>, error: &Error) {
+        let address = remote.map(Endpoint::host).unwrap_or_default();
+        let now = self.clock.now();
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(untold) = failures.note(address, now) else {
+            return;
+        };
+        drop(failures);
+        let remote = remote.map(ToString::to_string).unwrap_or_default();
+        // The words may be the peer's.
+        let error = error.chain().to_string();
+        let error = printable(&error, LONGEST_ERROR);
+        tracing::warn!(remote, %error, untold, "a node was not taken in");
+    }
+
     fn not_connected(&self, node: &NodeId) -> Error {
         let reason = self.lock().absence(node);
         Error::unavailable(format!("node {node} is not connected: {reason}"))
     }
 }
+
+/// More of why a node was not taken in is not logged.
+const LONGEST_ERROR: usize = 2048;

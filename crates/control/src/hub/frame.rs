@@ -1,5 +1,5 @@
 use futures::{Stream, stream};
-use longshore_core::{Error, ErrorKind, Labels, Result};
+use longshore_core::{Error, ErrorKind, Labels, Result, printable};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -75,8 +75,12 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<FromAg
     }
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await.map_err(broken)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::protocol(format!("a control frame is not understood: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // It repeats what it did not understand.
+        let error = error.to_string();
+        let error = printable(&error, ERROR_SHOWN);
+        Error::protocol(format!("a control frame is not understood: {error}"))
+    })
 }
 
 /// Writes one frame.
@@ -114,6 +118,7 @@ where
 
 pub(super) const VERSION: u32 = 1;
 const LIMIT: usize = 64 * 1024;
+const ERROR_SHOWN: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -3,20 +3,23 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use futures::StreamExt;
 use longshore_core::{
     BoxByteStream, Carrier, ClockExt, Error, ErrorKind, Labels, NodeId, Result, StreamTarget,
+    is_printable, printable,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Shared, TunnelSession,
     frame::{self, EngineStatus, FromAgent, Hello, ToAgent, VERSION},
+    greeting::Greeting,
+    pace::Pace,
     table::Verdict,
 };
 
-/// Runs one session from hello to its end. The permit is given back after the welcome.
+/// Runs one session from hello to its end. Its place is given back after the welcome.
 pub(super) async fn run(
     shared: &Arc<Shared>,
     carrier: Arc<dyn Carrier>,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<(Greeting, OwnedSemaphorePermit)>,
 ) -> Result<()> {
     let limit = shared.options.hello_timeout;
     let greeted = shared
@@ -31,7 +34,7 @@ pub(super) async fn run(
             return Err(error.with_context("node", &carrier.peer().node));
         }
     };
-    drop(permit);
+    drop(place);
     let mut session = Session {
         shared: Arc::clone(shared),
         carrier: Arc::clone(&carrier),
@@ -40,7 +43,7 @@ pub(super) async fn run(
         reason: "its session was given up".to_owned(),
     };
     shared.changed();
-    session.reason = talk(&session, stream).await;
+    session.reason = printable(&talk(&session, stream).await, TEXT_SHOWN).into_owned();
     carrier.close(&session.reason).await;
     Ok(())
 }
@@ -130,6 +133,15 @@ fn welcome(
             hello.version
         )));
     }
+    // Agents count epochs by their clocks. One far ahead would keep the node's genuine agent out.
+    let newest = shared.clock.now().after(MOST_AHEAD).as_micros();
+    if hello.epoch > newest {
+        return Err(Error::invalid(format!(
+            "the epoch {} of the agent is more than a day ahead of this control plane's clock; check \
+             the clocks of both machines",
+            hello.epoch
+        )));
+    }
     let peer = carrier.peer();
     if let Some(claimed) = hello
         .node
@@ -147,10 +159,10 @@ fn welcome(
     }
     let session = TunnelSession {
         node: peer.node.clone(),
-        name: hello.name.chars().take(253).collect(),
+        name: printable(&hello.name, NAME_SHOWN).into_owned(),
         epoch: hello.epoch,
-        agent: hello.agent.chars().take(253).collect(),
-        labels: Labels::clone(&hello.labels),
+        agent: printable(&hello.agent, NAME_SHOWN).into_owned(),
+        labels: usable_labels(&peer.node, &hello.labels),
         remote: peer.address.clone(),
         live: true,
         since: shared.clock.now(),
@@ -168,6 +180,21 @@ fn welcome(
     }
 }
 
+/// The labels without those that could steer a terminal or forge a line of a log.
+fn usable_labels(node: &NodeId, told: &Labels) -> Labels {
+    let usable = told
+        .iter()
+        .filter(|(key, value)| !key.is_empty() && is_printable(key) && is_printable(value));
+    let labels: Labels = usable
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    let skipped = told.iter().count() - labels.iter().count();
+    if skipped > 0 {
+        tracing::warn!(%node, skipped, "labels of its agent are malformed: left out");
+    }
+    labels
+}
+
 /// Beats both ways until one side ends it, and says why it ended.
 async fn talk(session: &Session, stream: BoxByteStream) -> String {
     let (shared, clock) = (&session.shared, &session.shared.clock);
@@ -176,20 +203,23 @@ async fn talk(session: &Session, stream: BoxByteStream) -> String {
     let mut frames = pin!(frame::frames(reader));
     let mut heard = clock.now();
     let mut next_beat = heard.after(heartbeat);
+    let mut pace = Pace::new(heard);
     loop {
         let silent = heard.after(heartbeat * MISSED_BEATS);
         tokio::select! {
             said = frames.next() => {
                 heard = clock.now();
+                if !pace.take(heard) {
+                    return format!("its agent said more than {} things a second", Pace::RATE);
+                }
                 match said {
                     Some(Ok(FromAgent::Beat)) => {}
                     Some(Ok(FromAgent::Status { engine, error })) => {
                         let error = match engine {
                             EngineStatus::Up => None,
                             EngineStatus::Down => {
-                                let mut text = error.unwrap_or_else(|| "it is down".to_owned());
-                                text.truncate(text.floor_char_boundary(ERROR_SHOWN));
-                                Some(text)
+                                let text = error.as_deref().unwrap_or("it is down");
+                                Some(printable(text, TEXT_SHOWN).into_owned())
                             }
                         };
                         let news = shared.lock().engine(&session.node, session.generation, error);
@@ -198,8 +228,8 @@ async fn talk(session: &Session, stream: BoxByteStream) -> String {
                         }
                     }
                     Some(Ok(FromAgent::Bye { reason })) => {
-                        let end = reason.floor_char_boundary(ERROR_SHOWN);
-                        return format!("its agent said bye: {}", &reason[..end]);
+                        let reason = printable(&reason, TEXT_SHOWN);
+                        return format!("its agent said bye: {reason}");
                     }
                     Some(Ok(FromAgent::Hello(_))) => return "its agent said hello twice".to_owned(),
                     // The channel ends with its carrier, which knows better why.
@@ -245,4 +275,8 @@ const READ_REFUSAL: Duration = Duration::from_secs(1);
 /// When a refused agent should try again.
 const RETRY_AFTER_MS: u64 = 5000;
 /// More of an agent's text is not kept.
-const ERROR_SHOWN: usize = 1024;
+const TEXT_SHOWN: usize = 1024;
+/// Nor more of a name.
+const NAME_SHOWN: usize = 253;
+/// So far ahead an agent's clock may be.
+const MOST_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
