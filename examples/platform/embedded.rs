@@ -100,7 +100,9 @@ impl Embedded {
             let transport = TlsTransport::new(&identity, &trust, clock.clone())?;
             Ok(transport.with_expected_peer(ExpectedPeer::DialledManager)?)
         };
-        let listener = transport("plane", Role::Manager)?.listen(&loopback()).await?;
+        let listener = transport("plane", Role::Manager)?
+            .listen(&loopback())
+            .await?;
         let tunnel = listener.local();
         let options = PlaneOptions::default()
             .with_engine_refresh_min_interval(Duration::from_millis(500))

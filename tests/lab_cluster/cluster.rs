@@ -72,7 +72,9 @@ impl Cluster {
             ("nat-node", "node", "nat".into()),
         ] {
             run(platform()
-                .args(["cert", "issue", "--name", name, "--role", role, "--san", &san])
+                .args([
+                    "cert", "issue", "--name", name, "--role", role, "--san", &san,
+                ])
                 .arg("--ca")
                 .arg(&ca)
                 .arg("--out")

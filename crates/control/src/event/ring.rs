@@ -155,15 +155,14 @@ mod tests {
     use crate::NodeRef;
 
     fn event(node: &str, size: usize) -> ClusterEvent {
-        let mut reference = NodeRef::default();
-        reference.address = node.to_owned();
+        let node = NodeRef {
+            address: node.to_owned(),
+            ..NodeRef::default()
+        };
         let id = WorkloadId::new("c").unwrap();
         let mut event = EngineEvent::workload(&id, EventAction::Start, Timestamp::ZERO);
         event.attributes = [("k".to_owned(), "v".repeat(size))].into();
-        ClusterEvent::Engine {
-            node: reference,
-            event,
-        }
+        ClusterEvent::Engine { node, event }
     }
 
     fn kept(ring: &Ring, node: &str) -> usize {
