@@ -22,14 +22,14 @@ use crate::{
 
 /// One end of a carrier in memory.
 #[derive(Debug)]
-struct MemoryCarrier {
+pub(crate) struct MemoryCarrier {
     peer: PeerIdentity,
     outgoing: mpsc::Sender<IncomingStream>,
     incoming: AsyncMutex<mpsc::Receiver<IncomingStream>>,
     closed: watch::Sender<Option<String>>,
 }
 
-fn carriers(node: &str) -> (Arc<MemoryCarrier>, Arc<MemoryCarrier>) {
+pub(crate) fn carriers(node: &str) -> (Arc<MemoryCarrier>, Arc<MemoryCarrier>) {
     let (to_far, from_near) = mpsc::channel(16);
     let (to_near, from_far) = mpsc::channel(16);
     let closed = watch::Sender::new(None);
@@ -48,7 +48,7 @@ fn carriers(node: &str) -> (Arc<MemoryCarrier>, Arc<MemoryCarrier>) {
 }
 
 impl MemoryCarrier {
-    fn reason(&self) -> Option<String> {
+    pub(crate) fn reason(&self) -> Option<String> {
         self.closed.borrow().clone()
     }
 }
@@ -98,7 +98,7 @@ impl Carrier for MemoryCarrier {
 }
 
 #[derive(Debug)]
-struct Pending(Arc<MemoryCarrier>, Duration);
+pub(crate) struct Pending(pub(crate) Arc<MemoryCarrier>, pub(crate) Duration);
 
 #[async_trait]
 impl PendingCarrier for Pending {
@@ -130,22 +130,22 @@ impl TunnelListener for Listener {
 }
 
 #[derive(Clone)]
-struct Dialler(mpsc::Sender<Pending>);
+pub(crate) struct Dialler(pub(crate) mpsc::Sender<Pending>);
 
-fn listener() -> (Dialler, Arc<dyn TunnelListener>) {
+pub(crate) fn listener() -> (Dialler, Arc<dyn TunnelListener>) {
     let (sender, receiver) = mpsc::channel(4096);
     let queue = AsyncMutex::new(receiver);
     (Dialler(sender), Arc::new(Listener { queue }))
 }
 
 /// The agent's side of a session.
-struct Agent {
-    carrier: Arc<MemoryCarrier>,
-    control: BoxByteStream,
-    answer: serde_json::Value,
+pub(crate) struct Agent {
+    pub(crate) carrier: Arc<MemoryCarrier>,
+    pub(crate) control: BoxByteStream,
+    pub(crate) answer: serde_json::Value,
 }
 
-async fn say(stream: &mut BoxByteStream, frame: &serde_json::Value) {
+pub(crate) async fn say(stream: &mut BoxByteStream, frame: &serde_json::Value) {
     let json = frame.to_string();
     stream.write_u32(json.len() as u32).await.unwrap();
     stream.write_all(json.as_bytes()).await.unwrap();
@@ -159,7 +159,7 @@ async fn hear(stream: &mut BoxByteStream) -> Option<serde_json::Value> {
 }
 
 impl Dialler {
-    async fn dial(&self, certificate: &str, hello: serde_json::Value) -> Agent {
+    pub(crate) async fn dial(&self, certificate: &str, hello: serde_json::Value) -> Agent {
         let (near, far) = carriers(certificate);
         self.0
             .send(Pending(near, Duration::from_millis(20)))
@@ -175,7 +175,7 @@ impl Dialler {
         }
     }
 
-    async fn join(&self, node: &str, epoch: u64) -> Agent {
+    pub(crate) async fn join(&self, node: &str, epoch: u64) -> Agent {
         let hello = serde_json::json!({
             "type": "hello", "version": 1, "node": node, "name": "", "epoch": epoch,
             "agent": "test/1", "labels": {"zone": "eu"},
@@ -469,137 +469,6 @@ async fn a_thousand_agents_at_once_all_get_in() {
     futures::future::join_all(agents).await;
     assert_eq!(*welcomed.lock().unwrap(), 1000);
     assert_eq!(hub.sessions().iter().filter(|s| s.live).count(), 1000);
-}
-
-fn serving(options: HubOptions) -> (TunnelHub, Dialler, longshore_core::Shutdown) {
-    let hub = TunnelHub::with_options(Arc::new(SystemClock::new()), options);
-    let (dialler, listener) = listener();
-    let shutdown = longshore_core::Shutdown::new();
-    let (serving, tree) = (hub.clone(), shutdown.clone());
-    shutdown.spawn_until(async move { serving.serve(listener, &tree).await });
-    (hub, dialler, shutdown)
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_has_proved_nothing_holds_no_place_of_those_who_did() {
-    let options = HubOptions::default()
-        .with_max_handshakes(1)
-        .with_max_unproven(10)
-        .with_handshake_timeout(Duration::from_secs(3600));
-    let (_hub, dialler, _shutdown) = serving(options);
-    let mut silent = Vec::new();
-    let mut knock = async |count: usize| {
-        for number in 0..count {
-            let (near, far) = carriers(&format!("unproven-{number}"));
-            let pending = Pending(near, Duration::from_secs(3000));
-            dialler.0.send(pending).await.unwrap();
-            silent.push(far);
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        silent.last().unwrap().open(&StreamTarget::Control).await
-    };
-    assert!(knock(9).await.is_ok());
-    assert_eq!(dialler.join("edge-1", 1).await.answer["type"], "welcome");
-    // The excess is closed at once and waits for nothing.
-    assert!(knock(2).await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_node_does_not_take_all_the_places_before_the_welcome() {
-    let (_hub, dialler, _shutdown) = serving(HubOptions::default().with_max_handshakes(8));
-    let mut silent = Vec::new();
-    for _ in 0..20 {
-        let (near, far) = carriers("greedy");
-        dialler.0.send(Pending(near, Duration::ZERO)).await.unwrap();
-        silent.push(far);
-    }
-    assert_eq!(dialler.join("edge-1", 1).await.answer["type"], "welcome");
-    let refused = silent.iter().filter_map(|carrier| carrier.reason());
-    let refused: Vec<_> = refused.collect();
-    assert_eq!(refused.len(), 16);
-    assert_eq!(
-        refused[0],
-        "4 connections of this node wait for their welcome already"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_epoch_far_ahead_is_refused() {
-    let (hub, dialler, _shutdown) = serving(HubOptions::default());
-    let now = SystemClock::new().now();
-    let day = Duration::from_secs(24 * 60 * 60);
-    let limit = now.after(day + Duration::from_secs(600)).as_micros();
-    for epoch in [u64::MAX, limit] {
-        let agent = dialler.join("edge-1", epoch).await;
-        assert_eq!(agent.answer["type"], "refused");
-        let reason = agent.answer["reason"].as_str().unwrap();
-        assert!(reason.contains("is more than a day ahead"), "{reason}");
-    }
-    assert!(hub.sessions().is_empty());
-    let agent = dialler.join("edge-1", now.as_micros()).await;
-    assert_eq!(agent.answer["type"], "welcome");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_agent_that_talks_without_end_is_cut_off() {
-    for frame in [
-        serde_json::json!({"type": "beat"}),
-        serde_json::json!({"type": "status", "engine": "down", "error": "x"}),
-    ] {
-        let (hub, dialler, _shutdown) = serving(HubOptions::default());
-        let mut agent = dialler.join("edge-1", 1).await;
-        let mut bytes = Vec::new();
-        for _ in 0..200 {
-            let json = frame.to_string();
-            bytes.extend_from_slice(&(json.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(json.as_bytes());
-        }
-        let _ = agent.control.write_all(&bytes).await;
-        let reason = agent.carrier.closed().await.to_string();
-        assert!(
-            reason.contains("its agent said more than 20 things a second"),
-            "{reason}"
-        );
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(!hub.sessions()[0].live);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_an_agent_says_forges_no_log_line() {
-    let forged = "bye\n2026-01-01T00:00:00Z  INFO Registered Engine FAKE\u{1b}[2J\u{202e}\u{9b}31m";
-    let (hub, dialler, _shutdown) = serving(HubOptions::default());
-    let hello = serde_json::json!({
-        "type": "hello", "version": 1, "name": forged, "epoch": 1, "agent": forged,
-        "labels": {"zone": "eu", "a": forged, forged: "b"},
-    });
-    let mut agent = dialler.dial("edge-1", hello).await;
-    let status = serde_json::json!({"type": "status", "engine": "down", "error": forged});
-    say(&mut agent.control, &status).await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let live = hub.sessions().remove(0);
-    assert_eq!(live.labels.iter().collect::<Vec<_>>(), [("zone", "eu")]);
-    say(
-        &mut agent.control,
-        &serde_json::json!({"type": "bye", "reason": forged}),
-    )
-    .await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let ended = hub.sessions().remove(0).ended.unwrap();
-    assert!(
-        ended.starts_with("its agent said bye: bye\\u{a}2026"),
-        "{ended}"
-    );
-    for text in [live.name, live.agent, live.engine_error.unwrap(), ended] {
-        assert!(longshore_core::is_printable(&text), "{text:?}");
-    }
-
-    let (near, far) = carriers("edge-2");
-    dialler.0.send(Pending(near, Duration::ZERO)).await.unwrap();
-    let mut control = far.open(&StreamTarget::Control).await.unwrap();
-    say(&mut control, &serde_json::json!({"type": forged})).await;
-    let reason = far.closed().await.to_string();
-    assert!(reason.contains("is not understood") && longshore_core::is_printable(&reason));
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,11 @@ use super::{
 /// pool of connections. Every call that the engine should answer at once has a deadline by the
 /// injected clock; [`wait`](Engine::wait), logs and events go on as long as their subject.
 ///
+/// The engine may be hostile: what it answers is bounded call by call, names and errors are made
+/// printable, and containers whose id is not of Docker's form (64 lowercase hexadecimal digits) are
+/// not seen. So an engine of your own behind an `EngineApi` needs ids of this form, too. More than
+/// 10,000 containers make a list an error.
+///
 /// ```no_run
 /// # async fn example() -> longshore_core::Result<()> {
 /// use std::sync::Arc;
