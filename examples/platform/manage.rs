@@ -55,6 +55,9 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     if let Some(files) = files {
         listen = listen.with_tls(files);
     }
+    for host in &args.allowed_host {
+        listen = listen.with_allowed_host(host);
+    }
     if args.insecure_plaintext {
         listen = listen.with_insecure_plaintext();
     }

@@ -36,6 +36,10 @@ pub struct Manage {
     /// can run anything as root there.
     #[arg(long)]
     pub insecure_plaintext: bool,
+    /// Name by which clients may call the endpoint on TCP without TLS, besides localhost and the
+    /// address it listens at; may be given several times.
+    #[arg(long, value_name = "HOST")]
+    pub allowed_host: Vec<String>,
     #[command(flatten)]
     pub tls: TlsArgs,
     /// Shortest time between refreshes of a node.

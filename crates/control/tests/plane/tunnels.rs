@@ -6,9 +6,8 @@ use std::{
 use async_trait::async_trait;
 use longshore_control::{HubOptions, TunnelHub};
 use longshore_core::{
-    BoxByteStream, Carrier, Clock, CloseReason, Endpoint, Error, ErrorKind, IncomingStream,
-    NodeHealth, NodeId, PeerIdentity, PendingCarrier, Result, StreamTarget, SystemClock,
-    TunnelListener,
+    BoxByteStream, Carrier, CloseReason, Endpoint, Error, ErrorKind, IncomingStream, NodeHealth,
+    NodeId, PeerIdentity, PendingCarrier, Result, StreamTarget, SystemClock, TunnelListener,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
