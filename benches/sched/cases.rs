@@ -18,6 +18,9 @@ const NOW: Timestamp = Timestamp::from_secs(1);
 const EXPIRY: Timestamp = Timestamp::from_secs(1_000_000);
 const PEER: &str = "naive reference";
 
+/// A case, its bar, and its requests.
+type Single = (&'static str, &'static str, fn(u64) -> Arc<PlacementRequest>);
+
 pub fn run(arguments: &Arguments, report: &Report) {
     let spread = [
         ("spread-1k", 1_000, 1_000_000.0, "at most twice spread-100k"),
@@ -39,7 +42,7 @@ pub fn run(arguments: &Arguments, report: &Report) {
             report,
         );
     }
-    let singles: [(&'static str, &'static str, fn(u64) -> Arc<PlacementRequest>); 3] = [
+    let singles: [Single; 3] = [
         ("mixed-10k", "300,000/s", request),
         ("constrained-10k", "200,000/s", constrained),
         ("regex-10k", "as a label", |service| in_zone(service, true)),

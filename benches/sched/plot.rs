@@ -57,7 +57,10 @@ fn y(rate: f64) -> f64 {
     TOP + HEIGHT - (rate.log10() - low) / (high - low) * HEIGHT
 }
 
-fn svg(curves: &[(&str, &str, [(u64, f64); 7])]) -> String {
+/// A name, a colour, and rates by the number of nodes.
+type Curve<'a> = (&'a str, &'a str, [(u64, f64); 7]);
+
+fn svg(curves: &[Curve<'_>]) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" \
          font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longshore_lab::{Lab, LabHostSpec, LabProcess};
+use longshore_lab::{Lab, LabHostSpec, LabProcess, example};
 
 pub const IMAGE: &str = "busybox:lab";
 
@@ -248,30 +248,5 @@ pub fn platform() -> Command {
 /// The reference program, built once from the sources under test.
 fn platform_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args([
-                "build",
-                "--quiet",
-                "--all-features",
-                "--example",
-                "platform",
-            ])
-            .args(["--message-format", "json"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(
-            output.status.success(),
-            "the platform example does not build"
-        );
-        text(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter(|message| message["target"]["name"] == "platform")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .expect("cargo names the executable")
-    })
+    BINARY.get_or_init(|| example(env!("CARGO_MANIFEST_DIR"), "platform"))
 }

@@ -1,0 +1,30 @@
+//! Example programs, built from the sources under test.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// Builds an example of the package at `manifest` (its `CARGO_MANIFEST_DIR`) with all features, and
+/// says where the program is.
+///
+/// # Panics
+/// When it does not build: then there is nothing to test.
+#[must_use]
+pub fn example(manifest: &str, name: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--all-features", "--example", name])
+        .args(["--message-format", "json"])
+        .current_dir(manifest)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "the {name} example does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .expect("cargo names the executable")
+}
