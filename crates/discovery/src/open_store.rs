@@ -44,10 +44,7 @@ pub fn open_kv(url: &str, options: &DiscoveryOptions) -> Result<(Arc<dyn KvStore
     }
 }
 
-fn connect(
-    url: &DiscoveryUrl,
-    options: &DiscoveryOptions,
-) -> Result<(Arc<dyn KvStore>, String)> {
+fn connect(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<(Arc<dyn KvStore>, String)> {
     let scheme = url.scheme();
     options.only(&KNOWN, scheme.as_str())?;
     let usual_port = match scheme {
