@@ -44,19 +44,21 @@ use view::View;
 /// `gossip.keyfile` or `gossip.key` (64 hexadecimal digits), `gossip.bind` (`0.0.0.0:7946`),
 /// `gossip.advertise` (where others reach this one).
 ///
-/// A member that dies is missed after about 10 to 30 s in a cluster of a thousand; one that says
-/// goodbye, at once. A registration lives in the member that made it: it ends with its time to
+/// A member that dies is suspected, and missed after 12 to 72 s in a cluster of a thousand, the
+/// sooner the more others find it; one that says goodbye, at once. A registration lives in the member that made it: it ends with its time to
 /// live or with that process, whichever comes first. Views are eventually consistent: two members
-/// may differ for seconds. The departure of more than half of the nodes is held for a grace period,
-/// as it is what a member sees that was cut off.
+/// may differ for seconds. The departure of more than half of the nodes, at once or within a grace
+/// period, is held for a grace period, as it is what a member sees that was cut off.
 ///
 /// # Why a protocol of its own crate
 ///
-/// `chitchat` was considered: each of its messages carries a digest of every node, which at 1,000
-/// nodes is tens of kilobytes and no longer fits into one unfragmented datagram, and it takes its
-/// time from tokio, where everything here takes a [`Clock`]. SWIM's messages have a bounded size
-/// whatever the cluster's, and as a pure state machine a thousand members are simulated in one
-/// process. The protocol's sources are named in `machine.rs`; the cryptography is `ring`'s.
+/// `chitchat` was considered, and read, not measured. It opens each exchange with a digest that
+/// lists every node it knows, so its messages grow with the cluster; its UDP transport lets them
+/// reach 64 KiB, which leaves it to the network to take them apart. And its failure detector asks
+/// the standard library for the time, where everything here takes a [`Clock`]. SWIM's messages are
+/// bounded whatever the cluster's size, and as a pure state machine a thousand members are
+/// simulated in one process. The protocol's sources are named in `machine.rs`; the cryptography is
+/// `ring`'s.
 #[derive(Clone)]
 pub struct GossipDiscovery {
     shared: Arc<Shared>,
