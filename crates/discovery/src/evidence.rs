@@ -1,6 +1,6 @@
 //! When a node that is no longer listed counts as gone. Pure: no clock, no I/O.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use longshore_core::Timestamp;
 
@@ -21,12 +21,15 @@ pub(crate) enum Reading {
 ///
 /// * a failed reading changes nothing;
 /// * a partial one only adds;
-/// * a complete one adds and removes, except that the departure of more than half of the nodes is
-///   held for a grace period and must then be read again.
+/// * a complete one adds and removes, except that departures that make up, with those of the last
+///   grace period, more than half of the nodes are held for a grace period and must then be read
+///   again: who is cut off sees the others go one by one as well as at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     grace: Duration,
     in_force: Option<Nodes>,
+    /// When nodes were removed, within the last grace period, and how many.
+    removed: VecDeque<(Timestamp, usize)>,
     held_until: Option<Timestamp>,
 }
 
@@ -35,6 +38,7 @@ impl Evidence {
         Self {
             grace,
             in_force: None,
+            removed: VecDeque::new(),
             held_until: None,
         }
     }
@@ -69,17 +73,22 @@ impl Evidence {
             self.in_force = Some(listed);
             return self.postpone(now);
         }
+        let grace = self.grace;
+        self.removed.retain(|(at, _)| at.after(grace) > now);
+        let removed: usize = self.removed.iter().map(|(_, count)| count).sum();
         let hold = match self.held_until {
             _ if missing.is_empty() => None,
             Some(until) if now >= until => None,
             Some(until) => Some(until),
-            None if missing.len() * 2 > before => Some(now.after(self.grace)),
+            None if (missing.len() + removed) * 2 > before + removed => Some(now.after(grace)),
             None => None,
         };
         // A grace of nothing holds nothing.
         self.held_until = hold.filter(|until| *until > now);
         if self.held_until.is_some() {
             listed.extend(missing);
+        } else if !missing.is_empty() {
+            self.removed.push_back((now, missing.len()));
         }
         self.in_force = Some(listed);
     }
@@ -135,6 +144,26 @@ mod tests {
         check(&[(0, &[1, 2, 3]), (1, &[1]), (61, &[1])], &[1]);
         check(&[(0, &[1]), (1, &[])], &[1]);
         check(&[(0, &[1]), (1, &[]), (61, &[])], &[]);
+    }
+
+    #[test]
+    fn a_majority_that_leaves_one_by_one_is_held() {
+        let all: &[u8] = &[1, 2, 3, 4, 5, 6];
+        let few: &[(u64, &[u8])] = &[
+            (0, all),
+            (1, &all[1..]),
+            (2, &all[2..]),
+            (3, &all[3..]),
+            (4, &all[4..]),
+            (5, &all[5..]),
+        ];
+        check(few, &[4, 5, 6]);
+        check(&[few, &[(63, &all[5..])]].concat(), &[4, 5, 6]);
+        check(&[few, &[(64, &all[5..])]].concat(), &[6]);
+        check(
+            &[few, &[(63, &all[3..]), (64, &all[4..])]].concat(),
+            &[5, 6],
+        );
     }
 
     #[test]

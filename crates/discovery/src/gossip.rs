@@ -13,13 +13,11 @@ use longshore_core::{
 };
 use tokio::{net::UdpSocket, sync::watch, task::AbortHandle};
 
-use crate::{
-    diff::{Nodes, diff},
-    evidence::{Evidence, Reading},
-};
+use crate::diff::{Nodes, diff};
 
 mod config;
 mod driver;
+mod id_map;
 mod machine;
 mod member;
 mod options;
@@ -27,6 +25,7 @@ mod own;
 mod seal;
 #[cfg(test)]
 mod sim;
+mod view;
 mod wire;
 
 pub use config::GossipTimes;
@@ -36,6 +35,7 @@ pub use seal::GossipKey;
 use machine::Machine;
 use own::Own;
 use seal::Sealer;
+use view::View;
 
 /// A cluster without any store: its members tell each other who is there, encrypted and
 /// authenticated with a key that they share.
@@ -44,19 +44,21 @@ use seal::Sealer;
 /// `gossip.keyfile` or `gossip.key` (64 hexadecimal digits), `gossip.bind` (`0.0.0.0:7946`),
 /// `gossip.advertise` (where others reach this one).
 ///
-/// A member that dies is missed after about 10 to 30 s in a cluster of a thousand; one that says
-/// goodbye, at once. A registration lives in the member that made it: it ends with its time to
+/// A member that dies is suspected, and missed after 12 to 72 s in a cluster of a thousand, the
+/// sooner the more others find it; one that says goodbye, at once. A registration lives in the member that made it: it ends with its time to
 /// live or with that process, whichever comes first. Views are eventually consistent: two members
-/// may differ for seconds. The departure of more than half of the nodes is held for a grace period,
-/// as it is what a member sees that was cut off.
+/// may differ for seconds. The departure of more than half of the nodes, at once or within a grace
+/// period, is held for a grace period, as it is what a member sees that was cut off.
 ///
 /// # Why a protocol of its own crate
 ///
-/// `chitchat` was considered: each of its messages carries a digest of every node, which at 1,000
-/// nodes is tens of kilobytes and no longer fits into one unfragmented datagram, and it takes its
-/// time from tokio, where everything here takes a [`Clock`]. SWIM's messages have a bounded size
-/// whatever the cluster's, and as a pure state machine a thousand members are simulated in one
-/// process. The protocol's sources are named in `machine.rs`; the cryptography is `ring`'s.
+/// `chitchat` was considered, and read, not measured. It opens each exchange with a digest that
+/// lists every node it knows, so its messages grow with the cluster; its UDP transport lets them
+/// reach 64 KiB, which leaves it to the network to take them apart. And its failure detector asks
+/// the standard library for the time, where everything here takes a [`Clock`]. SWIM's messages are
+/// bounded whatever the cluster's size, and as a pure state machine a thousand members are
+/// simulated in one process. The protocol's sources are named in `machine.rs`; the cryptography is
+/// `ring`'s.
 #[derive(Clone)]
 pub struct GossipDiscovery {
     shared: Arc<Shared>,
@@ -87,11 +89,7 @@ struct State {
     machine: Machine,
     sealer: Sealer,
     own: Own,
-    evidence: Evidence,
-    /// The machine's count when the evidence was last given.
-    given: Option<u64>,
-    /// What is wrong with what others announce.
-    problems: Vec<String>,
+    view: View,
 }
 
 impl GossipDiscovery {
@@ -129,9 +127,7 @@ impl GossipDiscovery {
             machine,
             sealer: Sealer::new(options.key, &*random)?,
             own: Own::default(),
-            evidence: Evidence::new(options.grace),
-            given: None,
-            problems: Vec::new(),
+            view: View::new(options.grace),
         };
         Ok(Self {
             shared: Arc::new(Shared {
@@ -208,44 +204,6 @@ impl Core {
     }
 }
 
-impl State {
-    fn nodes(&self) -> (Nodes, Vec<String>) {
-        let mut versions = std::collections::BTreeMap::new();
-        let (mut nodes, mut problems) = (Nodes::new(), Vec::new());
-        for record in self.machine.alive() {
-            match own::announced(&record.payload) {
-                Ok(announced) => {
-                    for node in announced {
-                        // Of two members that announce the same node, the later one counts.
-                        let version = versions.entry(node.endpoint.clone()).or_insert(0);
-                        if record.version >= *version {
-                            *version = record.version;
-                            nodes.insert(node.endpoint.clone(), node);
-                        }
-                    }
-                }
-                Err(error) => problems.push(format!("{error} (member: {})", record.address)),
-            }
-        }
-        problems.truncate(MOST_PROBLEMS);
-        (nodes, problems)
-    }
-
-    /// Gives the evidence what changed, or that time has passed.
-    fn look(&mut self, now: Timestamp) -> (Nodes, Option<Timestamp>) {
-        let due = self.evidence.next_deadline().is_some_and(|at| now >= at);
-        let count = self.machine.changes();
-        if due || self.given != Some(count) {
-            self.given = Some(count);
-            let (nodes, problems) = self.nodes();
-            self.problems = problems;
-            self.evidence.handle(Reading::Complete(nodes), now);
-        }
-        let in_force = self.evidence.in_force().cloned().unwrap_or_default();
-        (in_force, self.evidence.next_deadline())
-    }
-}
-
 #[async_trait]
 impl Discovery for GossipDiscovery {
     fn capabilities(&self) -> DiscoveryCapabilities {
@@ -282,7 +240,7 @@ impl Discovery for GossipDiscovery {
         self.shared.start()?;
         let core = &self.shared.core;
         core.step(|_, _| Ok(()))?;
-        let (nodes, problems) = core.lock().nodes();
+        let (nodes, problems) = view::nodes(&core.lock().machine);
         let problems = problems.into_iter().map(Error::protocol).collect();
         Ok(Membership::new(nodes.into_values().collect(), problems))
     }
@@ -346,8 +304,9 @@ impl Follower {
     fn look(&mut self) -> Option<Timestamp> {
         let now = self.shared.core.clock.now();
         let mut state = self.shared.core.lock();
-        let (nodes, held_until) = state.look(now);
-        let problems = state.problems.clone();
+        let State { machine, view, .. } = &mut *state;
+        let (nodes, held_until) = view.look(machine, now);
+        let problems = view.problems().to_vec();
         drop(state);
         match &self.told {
             None => {
@@ -364,5 +323,3 @@ impl Follower {
         held_until
     }
 }
-
-const MOST_PROBLEMS: usize = 100;

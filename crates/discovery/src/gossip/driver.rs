@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::UdpSocket;
 
-use super::{Core, seal};
+use super::{Core, seal, wire::Message};
 
 pub(super) async fn run(core: Arc<Core>, socket: UdpSocket) {
     let mut buffer = vec![0; seal::LARGEST + 1];
@@ -21,8 +21,10 @@ pub(super) async fn run(core: Arc<Core>, socket: UdpSocket) {
                 Ok((length, from)) => {
                     let now = core.clock.now();
                     let mut state = core.lock();
-                    if let Some(message) = state.sealer.open(&buffer[..length], now) {
-                        state.machine.handle(from, &message, now);
+                    let opened = state.sealer.open(&buffer[..length], now);
+                    // One that is malformed changes nothing.
+                    if let Some(Ok(message)) = opened.map(|data| Message::decode(&data)) {
+                        state.machine.handle(from, message, now);
                     }
                 }
                 // An earlier datagram found nobody, for example.
@@ -47,13 +49,13 @@ fn step(core: &Core) -> (Datagrams, longshore_core::Timestamp) {
     state.machine.tick(now);
     let mut datagrams = Vec::new();
     while let Some((to, message)) = state.machine.poll_transmit() {
-        if let Ok(datagram) = state.sealer.seal(&message, now) {
+        if let Ok(datagram) = state.sealer.seal(&message.encode(), now) {
             datagrams.push((to, datagram));
         }
     }
     let expiry = state.own.next_deadline();
     let deadline = state.machine.next_deadline();
-    let changed = state.given != Some(state.machine.changes()) || before != state.machine.changes();
+    let changed = state.view.is_behind(&state.machine) || before != state.machine.changes();
     drop(state);
     if changed {
         core.changes.send_modify(|count| *count += 1);

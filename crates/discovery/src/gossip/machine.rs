@@ -21,6 +21,7 @@ use longshore_core::{Random, Timestamp};
 
 use super::{
     GossipTimes,
+    id_map::IdMap,
     member::{Member, Suspicion},
     wire::{BUCKETS, Kind, LARGEST, Message, Record, Status},
 };
@@ -29,16 +30,16 @@ mod compare;
 mod news;
 mod probe;
 
-use news::MOST_RECORDS;
+use news::News;
 use probe::Probe;
 
 #[derive(Debug)]
 pub(super) struct Machine {
     times: GossipTimes,
     random: Arc<dyn Random>,
-    own: Record,
+    own: Arc<Record>,
     seeds: Vec<SocketAddr>,
-    members: BTreeMap<u64, Member>,
+    members: IdMap<Member>,
     by_address: BTreeMap<SocketAddr, u64>,
     digest: Box<[u32; BUCKETS]>,
     /// Whom to probe next: everybody once before anybody twice.
@@ -46,9 +47,7 @@ pub(super) struct Machine {
     position: usize,
     lost: BTreeSet<u64>,
     suspicions: BTreeSet<(Timestamp, u64)>,
-    /// News by how often they were told.
-    news: BTreeSet<(u32, u64)>,
-    told: BTreeMap<u64, u32>,
+    news: News,
     probe: Option<Probe>,
     /// Pings for others: our sequence, theirs, who asked, and until when.
     errands: VecDeque<(u64, u64, SocketAddr, Timestamp)>,
@@ -59,9 +58,8 @@ pub(super) struct Machine {
     next_gossip: Timestamp,
     next_compare: Timestamp,
     next_call: Timestamp,
-    outbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    outbox: VecDeque<(SocketAddr, Message)>,
     changes: u64,
-    pub(super) sent: u64,
 }
 
 impl Machine {
@@ -73,14 +71,14 @@ impl Machine {
         random: Arc<dyn Random>,
         now: Timestamp,
     ) -> Self {
-        let own = Record {
+        let own = Arc::new(Record {
             id,
             version: now.as_micros(),
             status: Status::Alive,
             accuser: id,
             address,
             payload: Bytes::new(),
-        };
+        });
         // Who starts at the same moment does not probe at the same moment.
         let spread = |time: Duration| now.after(time.mul_f64(random.unit()));
         Self {
@@ -91,15 +89,14 @@ impl Machine {
             times,
             own,
             seeds,
-            members: BTreeMap::new(),
+            members: IdMap::default(),
             by_address: BTreeMap::new(),
             digest: Box::new([0; BUCKETS]),
             order: Vec::new(),
             position: 0,
             lost: BTreeSet::new(),
             suspicions: BTreeSet::new(),
-            news: BTreeSet::new(),
-            told: BTreeMap::new(),
+            news: News::default(),
             probe: None,
             errands: VecDeque::new(),
             sequence: random.next_u64(),
@@ -107,7 +104,6 @@ impl Machine {
             doubt: 0,
             outbox: VecDeque::new(),
             changes: 0,
-            sent: 0,
         }
     }
 
@@ -118,9 +114,9 @@ impl Machine {
 
     /// Everybody who is there, this one included.
     pub(super) fn alive(&self) -> impl Iterator<Item = &Record> {
-        let others = self.members.values().map(|member| &member.record);
+        let others = self.members.values().map(|member| &*member.record);
         let others = others.filter(|record| record.status <= Status::Suspect);
-        std::iter::once(&self.own)
+        std::iter::once(&*self.own)
             .filter(|own| own.status == Status::Alive)
             .chain(others)
     }
@@ -134,8 +130,9 @@ impl Machine {
     /// Says something else about this member.
     pub(super) fn set_payload(&mut self, payload: Bytes) {
         if self.own.payload != payload {
-            self.own.payload = payload;
-            self.own.version += 1;
+            let own = Arc::make_mut(&mut self.own);
+            own.payload = payload;
+            own.version += 1;
             self.changes += 1;
             self.spread(self.own.id);
         }
@@ -143,8 +140,9 @@ impl Machine {
 
     /// Says goodbye, to some at once; they tell the others.
     pub(super) fn leave(&mut self) {
-        self.own.version += 1;
-        self.own.status = Status::Left;
+        let own = Arc::make_mut(&mut self.own);
+        own.version += 1;
+        own.status = Status::Left;
         self.changes += 1;
         for _ in 0..2 * FANOUT {
             if let Some(address) = self.pick() {
@@ -154,7 +152,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+    pub(super) fn poll_transmit(&mut self) -> Option<(SocketAddr, Message)> {
         self.outbox.pop_front()
     }
 
@@ -213,11 +211,8 @@ impl Machine {
         }
     }
 
-    /// Takes a message in. One that is malformed changes nothing.
-    pub(super) fn handle(&mut self, from: SocketAddr, data: &[u8], now: Timestamp) {
-        let Ok(message) = Message::decode(data) else {
-            return;
-        };
+    /// Takes a message in.
+    pub(super) fn handle(&mut self, from: SocketAddr, message: Message, now: Timestamp) {
         if self.own.status != Status::Alive || message.sender == self.own.id {
             return;
         }
@@ -226,9 +221,8 @@ impl Machine {
         }
         match message.kind {
             Kind::Ping { sequence, target } if target == self.own.id => {
-                let mut records = self.take_news(LARGEST - 17);
                 // Who is wrongly suspected says so at once.
-                records.truncate(MOST_RECORDS);
+                let records = self.take_news(LARGEST - 17);
                 self.send(from, Kind::Ack { sequence }, records);
             }
             Kind::Ping { .. } => {}
@@ -252,7 +246,7 @@ impl Machine {
             Kind::Ack { sequence } => self.acknowledged(sequence, now),
             Kind::Compare { digest, answer } => {
                 self.tell_differences(from, &digest);
-                if !answer && digest != self.digest {
+                if !answer && digest != self.own_digest() {
                     self.compare(from, true);
                 }
             }
@@ -261,24 +255,26 @@ impl Machine {
     }
 
     /// Takes in what is said about a member, and passes news on.
-    fn learn(&mut self, record: Record, now: Timestamp) {
+    fn learn(&mut self, record: Arc<Record>, now: Timestamp) {
         if record.id == self.own.id {
             if record.version >= self.own.version && record.status != Status::Alive {
-                self.own.version = record.version.saturating_add(1);
+                Arc::make_mut(&mut self.own).version = record.version.saturating_add(1);
                 self.doubt = (self.doubt + 1).min(MOST_DOUBT);
                 self.spread(self.own.id);
             }
             return;
         }
         let known = self.members.get(&record.id);
-        if let Some(known) = known
-            && !record.overrides(&known.record)
-        {
-            return self.confirm(&record);
-        }
         let gone = record.status >= Status::Dead;
-        if known.is_none() && (gone || self.members.len() >= MOST_MEMBERS) {
-            return;
+        match known {
+            Some(known) if !record.overrides(&known.record) => {
+                if known.suspicion.is_some() {
+                    self.confirm(&record);
+                }
+                return;
+            }
+            None if gone || self.members.len() >= MOST_MEMBERS => return,
+            _ => {}
         }
         // A process that started again took the address of the one before.
         if !gone && let Some(other) = self.by_address.get(&record.address).copied() {
@@ -293,9 +289,7 @@ impl Machine {
         self.replace(record, now);
     }
 
-    fn replace(&mut self, mut record: Record, now: Timestamp) {
-        // A view of the datagram, which is not to be kept as a whole.
-        record.payload = Bytes::copy_from_slice(&record.payload);
+    fn replace(&mut self, record: Arc<Record>, now: Timestamp) {
         let id = record.id;
         let before = self.members.remove(&id);
         if let Some(before) = &before {
@@ -307,7 +301,6 @@ impl Machine {
         let was = before
             .as_ref()
             .map(|before| before.record.status <= Status::Suspect);
-        let was_payload = before.as_ref().map(|before| before.record.payload.clone());
         let is = record.status <= Status::Suspect;
         match (was.unwrap_or(false), is) {
             (false, true) => {
@@ -329,12 +322,13 @@ impl Machine {
             }
             _ => {}
         }
-        if was != Some(is) || is && was_payload.as_ref() != Some(&record.payload) {
+        let was_payload = before.as_ref().map(|before| &before.record.payload);
+        if was != Some(is) || is && was_payload != Some(&record.payload) {
             self.changes += 1;
         }
         let suspicion = (record.status == Status::Suspect).then(|| {
             let (shortest, longest) = self.times.suspicion(self.order.len());
-            Suspicion::new(record.accuser, shortest, longest, now)
+            Box::new(Suspicion::new(record.accuser, shortest, longest, now))
         });
         if let Some(suspicion) = &suspicion {
             self.suspicions.insert((suspicion.ends, id));
@@ -363,7 +357,7 @@ impl Machine {
             if suspicion.confirm(record.accuser) {
                 self.suspicions.remove(&(before, record.id));
                 self.suspicions.insert((suspicion.ends, record.id));
-                member.record.accuser = record.accuser;
+                Arc::make_mut(&mut member.record).accuser = record.accuser;
                 self.spread(record.id);
             }
         }
@@ -382,14 +376,14 @@ impl Machine {
         }
     }
 
-    fn send(&mut self, to: SocketAddr, kind: Kind, records: Vec<Record>) {
+    fn send(&mut self, to: SocketAddr, kind: Kind, records: Vec<Arc<Record>>) {
+        let sender = self.own.id;
         let message = Message {
-            sender: self.own.id,
+            sender,
             kind,
             records,
         };
-        self.sent += 1;
-        self.outbox.push_back((to, message.encode()));
+        self.outbox.push_back((to, message));
     }
 
     fn next_sequence(&mut self) -> u64 {

@@ -1,6 +1,6 @@
 //! One other member.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use longshore_core::Timestamp;
 
@@ -8,9 +8,9 @@ use super::wire::Record;
 
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    pub(super) record: Record,
+    pub(super) record: Arc<Record>,
     /// While it is suspected.
-    pub(super) suspicion: Option<Suspicion>,
+    pub(super) suspicion: Option<Box<Suspicion>>,
     /// Since when it is gone.
     pub(super) lost_at: Option<Timestamp>,
 }

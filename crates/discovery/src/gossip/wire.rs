@@ -1,7 +1,10 @@
 //! Messages between members, before they are sealed. Pure. Every length is checked, and nothing is
 //! allocated beyond the datagram that came.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::{Buf, BufMut, Bytes};
 use longshore_core::{Error, Result};
@@ -74,10 +77,29 @@ pub(super) enum Kind {
 pub(super) struct Message {
     pub(super) sender: u64,
     pub(super) kind: Kind,
-    pub(super) records: Vec<Record>,
+    /// Shared with what the sender knows.
+    pub(super) records: Vec<Arc<Record>>,
 }
 
 impl Message {
+    /// In bytes, once encoded.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        let body = match &self.kind {
+            Kind::Ping { .. } => 16,
+            Kind::PingFor { address, .. } => 16 + if address.is_ipv4() { 7 } else { 19 },
+            Kind::Ack { .. } => 8,
+            Kind::Compare { .. } => 4 * BUCKETS,
+            Kind::Tell => 0,
+        };
+        9 + body
+            + self
+                .records
+                .iter()
+                .map(|record| record.size())
+                .sum::<usize>()
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(LARGEST);
         out.put_u64(self.sender);
@@ -119,10 +141,8 @@ impl Message {
         out
     }
 
-    /// Payloads are views of one copy of the data.
     pub(super) fn decode(data: &[u8]) -> Result<Self> {
-        let whole = Bytes::copy_from_slice(data);
-        let data = &mut &whole[..];
+        let data = &mut &data[..];
         let sender = take(data, 8)?.get_u64();
         let kind = match take(data, 1)?.get_u8() {
             0 => Kind::Ping {
@@ -164,15 +184,16 @@ impl Message {
             if length > LARGEST_PAYLOAD {
                 return Err(malformed());
             }
-            let payload = whole.slice_ref(take(data, length)?);
-            records.push(Record {
+            // Not a view: a record is kept for longer than its datagram.
+            let payload = Bytes::copy_from_slice(take(data, length)?);
+            records.push(Arc::new(Record {
                 id,
                 version,
                 status,
                 accuser,
                 address,
                 payload,
-            });
+            }));
         }
         Ok(Self {
             sender,
@@ -251,7 +272,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             sender: u64, sequence: u64, target: u64, kind in 0..5, part: u32,
-            records in proptest::collection::vec(record(), 0..5),
+            records in proptest::collection::vec(record().prop_map(Arc::new), 0..5),
         ) {
             let address = records.first().map_or(([1, 2, 3, 4], 5).into(), |first| first.address);
             let kind = match kind {
@@ -261,10 +282,9 @@ mod tests {
                 3 => Kind::Compare { digest: Box::new([part; BUCKETS]), answer: part % 2 == 0 },
                 _ => Kind::Tell,
             };
-            let size: usize = records.iter().map(Record::size).sum();
             let message = Message { sender, kind, records };
             let encoded = message.encode();
-            prop_assert!(encoded.len() >= size + 9);
+            prop_assert_eq!(encoded.len(), message.size());
             prop_assert_eq!(Message::decode(&encoded).unwrap(), message);
         }
 

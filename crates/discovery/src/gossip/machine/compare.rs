@@ -1,6 +1,6 @@
 //! Anti-entropy: two members compare digests of all that they know, and tell each other what differs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use longshore_core::Timestamp;
 
@@ -38,7 +38,7 @@ impl Machine {
             return;
         }
         let known = self.members.values().map(|member| &member.record);
-        let differing: Vec<Record> = std::iter::once(&self.own)
+        let differing: Vec<Arc<Record>> = std::iter::once(&self.own)
             .chain(known)
             .filter(|record| differs[bucket(record.id)])
             .cloned()

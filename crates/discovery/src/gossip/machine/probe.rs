@@ -1,10 +1,12 @@
 //! Probing: directly, through others, then suspicion, then death.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use longshore_core::Timestamp;
 
 use super::{
-    super::wire::{Kind, LARGEST, Status},
+    super::wire::{Kind, LARGEST, Record, Status},
     FANOUT, MOST_DOUBT, Machine,
 };
 
@@ -106,11 +108,11 @@ impl Machine {
         let Some(member) = self.members.get(&id) else {
             return;
         };
-        let mut record = member.record.clone();
+        let mut record = Record::clone(&member.record);
         if record.status <= Status::Suspect {
             record.status = Status::Suspect;
             record.accuser = self.own.id;
-            self.learn(record, now);
+            self.learn(Arc::new(record), now);
         }
     }
 
@@ -118,10 +120,10 @@ impl Machine {
         let Some(member) = self.members.get(&id) else {
             return;
         };
-        let mut record = member.record.clone();
+        let mut record = Record::clone(&member.record);
         record.status = Status::Dead;
         record.accuser = self.own.id;
         record.payload = Bytes::new();
-        self.learn(record, now);
+        self.learn(Arc::new(record), now);
     }
 }
