@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named_and_loses_no_other() {
+    fn d2_a_bad_line_is_named_and_loses_no_other() {
         let content = parse("a:1\nnonsense\nb:1\nc[3:1]:1");
         assert_eq!(endpoints(&content), ["a:1", "b:1"]);
         let bad: Vec<_> = content

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_stands_for_every_number_both_ends_included() {
+    fn d1_a_range_stands_for_every_number_both_ends_included() {
         check(
             "10.0.0.[10:12]:2375",
             &["10.0.0.10:2375", "10.0.0.11:2375", "10.0.0.12:2375"],
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn several_ranges_multiply_and_the_last_varies_fastest() {
+    fn d3_several_ranges_multiply_and_the_last_varies_fastest() {
         check(
             "a[1:2].b[3:4]:99",
             &["a1.b3:99", "a1.b4:99", "a2.b3:99", "a2.b4:99"],
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_host_may_have_a_range() {
+    fn d3_an_ipv6_host_may_have_a_range() {
         check("[::1]:2375", &["[::1]:2375"]);
         check(
             "[2001:db8::[1:2]]:2375",
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_without_two_numbers_are_literal() {
+    fn d1_brackets_without_two_numbers_are_literal() {
         for item in [
             "10.0.0.[a:b]:2375",
             "[1]",
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_kept_in_names_and_dropped_in_addresses() {
+    fn d3_padding_is_kept_in_names_and_dropped_in_addresses() {
         check(
             "10.0.0.[01:03]:1",
             &["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"],
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_runs_backwards_is_named() {
+    fn d3_a_range_that_runs_backwards_is_named() {
         refuse(
             "10.0.0.[3:1]:2375",
             "10.0.0.[3:1]:2375: the range [3:1] runs backwards; write [1:3]",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_addresses_is_bounded() {
+    fn d3_the_number_of_addresses_is_bounded() {
         assert_eq!(expand("a[1:65536]:1", DEFAULT_LIMIT).unwrap().len(), 65_536);
         refuse(
             "a[0:65536]:1",

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn items_expand_are_trimmed_and_lose_duplicates() {
+    fn d4_items_expand_are_trimmed_and_lose_duplicates() {
         check("a:1, b:1 ,a:1", &["a:1", "b:1"]);
         check(
             "10.0.0.[1:2]:2375,c:1",
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_item_is_skipped_and_reported() {
+    fn d4_an_empty_item_is_skipped_and_reported() {
         let discovery = StaticDiscovery::parse("a:1,,b:1").unwrap();
         let found = discovery.list().now_or_never().unwrap().unwrap();
         assert_eq!(found.nodes.len(), 2);

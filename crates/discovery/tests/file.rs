@@ -68,7 +68,7 @@ fn text(event: MembershipEvent) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_line_is_told_once_and_suspends_removals_until_it_is_mended() {
+async fn d2_a_bad_line_is_told_once_and_suspends_removals_until_it_is_mended() {
     let world = World::new("a:1\nb:1\nc:1\nd:1\n");
     let mut watch = world.discovery.watch();
     assert_eq!(
@@ -97,7 +97,7 @@ async fn a_bad_line_is_told_once_and_suspends_removals_until_it_is_mended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reordered_file_is_no_change() {
+async fn d4_a_reordered_file_is_no_change() {
     let world = World::new("a:1\nb:1\n");
     let mut watch = world.discovery.watch();
     assert_eq!(within(&mut watch, MINUTE / 2).await, ["reset a:1 b:1"]);
@@ -196,7 +196,7 @@ async fn what_is_not_a_file_is_refused() {
 /// In real time: an edit is seen long before the interval is over, whether the file is replaced or
 /// written in place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_is_noticed_at_once() {
+async fn d13_an_edit_is_noticed_at_once() {
     let world = World::with(
         "a:1\nb:1\nc:1\n",
         FileOptions::default().with_interval(60 * MINUTE),
