@@ -24,7 +24,7 @@
 //! time.
 //!
 //! In all of them removal needs evidence: a backend that can't be read removes nobody, and where
-//! more than half would leave at once, watches hold them for a grace period and read again.
+//! more than half would leave within a grace period, watches hold them for one and read again.
 //!
 //! # Leader election
 //!

@@ -50,8 +50,8 @@
 //!
 //! A backend that can't be read removes nothing: what was known stays in force, and watchers are
 //! told about the problem. A bad line of a file loses no other line, and while there is one nobody
-//! is removed, so a typo drains no node. If more than half of the nodes vanish at once they are held
-//! for a grace period, read again, and only then removed.
+//! is removed, so a typo drains no node. If more than half of the nodes vanish within a grace period
+//! the rest of them is held for one, read again, and only then removed.
 
 mod cached;
 #[cfg(feature = "consul")]
