@@ -97,6 +97,8 @@ pub(super) struct Slot {
     pub(super) reserved: Resources,
     /// Where its driver takes notes.
     pub(super) inbox: Option<mpsc::Sender<Note>>,
+    /// What its agent says is wrong with the engine beside it.
+    pub(super) agent_says: Option<String>,
     /// Whether it said that it holds more containers than are taken in.
     pub(super) overflow: bool,
     /// When the last full listing under its present identity began.
@@ -144,6 +146,7 @@ impl Slot {
             inbox: None,
             listed_at: None,
             overflow: false,
+            agent_says: None,
         }
     }
 

@@ -246,6 +246,10 @@ async fn follow_tunnels(inner: &Arc<Inner>) {
                 Some(_) => {}
             }
             known.insert(session.node.clone(), session.generation);
+            let mut state = inner.cluster.lock();
+            if let Some(slot) = state.slot_at(&format!("tunnel://{}", session.node)) {
+                state.set_agent_says(slot, session.engine_error.clone());
+            }
         }
         let forget = inner.options.tunnel_forget;
         let mut next = None;

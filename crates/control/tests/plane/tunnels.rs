@@ -249,6 +249,25 @@ async fn a_node_behind_nat_joins_and_is_reached_through_its_tunnel() {
     assert!(session.live);
 }
 
+/// The plane sees only that a stream is refused; the agent stands beside the engine.
+#[tokio::test(start_paused = true)]
+async fn an_agent_s_word_about_its_engine_is_shown() {
+    let (cluster, dialler) = tunnel_cluster();
+    let mut agent = dialler.join("edge-1", 1).await;
+    let status = serde_json::json!({
+        "type": "status", "engine": "down", "error": "no such file: /run/docker.sock",
+    });
+    say(&mut agent.control, &status).await;
+    let _carrier = agent.live();
+    cluster
+        .until("the agent's word", || {
+            let node = cluster.plane.nodes().into_iter().next();
+            let error = node.and_then(|node| node.error).unwrap_or_default();
+            error.ends_with("; its agent says: no such file: /run/docker.sock")
+        })
+        .await;
+}
+
 /// What an operator says of a node at its join counts for whatever engine is there.
 #[tokio::test(start_paused = true)]
 async fn an_agent_s_labels_win_over_the_engine_s() {

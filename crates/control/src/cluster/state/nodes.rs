@@ -188,6 +188,13 @@ impl State {
         info
     }
 
+    /// Takes what a node's agent says of its engine.
+    pub(crate) fn set_agent_says(&mut self, slot_id: SlotId, error: Option<String>) {
+        if let Some(slot) = self.slots.get_mut(&slot_id) {
+            slot.agent_says = error;
+        }
+    }
+
     /// Those who go by a name, but for one.
     fn named<'a>(&'a self, name: &'a NodeName, but: SlotId) -> impl Iterator<Item = &'a Slot> {
         let others = self.slots.iter().filter(move |(id, _)| **id != but);
@@ -286,7 +293,7 @@ impl State {
             health: slot.status.health,
             health_indicator: slot.status.indicator,
             availability: self.availability_of(slot.id.as_ref()),
-            error: slot.status.error.clone(),
+            error: error_of(slot),
             since: slot.status.since,
             next_retry: slot.status.next_retry,
             updated_at: slot.status.updated_at,
@@ -370,6 +377,14 @@ impl State {
         state.availability = self.availability_of(Some(id));
         state.images = placement::image_names(&slot.images);
         self.tell(Change::Node(state));
+    }
+}
+
+/// Why a node is not reached: as it was seen from here, and as its agent sees it from there.
+fn error_of(slot: &Slot) -> Option<String> {
+    match (&slot.status.error, &slot.agent_says) {
+        (Some(error), Some(agent)) => Some(format!("{error}; its agent says: {agent}")),
+        (error, _) => error.clone(),
     }
 }
 
