@@ -157,9 +157,9 @@ pub enum MembershipEvent {
     Added(Announcement),
     /// A node left.
     Removed(Endpoint),
-    /// Something is wrong (a bad entry, an unreachable store). What is known stays in force. When a
-    /// backend that could not be read can be read again, a [`Reset`](Self::Reset) tells so, even if
-    /// nothing changed meanwhile.
+    /// Something is wrong (a bad entry, an unreachable store). What is known stays in force. That a
+    /// backend can be read again may be told by a [`Reset`](Self::Reset) even if nothing changed, as
+    /// files do; whoever marks what is known as stale asks [`Discovery::list`] where nothing comes.
     Problem(Error),
 }
 
