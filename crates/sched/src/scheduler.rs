@@ -50,8 +50,8 @@ impl ClusterScheduler {
     /// From the names that `--strategy` and `--filter` take. No filters means the default ones.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with Swarm's texts `strategy not supported` and `filter not
-    /// supported`.
+    /// [`ErrorKind::InvalidInput`](longshore_core::ErrorKind::InvalidInput) with Swarm's texts
+    /// `strategy not supported` and `filter not supported`.
     pub fn from_names<I>(strategy: &str, filters: I) -> Result<Self>
     where
         I: IntoIterator,
