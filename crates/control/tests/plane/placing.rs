@@ -185,10 +185,12 @@ async fn the_reason_of_a_placement_is_kept() {
     assert_eq!(kept.nodes.len(), 2);
     assert_eq!(kept.placement.unwrap().chosen.name.as_str(), "node-1");
     // One that was there before: what would be decided now.
-    let labels = [("com.docker.swarm.constraints", r#"["node==node-2"]"#)];
-    cluster
-        .engine(2)
-        .plant("old", &labels, WorkloadState::Running);
+    // It fills its node, so that it would not fit beside itself.
+    let old = WorkloadSpec::new("host")
+        .with_name("old".parse().unwrap())
+        .with_label("com.docker.swarm.constraints", r#"["node==node-2"]"#)
+        .with_resources(cpus(4).resources);
+    cluster.engine(2).create(&old).await.unwrap();
     cluster
         .plane
         .refresh_node(&"E2".parse().unwrap())
