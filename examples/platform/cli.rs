@@ -155,7 +155,8 @@ pub struct Join {
         value_name = "URL"
     )]
     pub engine: String,
-    /// The node's name; the default is the host's.
+    /// What the host is called, and the name of its process engine. Behind a tunnel the node is known
+    /// by its certificate's name (`platform cert issue --name`).
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Label of the node, as key=value; may be given several times.

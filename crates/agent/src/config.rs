@@ -6,8 +6,8 @@ use longshore_core::{Connector, Endpoint, Labels, NodeName};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AgentConfig {
-    /// The node's name, as people use it. Without, the engine's own. The identity is the transport's
-    /// business.
+    /// What the host is called, for logs and the list of sessions. The node itself is known by its
+    /// certificate's name, whatever is told here.
     pub name: Option<NodeName>,
     /// Control planes, tried in turn.
     pub planes: Vec<Endpoint>,
@@ -32,7 +32,7 @@ impl AgentConfig {
         }
     }
 
-    /// As [`new`](Self::new), under the name that the engine gives itself.
+    /// As [`new`](Self::new), without a word of what the host is called.
     pub fn unnamed(plane: Endpoint) -> Self {
         Self {
             name: None,
