@@ -29,6 +29,7 @@ use crate::{
     event::EventLog,
     node::{self, Note},
     placement,
+    stack::Desired,
 };
 
 /// A control plane: a cheap handle, clones share one state.
@@ -74,6 +75,8 @@ pub(crate) struct Inner {
     /// Told of every change of the cluster and of what is desired.
     pub(crate) changed: Arc<Notify>,
     pub(crate) stacks: Mutex<Reconciler>,
+    /// Where the stacks are kept, if not only here.
+    pub(crate) desired: Option<Desired>,
     /// When the tasks were started.
     pub(crate) started_at: OnceLock<Timestamp>,
     /// How many discovery backends have not yet given their first set.
