@@ -27,10 +27,10 @@ impl Pki {
         self.path("ca.pem")
     }
 
-    /// For 127.0.0.1. etcd's gateway asks etcd with the same certificate, so it is a client's too.
-    pub fn server(&self, expired: bool) -> StoreTlsFiles {
-        let name = if expired { "expired" } else { "server" };
-        let (certificate, key) = self.issue(name, expired);
+    /// A server's, for 127.0.0.1. etcd's gateway asks etcd with the same certificate, so it is a
+    /// client's too.
+    pub fn server(&self) -> StoreTlsFiles {
+        let (certificate, key) = self.issue("server", 2100);
         StoreTlsFiles {
             authority: self.authority(),
             certificate,
@@ -38,28 +38,36 @@ impl Pki {
         }
     }
 
-    pub fn client(&self) -> (PathBuf, PathBuf) {
-        self.issue("client", false)
+    /// The server's files hold another certificate from here on, which ended long ago.
+    pub fn expire_server(&self) {
+        self.issue("server", 2021);
     }
 
-    fn issue(&self, name: &str, expired: bool) -> (PathBuf, PathBuf) {
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        self.issue("client", 2100)
+    }
+
+    pub fn expired_client(&self) -> (PathBuf, PathBuf) {
+        self.issue("expired", 2021)
+    }
+
+    fn issue(&self, name: &str, ends: i32) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        if expired {
-            params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2021, 1, 1);
-        }
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(ends, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let paths = (
             self.path(&format!("{name}.pem")),
             self.path(&format!("{name}.key")),
         );
-        std::fs::write(&paths.0, certificate.pem()).unwrap();
-        std::fs::write(&paths.1, key.serialize_pem()).unwrap();
+        let key = key.serialize_pem();
+        std::fs::write(&paths.0, certificate.pem() + &key).unwrap();
+        std::fs::write(&paths.1, key).unwrap();
         paths
     }
 

@@ -5,13 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use longshore_core::{ErrorKind, KvStore, PutOptions};
 use longshore_discovery::{
     ConsulKv, DiscoveryOptions, EtcdKv, KvDiscovery, KvDiscoveryOptions, StoreCredentials,
-    StoreTls, ZooKeeperKv, open,
+    ZooKeeperKv, open,
 };
 use longshore_lab::{Store, StoreKind, StoreSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    certificates::Pki,
     follow::{Follow, node},
     servers::{clock, store_options},
 };
@@ -122,44 +121,6 @@ async fn zookeeper_wants_the_right_password() {
     let error = wrong.get("d/a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
     assert_eq!(right.get("d/a").await.unwrap().unwrap().value, "x");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tls_is_mutual_and_an_expired_certificate_is_named() {
-    let pki = Pki::new();
-    for (certificate, works) in [(pki.server(false), true), (pki.server(true), false)] {
-        let spec = StoreSpec::default().with_tls(certificate);
-        let Some(store) = Store::start_or_skip(StoreKind::Etcd, 1, &spec, "etcd over TLS") else {
-            return;
-        };
-        let (certificate, key) = pki.client();
-        let pairs = [
-            format!("kv.cacertfile={}", pki.authority().display()),
-            format!("kv.certfile={}", certificate.display()),
-            format!("kv.keyfile={}", key.display()),
-        ];
-        let options = DiscoveryOptions::new(clock()).with_pairs(pairs).unwrap();
-        let discovery = open(&format!("etcd://{}", store.authority()), &options).unwrap();
-        if works {
-            let clock = longshore_core::SystemClock::new();
-            // The port is open a moment before etcd has its leader.
-            for _ in 0..50 {
-                if discovery.register(&node(1), TTL).await.is_ok() {
-                    break;
-                }
-                longshore_core::ClockExt::sleep(&clock, Duration::from_millis(100)).await;
-            }
-            assert_eq!(Follow::new(&discovery).await.numbers(), [1]);
-            // Who shows no certificate is not let in.
-            let tls = StoreTls::from_authority(pki.authority()).unwrap();
-            let nobody = EtcdKv::new(&store_options(&store.addresses()).with_tls(tls));
-            nobody.get("a").await.unwrap_err();
-            continue;
-        }
-        let error = discovery.list().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
-        assert!(error.message().contains("has expired: renew it"), "{error}");
-    }
 }
 
 /// Rule D9. Values of other programs, huge values, and a directory that is far too full.
