@@ -22,3 +22,5 @@ pub(crate) use key_path::KeyPath;
 pub use options::StoreOptions;
 pub use secret::StoreCredentials;
 pub use tls::StoreTls;
+#[cfg(feature = "zookeeper")]
+pub(crate) use tls::told;

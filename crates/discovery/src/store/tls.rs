@@ -7,6 +7,12 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 
+mod refusal;
+
+pub(crate) use refusal::Refusal;
+#[cfg(feature = "zookeeper")]
+pub(crate) use refusal::told;
+
 /// TLS to a store: which authority is trusted, and who we are when the store asks.
 ///
 /// TLS 1.2 and 1.3. The server's certificate must name the host that is dialled.
@@ -62,7 +68,12 @@ impl StoreTls {
     }
 
     /// Shakes hands over a connected stream.
-    pub(super) async fn secure<S>(&self, stream: S, host: &str) -> Result<BoxByteStream>
+    pub(super) async fn secure<S>(
+        &self,
+        stream: S,
+        host: &str,
+        refusal: &Refusal,
+    ) -> Result<BoxByteStream>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
@@ -72,7 +83,12 @@ impl StoreTls {
             .connect(name, stream)
             .await
         {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok(stream) => Ok(Box::new(refusal::Judged {
+                stream: Box::new(stream),
+                host: host.to_owned(),
+                refusal: refusal.clone(),
+                accepted: false,
+            })),
             Err(error) => Err(explain(host, error)),
         }
     }
@@ -147,10 +163,9 @@ fn explain(host: &str, error: io::Error) -> Error {
             }
             other => format!("its certificate was refused: {other}"),
         },
-        Some(rustls::Error::AlertReceived(alert)) => format!(
-            "it refused our certificate or wants another TLS version (alert {alert:?}): check \
-             kv.certfile and kv.keyfile"
-        ),
+        Some(rustls::Error::AlertReceived(alert)) => {
+            return refusal::refused(host, *alert).with_source(error);
+        }
         Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
         _ => return Error::io(format!("the store {host}: the TLS handshake broke"), error),
     };

@@ -9,12 +9,7 @@ use longshore_core::{Discovery, Error, ErrorKind};
 use longshore_discovery::{DiscoveryOptions, open};
 use longshore_lab::{Store, StoreKind, StoreSpec};
 
-use crate::{
-    certificates::Pki,
-    follow::{Follow, node},
-    register_soon,
-    servers::clock,
-};
+use crate::{certificates::Pki, follow::Follow, register_soon, servers::clock};
 
 /// What an operator writes: the authority, and a certificate with its key.
 fn discovery(
@@ -46,10 +41,12 @@ fn named(error: &Error, text: &str) {
     assert!(error.chain().contains(text), "{}", error.chain());
 }
 
-async fn over_tls(kind: StoreKind) {
+async fn over_tls(kind: StoreKind, configuration: &str) {
     let suite = format!("{} over TLS", kind.as_str());
     let (pki, other) = (Pki::new(), Pki::new());
-    let spec = StoreSpec::default().with_tls(pki.server());
+    let spec = StoreSpec::default()
+        .with_tls(pki.server())
+        .with_configuration(configuration);
     let Some(mut store) = Store::start_or_skip(kind, 1, &spec, &suite) else {
         return;
     };
@@ -95,15 +92,26 @@ async fn over_tls(kind: StoreKind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_over_tls() {
-    over_tls(StoreKind::Etcd).await;
+    over_tls(StoreKind::Etcd, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consul_over_tls() {
-    over_tls(StoreKind::Consul).await;
+    over_tls(StoreKind::Consul, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn zookeeper_over_tls() {
-    over_tls(StoreKind::ZooKeeper).await;
+    over_tls(StoreKind::ZooKeeper, "").await;
+}
+
+/// There, a certificate is judged after the client's part of the handshake.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zookeeper_over_tls_1_3() {
+    let only = "ssl.enabledProtocols=TLSv1.3\nssl.ciphersuites=TLS_AES_128_GCM_SHA256";
+    over_tls(
+        StoreKind::ZooKeeper,
+        &format!("ssl.protocol=TLSv1.3\n{only}"),
+    )
+    .await;
 }
