@@ -12,6 +12,8 @@ mod follow;
 #[cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
 #[path = "live/refusals.rs"]
 mod refusals;
+#[path = "live/relays.rs"]
+mod relays;
 #[cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
 #[path = "live/rules.rs"]
 mod rules;
@@ -28,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 use follow::{Follow, node};
 use longshore_core::{Clock, ClockExt, Discovery, ErrorKind, SystemClock};
 use longshore_discovery::{KvDiscovery, KvDiscoveryOptions};
-use longshore_lab::{Store, TcpShim};
+use longshore_lab::{Store, StoreSpec, TcpShim};
 use servers::{Subject, clock};
 
 const GRACE: Duration = Duration::from_millis(1500);
@@ -42,7 +44,8 @@ fn discovery(subject: Subject, addresses: &[std::net::SocketAddr]) -> Arc<dyn Di
 
 /// A store of its own with three nodes in it, watched.
 async fn scene(subject: Subject, fault: &str) -> Option<(Store, Arc<dyn Discovery>, Follow)> {
-    let store = subject.start(&format!("{} {fault}", subject.kind.as_str()))?;
+    let suite = format!("{} {fault}", subject.kind.as_str());
+    let store = subject.start(&StoreSpec::default(), &suite)?;
     let discovery = discovery(subject, &store.addresses());
     for number in [1, 2, 3] {
         discovery.register(&node(number), LONG).await.unwrap();
@@ -136,7 +139,7 @@ async fn a_lease_ends_while_cut_off(subject: Subject) {
     let Some((store, near, mut follow)) = scene(subject, "lease while cut off").await else {
         return;
     };
-    let shims = servers::shims(&store.addresses());
+    let shims = relays::shims(&store.addresses());
     let addresses: Vec<_> = shims.iter().map(TcpShim::address).collect();
     let far = discovery(subject, &addresses);
     let registration = far.register(&node(4), subject.lease).await.unwrap();
@@ -144,7 +147,7 @@ async fn a_lease_ends_while_cut_off(subject: Subject) {
     follow
         .until("the fourth", |follow| follow.known.len() == 4)
         .await;
-    servers::set_reachable(&shims, false);
+    relays::set_reachable(&shims, false);
     assert!(far.renew(&registration).await.unwrap_err().is_retryable());
     follow
         .until("the end of the lease", |follow| {
@@ -152,7 +155,7 @@ async fn a_lease_ends_while_cut_off(subject: Subject) {
         })
         .await;
     assert!(far_follow.numbers().contains(&4), "cut off is no evidence");
-    servers::set_reachable(&shims, true);
+    relays::set_reachable(&shims, true);
     far_follow.during(subject.slack).await;
     far_follow
         .until("the same view", |follow| follow.numbers() == [1, 2, 3])

@@ -6,6 +6,8 @@
 
 #[path = "model/oracle.rs"]
 mod oracle;
+#[path = "live/relays.rs"]
+mod relays;
 #[path = "model/replay.rs"]
 mod replay;
 #[path = "model/scenario.rs"]
@@ -24,14 +26,15 @@ use std::{
     time::Duration,
 };
 
-use longshore_lab::TcpShim;
+use longshore_lab::{StoreSpec, TcpShim};
 use scenario::World;
 use servers::{Subject, clock};
 
 /// A few cases, each under a prefix of its own. Each takes long, so one that fails is shrunk a little
 /// only; its seed runs it again.
 fn over(subject: Subject, test: &str) {
-    let Some(store) = subject.start(&format!("{} against a model", subject.kind.as_str())) else {
+    let suite = format!("{} against a model", subject.kind.as_str());
+    let Some(store) = subject.start(&StoreSpec::default(), &suite) else {
         return;
     };
     let addresses = store.addresses();
@@ -43,13 +46,13 @@ fn over(subject: Subject, test: &str) {
     let runs = AtomicU32::new(0);
     let body = |steps| {
         runtime.block_on(async {
-            let shims = servers::shims(&addresses);
+            let shims = relays::shims(&addresses);
             let far: Vec<_> = shims.iter().map(TcpShim::address).collect();
             let world = World {
                 near: (subject.connect)(&addresses),
                 far: (subject.connect)(&far),
                 clock: clock(),
-                set_reachable: Box::new(move |reachable| servers::set_reachable(&shims, reachable)),
+                set_reachable: Box::new(move |reachable| relays::set_reachable(&shims, reachable)),
                 prefix: format!("run-{}", runs.fetch_add(1, Ordering::Relaxed)),
                 grace: Duration::from_millis(1500),
                 short: subject.lease,
