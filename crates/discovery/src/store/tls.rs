@@ -1,11 +1,10 @@
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
-use longshore_core::{BoxByteStream, Error, ErrorKind, Result};
-use rustls::{
-    CertificateError, ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use longshore_core::{BoxByteStream, Error, ErrorKind, Result, tls};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::TlsConnector;
+
+use crate::tls_failure;
 
 mod refusal;
 
@@ -43,11 +42,9 @@ impl StoreTls {
         key: impl AsRef<Path>,
     ) -> Result<Self> {
         let (certificate, key) = (certificate.as_ref(), key.as_ref());
-        let chain = certificates(certificate)?;
-        let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| {
-            let message = format!("{} holds no private key in PEM form", key.display());
-            Error::invalid(message).with_source(error)
-        })?;
+        let chain = tls::certificates(&read(certificate)?);
+        let chain = chain.map_err(|error| of(certificate, &error))?;
+        let private = tls::private_key(&read(key)?).map_err(|error| of(key, &error))?;
         let config = builder(authority.as_ref())?
             .with_client_auth_cert(chain, private)
             .map_err(|error| {
@@ -89,7 +86,7 @@ impl StoreTls {
                 refusal: refusal.clone(),
                 accepted: false,
             })),
-            Err(error) => Err(explain(host, error)),
+            Err(error) => Err(tls_failure::explain("store", "kv", host, error)),
         }
     }
 }
@@ -103,36 +100,20 @@ impl fmt::Debug for StoreTls {
 fn builder(
     authority: &Path,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(authority)? {
-        roots.add(certificate).map_err(|error| {
-            let message = format!(
-                "{} holds a certificate that is no authority",
-                authority.display()
-            );
-            Error::invalid(message).with_source(error)
-        })?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let roots = tls::roots(&read(authority)?).map_err(|error| of(authority, &error))?;
+    let builder = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::internal("TLS is not available").with_source(error))?;
     Ok(builder.with_root_certificates(roots))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let bad = || {
-        Error::invalid(format!(
-            "{} holds no certificate in PEM form",
-            path.display()
-        ))
-    };
-    match found {
-        Ok(found) if found.is_empty() => Err(bad()),
-        Ok(found) => Ok(found),
-        Err(error) => Err(bad().with_source(error)),
-    }
+/// What is wrong with a file, which is named.
+fn of(path: &Path, error: &Error) -> Error {
+    Error::invalid(format!(
+        "the TLS file {}: {}",
+        path.display(),
+        error.message()
+    ))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -140,38 +121,4 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         let message = format!("cannot read the TLS file {}", path.display());
         Error::new(ErrorKind::InvalidInput, message).with_source(error)
     })
-}
-
-/// What is wrong and what to do, for the failures that people meet.
-fn explain(host: &str, error: io::Error) -> Error {
-    let cause = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let text = match cause {
-        Some(rustls::Error::InvalidCertificate(reason)) => match reason {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired: renew it, or check this machine's clock".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet: check both clocks".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("its certificate does not name {host}: issue one that does")
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate was not issued by the authority in kv.cacertfile".to_owned()
-            }
-            other => format!("its certificate was refused: {other}"),
-        },
-        Some(rustls::Error::AlertReceived(alert)) => {
-            return refusal::refused(host, *alert).with_source(error);
-        }
-        Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
-        _ => return Error::io(format!("the store {host}: the TLS handshake broke"), error),
-    };
-    Error::new(
-        ErrorKind::Unauthenticated,
-        format!("the store {host}: {text}"),
-    )
-    .with_source(error)
 }

@@ -1,4 +1,4 @@
-//! A small authority for stores that speak TLS.
+//! A small authority for servers that speak TLS.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ impl Pki {
     /// A server's, for 127.0.0.1. etcd's gateway asks etcd with the same certificate, so it is a
     /// client's too.
     pub fn server(&self) -> StoreTlsFiles {
-        let (certificate, key) = self.issue("server", 2100);
+        let (certificate, key) = self.issue("server", VALID);
         StoreTlsFiles {
             authority: self.authority(),
             certificate,
@@ -38,20 +38,8 @@ impl Pki {
         }
     }
 
-    /// The server's files hold another certificate from here on, which ended long ago.
-    pub fn expire_server(&self) {
-        self.issue("server", 2021);
-    }
-
-    pub fn client(&self) -> (PathBuf, PathBuf) {
-        self.issue("client", 2100)
-    }
-
-    pub fn expired_client(&self) -> (PathBuf, PathBuf) {
-        self.issue("expired", 2021)
-    }
-
-    fn issue(&self, name: &str, ends: i32) -> (PathBuf, PathBuf) {
+    /// A certificate and its key, in files of this name.
+    pub fn issue(&self, name: &str, ends: Year) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
@@ -75,3 +63,9 @@ impl Pki {
         Path::new(self.directory.path()).join(name)
     }
 }
+
+type Year = i32;
+
+/// In which a sound certificate ends, and in which one ended long ago.
+pub const VALID: Year = 2100;
+pub const ENDED: Year = 2021;

@@ -9,7 +9,12 @@ use longshore_core::{Discovery, Error, ErrorKind};
 use longshore_discovery::{DiscoveryOptions, open};
 use longshore_lab::{Store, StoreKind, StoreSpec};
 
-use crate::{certificates::Pki, follow::Follow, register_soon, servers::clock};
+use crate::{
+    certificates::{ENDED, Pki, VALID},
+    follow::Follow,
+    register_soon,
+    servers::clock,
+};
 
 /// What an operator writes: the authority, and a certificate with its key.
 fn discovery(
@@ -50,7 +55,7 @@ async fn over_tls(kind: StoreKind, configuration: &str) {
     let Some(mut store) = Store::start_or_skip(kind, 1, &spec, &suite) else {
         return;
     };
-    let good = discovery(&store, &pki.authority(), &pki.client());
+    let good = discovery(&store, &pki.authority(), &pki.issue("client", VALID));
     for number in [1, 2, 3] {
         register_soon(&good, number).await;
     }
@@ -58,17 +63,17 @@ async fn over_tls(kind: StoreKind, configuration: &str) {
     assert_eq!(follow.numbers(), [1, 2, 3]);
 
     // Neither side takes a certificate of somebody else's authority, or one that has ended.
-    let wrong = discovery(&store, &other.authority(), &pki.client());
+    let wrong = discovery(&store, &other.authority(), &pki.issue("client", VALID));
     let ours = "was not issued by the authority in kv.cacertfile";
     named(&wrong.list().await.unwrap_err(), ours);
     let refused = "it refused our certificate";
-    let stranger = discovery(&store, &pki.authority(), &other.client());
+    let stranger = discovery(&store, &pki.authority(), &other.issue("client", VALID));
     named(&stranger.list().await.unwrap_err(), refused);
-    let late = discovery(&store, &pki.authority(), &pki.expired_client());
+    let late = discovery(&store, &pki.authority(), &pki.issue("late", ENDED));
     named(&late.list().await.unwrap_err(), refused);
 
     // The server comes back with a certificate that has ended: nobody is removed.
-    pki.expire_server();
+    pki.issue("server", ENDED);
     store.member(0).restart().unwrap();
     follow
         .until("a problem that names the certificate", |follow| {

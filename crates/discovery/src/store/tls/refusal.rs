@@ -8,9 +8,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use longshore_core::{BoxByteStream, Error, ErrorKind};
+#[cfg(any(feature = "etcd", feature = "consul"))]
+use longshore_core::ErrorKind;
+use longshore_core::{BoxByteStream, Error};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::tls_failure;
 
 /// The last refusal of one server, until it says something else.
 #[derive(Clone, Debug, Default)]
@@ -33,14 +37,8 @@ impl Refusal {
     }
 }
 
-pub(super) fn refused(host: &str, alert: AlertDescription) -> Error {
-    Error::new(
-        ErrorKind::Unauthenticated,
-        format!(
-            "the store {host}: it refused our certificate or wants another TLS version (alert \
-             {alert:?}): check kv.certfile and kv.keyfile"
-        ),
-    )
+fn refused(host: &str, alert: AlertDescription) -> Error {
+    tls_failure::refused("store", "kv", host, alert)
 }
 
 /// What a failed read was told to be by the stream, if it knows.
