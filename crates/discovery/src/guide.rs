@@ -35,7 +35,7 @@
 //!
 //! # Writing a backend
 //!
-//! Implement [`Discovery`](longshore_core::Discovery) and run its conformance suite: 22 rules, each
+//! Implement [`Discovery`](longshore_core::Discovery) and run its conformance suite: 23 rules, each
 //! a test. A backend that only lists is small:
 //!
 //! ```
@@ -100,6 +100,8 @@
 //!                         return Some((event, (this, first, told)));
 //!                     }
 //!                     Err(error) => {
+//!                         // What is read next is told whole: the outage is over then.
+//!                         told = None;
 //!                         let event = MembershipEvent::Problem(error);
 //!                         return Some((event, (this, first, told)));
 //!                     }

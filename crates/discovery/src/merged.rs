@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, future::join_all, stream};
 use longshore_core::{
-    Announcement, Clock, Discovery, DiscoveryCapabilities, Error, Membership, MembershipStream,
-    Registration, Result, Timestamp, WatchMode,
+    Announcement, Clock, Discovery, DiscoveryCapabilities, Error, Membership, MembershipEvent,
+    MembershipStream, Registration, Result, Timestamp, WatchMode,
 };
 use tokio::sync::watch;
 
@@ -224,11 +224,12 @@ async fn follow(
             Some(next) = events.next() => next,
             () = wait(&*clock, patience) => {
                 patience = None;
-                publish(&known, &view);
+                publish(&known, &view, false);
                 continue;
             }
         };
         heard[index] = true;
+        let whole = matches!(event, MembershipEvent::Reset(_));
         let told = apply(&mut known[index], event);
         let new = told.is_none();
         if let Some(error) = told {
@@ -238,17 +239,18 @@ async fn follow(
         }
         if heard.iter().all(|heard| *heard) && (new || patience.is_some()) || patience.is_none() {
             patience = None;
-            publish(&known, &view);
+            publish(&known, &view, whole);
         }
     }
 }
 
-fn publish(known: &[Option<Nodes>], view: &watch::Sender<View>) {
+/// `whole`: as a full set, because a member told one.
+fn publish(known: &[Option<Nodes>], view: &watch::Sender<View>, whole: bool) {
     let nodes = union(known.iter().flatten());
-    view.send_modify(|view| {
-        if view.nodes.as_deref() != Some(&nodes) {
-            view.set(nodes);
-        }
+    view.send_modify(|view| match whole {
+        true => view.reset(nodes),
+        false if view.nodes.as_deref() != Some(&nodes) => view.set(nodes),
+        false => {}
     });
 }
 

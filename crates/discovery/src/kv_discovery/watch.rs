@@ -108,11 +108,17 @@ impl Follower {
             Some(None) => {
                 self.watch = None;
                 self.stale = true;
+                self.failing = true;
                 self.wait();
                 self.view
                     .failed(Error::unavailable("the store's watch ended"), now);
             }
-            Some(Some(Err(error))) => self.view.failed(error, now),
+            // The watch goes on by itself; reading tells when the store is back.
+            Some(Some(Err(error))) => {
+                self.stale = true;
+                self.failing = true;
+                self.view.failed(error, now);
+            }
             Some(Some(Ok(KvEvent::Put(entry)))) => {
                 if entry.key != self.shared.directory {
                     self.view.put(entry, now);
