@@ -217,6 +217,7 @@ async fn follow(
     let mut events = stream::select_all(streams);
     let mut known: Vec<Option<Nodes>> = vec![None; members.len()];
     let mut heard = vec![false; members.len()];
+    let mut failing = vec![false; members.len()];
     let mut patience: Option<Timestamp> = Some(clock.now().after(PATIENCE));
     loop {
         let (index, event) = tokio::select! {
@@ -229,7 +230,13 @@ async fn follow(
             }
         };
         heard[index] = true;
-        let whole = matches!(event, MembershipEvent::Reset(_));
+        match &event {
+            MembershipEvent::Reset(_) => failing[index] = false,
+            MembershipEvent::Problem(error) => failing[index] |= error.is_retryable(),
+            _ => {}
+        }
+        // The outage is over when every member's is.
+        let whole = matches!(event, MembershipEvent::Reset(_)) && !failing.contains(&true);
         let told = apply(&mut known[index], event);
         let new = told.is_none();
         if let Some(error) = told {

@@ -3,6 +3,8 @@
 
 mod dial;
 mod endpoints;
+#[cfg(any(feature = "etcd", feature = "consul", feature = "zookeeper"))]
+pub(crate) mod follow;
 #[cfg(any(feature = "etcd", feature = "consul"))]
 mod http;
 #[cfg(any(feature = "consul", feature = "zookeeper"))]

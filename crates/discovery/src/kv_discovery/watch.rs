@@ -69,8 +69,14 @@ impl Follower {
         }
     }
 
+    /// In a task of its own, so that a watch that nobody reads on never keeps what other calls to the
+    /// store wait for, like a connection that is being made.
     async fn read(&mut self) {
-        let read = read::all(&*self.shared.store, &self.shared.directory).await;
+        let shared = self.shared.clone();
+        let task = tokio::spawn(async move { read::all(&*shared.store, &shared.directory).await });
+        let read = task.await.unwrap_or_else(|error| {
+            Err(Error::internal("reading the nodes broke off").with_source(error))
+        });
         let now = self.shared.clock.now();
         match read {
             Ok(listing) => {
