@@ -1,4 +1,5 @@
-// A discovery backend of your own: nodes from an inventory that is asked every second.
+//! A discovery backend of your own: nodes from an inventory that is asked every second.
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
