@@ -29,6 +29,7 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
+    #[cfg(feature = "consul")]
     pub(crate) fn is_over(&self) -> bool {
         !self.told
     }
