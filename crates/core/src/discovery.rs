@@ -151,15 +151,16 @@ impl Membership {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MembershipEvent {
-    /// The full set. The first event of every watch; later ones replace everything known.
+    /// The full set. The first event of every watch; later ones replace everything known. The first
+    /// reading behind an outage is told by one, also when nothing changed.
     Reset(Vec<Announcement>),
     /// A node came, or its metadata changed.
     Added(Announcement),
     /// A node left.
     Removed(Endpoint),
-    /// Something is wrong (a bad entry, an unreachable store). What is known stays in force. That a
-    /// backend can be read again may be told by a [`Reset`](Self::Reset) even if nothing changed, as
-    /// files do; whoever marks what is known as stale asks [`Discovery::list`] where nothing comes.
+    /// Something is wrong (a bad entry, an unreachable store). What is known stays in force. Behind a
+    /// problem that [may pass](Error::is_retryable) a [`Reset`](Self::Reset) says that the backend is
+    /// read again; a bad entry ends without a word.
     Problem(Error),
 }
 
@@ -176,7 +177,7 @@ pub type MembershipStream = BoxStream<MembershipEvent>;
 /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); a lease of no time is
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput); a backend that can't register
 /// answers [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported); an unreachable backend removes
-/// nothing.
+/// nothing, and when it is back a [`MembershipEvent::Reset`] tells what is there.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
     /// What this backend can do.

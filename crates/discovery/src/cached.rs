@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use longshore_core::{
     Announcement, Clock, ClockExt, Discovery, DiscoveryCapabilities, Error, Membership,
-    MembershipStream, Registration, Result, Timestamp,
+    MembershipEvent, MembershipStream, Registration, Result, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -234,11 +234,15 @@ async fn follow(core: Arc<Core>, recheck: Duration, view: watch::Sender<View>) {
         let Some(event) = event else {
             return std::future::pending().await;
         };
+        let whole = matches!(event, MembershipEvent::Reset(_));
         match apply(&mut known, event) {
             None => {
                 if let Some(nodes) = &known {
                     core.good(nodes.clone());
-                    view.send_modify(|view| view.set(nodes.clone()));
+                    view.send_modify(|view| match whole {
+                        true => view.reset(nodes.clone()),
+                        false => view.set(nodes.clone()),
+                    });
                 }
             }
             Some(problem) => {

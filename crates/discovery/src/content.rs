@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_blank_lines_ranges_and_line_ends_are_read() {
+    fn d1_comments_blank_lines_ranges_and_line_ends_are_read() {
         let content = parse(
             "\u{feff}# cluster\r\n10.0.0.1:2375\r\n\n  10.0.0.[2:3]:2375  # two more\n#x\nb:1#c\n",
         );

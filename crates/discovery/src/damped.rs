@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use longshore_core::{
     Announcement, Clock, Discovery, DiscoveryCapabilities, Error, ErrorKind, Membership,
-    MembershipStream, Registration, Result,
+    MembershipEvent, MembershipStream, Registration, Result,
 };
 use tokio::sync::watch;
 
@@ -206,6 +206,7 @@ async fn follow(core: Arc<Core>, view: watch::Sender<View>) {
             () = calm => None,
         };
         let now = core.clock.now();
+        let whole = matches!(event, Some(Some(MembershipEvent::Reset(_))));
         match event {
             Some(None) => return std::future::pending().await,
             Some(Some(event)) => match apply(&mut known, event) {
@@ -222,10 +223,10 @@ async fn follow(core: Arc<Core>, view: watch::Sender<View>) {
         }
         let nodes = known.is_some().then(|| core.lock().view());
         view.send_modify(|view| {
-            if let Some(nodes) = nodes
-                && view.nodes.as_deref() != Some(&nodes)
-            {
-                view.set(nodes);
+            match nodes {
+                Some(nodes) if whole => view.reset(nodes),
+                Some(nodes) if view.nodes.as_deref() != Some(&nodes) => view.set(nodes),
+                _ => {}
             }
             for problem in problems {
                 view.add_problem(problem);

@@ -99,6 +99,8 @@ mod static_list;
 mod store;
 #[cfg(feature = "stores")]
 mod store_url;
+#[cfg(any(feature = "stores", feature = "token"))]
+mod tls_failure;
 #[cfg(feature = "token")]
 mod token;
 #[cfg(feature = "token-server")]

@@ -175,12 +175,12 @@ impl Follower {
             .step(|registry, _| Ok((registry.nodes(), registry.next_deadline())));
         match found {
             Ok((nodes, expiry)) => {
-                self.cut_off = false;
+                let recovered = std::mem::take(&mut self.cut_off);
                 match &self.told {
-                    None => self
+                    Some(told) if !recovered => self.due.extend(diff(told, &nodes)),
+                    _ => self
                         .due
                         .push_back(MembershipEvent::Reset(nodes.values().cloned().collect())),
-                    Some(told) => self.due.extend(diff(told, &nodes)),
                 }
                 self.told = Some(nodes);
                 expiry

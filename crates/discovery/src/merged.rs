@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, future::join_all, stream};
 use longshore_core::{
-    Announcement, Clock, Discovery, DiscoveryCapabilities, Error, Membership, MembershipStream,
-    Registration, Result, Timestamp, WatchMode,
+    Announcement, Clock, Discovery, DiscoveryCapabilities, Error, Membership, MembershipEvent,
+    MembershipStream, Registration, Result, Timestamp, WatchMode,
 };
 use tokio::sync::watch;
 
@@ -217,6 +217,7 @@ async fn follow(
     let mut events = stream::select_all(streams);
     let mut known: Vec<Option<Nodes>> = vec![None; members.len()];
     let mut heard = vec![false; members.len()];
+    let mut failing = vec![false; members.len()];
     let mut patience: Option<Timestamp> = Some(clock.now().after(PATIENCE));
     loop {
         let (index, event) = tokio::select! {
@@ -224,11 +225,18 @@ async fn follow(
             Some(next) = events.next() => next,
             () = wait(&*clock, patience) => {
                 patience = None;
-                publish(&known, &view);
+                publish(&known, &view, false);
                 continue;
             }
         };
         heard[index] = true;
+        match &event {
+            MembershipEvent::Reset(_) => failing[index] = false,
+            MembershipEvent::Problem(error) => failing[index] |= error.is_retryable(),
+            _ => {}
+        }
+        // The outage is over when every member's is.
+        let whole = matches!(event, MembershipEvent::Reset(_)) && !failing.contains(&true);
         let told = apply(&mut known[index], event);
         let new = told.is_none();
         if let Some(error) = told {
@@ -238,17 +246,18 @@ async fn follow(
         }
         if heard.iter().all(|heard| *heard) && (new || patience.is_some()) || patience.is_none() {
             patience = None;
-            publish(&known, &view);
+            publish(&known, &view, whole);
         }
     }
 }
 
-fn publish(known: &[Option<Nodes>], view: &watch::Sender<View>) {
+/// `whole`: as a full set, because a member told one.
+fn publish(known: &[Option<Nodes>], view: &watch::Sender<View>, whole: bool) {
     let nodes = union(known.iter().flatten());
-    view.send_modify(|view| {
-        if view.nodes.as_deref() != Some(&nodes) {
-            view.set(nodes);
-        }
+    view.send_modify(|view| match whole {
+        true => view.reset(nodes),
+        false if view.nodes.as_deref() != Some(&nodes) => view.set(nodes),
+        false => {}
     });
 }
 

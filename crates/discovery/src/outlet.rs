@@ -13,20 +13,32 @@ use crate::diff::{Nodes, by_endpoint, diff};
 pub(crate) struct View {
     /// `None` before the first set.
     pub(crate) nodes: Option<Arc<Nodes>>,
+    /// How often they were told as a whole.
+    resets: u64,
     /// How many problems there were.
     problems: u64,
     /// The last one.
     problem: Option<Arc<Error>>,
+    /// Whether it came after the nodes.
+    problem_is_newest: bool,
 }
 
 impl View {
     pub(crate) fn set(&mut self, nodes: Nodes) {
         self.nodes = Some(Arc::new(nodes));
+        self.problem_is_newest = false;
+    }
+
+    /// As [`set`](Self::set), by a backend that told the full set: so are watches.
+    pub(crate) fn reset(&mut self, nodes: Nodes) {
+        self.set(nodes);
+        self.resets += 1;
     }
 
     pub(crate) fn add_problem(&mut self, problem: Error) {
         self.problems += 1;
         self.problem = Some(Arc::new(problem));
+        self.problem_is_newest = true;
     }
 }
 
@@ -59,6 +71,7 @@ impl Outlet {
                 view: here.view.subscribe(),
                 due: VecDeque::new(),
                 told: None,
+                resets: 0,
                 problems: 0,
             };
             (keep, follower)
@@ -87,6 +100,7 @@ struct Follower {
     view: watch::Receiver<View>,
     due: VecDeque<MembershipEvent>,
     told: Option<Arc<Nodes>>,
+    resets: u64,
     problems: u64,
 }
 
@@ -105,23 +119,31 @@ impl Follower {
         }
     }
 
+    /// The newer of nodes and problem comes last. A watch that begins is told nothing of the past.
     fn look(&mut self, view: View) {
+        let problem = (view.problems != self.problems)
+            .then(|| view.problem.as_deref().map(retell))
+            .flatten()
+            .map(MembershipEvent::Problem);
+        self.problems = view.problems;
+        let (before, after) = match view.problem_is_newest {
+            true => (None, problem),
+            false => (problem.filter(|_| self.told.is_some()), None),
+        };
+        self.due.extend(before);
         if let Some(nodes) = view.nodes {
+            let whole = std::mem::replace(&mut self.resets, view.resets) != view.resets;
             match &self.told {
-                None => {
+                Some(told) if Arc::ptr_eq(told, &nodes) => {}
+                Some(told) if !whole => self.due.extend(diff(told, &nodes)),
+                _ => {
                     let all = nodes.values().cloned().collect();
                     self.due.push_back(MembershipEvent::Reset(all));
                 }
-                Some(told) if Arc::ptr_eq(told, &nodes) => {}
-                Some(told) => self.due.extend(diff(told, &nodes)),
             }
             self.told = Some(nodes);
         }
-        if view.problems != self.problems {
-            self.problems = view.problems;
-            let problem = view.problem.as_deref().map(retell);
-            self.due.extend(problem.map(MembershipEvent::Problem));
-        }
+        self.due.extend(after);
     }
 }
 

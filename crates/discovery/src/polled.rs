@@ -129,6 +129,7 @@ impl Polled {
             due: VecDeque::new(),
             told: None,
             standing: Vec::new(),
+            failed: false,
             wait: Wait::No,
             backoff: Backoff::new(self.interval.min(Duration::from_secs(1)), self.interval),
         };
@@ -157,6 +158,8 @@ struct Follower {
     told: Option<Nodes>,
     /// The problems told that still stand, to tell each only once.
     standing: Vec<String>,
+    /// Whether the last look could not read.
+    failed: bool,
     wait: Wait,
     backoff: Backoff,
 }
@@ -200,13 +203,14 @@ impl Follower {
 
     fn take(&mut self, look: Look) {
         let now = self.shared.clock.now();
+        let recovered = std::mem::replace(&mut self.failed, look.found.is_err()) && !self.failed;
         if let Some(nodes) = look.in_force {
             match &self.told {
-                None => {
+                Some(told) if !recovered => self.due.extend(diff(told, &nodes)),
+                _ => {
                     let all = nodes.values().cloned().collect();
                     self.due.push_back(MembershipEvent::Reset(all));
                 }
-                Some(told) => self.due.extend(diff(told, &nodes)),
             }
             self.told = Some(nodes);
         }

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lists_are_refused_with_swarms_texts() {
+    fn d1_bad_lists_are_refused_with_swarms_texts() {
         refuse(
             "10.0.0.1",
             "address 10.0.0.1: missing port in address, please check you are using the correct \
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn registering_is_refused_in_swarms_words() {
+    fn d1_registering_is_refused_in_swarms_words() {
         let discovery = StaticDiscovery::parse("a:1").unwrap();
         let node = Announcement::new("b:1".parse().unwrap());
         let answer = discovery

@@ -3,6 +3,8 @@
 
 mod dial;
 mod endpoints;
+#[cfg(any(feature = "etcd", feature = "consul", feature = "zookeeper"))]
+pub(crate) mod follow;
 #[cfg(any(feature = "etcd", feature = "consul"))]
 mod http;
 #[cfg(any(feature = "consul", feature = "zookeeper"))]
@@ -22,3 +24,5 @@ pub(crate) use key_path::KeyPath;
 pub use options::StoreOptions;
 pub use secret::StoreCredentials;
 pub use tls::StoreTls;
+#[cfg(feature = "zookeeper")]
+pub(crate) use tls::told;

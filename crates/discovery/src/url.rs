@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_scheme_it_is_a_list_of_nodes() {
+    fn d1_without_a_scheme_it_is_a_list_of_nodes() {
         check(
             "10.0.0.1:2375,10.0.0.2:2375",
             Scheme::Nodes,
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_scheme_is_named() {
+    fn d1_an_unknown_scheme_is_named() {
         let error = DiscoveryUrl::parse("carrier-pigeon://loft").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert_eq!(

@@ -29,6 +29,10 @@ use client::Client;
 /// themselves, so that a lease would outlive whoever stopped renewing it, and each brings a runtime
 /// layer of its own.
 ///
+/// With [`StoreTls`](crate::StoreTls) it dials the server's `secureClientPort`, which needs
+/// `serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory` and, with Debian's package,
+/// `netty-codec.jar` and `netty-resolver.jar` on the class path. TLS 1.2 and 1.3.
+///
 /// # What it holds
 /// Keys are znodes at the same path, so that Swarm's entries are found where Swarm put them; a znode
 /// without data is a directory and no key (an empty value is stored as one NUL). Every write is one

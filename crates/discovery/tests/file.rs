@@ -106,7 +106,7 @@ async fn d4_a_reordered_file_is_no_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_emptied_file_removes_nobody_before_it_was_read_again() {
+async fn d6_an_emptied_file_removes_nobody_before_it_was_read_again() {
     let world = World::new("a:1\nb:1\n");
     let mut watch = world.discovery.watch();
     assert_eq!(
@@ -125,7 +125,7 @@ async fn an_emptied_file_removes_nobody_before_it_was_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_cannot_be_read_keeps_the_last_good_set() {
+async fn d6_a_file_that_cannot_be_read_keeps_the_last_good_set() {
     let world = World::new("a:1\nb:1\n");
     let mut watch = world.discovery.watch();
     assert_eq!(within(&mut watch, MINUTE / 2).await, ["reset a:1 b:1"]);

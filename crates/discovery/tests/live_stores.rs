@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(unreachable_pub, reason = "a program has no outside")]
 
+#[path = "live/relays.rs"]
+mod relays;
 #[path = "live/servers.rs"]
 mod servers;
 #[path = "live/subjects.rs"]

@@ -164,6 +164,17 @@ fn d1_the_path_of_the_nodes_is_an_option() {
     );
 }
 
+/// Rule D1: in `manage`, a heartbeat is how often a backend is asked again.
+#[cfg(feature = "dns")]
+#[test]
+fn d1_the_heartbeat_is_how_often_a_backend_is_asked_again() {
+    let heartbeat = std::time::Duration::from_secs(7);
+    let options = options().with_heartbeat(heartbeat);
+    let discovery = open("dns://_docker._tcp.lab?server=127.0.0.1:9", &options).unwrap();
+    let watch = longshore_core::WatchMode::Poll(heartbeat);
+    assert_eq!(discovery.capabilities().watch, watch);
+}
+
 #[cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
 #[test]
 fn a_store_is_opened_with_the_prefix_of_its_url() {

@@ -1,12 +1,13 @@
 //! Real key-value stores on loopback: etcd, Consul, ZooKeeper.
 //!
-//! Needs no root and no namespaces, only the programs. A store listens on 127.0.0.1, has its own
-//! ports and its own data directory, and is gone when dropped: also when a test panics or the
-//! whole process is killed.
+//! Needs no root and no namespaces, only the programs, unless it is to run in a host of a lab. A store
+//! listens on 127.0.0.1, has its own ports and its own data directory, and is gone when dropped: also
+//! when a test panics or the whole process is killed.
 
 mod consul;
 mod etcd;
 mod member;
+mod place;
 mod ports;
 mod probe;
 mod watchdog;
@@ -18,7 +19,9 @@ use std::time::Duration;
 
 pub use member::StoreMember;
 
-use crate::{LabError, requirements};
+use place::Place;
+
+use crate::{Host, LabError, requirements};
 
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +67,9 @@ pub struct StoreSpec {
     pub arguments: Vec<String>,
     /// Lines added to its configuration file (Consul: one JSON object; ZooKeeper: properties).
     pub configuration: String,
-    /// Certificate, key and authority in PEM, when clients must use TLS (etcd).
+    /// Certificate, key and authority in PEM, when clients must use TLS.
     pub tls: Option<StoreTlsFiles>,
+    place: Place,
 }
 
 /// Where a store's TLS files are.
@@ -73,7 +77,7 @@ pub struct StoreSpec {
 pub struct StoreTlsFiles {
     /// The authority that clients' certificates come from.
     pub authority: PathBuf,
-    /// The server's certificate.
+    /// The server's certificate; for ZooKeeper with its key in the same file.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
@@ -97,7 +101,15 @@ impl StoreSpec {
         self
     }
 
-    /// Serves clients over TLS and demands their certificate (etcd).
+    /// Runs in the network of a host of a lab, which must outlive the store, and listens on the host's
+    /// address instead of loopback.
+    #[must_use]
+    pub fn with_host(mut self, host: &Host) -> Self {
+        self.place = Place::in_host(host);
+        self
+    }
+
+    /// Serves clients over TLS only, and demands their certificate.
     #[must_use]
     pub fn with_tls(mut self, tls: StoreTlsFiles) -> Self {
         self.tls = Some(tls);

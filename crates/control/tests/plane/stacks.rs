@@ -318,7 +318,7 @@ async fn a_restarted_control_plane_takes_its_stacks_over_untouched() {
 
 /// Rule L6, and L2 as far as stacks go.
 #[tokio::test(start_paused = true)]
-async fn only_the_manager_that_leads_acts_on_stacks() {
+async fn l6_only_the_manager_that_leads_acts_on_stacks_and_at_once() {
     let election = ManualElection::new(Leader::Elsewhere("10.0.0.9:1".to_owned()));
     let cluster = Cluster::electing(3, &election).await;
     cluster

@@ -12,8 +12,8 @@ mod steps;
 mod watches;
 
 pub use outages::{
-    a_bad_entry_loses_no_good_one, an_unreachable_backend_comes_back,
-    an_unreachable_backend_removes_nothing,
+    a_bad_entry_loses_no_good_one, a_recovery_is_told_by_a_full_set,
+    an_unreachable_backend_comes_back, an_unreachable_backend_removes_nothing,
 };
 pub use registrations::{
     a_backend_that_cannot_register_says_so, a_lease_of_no_time_is_refused,
@@ -98,6 +98,7 @@ macro_rules! discovery_suite {
                 metadata_is_kept,
                 an_unreachable_backend_removes_nothing,
                 an_unreachable_backend_comes_back,
+                a_recovery_is_told_by_a_full_set,
                 a_bad_entry_loses_no_good_one,
             ]
         );

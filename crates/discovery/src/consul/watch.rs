@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use futures::{StreamExt, stream};
-use longshore_core::{Backoff, KvEntry, KvEvent, KvWatch, Result, Revision, Timestamp};
+use longshore_core::{KvEntry, KvEvent, KvWatch, Result, Revision};
 
 use super::{
     client::Client,
     snapshot::{self, Known, Snapshot},
 };
+use crate::store::follow::{self, Follow, Outage};
 
 pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>) -> KvWatch {
     let follower = Follower {
@@ -17,15 +17,12 @@ pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>
         from,
         known: None,
         due: VecDeque::new(),
-        failing: false,
-        backoff: Backoff::default(),
-        retry_at: None,
     };
-    stream::unfold(follower, |mut follower| async move {
-        let event = follower.next().await;
-        Some((event, follower))
-    })
-    .boxed()
+    let (clock, random) = (
+        follower.client.clock.clone(),
+        follower.client.random.clone(),
+    );
+    follow::stream(follower, clock, random)
 }
 
 struct Follower {
@@ -35,46 +32,26 @@ struct Follower {
     /// What was there at which index; `None` before the first answer.
     known: Option<(Known, Revision)>,
     due: VecDeque<KvEvent>,
-    /// Whether the present outage was told.
-    failing: bool,
-    backoff: Backoff,
-    retry_at: Option<Timestamp>,
+}
+
+impl Follow for Follower {
+    fn due(&mut self) -> &mut VecDeque<KvEvent> {
+        &mut self.due
+    }
+
+    async fn step(&mut self, outage: &mut Outage) -> Result<()> {
+        // A first question behind an outage is answered at once, so that the end of the outage is not
+        // only known after a whole wait.
+        let known = self.known.as_ref().filter(|_| outage.is_over());
+        let behind = known.map(|(_, revision)| *revision);
+        let snapshot = self.client.list(&self.prefix, behind).await?;
+        outage.end();
+        self.take(snapshot);
+        Ok(())
+    }
 }
 
 impl Follower {
-    async fn next(&mut self) -> Result<KvEvent> {
-        loop {
-            if let Some(event) = self.due.pop_front() {
-                return Ok(event);
-            }
-            if let Some(at) = self.retry_at {
-                self.client.clock.sleep_until(at).await;
-                self.retry_at = None;
-            }
-            // A first question behind an outage is answered at once, so that the end of the outage
-            // is not only known after a whole wait.
-            let behind = self
-                .known
-                .as_ref()
-                .filter(|_| !self.failing)
-                .map(|(_, revision)| *revision);
-            match self.client.list(&self.prefix, behind).await {
-                Ok(snapshot) => {
-                    self.failing = false;
-                    self.backoff.reset();
-                    self.take(snapshot);
-                }
-                Err(error) => {
-                    let delay = self.backoff.next_delay(&*self.client.random);
-                    self.retry_at = Some(self.client.clock.now().after(delay));
-                    if !std::mem::replace(&mut self.failing, true) {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
-
     fn take(&mut self, snapshot: Snapshot) {
         let revision = snapshot.revision;
         match &self.known {

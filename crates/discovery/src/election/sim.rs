@@ -40,13 +40,13 @@ fn run_all(seeds: std::ops::Range<u64>) {
 
 /// L2, L3: at no moment two leaders act, tokens grow, one leader emerges.
 #[test]
-fn never_two_leaders_and_always_one_in_the_end_even_seeds() {
+fn l2_l3_never_two_leaders_and_always_one_in_the_end() {
     run_all(0..10_000);
 }
 
 /// L2, L3: as above.
 #[test]
-fn never_two_leaders_and_always_one_in_the_end_more_seeds() {
+fn l2_l3_never_two_leaders_and_always_one_in_the_end_more_seeds() {
     run_all(10_000..20_000);
 }
 

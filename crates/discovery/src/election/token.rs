@@ -76,3 +76,29 @@ impl Fence {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l2_a_fence_refuses_every_older_token_and_says_so() {
+        let fence = Fence::new();
+        for (token, passes) in [
+            (3, true),
+            (3, true),
+            (7, true),
+            (3, false),
+            (6, false),
+            (8, true),
+        ] {
+            let admitted = fence.admit(FencingToken::new(token));
+            assert_eq!(admitted.is_ok(), passes, "{token}");
+            if let Err(error) = admitted {
+                assert_eq!(error.kind(), ErrorKind::Stale);
+                assert_eq!(error.context("newest"), Some("7"));
+            }
+        }
+        assert_eq!(fence.highest().get(), 8);
+    }
+}

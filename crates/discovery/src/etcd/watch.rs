@@ -2,16 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
-use longshore_core::{
-    Backoff, ClockExt, Error, ErrorKind, KvEvent, KvWatch, Result, Revision, Timestamp,
-};
+use longshore_core::{ClockExt, Error, ErrorKind, KvEvent, KvWatch, Result, Revision, Timestamp};
 
 use super::{
     client::{Client, Standing},
     lines::Lines,
     wire,
 };
+use crate::store::follow::{self, Follow, Outage};
 
 pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>) -> KvWatch {
     let follower = Follower {
@@ -22,16 +20,13 @@ pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>
         behind: from,
         lines: None,
         due: VecDeque::new(),
-        failing: false,
-        backoff: Backoff::default(),
-        retry_at: None,
         heard: Timestamp::ZERO,
     };
-    stream::unfold(follower, |mut follower| async move {
-        let event = follower.next().await;
-        Some((event, follower))
-    })
-    .boxed()
+    let (clock, random) = (
+        follower.client.clock.clone(),
+        follower.client.random.clone(),
+    );
+    follow::stream(follower, clock, random)
 }
 
 struct Follower {
@@ -42,41 +37,22 @@ struct Follower {
     cluster: Option<u64>,
     lines: Option<Lines>,
     due: VecDeque<KvEvent>,
-    /// Whether the present outage was told.
-    failing: bool,
-    backoff: Backoff,
-    retry_at: Option<Timestamp>,
     /// When the cluster last showed that it works.
     heard: Timestamp,
 }
 
-impl Follower {
-    async fn next(&mut self) -> Result<KvEvent> {
-        loop {
-            if let Some(event) = self.due.pop_front() {
-                return Ok(event);
-            }
-            if let Some(at) = self.retry_at {
-                self.client.clock.sleep_until(at).await;
-                self.retry_at = None;
-            }
-            match self.step().await {
-                Ok(()) => {}
-                Err(error) => {
-                    self.lines = None;
-                    let delay = self.backoff.next_delay(&*self.client.random);
-                    self.retry_at = Some(self.client.clock.now().after(delay));
-                    if !std::mem::replace(&mut self.failing, true) {
-                        return Err(error);
-                    }
-                }
-            }
-        }
+impl Follow for Follower {
+    fn due(&mut self) -> &mut VecDeque<KvEvent> {
+        &mut self.due
     }
 
-    async fn step(&mut self) -> Result<()> {
+    fn break_off(&mut self) {
+        self.lines = None;
+    }
+
+    async fn step(&mut self, outage: &mut Outage) -> Result<()> {
         let Some(lines) = &mut self.lines else {
-            return self.begin().await;
+            return self.begin(outage).await;
         };
         let idle_until = self.heard.after(IDLE);
         let line = tokio::select! {
@@ -103,9 +79,11 @@ impl Follower {
             Some(Err(error)) => Err(error),
         }
     }
+}
 
+impl Follower {
     /// Opens the watch where it was left.
-    async fn begin(&mut self) -> Result<()> {
+    async fn begin(&mut self, outage: &mut Outage) -> Result<()> {
         let standing = self.client.standing().await?;
         self.check(standing);
         let request = wire::WatchRequest {
@@ -128,8 +106,7 @@ impl Follower {
         let first = first.ok_or_else(|| Error::unavailable("etcd ended the watch"))?;
         self.lines = Some(lines);
         self.take(&first)?;
-        self.failing = false;
-        self.backoff.reset();
+        outage.end();
         Ok(())
     }
 

@@ -39,6 +39,8 @@ pub(super) struct View {
     held_until: Option<Timestamp>,
     /// Every change up to here is part of what was read.
     loaded: Revision,
+    /// Whether the store could not be asked since.
+    cut_off: bool,
     due: VecDeque<MembershipEvent>,
 }
 
@@ -53,6 +55,7 @@ impl View {
             removed: VecDeque::new(),
             held_until: None,
             loaded: Revision(0),
+            cut_off: false,
             due: VecDeque::new(),
         }
     }
@@ -84,6 +87,7 @@ impl View {
         {
             listed.insert(node.endpoint.clone(), node.clone());
         }
+        let recovered = std::mem::take(&mut self.cut_off);
         let Some(in_force) = &mut self.in_force else {
             let all = listed.values().cloned().collect();
             // The set comes before what is wrong with it.
@@ -101,7 +105,12 @@ impl View {
                 listed.insert(endpoint.clone(), node.clone());
             }
         }
-        self.due.extend(diff(in_force, &listed));
+        if recovered {
+            let all = listed.values().cloned().collect();
+            self.due.push_back(MembershipEvent::Reset(all));
+        } else {
+            self.due.extend(diff(in_force, &listed));
+        }
         *in_force = listed;
         let confirmed = self.held_until.is_some_and(|until| now >= until);
         self.depart(now, confirmed);
@@ -153,8 +162,10 @@ impl View {
         self.depart(now, false);
     }
 
-    /// The store could not be asked: what is held stays held for another grace period.
+    /// The store could not be asked: what is held stays held for another grace period, and the next
+    /// reading is told as a whole.
     pub(super) fn failed(&mut self, error: Error, now: Timestamp) {
+        self.cut_off = true;
         if self.held_until.is_some() {
             self.held_until = Some(now.after(self.grace));
         }

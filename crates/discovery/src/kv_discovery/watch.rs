@@ -69,8 +69,14 @@ impl Follower {
         }
     }
 
+    /// In a task of its own, so that a watch that nobody reads on never keeps what other calls to the
+    /// store wait for, like a connection that is being made.
     async fn read(&mut self) {
-        let read = read::all(&*self.shared.store, &self.shared.directory).await;
+        let shared = self.shared.clone();
+        let task = tokio::spawn(async move { read::all(&*shared.store, &shared.directory).await });
+        let read = task.await.unwrap_or_else(|error| {
+            Err(Error::internal("reading the nodes broke off").with_source(error))
+        });
         let now = self.shared.clock.now();
         match read {
             Ok(listing) => {
@@ -108,11 +114,17 @@ impl Follower {
             Some(None) => {
                 self.watch = None;
                 self.stale = true;
+                self.failing = true;
                 self.wait();
                 self.view
                     .failed(Error::unavailable("the store's watch ended"), now);
             }
-            Some(Some(Err(error))) => self.view.failed(error, now),
+            // The watch goes on by itself; reading tells when the store is back.
+            Some(Some(Err(error))) => {
+                self.stale = true;
+                self.failing = true;
+                self.view.failed(error, now);
+            }
             Some(Some(Ok(KvEvent::Put(entry)))) => {
                 if entry.key != self.shared.directory {
                     self.view.put(entry, now);

@@ -16,13 +16,14 @@ use longshore_core::{
 use super::*;
 use crate::{MemoryDiscovery, StaticDiscovery};
 
-/// Counts requests and how close they follow each other.
+/// Counts requests, and how close and how far apart they follow each other.
 #[derive(Debug)]
 struct Meter {
     clock: Arc<dyn Clock>,
     count: AtomicU64,
     last: AtomicU64,
     closest: AtomicU64,
+    farthest: AtomicU64,
 }
 
 impl Meter {
@@ -32,6 +33,7 @@ impl Meter {
             count: AtomicU64::new(0),
             last: AtomicU64::new(0),
             closest: AtomicU64::new(u64::MAX),
+            farthest: AtomicU64::new(0),
         }
     }
 }
@@ -45,6 +47,9 @@ impl Layer for Meter {
         let now = self.clock.now().as_micros();
         let last = self.last.swap(now, Ordering::SeqCst);
         self.closest.fetch_min(now - last, Ordering::SeqCst);
+        if last > 0 {
+            self.farthest.fetch_max(now - last, Ordering::SeqCst);
+        }
         self.count.fetch_add(1, Ordering::SeqCst);
         call().await
     }
@@ -207,5 +212,75 @@ fn a_ttl_within_the_heartbeat_is_refused_in_swarms_words() {
         error
             .message()
             .starts_with("--ttl must be strictly superior to the heartbeat value")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d12_heartbeats_are_spread_by_a_tenth_both_ways() {
+    let lab = Lab::new(RegistrarOptions::default());
+    lab.registrar.add(node(1)).unwrap();
+    lab.pass(60 * 200).await;
+    let meter = lab.meter.layer();
+    let seconds = |time: &AtomicU64| time.load(Ordering::SeqCst) as f64 / 1e6;
+    let (least, most) = (seconds(&meter.closest), seconds(&meter.farthest));
+    assert!((54.0..55.0).contains(&least), "{least}");
+    assert!((65.0..66.1).contains(&most), "{most}");
+}
+
+/// The texts of what is logged at these levels.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().contains("registrar")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(
+            &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                if field.name() == "message" {
+                    self.0.lock().unwrap().push(format!("{value:?}"));
+                }
+            },
+        );
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn d12_a_failed_heartbeat_is_logged_once_and_so_is_the_recovery() {
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(log.clone());
+    let lab = Lab::new(RegistrarOptions::default());
+    for number in 1..=3 {
+        lab.registrar.add(node(number)).unwrap();
+    }
+    lab.pass(1).await;
+    for _ in 0..2 {
+        lab.cluster.set_reachable(false);
+        lab.pass(600).await;
+        lab.cluster.set_reachable(true);
+        lab.pass(600).await;
+    }
+    let texts = log.0.lock().unwrap().clone();
+    let (failed, again) = ("a heartbeat failed", "all heartbeats succeed again");
+    let expected = [failed, again, failed, again];
+    assert_eq!(
+        texts[1..],
+        expected,
+        "and what is said at the start: {}",
+        texts[0]
     );
 }

@@ -7,18 +7,29 @@ use longshore_core::{BoxByteStream, Connector, Endpoint, Error, Result};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::tls::StoreTls;
+use super::tls::{Refusal, StoreTls};
 
 /// TCP, with TLS where asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     endpoint: Endpoint,
     tls: Option<StoreTls>,
+    refusal: Refusal,
 }
 
 impl Dialer {
     pub(crate) fn new(endpoint: Endpoint, tls: Option<StoreTls>) -> Self {
-        Self { endpoint, tls }
+        Self {
+            endpoint,
+            tls,
+            refusal: Refusal::default(),
+        }
+    }
+
+    /// Why the server last refused us, once that is known.
+    #[cfg(any(feature = "etcd", feature = "consul"))]
+    pub(crate) fn refusal(&self) -> Refusal {
+        self.refusal.clone()
     }
 }
 
@@ -39,7 +50,7 @@ impl Connector for Dialer {
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         match &self.tls {
             None => Ok(Box::new(stream)),
-            Some(tls) => tls.secure(stream, host).await,
+            Some(tls) => tls.secure(stream, host, &self.refusal).await,
         }
     }
 

@@ -10,7 +10,7 @@ use longshore_core::{
 };
 use tokio::sync::Semaphore;
 
-use super::{StoreOptions, dial::Dialer, endpoints::Rotation};
+use super::{StoreOptions, dial::Dialer, endpoints::Rotation, tls::Refusal};
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -75,6 +75,7 @@ pub(crate) struct Answer {
 pub(crate) struct HttpEndpoints {
     clients: Vec<HttpClient>,
     hosts: Vec<HeaderValue>,
+    refusals: Vec<Refusal>,
     rotation: Rotation,
     places: Semaphore,
     clock: Arc<dyn Clock>,
@@ -84,9 +85,11 @@ pub(crate) struct HttpEndpoints {
 
 impl HttpEndpoints {
     pub(crate) fn new(options: &StoreOptions, peer: &'static str) -> Self {
-        let client = |endpoint: &longshore_core::Endpoint| {
-            let dialer: Arc<dyn Connector> =
-                Arc::new(Dialer::new(endpoint.clone(), options.tls.clone()));
+        let dialers = options.endpoints.iter();
+        let dialers = dialers.map(|endpoint| Dialer::new(endpoint.clone(), options.tls.clone()));
+        let dialers: Vec<_> = dialers.collect();
+        let client = |dialer: &Dialer| {
+            let dialer: Arc<dyn Connector> = Arc::new(dialer.clone());
             HttpClient::new(dialer, options.clock.clone())
                 .with_connect_limit(options.connect_limit)
                 .with_peer(peer)
@@ -97,7 +100,8 @@ impl HttpEndpoints {
                 .unwrap_or(HeaderValue::from_static("store"))
         };
         Self {
-            clients: options.endpoints.iter().map(client).collect(),
+            clients: dialers.iter().map(client).collect(),
+            refusals: dialers.iter().map(Dialer::refusal).collect(),
             hosts: options.endpoints.iter().map(host).collect(),
             rotation: Rotation::default(),
             places: Semaphore::new(options.most_requests),
@@ -205,7 +209,12 @@ impl HttpEndpoints {
         let request = request
             .body(body)
             .map_err(|error| Error::internal("a request that is no HTTP").with_source(error))?;
-        self.clients[server].send(request).await
+        let client = &self.clients[server];
+        let explain = |error| {
+            let host = client.connector().describe();
+            self.refusals[server].explain(&host, error)
+        };
+        client.send(request).await.map_err(explain)
     }
 }
 

@@ -1,11 +1,16 @@
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
-use longshore_core::{BoxByteStream, Error, ErrorKind, Result};
-use rustls::{
-    CertificateError, ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use longshore_core::{BoxByteStream, Error, ErrorKind, Result, tls};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::TlsConnector;
+
+use crate::tls_failure;
+
+mod refusal;
+
+pub(crate) use refusal::Refusal;
+#[cfg(feature = "zookeeper")]
+pub(crate) use refusal::told;
 
 /// TLS to a store: which authority is trusted, and who we are when the store asks.
 ///
@@ -37,11 +42,9 @@ impl StoreTls {
         key: impl AsRef<Path>,
     ) -> Result<Self> {
         let (certificate, key) = (certificate.as_ref(), key.as_ref());
-        let chain = certificates(certificate)?;
-        let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| {
-            let message = format!("{} holds no private key in PEM form", key.display());
-            Error::invalid(message).with_source(error)
-        })?;
+        let chain = tls::certificates(&read(certificate)?);
+        let chain = chain.map_err(|error| of(certificate, &error))?;
+        let private = tls::private_key(&read(key)?).map_err(|error| of(key, &error))?;
         let config = builder(authority.as_ref())?
             .with_client_auth_cert(chain, private)
             .map_err(|error| {
@@ -62,7 +65,12 @@ impl StoreTls {
     }
 
     /// Shakes hands over a connected stream.
-    pub(super) async fn secure<S>(&self, stream: S, host: &str) -> Result<BoxByteStream>
+    pub(super) async fn secure<S>(
+        &self,
+        stream: S,
+        host: &str,
+        refusal: &Refusal,
+    ) -> Result<BoxByteStream>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
@@ -72,8 +80,13 @@ impl StoreTls {
             .connect(name, stream)
             .await
         {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(explain(host, error)),
+            Ok(stream) => Ok(Box::new(refusal::Judged {
+                stream: Box::new(stream),
+                host: host.to_owned(),
+                refusal: refusal.clone(),
+                accepted: false,
+            })),
+            Err(error) => Err(tls_failure::explain("store", "kv", host, error)),
         }
     }
 }
@@ -87,36 +100,20 @@ impl fmt::Debug for StoreTls {
 fn builder(
     authority: &Path,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(authority)? {
-        roots.add(certificate).map_err(|error| {
-            let message = format!(
-                "{} holds a certificate that is no authority",
-                authority.display()
-            );
-            Error::invalid(message).with_source(error)
-        })?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let roots = tls::roots(&read(authority)?).map_err(|error| of(authority, &error))?;
+    let builder = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::internal("TLS is not available").with_source(error))?;
     Ok(builder.with_root_certificates(roots))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let bad = || {
-        Error::invalid(format!(
-            "{} holds no certificate in PEM form",
-            path.display()
-        ))
-    };
-    match found {
-        Ok(found) if found.is_empty() => Err(bad()),
-        Ok(found) => Ok(found),
-        Err(error) => Err(bad().with_source(error)),
-    }
+/// What is wrong with a file, which is named.
+fn of(path: &Path, error: &Error) -> Error {
+    Error::invalid(format!(
+        "the TLS file {}: {}",
+        path.display(),
+        error.message()
+    ))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -124,39 +121,4 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         let message = format!("cannot read the TLS file {}", path.display());
         Error::new(ErrorKind::InvalidInput, message).with_source(error)
     })
-}
-
-/// What is wrong and what to do, for the failures that people meet.
-fn explain(host: &str, error: io::Error) -> Error {
-    let cause = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let text = match cause {
-        Some(rustls::Error::InvalidCertificate(reason)) => match reason {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired: renew it, or check this machine's clock".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet: check both clocks".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("its certificate does not name {host}: issue one that does")
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate was not issued by the authority in kv.cacertfile".to_owned()
-            }
-            other => format!("its certificate was refused: {other}"),
-        },
-        Some(rustls::Error::AlertReceived(alert)) => format!(
-            "it refused our certificate or wants another TLS version (alert {alert:?}): check \
-             kv.certfile and kv.keyfile"
-        ),
-        Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
-        _ => return Error::io(format!("the store {host}: the TLS handshake broke"), error),
-    };
-    Error::new(
-        ErrorKind::Unauthenticated,
-        format!("the store {host}: {text}"),
-    )
-    .with_source(error)
 }

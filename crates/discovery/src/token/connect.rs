@@ -3,15 +3,13 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use longshore_core::{BoxByteStream, Connector, Endpoint, Error, Result};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use longshore_core::{BoxByteStream, Connector, Endpoint, Error, Result, tls};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::TokenBase;
+use crate::tls_failure;
 
 pub(super) struct Dial {
     endpoint: Endpoint,
@@ -28,25 +26,13 @@ impl Dial {
 
     /// Trusts the authorities of a PEM file.
     pub(super) fn secure(endpoint: Endpoint, authorities: &Path) -> Result<Self> {
-        let file = authorities.display();
-        let bad = |text: &str| {
+        let bad = |text: String| {
             Error::invalid(format!("Couldn't read CA certificate: {text}"))
-                .with_context("file", &file)
+                .with_context("file", authorities.display())
         };
-        let found =
-            CertificateDer::pem_file_iter(authorities).map_err(|error| bad(&error.to_string()))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in found {
-            let certificate = certificate.map_err(|error| bad(&error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| bad(&error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("there is no certificate in it"));
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let pem = std::fs::read(authorities).map_err(|error| bad(error.to_string()))?;
+        let roots = tls::roots(&pem).map_err(|error| bad(error.message().to_owned()))?;
+        let config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::internal("TLS can't be set up").with_source(error))?
             .with_root_certificates(roots)
@@ -87,9 +73,8 @@ impl Connector for Dial {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| Error::invalid("no name for TLS").with_source(error))?;
         let stream = tls.connect(name, stream).await.map_err(|error| {
-            Error::unavailable("the token service did not prove who it is")
+            tls_failure::explain("token service", "token", host, error)
                 .with_context("address", &self.endpoint)
-                .with_source(error)
         })?;
         Ok(Box::new(stream))
     }

@@ -4,6 +4,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use longshore_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::store::told;
+
 /// The next frame of at most `longest` bytes. Cancel safe: what was read stays in the buffer.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
@@ -29,8 +31,8 @@ pub(super) async fn read(
             Ok(0) => return Err(Error::unavailable("zookeeper closed the connection")),
             Ok(_) => {}
             Err(error) => {
-                let broken = Error::unavailable("the connection to zookeeper broke");
-                return Err(broken.with_source(error));
+                let broken = || Error::unavailable("the connection to zookeeper broke");
+                return Err(told(&error).unwrap_or_else(broken).with_source(error));
             }
         }
     }

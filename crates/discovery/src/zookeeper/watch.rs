@@ -6,8 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt, stream};
-use longshore_core::{Backoff, Error, KvEntry, KvEvent, KvWatch, Result, Revision, Timestamp};
+use longshore_core::{Error, KvEntry, KvEvent, KvWatch, Result, Revision};
 use tokio::sync::mpsc;
 
 use super::{
@@ -17,6 +16,7 @@ use super::{
     walk::{self, Tree},
     wire::{Record, op},
 };
+use crate::store::follow::{self, Follow, Outage};
 
 pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>) -> KvWatch {
     let follower = Follower {
@@ -27,15 +27,12 @@ pub(super) fn stream(client: Arc<Client>, prefix: String, from: Option<Revision>
         known: None,
         told: Revision(0),
         due: VecDeque::new(),
-        failing: false,
-        backoff: Backoff::default(),
-        retry_at: None,
     };
-    stream::unfold(follower, |mut follower| async move {
-        let event = follower.next().await;
-        Some((event, follower))
-    })
-    .boxed()
+    let (clock, random) = (
+        follower.client.clock.clone(),
+        follower.client.random.clone(),
+    );
+    follow::stream(follower, clock, random)
 }
 
 type Known = BTreeMap<String, Revision>;
@@ -50,40 +47,28 @@ struct Follower {
     /// The newest revision that was told or seen.
     told: Revision,
     due: VecDeque<KvEvent>,
-    /// Whether the present outage was told.
-    failing: bool,
-    backoff: Backoff,
-    retry_at: Option<Timestamp>,
+}
+
+impl Follow for Follower {
+    fn due(&mut self) -> &mut VecDeque<KvEvent> {
+        &mut self.due
+    }
+
+    fn break_off(&mut self) {
+        self.link = None;
+    }
+
+    async fn step(&mut self, outage: &mut Outage) -> Result<()> {
+        if self.link.is_some() {
+            return self.go_on().await;
+        }
+        self.begin().await?;
+        outage.end();
+        Ok(())
+    }
 }
 
 impl Follower {
-    async fn next(&mut self) -> Result<KvEvent> {
-        loop {
-            if let Some(event) = self.due.pop_front() {
-                return Ok(event);
-            }
-            if let Some(at) = self.retry_at {
-                self.client.clock.sleep_until(at).await;
-                self.retry_at = None;
-            }
-            let step = match self.link {
-                None => self.begin().await,
-                Some(_) => self.go_on().await,
-            };
-            match step {
-                Ok(()) => {}
-                Err(error) => {
-                    self.link = None;
-                    let delay = self.backoff.next_delay(&*self.client.random);
-                    self.retry_at = Some(self.client.clock.now().after(delay));
-                    if !std::mem::replace(&mut self.failing, true) {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
-
     /// Watches first and looks then, so that nothing falls between.
     async fn begin(&mut self) -> Result<()> {
         let (sender, events) = mpsc::channel(QUEUE);
@@ -99,8 +84,6 @@ impl Follower {
             .await?;
         self.link = Some((connection, events));
         self.take_tree(&tree);
-        self.failing = false;
-        self.backoff.reset();
         Ok(())
     }
 

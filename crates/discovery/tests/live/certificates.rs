@@ -1,4 +1,4 @@
-//! A small authority for stores that speak TLS.
+//! A small authority for servers that speak TLS.
 
 use std::path::{Path, PathBuf};
 
@@ -27,10 +27,10 @@ impl Pki {
         self.path("ca.pem")
     }
 
-    /// For 127.0.0.1. etcd's gateway asks etcd with the same certificate, so it is a client's too.
-    pub fn server(&self, expired: bool) -> StoreTlsFiles {
-        let name = if expired { "expired" } else { "server" };
-        let (certificate, key) = self.issue(name, expired);
+    /// A server's, for 127.0.0.1. etcd's gateway asks etcd with the same certificate, so it is a
+    /// client's too.
+    pub fn server(&self) -> StoreTlsFiles {
+        let (certificate, key) = self.issue("server", VALID);
         StoreTlsFiles {
             authority: self.authority(),
             certificate,
@@ -38,28 +38,24 @@ impl Pki {
         }
     }
 
-    pub fn client(&self) -> (PathBuf, PathBuf) {
-        self.issue("client", false)
-    }
-
-    fn issue(&self, name: &str, expired: bool) -> (PathBuf, PathBuf) {
+    /// A certificate and its key, in files of this name.
+    pub fn issue(&self, name: &str, ends: Year) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        if expired {
-            params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2021, 1, 1);
-        }
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(ends, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let paths = (
             self.path(&format!("{name}.pem")),
             self.path(&format!("{name}.key")),
         );
-        std::fs::write(&paths.0, certificate.pem()).unwrap();
-        std::fs::write(&paths.1, key.serialize_pem()).unwrap();
+        let key = key.serialize_pem();
+        std::fs::write(&paths.0, certificate.pem() + &key).unwrap();
+        std::fs::write(&paths.1, key).unwrap();
         paths
     }
 
@@ -67,3 +63,9 @@ impl Pki {
         Path::new(self.directory.path()).join(name)
     }
 }
+
+type Year = i32;
+
+/// In which a sound certificate ends, and in which one ended long ago.
+pub const VALID: Year = 2100;
+pub const ENDED: Year = 2021;

@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use longshore_core::{
-    Announcement, ClockExt, Discovery, Endpoint, Labels, MembershipEvent, MembershipStream,
-    SystemClock,
+    Announcement, ClockExt, Discovery, Endpoint, MembershipEvent, MembershipStream, SystemClock,
 };
 
 pub struct Follow {
@@ -110,8 +109,4 @@ impl Deadline for SystemClock {
 /// Nodes by port, so that a number says which.
 pub fn node(number: u16) -> Announcement {
     Announcement::new(Endpoint::new("10.0.0.1", number).unwrap())
-}
-
-pub fn labelled(number: u16, version: u64) -> Announcement {
-    node(number).with_labels(Labels::new().with("version", version.to_string()))
 }

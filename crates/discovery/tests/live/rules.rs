@@ -6,6 +6,7 @@ use longshore_core::{
     ClockExt, Discovery, Endpoint, ErrorKind, KvStore, LeaseId, PutOptions, SystemClock,
 };
 use longshore_discovery::{ConsulKv, EtcdKv, KvDiscovery, KvDiscoveryOptions, StoreOptions};
+use longshore_lab::StoreSpec;
 
 use crate::{
     follow::node,
@@ -22,7 +23,7 @@ fn over(store: Arc<dyn KvStore>) -> KvDiscovery {
 /// Swarm's layout, under a lease of etcd 3; and entries that Swarm wrote without one are read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d13_etcd_keeps_swarms_layout_under_leases() {
-    let Some(server) = ETCD.start("rule D13") else {
+    let Some(server) = ETCD.start(&StoreSpec::default(), "rule D13") else {
         return;
     };
     let store: Arc<dyn KvStore> = Arc::new(EtcdKv::new(&store_options(&server.addresses())));
@@ -47,7 +48,7 @@ async fn d13_etcd_keeps_swarms_layout_under_leases() {
 /// and the first of several servers may be dead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d7_consul_never_detaches_a_key_from_its_session() {
-    let Some(server) = CONSUL.start("rule D7") else {
+    let Some(server) = CONSUL.start(&StoreSpec::default(), "rule D7") else {
         return;
     };
     // Nobody listens on the first.
@@ -95,7 +96,7 @@ async fn d7_consul_never_detaches_a_key_from_its_session() {
 /// up while the process lives. The server's sessions last one to ten seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d8_zookeeper_honours_the_ttl() {
-    let Some(server) = ZOOKEEPER.start("rule D8") else {
+    let Some(server) = ZOOKEEPER.start(&StoreSpec::default(), "rule D8") else {
         return;
     };
     let store = (ZOOKEEPER.connect)(&server.addresses());

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use longshore_core::{Clock, Endpoint, KvStore, SystemClock};
 use longshore_discovery::StoreOptions;
-use longshore_lab::{LinkSchedule, Store, StoreKind, StoreSpec, TcpShim};
+use longshore_lab::{Store, StoreKind, StoreSpec};
 
 pub fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
@@ -37,28 +37,7 @@ pub struct Subject {
 
 impl Subject {
     /// A server of its own, to be disturbed.
-    pub fn start(&self, suite: &str) -> Option<Store> {
-        Store::start_or_skip(self.kind, self.members, &StoreSpec::default(), suite)
-    }
-}
-
-/// A relay to each server, which can be cut.
-pub fn shims(addresses: &[SocketAddr]) -> Vec<TcpShim> {
-    let relay = |address: &SocketAddr| {
-        TcpShim::start([127, 0, 0, 1].into(), *address, LinkSchedule::default()).unwrap()
-    };
-    addresses.iter().map(relay).collect()
-}
-
-/// Cuts relays off, or lets them work again.
-pub fn set_reachable(shims: &[TcpShim], reachable: bool) {
-    for shim in shims {
-        match reachable {
-            true => shim.set_link(LinkSchedule::default()),
-            false => {
-                shim.set_link(LinkSchedule::default().with_loss(1.0));
-                shim.break_connections();
-            }
-        }
+    pub fn start(&self, spec: &StoreSpec, suite: &str) -> Option<Store> {
+        Store::start_or_skip(self.kind, self.members, spec, suite)
     }
 }

@@ -16,9 +16,12 @@ use longshore_core::{
     testkit::{discovery, kv},
 };
 use longshore_discovery::{KvDiscovery, KvDiscoveryOptions};
-use longshore_lab::{Store, StoreKind, TcpShim};
+use longshore_lab::{Store, StoreKind, StoreSpec, TcpShim};
 
-use crate::servers::{Subject, clock, set_reachable, shims};
+use crate::{
+    relays::{set_reachable, shims},
+    servers::{Subject, clock},
+};
 
 impl Subject {
     /// The server that the tests of this binary share; `None` (said and counted) where the program
@@ -36,7 +39,7 @@ impl Subject {
         if let Some((_, _, store)) = found {
             return Some(store.addresses());
         }
-        let store = self.start(suite)?;
+        let store = self.start(&StoreSpec::default(), suite)?;
         let addresses = store.addresses();
         shared.push((self.kind, self.members, store));
         Some(addresses)

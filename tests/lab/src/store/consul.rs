@@ -20,13 +20,25 @@ pub(super) fn member(spec: &StoreSpec) -> Result<StoreMember, LabError> {
     let directory = directory("consul")?;
     let ports = ports::free(4)?;
     let file = directory.join("base.json");
+    let ip = spec.place.ip;
+    let (scheme, off) = match spec.tls {
+        Some(_) => ("https", "http"),
+        None => ("http", "https"),
+    };
+    let tls = spec.tls.as_ref().map_or(String::new(), |tls| {
+        format!(
+            r#", "verify_incoming_https": true,
+                "ca_file": {:?}, "cert_file": {:?}, "key_file": {:?}"#,
+            tls.authority, tls.certificate, tls.key
+        )
+    });
     let base = format!(
         r#"{{
-            "server": true, "bootstrap": true, "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1",
+            "server": true, "bootstrap": true, "bind_addr": "{ip}", "client_addr": "{ip}",
             "node_name": "lab", "disable_update_check": true, "leave_on_terminate": false,
             "session_ttl_min": "500ms", "performance": {{ "raft_multiplier": 1 }},
-            "ports": {{ "http": {}, "server": {}, "serf_lan": {}, "serf_wan": -1, "dns": -1,
-                        "grpc": -1 }}
+            "ports": {{ "{scheme}": {}, "{off}": -1, "server": {}, "serf_lan": {}, "serf_wan": -1,
+                        "dns": -1, "grpc": -1 }}{tls}
         }}"#,
         ports[0], ports[1], ports[2],
     );
@@ -49,14 +61,15 @@ pub(super) fn member(spec: &StoreSpec) -> Result<StoreMember, LabError> {
     arguments.extend(spec.arguments.iter().cloned());
     // With access control, the catalogue is not shown to strangers.
     let probe = match spec.configuration.contains("\"acl\"") {
+        _ if spec.tls.is_some() => Probe::Connects,
         true => Probe::Http(vec![("/v1/status/leader", ":")]),
         false => Probe::Http(vec![
             ("/v1/status/leader", ":"),
             ("/v1/catalog/nodes", "\"lab\""),
         ]),
     };
-    let address = ports::loopback(ports[0]);
+    let place = (&spec.place, ports[0]);
     Ok(StoreMember::new(
-        "consul", directory, address, program, arguments, probe,
+        "consul", directory, place, program, arguments, probe,
     ))
 }

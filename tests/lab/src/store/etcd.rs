@@ -15,18 +15,19 @@ pub(super) fn members(count: usize, spec: &StoreSpec) -> Result<Vec<StoreMember>
     let program = program().map_err(LabError::new)?;
     let ports = ports::free(count * 2)?;
     let (clients, peers) = ports.split_at(count);
+    let ip = spec.place.ip;
     let cluster: Vec<_> = peers
         .iter()
         .enumerate()
-        .map(|(index, port)| format!("m{index}=http://127.0.0.1:{port}"))
+        .map(|(index, port)| format!("m{index}=http://{ip}:{port}"))
         .collect();
     let cluster = cluster.join(",");
     let mut members = Vec::new();
     for (index, (client, peer)) in clients.iter().zip(peers).enumerate() {
         let directory = directory("etcd")?;
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
-        let client_url = format!("{scheme}://127.0.0.1:{client}");
-        let peer_url = format!("http://127.0.0.1:{peer}");
+        let client_url = format!("{scheme}://{ip}:{client}");
+        let peer_url = format!("http://{ip}:{peer}");
         let mut arguments: Vec<String> = [
             ("--name", format!("m{index}")),
             ("--data-dir", data_of(&directory).display().to_string()),
@@ -59,7 +60,7 @@ pub(super) fn members(count: usize, spec: &StoreSpec) -> Result<Vec<StoreMember>
         members.push(StoreMember::new(
             format!("etcd member {index}"),
             directory,
-            ports::loopback(*client),
+            (&spec.place, *client),
             program.clone(),
             arguments,
             probe,

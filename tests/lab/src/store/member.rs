@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::place::Place;
 use super::probe::Probe;
 use super::watchdog::Watchdog;
 use crate::{LabError, LabProcess, names};
@@ -17,6 +18,7 @@ pub struct StoreMember {
     name: String,
     directory: PathBuf,
     address: SocketAddr,
+    place: Place,
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -29,7 +31,7 @@ impl StoreMember {
     pub(super) fn new(
         name: impl Into<String>,
         directory: PathBuf,
-        address: SocketAddr,
+        (place, port): (&Place, u16),
         program: PathBuf,
         arguments: Vec<String>,
         probe: Probe,
@@ -37,7 +39,8 @@ impl StoreMember {
         Self {
             name: name.into(),
             directory,
-            address,
+            address: place.address(port),
+            place: place.clone(),
             program,
             arguments,
             environment: Vec::new(),
@@ -130,7 +133,7 @@ impl StoreMember {
             .open(self.directory.join("log"))
             .and_then(|log| Ok((log.try_clone()?, log)))
             .map_err(|error| LabError::io("cannot write a store's log", error))?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.place.command(&self.program);
         command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -1,6 +1,6 @@
-//! Free ports of 127.0.0.1.
+//! Free ports of 127.0.0.1, most likely free in a fresh namespace too.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 
 use crate::LabError;
 
@@ -17,8 +17,4 @@ pub(super) fn free(count: usize) -> Result<Vec<u16>, LabError> {
                 .collect()
         })
         .map_err(|error| LabError::io("no free port on loopback", error))
-}
-
-pub(super) fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }

@@ -38,6 +38,33 @@ pub async fn an_unreachable_backend_comes_back<H: Harness>(harness: &H) {
     assert_eq!(listed(&client).await, endpoints(&[1, 2, 4]));
 }
 
+/// Also when nothing changed: who took the view for stale learns that it is not.
+pub async fn a_recovery_is_told_by_a_full_set<H: Harness>(harness: &H) {
+    let client = cluster(harness, &[1, 2, 3]).await;
+    let mut watcher = Watcher::open(harness, &client).await;
+    for _ in 0..2 {
+        let (resets, problems) = (watcher.resets, watcher.problems);
+        if !harness.set_reachable(false).await {
+            return;
+        }
+        for _ in 0..5 {
+            if watcher.problems == problems {
+                watcher.settle(harness).await;
+            }
+        }
+        assert!(watcher.problems > problems, "the outage was not told");
+        assert_eq!(watcher.resets, resets, "nothing was read");
+        assert!(harness.set_reachable(true).await);
+        for _ in 0..10 {
+            if watcher.resets == resets {
+                watcher.settle(harness).await;
+            }
+        }
+        assert!(watcher.resets > resets, "the recovery was not told");
+        assert_eq!(watcher.endpoints(), endpoints(&[1, 2, 3]));
+    }
+}
+
 /// The others stay and the bad one is reported, in lists and watches.
 pub async fn a_bad_entry_loses_no_good_one<H: Harness>(harness: &H) {
     let client = cluster(harness, &[1, 2]).await;

@@ -82,6 +82,7 @@ pub(super) struct Watcher {
     pub(super) known: BTreeMap<Endpoint, Announcement>,
     pub(super) problems: usize,
     pub(super) changes: usize,
+    pub(super) resets: usize,
 }
 
 impl Watcher {
@@ -92,6 +93,7 @@ impl Watcher {
             known: BTreeMap::new(),
             problems: 0,
             changes: 0,
+            resets: 0,
         };
         let first = tokio::select! {
             biased;
@@ -113,6 +115,7 @@ impl Watcher {
         }
         match event {
             MembershipEvent::Reset(nodes) => {
+                self.resets += 1;
                 self.known = nodes
                     .into_iter()
                     .map(|node| (node.endpoint.clone(), node))
