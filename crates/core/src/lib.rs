@@ -57,6 +57,7 @@ mod timestamp;
 pub mod tls;
 mod topology;
 mod tunnel;
+mod verdicts;
 mod workload;
 
 pub use access::{Access, Action, AllowAll, Authorizer, DenyAll, Identity, Target};
@@ -117,6 +118,7 @@ pub use tunnel::{
     Carrier, CloseReason, IncomingStream, PeerIdentity, PendingCarrier, StreamTarget,
     TunnelCapabilities, TunnelListener, TunnelTransport,
 };
+pub use verdicts::{VerdictIter, VerdictSource, Verdicts};
 pub use workload::{
     ExitStatus, PortBinding, RestartPolicy, Workload, WorkloadDetail, WorkloadSpec, WorkloadState,
 };

@@ -176,7 +176,8 @@ impl Wish<'_> {
     }
 }
 
-fn needs(request: &PlacementRequest) -> Vec<Need<'_>> {
+/// Amounts asked for, none of them zero.
+pub(crate) fn needs(request: &PlacementRequest) -> Vec<Need<'_>> {
     let fixed = [
         (Resource::Cpu, request.resources.cpu.0),
         (Resource::Memory, request.resources.memory.0),

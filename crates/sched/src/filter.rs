@@ -191,6 +191,14 @@ impl Pipeline {
         &self.stages
     }
 
+    /// The step that refuses closed nodes.
+    pub(crate) fn closing(&self) -> usize {
+        let closes = |stage: &Stage| {
+            matches!(stage, Stage::Availability | Stage::Filter(FilterName::Health))
+        };
+        self.stages.iter().position(closes).unwrap_or_default()
+    }
+
     /// The filters that were switched on, in order.
     pub(crate) fn filters(&self) -> impl Iterator<Item = FilterName> {
         self.stages.iter().filter_map(|stage| match stage {
@@ -239,20 +247,19 @@ impl Pipeline {
             })
     }
 
-    /// Every reason of every step, in order.
+    /// Tells every reason of every step, in order, with the step's place.
     pub(crate) fn refusals<'a>(
         &self,
         demand: &'a Demand<'_>,
         node: &'a Node,
-    ) -> Vec<(Stage, Reason<'a>)> {
-        let mut all = Vec::new();
-        for stage in &self.stages {
+        mut tell: impl FnMut(usize, Reason<'a>),
+    ) {
+        for (position, stage) in self.stages.iter().enumerate() {
             let _ = stage.check(demand, node, &mut |reason| {
-                all.push((*stage, reason));
+                tell(position, reason);
                 ControlFlow::Continue(())
             });
         }
-        all
     }
 
     /// Whether a wish counts: only if the filter that understands it is switched on.

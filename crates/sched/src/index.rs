@@ -2,6 +2,7 @@ mod directory;
 mod groups;
 mod holding;
 mod images;
+mod labels;
 mod load;
 mod names;
 mod node;
@@ -22,6 +23,7 @@ use longshore_core::{
 use self::{
     directory::Directory,
     groups::{Groups, Member},
+    labels::Pools,
     names::NameOrder,
     texts::Pool,
 };
@@ -30,6 +32,7 @@ pub(crate) use self::{
     load::Load,
     node::{Node, Occupant, Workload, without_slash},
     slots::{SlotSet, bits},
+    texts::Text,
 };
 
 /// Everything a scheduler was told, kept so that placing sums nothing up: per-node totals, ports,
@@ -43,7 +46,7 @@ pub(crate) struct Index {
     directory: Directory,
     ports: HashMap<(u16, PortProtocol), SlotSet>,
     groups: Groups,
-    texts: Pool<str>,
+    pools: Pools,
     loads: Pool<Load>,
     now: Timestamp,
     /// How many nodes have the label `tenant`.
@@ -194,7 +197,7 @@ impl Index {
             let old_name = (node.state.name != state.name).then(|| node.state.name.clone());
             let renamed = old_name.is_some();
             self.tenants -= usize::from(node.label("tenant").is_some());
-            let changed = node.update(state, &mut self.texts);
+            let changed = node.update(state, &mut self.pools);
             self.tenants += usize::from(node.label("tenant").is_some());
             if let Some(old) = old_name {
                 let (name, id) = (node.state.name.clone(), node.state.id.clone());
@@ -219,7 +222,7 @@ impl Index {
         let (name, id) = (state.name.clone(), state.id.clone());
         self.by_id.insert(state.id.clone(), slot);
         self.tenants += usize::from(state.labels.get("tenant").is_some());
-        self.nodes[slot as usize] = Some(Node::new(slot, 0, state, &mut self.texts));
+        self.nodes[slot as usize] = Some(Node::new(slot, 0, state, &mut self.pools));
         self.rank(slot, &name, &id);
         self.news.push(News::Node(slot));
         Ok(())
@@ -271,7 +274,7 @@ impl Index {
         self.take_workload(slot, workload.id.as_str());
         let load = self
             .loads
-            .share(Load::of_workload(&workload, &mut self.texts));
+            .share(Load::of_workload(&workload, &mut self.pools.texts));
         let Some(node) = slot_of(&mut self.nodes, slot) else {
             return Ok(());
         };

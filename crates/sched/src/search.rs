@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     demand::Demand,
-    filter::Pipeline,
+    filter::{FilterName, Pipeline},
     index::{Index, News, Node, Slot},
     rank::{Ranking, draw_lots, last_failure, mix},
     resource::Resource,
@@ -138,6 +138,22 @@ impl Finder {
             }
         }
         Some(found)
+    }
+
+    /// Tells the demand's terms on which nodes they hold.
+    pub(crate) fn recall(&mut self, demand: &mut Demand<'_>, pipeline: &Pipeline, index: &Index) {
+        self.terms.make_room();
+        if pipeline.has(FilterName::Constraint) {
+            for term in &mut demand.constraints {
+                term.known = Some(clauses::constraint(term, index, &mut self.terms).own(&self.terms));
+            }
+        }
+        if pipeline.has(FilterName::Affinity) {
+            for term in &mut demand.affinities {
+                let known = clauses::affinity(term, index, &mut self.terms);
+                term.known = known.map(|known| known.own(&self.terms));
+            }
+        }
     }
 
     /// The best nodes for a demand without wishes under an order that is not drawn, with their ranks.

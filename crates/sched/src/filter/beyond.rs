@@ -18,10 +18,7 @@ pub(super) fn check<'a>(
                     && is_platform(&platform.architecture, node.label("architecture"))
             });
             if !request.platforms.is_empty() && !fits {
-                tell(Reason::Platform {
-                    demand: request,
-                    node,
-                })?;
+                tell(Reason::Platform { node })?;
             }
         }
         Beyond::Tenant => {
@@ -34,7 +31,7 @@ pub(super) fn check<'a>(
                     .split(',')
                     .any(|listed| listed.trim() == tenant && !tenant.is_empty())
                 {
-                    tell(Reason::Tenant { tenant, list })?;
+                    tell(Reason::Tenant { node })?;
                 }
             }
         }

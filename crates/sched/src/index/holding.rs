@@ -53,7 +53,7 @@ impl Index {
     ) -> u32 {
         let load = self
             .loads
-            .share(Load::of_request(&request, &mut self.texts));
+            .share(Load::of_request(&request, &mut self.pools.texts));
         self.groups.begin(id, is_batch, request, load, expires)
     }
 

@@ -5,8 +5,9 @@ use longshore_core::{HostPort, Labels, NodeState, PortProtocol, WorkloadId};
 use super::{
     Slot,
     images::image_names,
-    load::{Load, find, share_labels},
-    texts::{Pool, Text},
+    labels::{NodeLabels, Pools},
+    load::Load,
+    texts::Text,
     totals::Totals,
 };
 use crate::resource::Resource;
@@ -26,7 +27,7 @@ pub(crate) struct Node {
     pub(crate) container_slots: Option<u64>,
     /// Whether it has the label `tenant`.
     pub(crate) is_reserved: bool,
-    labels: Box<[(Text, Text)]>,
+    labels: NodeLabels,
     image_names: Box<[Text]>,
     workloads: Vec<Workload>,
     held: Vec<Held>,
@@ -109,14 +110,14 @@ impl<'n> Occupant<'n> {
 }
 
 impl Node {
-    pub(crate) fn new(slot: Slot, rank: u64, state: NodeState, texts: &mut Pool<str>) -> Self {
+    pub(crate) fn new(slot: Slot, rank: u64, state: NodeState, pools: &mut Pools) -> Self {
         let mut node = Self {
             slot,
             rank,
             id_hash: fnv1a(state.id.as_str()),
             container_slots: None,
             is_reserved: false,
-            labels: Box::default(),
+            labels: NodeLabels::default(),
             image_names: Box::default(),
             state: NodeState::new(state.id.clone(), state.name.clone(), state.capacity.clone()),
             workloads: Vec::new(),
@@ -124,32 +125,33 @@ impl Node {
             used: Totals::default(),
             ports: Vec::new(),
         };
-        node.update(state, texts);
+        node.update(state, pools);
         node
     }
 
     /// Takes what is new about the node itself. Says whether its labels or images changed.
-    pub(crate) fn update(&mut self, mut state: NodeState, texts: &mut Pool<str>) -> bool {
+    pub(crate) fn update(&mut self, mut state: NodeState, pools: &mut Pools) -> bool {
         let labels = std::mem::replace(&mut state.labels, Labels::new());
         let images = std::mem::take(&mut state.images);
         self.state = state;
         // S11: what is not a number means unlimited.
         self.container_slots = labels.get("containerslots").and_then(|n| n.parse().ok());
         self.is_reserved = labels.get("tenant").is_some();
-        let same_labels = labels.len() == self.labels.len()
-            && labels
-                .iter()
-                .eq(self.labels.iter().map(|(key, value)| (&**key, &**value)));
+        let same_labels =
+            labels.len() == self.labels.len() && labels.iter().eq(self.labels.iter());
         let names = image_names(&images);
         let same_images = names
             .iter()
             .copied()
             .eq(self.image_names.iter().map(|name| &**name));
         if !same_labels {
-            self.labels = share_labels(&labels, texts);
+            self.labels = NodeLabels::new(&labels, pools);
         }
         if !same_images {
-            self.image_names = names.into_iter().map(|name| texts.share(name)).collect();
+            self.image_names = {
+                let names = names.into_iter();
+                names.map(|name| pools.texts.share(name)).collect()
+            };
         }
         !same_labels || !same_images
     }
@@ -175,12 +177,17 @@ impl Node {
 
     /// Its labels in key order.
     pub(crate) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.labels.iter().map(|(key, value)| (&**key, &**value))
+        self.labels.iter()
     }
 
     /// The value of a label.
     pub(crate) fn label(&self, key: &str) -> Option<&str> {
-        find(&self.labels, key)
+        self.labels.get(key).map(|value| &**value)
+    }
+
+    /// The value of a label, to keep.
+    pub(crate) fn label_text(&self, key: &str) -> Option<Text> {
+        self.labels.get(key).cloned()
     }
 
     /// How much is held.

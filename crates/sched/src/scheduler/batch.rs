@@ -114,6 +114,7 @@ impl ClusterScheduler {
         let mut refused = None;
         while nodes.len() < batch.count as usize {
             let Some(mut best) = heap.peek_mut() else {
+                finder.recall(&mut demand, &self.pipeline, &self.index);
                 refused = Some(refusal(&demand, &self.pipeline, &self.index));
                 break;
             };

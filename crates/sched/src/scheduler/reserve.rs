@@ -3,6 +3,7 @@
 use longshore_core::{Error, ErrorKind, Reservation, Result};
 
 use super::ClusterScheduler;
+use crate::fact::Case;
 
 impl ClusterScheduler {
     /// Holds room, if it is still there: the optimistic commit of a placement (S20).
@@ -38,6 +39,8 @@ impl ClusterScheduler {
         if let Some((stage, reason)) = self.pipeline.first_refusal(&demand, node) {
             let filter = self.pipeline.stages()[stage].name();
             let name = &node.state.name;
+            let case = Case::of(&demand, &self.pipeline);
+            let reason = case.word(&reason.keep(), name).reason;
             return Err(conflict(format!(
                 "node {name} no longer fits: {filter}: {reason}"
             )));

@@ -28,7 +28,7 @@ fn is_unplaceable(refusal: Refusal) -> bool {
 
 fn feasible(scheduler: &ClusterScheduler, request: &PlacementRequest) -> Vec<NodeId> {
     let nodes = scheduler.explain(request, NOW, 0).unwrap().nodes;
-    let feasible = nodes.into_iter().filter(NodeVerdict::is_feasible);
+    let feasible = nodes.iter().filter(NodeVerdict::is_feasible);
     let mut ids: Vec<NodeId> = feasible.map(|verdict| verdict.node).collect();
     ids.sort();
     ids

@@ -157,10 +157,10 @@ pub(super) fn check_choices(
     allowed: &[&str],
 ) {
     let verdicts = explain(scheduler, request).nodes;
-    let mut feasible: Vec<&str> = verdicts
+    let mut feasible: Vec<String> = verdicts
         .iter()
         .filter(|v| v.is_feasible())
-        .map(|v| v.node.as_str())
+        .map(|v| v.node.to_string())
         .collect();
     feasible.sort_unstable();
     assert_eq!(feasible, allowed, "for {request:?}");
