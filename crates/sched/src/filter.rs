@@ -194,7 +194,10 @@ impl Pipeline {
     /// The step that refuses closed nodes.
     pub(crate) fn closing(&self) -> usize {
         let closes = |stage: &Stage| {
-            matches!(stage, Stage::Availability | Stage::Filter(FilterName::Health))
+            matches!(
+                stage,
+                Stage::Availability | Stage::Filter(FilterName::Health)
+            )
         };
         self.stages.iter().position(closes).unwrap_or_default()
     }

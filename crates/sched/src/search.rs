@@ -145,7 +145,8 @@ impl Finder {
         self.terms.make_room();
         if pipeline.has(FilterName::Constraint) {
             for term in &mut demand.constraints {
-                term.known = Some(clauses::constraint(term, index, &mut self.terms).own(&self.terms));
+                term.known =
+                    Some(clauses::constraint(term, index, &mut self.terms).own(&self.terms));
             }
         }
         if pipeline.has(FilterName::Affinity) {
@@ -203,9 +204,17 @@ impl Finder {
         };
         if let Some(ladder) = ladder {
             let seeded = ranking.tie_break != TieBreak::Name;
-            ladder.search(shape, seeded, &mut top, |slot| {
-                let judged = || ask.judge(slot, hots, shape);
-                mask.admits(slot).then(judged).flatten()
+            ladder.search(shape, seeded, &mut top, |slots, top| {
+                if slots.len() > 1 {
+                    // Read side by side, they are waited for once.
+                    let open = slots.iter().filter_map(|slot| hots.get(*slot as usize));
+                    std::hint::black_box(open.filter(|hot| hot.open).count());
+                }
+                for slot in slots.iter().filter(|slot| mask.admits(**slot)) {
+                    if let Some(ranked) = ask.judge(*slot, hots, shape) {
+                        top.offer(ranked);
+                    }
+                }
             });
         }
         top.into_sorted()
@@ -306,9 +315,7 @@ impl Ask<'_> {
             return true;
         };
         let packs = self.rules.ranking.strategy == Strategy::BinPack;
-        let weight = hot.cpu.estimate(shape.cpu, packs)
-            + hot.memory.estimate(shape.memory, packs)
-            + hot.health;
+        let weight = hot.estimate(shape.cpu, shape.memory, packs);
         than.cost < if packs { -weight } else { weight }
     }
 

@@ -137,8 +137,7 @@ impl Node {
         // S11: what is not a number means unlimited.
         self.container_slots = labels.get("containerslots").and_then(|n| n.parse().ok());
         self.is_reserved = labels.get("tenant").is_some();
-        let same_labels =
-            labels.len() == self.labels.len() && labels.iter().eq(self.labels.iter());
+        let same_labels = labels.len() == self.labels.len() && labels.iter().eq(self.labels.iter());
         let names = image_names(&images);
         let same_images = names
             .iter()
@@ -167,6 +166,17 @@ impl Node {
 
     pub(crate) fn held(&self) -> &[Held] {
         &self.held
+    }
+
+    /// Something of each part that changes when room is held.
+    pub(crate) fn warmth(&self) -> usize {
+        let last = self.held.last().map_or(0, |held| held.number as usize);
+        let id = self.state.id.as_str().len() + usize::from(self.state.id.as_str() > "a");
+        last.wrapping_add(self.ports.len())
+            .wrapping_add(id)
+            .wrapping_add(self.state.capacity.cpu.0 as usize)
+            .wrapping_add(self.used(Resource::Cpu) as usize)
+            & 0xff
     }
 
     /// Everything that holds room, workloads first.

@@ -108,6 +108,9 @@ impl ClusterScheduler {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         let found = finder.ranked(&demand, batch.count as usize, &self.index, &rules);
+        if found.len() > 1 {
+            self.index.warm(found.iter().map(|ranked| ranked.slot));
+        }
         let mut heap: BinaryHeap<Reverse<Ranked>> = found.into_iter().map(Reverse).collect();
         let mut touched: Vec<Slot> = Vec::with_capacity(heap.len());
         let mut nodes: Vec<NodeId> = Vec::with_capacity(heap.len());
@@ -125,6 +128,9 @@ impl ClusterScheduler {
                 break;
             };
             nodes.push(node.state.id.clone());
+            if nodes.len() == batch.count as usize {
+                break;
+            }
             match rules.rank(&demand, node) {
                 // Into its new place, when the peek ends.
                 Some(ranked) => best.0 = ranked,

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use longshore_core::{Error, Explanation, NodeVerdict, PlacementRequest, Refusal, Result, Verdicts};
+use longshore_core::{
+    Error, Explanation, NodeVerdict, PlacementRequest, Refusal, Result, Verdicts,
+};
 
 use super::{ClusterScheduler, MAX_RUNNERS_UP};
 use crate::{
@@ -77,7 +79,9 @@ impl ClusterScheduler {
         let state = &node.state;
         let mut verdict = NodeVerdict::new(state.id.clone(), state.name.clone());
         self.pipeline.refusals(demand, node, |_, reason| {
-            verdict.failures.push(case.word(&reason.keep(), &state.name));
+            verdict
+                .failures
+                .push(case.word(&reason.keep(), &state.name));
         });
         verdict
     }

@@ -155,7 +155,10 @@ pub async fn explain_agrees_with_place<H: Harness + ?Sized>(harness: &H) {
         assert!(!explanation.summary.is_empty());
         match scheduler.place(request, NOW, seed) {
             Ok(placement) => {
-                assert_eq!(explanation.nodes.at(0).expect("a node").node, placement.chosen.node);
+                assert_eq!(
+                    explanation.nodes.at(0).expect("a node").node,
+                    placement.chosen.node
+                );
                 assert_eq!(placement.feasible, feasible);
                 assert_eq!(explanation.placement, Some(placement));
                 assert_eq!(explanation.refusal, None);
