@@ -146,6 +146,12 @@ impl<'r> Demand<'r> {
             || !self.request.platforms.is_empty()
     }
 
+    /// The labels that its hard constraints are about.
+    pub(crate) fn label_keys(&self) -> Vec<&str> {
+        let keys = self.constraints.iter().map(|term| term.expression.key());
+        keys.filter(|key| *key != "node").collect()
+    }
+
     /// The amount asked for of a resource.
     pub(crate) fn needed(&self, resource: Resource<'_>) -> u64 {
         self.needs

@@ -171,12 +171,17 @@ impl Node {
     /// Something of each part that changes when room is held.
     pub(crate) fn warmth(&self) -> usize {
         let last = self.held.last().map_or(0, |held| held.number as usize);
-        let id = self.state.id.as_str().len() + usize::from(self.state.id.as_str() > "a");
         last.wrapping_add(self.ports.len())
-            .wrapping_add(id)
+            .wrapping_add(self.identity_warmth())
             .wrapping_add(self.state.capacity.cpu.0 as usize)
             .wrapping_add(self.used(Resource::Cpu) as usize)
             & 0xff
+    }
+
+    /// Something of the texts of its id and name.
+    pub(crate) fn identity_warmth(&self) -> usize {
+        let first = |text: &str| text.as_bytes().first().map_or(0, |byte| usize::from(*byte));
+        first(self.state.id.as_str()) + first(self.state.name.as_str())
     }
 
     /// Everything that holds room, workloads first.

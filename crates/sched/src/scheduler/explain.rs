@@ -29,7 +29,7 @@ impl ClusterScheduler {
         let lots = ranking.lots(&self.index);
         // The first by name that could take it if nothing else were there.
         let mut like: Option<&Node> = None;
-        for node in self.index.nodes() {
+        for node in self.index.warmed(&demand.label_keys()) {
             match refused.judge(&demand, &self.pipeline, node) {
                 Judgement::Feasible => candidates.push(ranking.score(&demand, node, &lots)),
                 Judgement::Refused { constrained: false } => {}
