@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, NodeId, NodeName, Verdicts};
+use crate::{DeviceId, Error, ErrorKind, NodeId, NodeName, Verdicts};
 
 /// One part of a node's score.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +35,20 @@ pub struct Scored {
     pub name: NodeName,
     /// The parts of its score.
     pub parts: Vec<ScorePart>,
+    /// The devices that the work would get there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceId>,
 }
 
 impl Scored {
     /// A scored node.
     pub fn new(node: NodeId, name: NodeName, parts: Vec<ScorePart>) -> Self {
-        Self { node, name, parts }
+        Self {
+            node,
+            name,
+            parts,
+            devices: Vec::new(),
+        }
     }
 }
 

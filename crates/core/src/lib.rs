@@ -27,6 +27,7 @@ mod cidr;
 mod clock;
 mod connector;
 pub mod decorate;
+mod device;
 mod discovery;
 mod endpoint;
 mod engine;
@@ -67,6 +68,7 @@ pub use batch::{Batch, BatchPlacement, Completeness};
 pub use cidr::Cidr;
 pub use clock::{Clock, ClockExt, SystemClock};
 pub use connector::{Connector, EngineProvider};
+pub use device::{Comparison, Device, DeviceDemand, DeviceId, DeviceRequest};
 pub use discovery::{
     Announcement, Discovery, DiscoveryCapabilities, DiscoveryExt, Membership, MembershipEvent,
     MembershipStream, Registration, WatchMode,

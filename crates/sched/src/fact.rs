@@ -50,6 +50,11 @@ pub(crate) enum Fact {
     Volume {
         position: u32,
     },
+    Device {
+        position: u32,
+        fit: u32,
+        free: u32,
+    },
     Topology {
         position: u32,
         domain: Option<Text>,
@@ -103,6 +108,7 @@ impl Case {
             Fact::Platform(_) => "platform",
             Fact::Tenant { .. } => "tenant",
             Fact::Volume { .. } => "volume",
+            Fact::Device { .. } => "device",
             Fact::Topology { .. } => "topology",
             Fact::Own(_) => "own",
             Fact::Resource { .. } => "resources",
@@ -183,6 +189,29 @@ impl Case {
             Fact::Volume { position } => {
                 let volume = at(&self.volumes, *position).map_or("", |volume| volume);
                 write!(f, "the data of volume {volume} is on another node")
+            }
+            Fact::Device {
+                position,
+                fit,
+                free,
+            } => {
+                let Some(wanted) = at(&request.devices, *position) else {
+                    return Ok(());
+                };
+                if *fit == u32::MAX {
+                    let all: Vec<String> =
+                        request.devices.iter().map(ToString::to_string).collect();
+                    return write!(
+                        f,
+                        "needs {}, enough are free for each but not for all together",
+                        all.join(" and ")
+                    );
+                }
+                write!(f, "needs {wanted}, {free} free")?;
+                match wanted.demands().is_empty() {
+                    true => Ok(()),
+                    false => write!(f, ", {fit} of them fit"),
+                }
             }
             Fact::Topology { position, domain } => match at(&self.domains, *position) {
                 Some(counts) => counts.write(f, domain.as_deref()),

@@ -110,6 +110,8 @@ pub(crate) enum Beyond {
     Tenant,
     /// The data is there.
     Volume,
+    /// The devices are free.
+    Device,
     /// The failure domain is not too full.
     Topology,
     /// The filters of the embedding program.
@@ -117,10 +119,11 @@ pub(crate) enum Beyond {
 }
 
 impl Beyond {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Platform,
         Self::Tenant,
         Self::Volume,
+        Self::Device,
         Self::Topology,
         Self::Own,
     ];
@@ -134,6 +137,7 @@ impl Stage {
             Self::Beyond(Beyond::Platform) => "platform",
             Self::Beyond(Beyond::Tenant) => "tenant",
             Self::Beyond(Beyond::Volume) => "volume",
+            Self::Beyond(Beyond::Device) => "device",
             Self::Beyond(Beyond::Topology) => "topology",
             Self::Beyond(Beyond::Own) => "own",
             Self::Resources => "resources",

@@ -1,3 +1,4 @@
+mod devices;
 mod directory;
 mod groups;
 mod holding;
@@ -20,19 +21,20 @@ use longshore_core::{
     Timestamp, WorkloadId,
 };
 
+pub(crate) use self::{
+    devices::{Holder, NodeDevices},
+    directory::Found,
+    load::Load,
+    node::{Node, Occupant, Workload, without_slash},
+    slots::{SlotSet, bits},
+    texts::Text,
+};
 use self::{
     directory::Directory,
     groups::{Groups, Member},
     labels::Pools,
     names::NameOrder,
     texts::Pool,
-};
-pub(crate) use self::{
-    directory::Found,
-    load::Load,
-    node::{Node, Occupant, Workload, without_slash},
-    slots::{SlotSet, bits},
-    texts::Text,
 };
 
 /// Everything a scheduler was told, kept so that placing sums nothing up: per-node totals, ports,
@@ -211,6 +213,7 @@ impl Index {
                 state.health_indicator, state.id
             )));
         }
+        NodeDevices::check(&state)?;
         if let Some(&slot) = self.by_id.get(&state.id)
             && let Some(node) = slot_of(&mut self.nodes, slot)
         {
@@ -289,8 +292,15 @@ impl Index {
     }
 
     /// A workload is on a node, or changed.
-    pub(crate) fn set_workload(&mut self, workload: PlacedWorkload) -> Result<()> {
+    pub(crate) fn set_workload(&mut self, mut workload: PlacedWorkload) -> Result<()> {
         let slot = self.slot(&workload.node, "workload", workload.id.as_str())?;
+        let holder = Holder::Workload(workload.id.clone());
+        let mut devices = std::mem::take(&mut workload.devices);
+        if devices.is_empty()
+            && let Some(node) = self.at(slot)
+        {
+            devices = node.devices_of(&holder);
+        }
         self.take_workload(slot, workload.id.as_str());
         let load = self
             .loads
@@ -305,6 +315,7 @@ impl Index {
         };
         self.directory.insert(slot, (&new).into());
         node.insert_workload(new);
+        node.hold_devices(&holder, devices);
         self.came(slot, load);
         Ok(())
     }

@@ -74,12 +74,13 @@
 //! done: [`plan_preemption`](ClusterScheduler::plan_preemption),
 //! [`plan_global`](ClusterScheduler::plan_global),
 //! [`plan_rebalance`](ClusterScheduler::plan_rebalance),
-//! [`explain_after`](ClusterScheduler::explain_after). The repository's `docs/scheduling.md` has the
+//! [`explain_after`](longshore_core::Scheduler::explain_after). The repository's `docs/scheduling.md` has the
 //! whole model, the guarantees, the cost of each operation and a comparison with others.
 
 mod builder;
 mod damping;
 mod demand;
+mod devices;
 mod domains;
 mod fact;
 mod filter;

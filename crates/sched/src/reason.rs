@@ -4,6 +4,7 @@ use longshore_core::{Availability, HostPort, NodeHealth, PlacementRequest};
 
 use crate::{
     demand::Home,
+    devices::Wanted,
     domains::Domains,
     fact::Fact,
     filter::{NodeFilter, NodeView},
@@ -43,6 +44,13 @@ pub(crate) enum Reason<'a> {
     Tenant { node: &'a Node },
     /// The data is elsewhere.
     Volume { position: usize, volume: &'a str },
+    /// Too few devices are free that fit; more than any if each request alone has enough.
+    Device {
+        position: usize,
+        wanted: &'a Wanted<'a>,
+        fit: usize,
+        node: &'a Node,
+    },
     /// The failure domain would be too far ahead.
     Topology {
         position: usize,
@@ -75,6 +83,7 @@ impl<'a> Reason<'a> {
             Self::Platform { .. } | Self::Tenant { .. } => 0,
             Self::Port { position, .. }
             | Self::Volume { position, .. }
+            | Self::Device { position, .. }
             | Self::Topology { position, .. }
             | Self::Own { position, .. } => *position,
             Self::Dependency { home } => home.position,
@@ -105,6 +114,7 @@ impl<'a> Reason<'a> {
             Self::Platform { .. } => f.write_str("unsupported platform"),
             Self::Tenant { .. } => f.write_str("reserved for other tenants"),
             Self::Volume { volume, .. } => write!(f, "volume {volume} is elsewhere"),
+            Self::Device { wanted, .. } => write!(f, "no {} free", wanted.request),
             Self::Topology { domains, .. } => {
                 write!(f, "{} would be uneven", domains.label())
             }
@@ -169,6 +179,20 @@ impl Reason<'_> {
             Self::Volume { position, .. } => Fact::Volume {
                 position: at(*position),
             },
+            Self::Device {
+                position,
+                wanted,
+                fit,
+                node,
+            } => {
+                let free = node.free_devices();
+                let kind = wanted.request.kind();
+                Fact::Device {
+                    position: at(*position),
+                    fit: at(*fit),
+                    free: at(free.iter().filter(|d| d.id.kind == kind).count()),
+                }
+            }
             Self::Topology {
                 position,
                 domains,

@@ -314,6 +314,21 @@ impl Scheduler for ClusterScheduler {
         self.explained(request, seed)
     }
 
+    /// Works on a copy, which costs time in proportion to the cluster.
+    fn explain_after(
+        &self,
+        changes: Vec<Change>,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        let mut copy = self.clone();
+        for change in changes {
+            copy.observe(change)?;
+        }
+        copy.explain(request, now, seed)
+    }
+
     fn strategy(&self) -> &str {
         self.strategy.as_str()
     }

@@ -157,7 +157,9 @@ pub(crate) fn placement(
     let mut scored = best.iter().enumerate().map(|(place, candidate)| {
         let state = &candidate.node.state;
         let parts = Figures::of(demand, candidate).parts(&scale, demand.request, place);
-        Scored::new(state.id.clone(), state.name.clone(), parts)
+        let mut scored = Scored::new(state.id.clone(), state.name.clone(), parts);
+        scored.devices = demand.devices_on(candidate.node);
+        scored
     });
     let mut placement = Placement::new(scored.next()?, ranking.strategy.as_str());
     placement.runners_up = scored.collect();

@@ -13,13 +13,26 @@ pub(crate) struct NodeLabels {
 }
 
 impl NodeLabels {
-    pub(crate) fn new(labels: &Labels, pools: &mut Pools) -> Self {
+    /// Takes over what is new; says whether anything is. Mostly it is one value.
+    pub(crate) fn update(&mut self, labels: &Labels, pools: &mut Pools) -> bool {
         let texts = &mut pools.texts;
-        let keys: Vec<Text> = labels.iter().map(|(key, _)| texts.share(key)).collect();
-        Self {
-            values: labels.iter().map(|(_, value)| texts.share(value)).collect(),
-            keys: pools.keys.share(keys),
+        if labels
+            .iter()
+            .map(|(key, _)| key)
+            .eq(self.keys.iter().map(|key| &**key))
+        {
+            let mut changed = false;
+            for ((_, new), value) in labels.iter().zip(&mut self.values) {
+                if **value != *new {
+                    (*value, changed) = (texts.share(new), true);
+                }
+            }
+            return changed;
         }
+        let keys: Vec<Text> = labels.iter().map(|(key, _)| texts.share(key)).collect();
+        self.values = labels.iter().map(|(_, value)| texts.share(value)).collect();
+        self.keys = pools.keys.share(keys);
+        true
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Text> {
@@ -30,10 +43,6 @@ impl NodeLabels {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.keys.iter().zip(&self.values);
         pairs.map(|(key, value)| (&**key, &**value))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.keys.len()
     }
 }
 

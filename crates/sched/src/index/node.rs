@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use longshore_core::{HostPort, Labels, NodeState, PortProtocol, WorkloadId};
+use longshore_core::{Device, DeviceId, HostPort, Labels, NodeState, PortProtocol, WorkloadId};
 
 use super::{
     Slot,
+    devices::{Holder, NodeDevices},
     images::image_names,
     labels::{NodeLabels, Pools},
     load::Load,
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     held: Vec<Held>,
     used: Totals,
     ports: Vec<PortUse>,
+    /// Most nodes have none.
+    devices: Option<Box<NodeDevices>>,
 }
 
 /// A workload on a node.
@@ -124,6 +127,7 @@ impl Node {
             held: Vec::new(),
             used: Totals::default(),
             ports: Vec::new(),
+            devices: None,
         };
         node.update(state, pools);
         node
@@ -133,26 +137,28 @@ impl Node {
     pub(crate) fn update(&mut self, mut state: NodeState, pools: &mut Pools) -> bool {
         let labels = std::mem::replace(&mut state.labels, Labels::new());
         let images = std::mem::take(&mut state.images);
+        let devices = std::mem::take(&mut state.devices);
+        if !devices.is_empty() || self.devices.is_some() {
+            self.devices.get_or_insert_default().set(devices);
+            self.forget_no_devices();
+        }
         self.state = state;
         // S11: what is not a number means unlimited.
         self.container_slots = labels.get("containerslots").and_then(|n| n.parse().ok());
         self.is_reserved = labels.get("tenant").is_some();
-        let same_labels = labels.len() == self.labels.len() && labels.iter().eq(self.labels.iter());
+        let new_labels = self.labels.update(&labels, pools);
         let names = image_names(&images);
         let same_images = names
             .iter()
             .copied()
             .eq(self.image_names.iter().map(|name| &**name));
-        if !same_labels {
-            self.labels = NodeLabels::new(&labels, pools);
-        }
         if !same_images {
             self.image_names = {
                 let names = names.into_iter();
                 names.map(|name| pools.texts.share(name)).collect()
             };
         }
-        !same_labels || !same_images
+        new_labels || !same_images
     }
 
     /// Workloads and reservations on it.
@@ -301,6 +307,7 @@ impl Node {
             held: Vec::new(),
             used: Totals::default(),
             ports: Vec::new(),
+            devices: self.devices.as_ref().map(|held| Box::new(held.emptied())),
             ..*self
         }
     }
@@ -328,6 +335,7 @@ impl Node {
             .position(|other| other.id.as_str() == id)?;
         let old = self.workloads.swap_remove(at);
         self.give_back(&old.load);
+        self.let_devices_go(|| Holder::Workload(old.id.clone()));
         Some(old)
     }
 
@@ -344,7 +352,35 @@ impl Node {
             .rposition(|h| (h.group, h.number) == (group, number))?;
         let old = self.held.swap_remove(at);
         self.give_back(&old.load);
+        self.let_devices_go(|| Holder::Reservation(group, number));
         Some(old)
+    }
+
+    /// Its devices that nobody has, sorted by id.
+    pub(crate) fn free_devices(&self) -> Vec<&Device> {
+        self.devices.iter().flat_map(|held| held.free()).collect()
+    }
+
+    pub(crate) fn devices_of(&self, holder: &Holder) -> Vec<DeviceId> {
+        let held = self.devices.as_ref();
+        held.map_or_else(Vec::new, |held| held.held_by(holder))
+    }
+
+    pub(crate) fn hold_devices(&mut self, holder: &Holder, devices: Vec<DeviceId>) {
+        if !devices.is_empty() {
+            self.devices.get_or_insert_default().hold(holder, devices);
+        }
+    }
+
+    fn let_devices_go(&mut self, holder: impl Fn() -> Holder) {
+        if let Some(devices) = &mut self.devices {
+            devices.let_go(&holder());
+            self.forget_no_devices();
+        }
+    }
+
+    fn forget_no_devices(&mut self) {
+        self.devices.take_if(|devices| devices.is_empty());
     }
 
     fn take(&mut self, load: &Load) {
@@ -374,7 +410,16 @@ impl Node {
             ports.extend(occupant.load.ports.iter().map(PortUse::from));
         }
         ports.sort();
-        used == self.used && ports == self.ports
+        let holds = |holder: &Holder| match holder {
+            Holder::Workload(id) => self.workloads.iter().any(|w| w.id == *id),
+            Holder::Reservation(group, number) => {
+                let key = (*group, *number);
+                self.held.iter().any(|h| (h.group, h.number) == key)
+            }
+        };
+        let devices = self.devices.as_ref();
+        let known = devices.is_none_or(|d| !d.is_empty() && d.holders().all(holds));
+        used == self.used && ports == self.ports && known
     }
 }
 

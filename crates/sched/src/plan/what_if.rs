@@ -6,26 +6,6 @@ use longshore_core::{
 use crate::{demand::Demand, index::Node, scheduler::ClusterScheduler};
 
 impl ClusterScheduler {
-    /// Explains a request as if these changes had happened: a node like this one came, that
-    /// workload left. What the request itself would have to leave out is asked by leaving it out.
-    /// Works on a copy, which costs time in proportion to the cluster.
-    ///
-    /// # Errors
-    /// As for [`observe`](Scheduler::observe) of the changes and [`explain`](Scheduler::explain).
-    pub fn explain_after(
-        &self,
-        changes: impl IntoIterator<Item = Change>,
-        request: &PlacementRequest,
-        now: Timestamp,
-        seed: u64,
-    ) -> Result<Explanation> {
-        let mut copy = self.clone();
-        for change in changes {
-            copy.observe(change)?;
-        }
-        copy.explain(request, now, seed)
-    }
-
     /// What would let a refused request in: each of its hard demands whose loss alone is enough (a
     /// constraint, an affinity, a whitelist, the ports, the resources), and one more node like `like`.
     pub(crate) fn remedies(
@@ -96,6 +76,9 @@ fn relaxed(request: &PlacementRequest) -> Vec<(String, PlacementRequest)> {
         without("the resources".into(), &|r| {
             r.resources = Resources::default();
         });
+    }
+    if !request.devices.is_empty() {
+        without("the devices".into(), &|r| r.devices.clear());
     }
     if !request.topology.is_empty() {
         without("the topology".into(), &|r| r.topology.clear());

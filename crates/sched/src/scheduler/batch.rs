@@ -45,6 +45,7 @@ impl ClusterScheduler {
         placed.map(|mut placed| {
             if is_broken {
                 placed.nodes.clear();
+                placed.devices.clear();
             }
             placed
         })
@@ -114,6 +115,7 @@ impl ClusterScheduler {
         let mut heap: BinaryHeap<Reverse<Ranked>> = found.into_iter().map(Reverse).collect();
         let mut touched: Vec<Slot> = Vec::with_capacity(heap.len());
         let mut nodes: Vec<NodeId> = Vec::with_capacity(heap.len());
+        let mut devices = Vec::new();
         let mut refused = None;
         while nodes.len() < batch.count as usize {
             let Some(mut best) = heap.peek_mut() else {
@@ -122,7 +124,12 @@ impl ClusterScheduler {
                 break;
             };
             let slot = best.0.slot;
-            self.index.hold(group, slot);
+            let given = self.index.at(slot).map(|node| demand.devices_on(node));
+            let given = given.unwrap_or_default();
+            if !given.is_empty() {
+                devices.push(given.clone());
+            }
+            self.index.hold(group, slot, given);
             touched.push(slot);
             let Some(node) = self.index.at(slot) else {
                 break;
@@ -147,7 +154,9 @@ impl ClusterScheduler {
         for slot in touched {
             finder.refresh(slot, &self.index, &rules);
         }
-        Ok(BatchPlacement::new(nodes, refused))
+        let mut placed = BatchPlacement::new(nodes, refused);
+        placed.devices = devices;
+        Ok(placed)
     }
 
     fn hold_one_by_one(
@@ -169,7 +178,17 @@ impl ClusterScheduler {
                     break;
                 }
             };
-            self.index.hold(group, node);
+            let given = match self.index.at(node) {
+                Some(on) if !batch.request.devices.is_empty() => {
+                    let demand = self.compile(&batch.request).map_err(Error::invalid)?;
+                    demand.devices_on(on)
+                }
+                _ => Vec::new(),
+            };
+            if !given.is_empty() {
+                placed.devices.push(given.clone());
+            }
+            self.index.hold(group, node, given);
             self.learn();
             placed
                 .nodes

@@ -108,7 +108,7 @@ impl Shelf {
             let mut from = 0;
             while from < end {
                 let Some(limit) = top.worst().copied() else {
-                    let to = end.min(from + top.missing().min(MAX_VISIT));
+                    let to = end.min(from + top.missing().clamp(1, MAX_VISIT));
                     visit(&run.slots[from..to], top);
                     from = to;
                     continue;
