@@ -1,7 +1,4 @@
-use longshore_core::{
-    Change, Explanation, Expression, PlacementRequest, Remedy, Resources, Result, Scheduler,
-    Timestamp,
-};
+use longshore_core::{Expression, PlacementRequest, Remedy, Resources};
 
 use crate::{demand::Demand, index::Node, scheduler::ClusterScheduler};
 
