@@ -6,7 +6,7 @@ use longshore_core::{
 
 use crate::{
     demand::{Demand, needs},
-    domains::Counts,
+    domains::{Counts, Domains},
     filter::Pipeline,
     index::{Found, Text},
     reason::{PortText, availability_word},
@@ -85,7 +85,7 @@ impl Case {
             closed: pipeline.stages()[pipeline.closing()].name(),
             found: demand.dependencies.iter().map(|home| home.found).collect(),
             volumes: demand.volumes.iter().map(|name| (*name).into()).collect(),
-            domains: demand.topology.iter().map(|d| d.counts()).collect(),
+            domains: demand.topology.iter().map(Domains::counts).collect(),
         }
     }
 

@@ -73,12 +73,14 @@ impl ClusterScheduler {
             .filter(|workload| workload.load.priority < demand.request.priority)
             .collect();
         candidates.sort_by_key(|workload| (workload.load.priority, &workload.id));
+        if candidates.is_empty() {
+            return None;
+        }
         let is_small = candidates.len() <= MAX_EXACT;
         // Who asks to be beside something is not helped by everybody's leaving.
         let seeks_company = !demand.affinities.is_empty();
-        if candidates.is_empty()
-            || (!(is_small && seeks_company) && !self.fits_without(demand, node, &candidates))
-        {
+        let all_may_go = seeks_company && is_small;
+        if !all_may_go && !self.fits_without(demand, node, &candidates) {
             return None;
         }
         let victims = match is_small {

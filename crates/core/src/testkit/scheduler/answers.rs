@@ -10,7 +10,8 @@ use super::{
     },
 };
 use crate::{
-    Bytes, Change, Labels, MilliCpu, NodeState, PlacedWorkload, Refusal, Resources, Scheduler,
+    Bytes, Change, Labels, MilliCpu, NodeState, NodeVerdict, PlacedWorkload, Refusal, Resources,
+    Scheduler,
 };
 
 /// The same request, time and seed give the same answer, as often as asked.
@@ -137,7 +138,7 @@ pub async fn explain_agrees_with_place<H: Harness + ?Sized>(harness: &H) {
         let feasible = explanation
             .nodes
             .iter()
-            .take_while(|verdict| verdict.is_feasible())
+            .take_while(NodeVerdict::is_feasible)
             .count();
         assert!(
             explanation
