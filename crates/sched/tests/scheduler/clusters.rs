@@ -71,10 +71,6 @@ fn run<S: Strategy>(cases: u32, strategy: &S, check: impl Fn(S::Value)) -> u32 {
 /// The same nodes could take each request, and the same ones are chosen under the same seed, with
 /// the same devices.
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "how much was compared is part of the result"
-)]
 fn tens_of_thousands_of_clusters_agree_with_the_reference() {
     let asked = vec((request(), any::<u64>()), 1..4);
     let (placed, refused) = (Cell::new(0), Cell::new(0));
@@ -157,10 +153,6 @@ fn naive_price(naive: &Reference, order: Order, request: &PlacementRequest) -> O
 /// Plans of victims cost what the cheapest of all sets of victims costs, whatever the request asks
 /// for besides room.
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "how much was compared is part of the result"
-)]
 fn thousands_of_preemption_plans_agree_with_the_reference() {
     let victims = Cell::new(0);
     let wanted = (request(), 1..5i32);
