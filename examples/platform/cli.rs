@@ -217,6 +217,12 @@ pub struct Explain {
     /// With --image: published port, host:container.
     #[arg(long, short = 'p', value_name = "PORTS")]
     pub publish: Vec<String>,
+    /// With --image: as if there were a node like cpu=4,memory=8GiB,label=zone=eu, too.
+    #[arg(long, value_name = "NODE", conflicts_with = "container")]
+    pub with_node: Vec<String>,
+    /// With --image: as if it did not ask for constraint:zone==eu, affinity:…, ports or resources.
+    #[arg(long, value_name = "DEMAND", conflicts_with = "container")]
+    pub without: Vec<String>,
     /// Print the explanation as JSON.
     #[arg(long)]
     pub json: bool,

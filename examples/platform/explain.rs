@@ -14,7 +14,7 @@ pub async fn run(args: Explain) -> Result<(), Failure> {
             let name: String = form_urlencode(container);
             http::Request::get(format!("/longshore/v1/explain?container={name}")).body(Bytes::new())
         }
-        None => http::Request::post("/longshore/v1/explain")
+        None => http::Request::post(format!("/longshore/v1/explain{}", what_if(&args)))
             .header("Content-Type", "application/json")
             .body(Bytes::from(create_body(&args)?.to_string())),
     };
@@ -27,6 +27,20 @@ pub async fn run(args: Explain) -> Result<(), Failure> {
         Failure::new(format!("the endpoint's answer is not understood: {error}"))
     })?;
     say(render(&explanation))
+}
+
+/// What to imagine, as a query.
+fn what_if(args: &Explain) -> String {
+    let nodes = args.with_node.iter().map(|node| ("with-node", node));
+    let dropped = args.without.iter().map(|demand| ("without", demand));
+    let pairs: Vec<String> = nodes
+        .chain(dropped)
+        .map(|(key, value)| format!("{key}={}", form_urlencode(value)))
+        .collect();
+    match pairs.is_empty() {
+        true => String::new(),
+        false => format!("?{}", pairs.join("&")),
+    }
 }
 
 /// The body of a create request with what decides about placement.
@@ -141,7 +155,30 @@ fn form_urlencode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[test]
+    fn what_is_imagined_goes_into_the_query() {
+        let parsed = crate::cli::Cli::try_parse_from([
+            "platform",
+            "explain",
+            "--image",
+            "redis",
+            "--with-node",
+            "cpu=4,label=zone=eu",
+            "--without",
+            "constraint:zone==eu",
+        ]);
+        let Some(crate::cli::Command::Explain(args)) = parsed.unwrap().command else {
+            panic!("not an explain");
+        };
+        assert_eq!(
+            what_if(&args),
+            "?with-node=cpu%3D4%2Clabel%3Dzone%3Deu&without=constraint%3Azone%3D%3Deu"
+        );
+    }
 
     #[test]
     fn a_bad_expression_is_named() {

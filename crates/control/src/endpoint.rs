@@ -50,6 +50,7 @@ mod text;
 mod upload;
 mod version;
 mod volumes;
+mod what_if;
 
 #[cfg(feature = "tls")]
 pub use self::listen::{TlsFiles, TlsReload};

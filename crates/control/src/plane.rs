@@ -16,9 +16,9 @@ use std::{
 };
 
 use longshore_core::{
-    AuditSink, Authorizer, Availability, BoxStream, Clock, Discovery, Engine, EngineProvider,
-    Error, Explanation, LeaderElection, NodeId, PlacementRequest, Random, Result, Shutdown,
-    Timestamp, TunnelListener, WorkloadId,
+    AuditSink, Authorizer, Availability, BoxStream, Change, Clock, Discovery, Engine,
+    EngineProvider, Error, Explanation, LeaderElection, NodeId, PlacementRequest, Random, Result,
+    Shutdown, Timestamp, TunnelListener, WorkloadId,
 };
 
 use tokio::sync::Notify;
@@ -197,6 +197,24 @@ impl ControlPlane {
         let inner = &self.inner;
         let (now, seed) = (inner.clock.now(), inner.random.next_u64());
         inner.cluster.lock().explain(request, now, seed)
+    }
+
+    /// As [`explain`](Self::explain), as if these changes had happened: a node more, say. Nothing
+    /// changes.
+    ///
+    /// # Errors
+    /// As for [`explain`](Self::explain), for the changes themselves, and
+    /// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported) if the scheduler answers
+    /// no what-if.
+    pub fn explain_after(
+        &self,
+        changes: Vec<Change>,
+        request: &PlacementRequest,
+    ) -> Result<Explanation> {
+        let inner = &self.inner;
+        let (now, seed) = (inner.clock.now(), inner.random.next_u64());
+        let mut state = inner.cluster.lock();
+        state.explain_after(changes, request, now, seed)
     }
 
     /// Why a container is where it is: kept from the time of its placement, or, for one that was

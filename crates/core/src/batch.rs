@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use crate::{Error, ErrorKind, NodeId, PlacementRequest, Refusal, ReservationId, Timestamp};
+use crate::{
+    DeviceId, Error, ErrorKind, NodeId, PlacementRequest, Refusal, ReservationId, Timestamp,
+};
 
 /// Replicas to place one after the other, each held before the next is placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +89,8 @@ impl Batch {
 pub struct BatchPlacement {
     /// The node of each replica that is held, in their order.
     pub nodes: Vec<NodeId>,
+    /// The devices of each, in their order; empty if none are asked for.
+    pub devices: Vec<Vec<DeviceId>>,
     /// Why the next one found no node, if not all are held.
     pub refusal: Option<Refusal>,
 }
@@ -94,6 +98,10 @@ pub struct BatchPlacement {
 impl BatchPlacement {
     /// Replicas held on these nodes, and why there are no more.
     pub fn new(nodes: Vec<NodeId>, refusal: Option<Refusal>) -> Self {
-        Self { nodes, refusal }
+        Self {
+            nodes,
+            devices: Vec::new(),
+            refusal,
+        }
     }
 }

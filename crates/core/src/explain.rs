@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, NodeId, NodeName};
+use crate::{DeviceId, Error, ErrorKind, NodeId, NodeName, Verdicts};
 
 /// One part of a node's score.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +35,20 @@ pub struct Scored {
     pub name: NodeName,
     /// The parts of its score.
     pub parts: Vec<ScorePart>,
+    /// The devices that the work would get there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceId>,
 }
 
 impl Scored {
     /// A scored node.
     pub fn new(node: NodeId, name: NodeName, parts: Vec<ScorePart>) -> Self {
-        Self { node, name, parts }
+        Self {
+            node,
+            name,
+            parts,
+            devices: Vec::new(),
+        }
     }
 }
 
@@ -172,7 +180,7 @@ pub struct Explanation {
     /// One sentence: `3 of 40 nodes have zone=eu; all 3 lack 2 GiB of memory`.
     pub summary: String,
     /// Every node, feasible ones first, best first.
-    pub nodes: Vec<NodeVerdict>,
+    pub nodes: Verdicts,
     /// Where it would go, if anywhere.
     pub placement: Option<Placement>,
     /// The refusal in Swarm's words, if it can't be placed.
@@ -213,10 +221,10 @@ impl std::fmt::Display for Remedy {
 
 impl Explanation {
     /// An explanation from its parts.
-    pub fn new(summary: impl Into<String>, nodes: Vec<NodeVerdict>) -> Self {
+    pub fn new(summary: impl Into<String>, nodes: impl Into<Verdicts>) -> Self {
         Self {
             summary: summary.into(),
-            nodes,
+            nodes: nodes.into(),
             placement: None,
             refusal: None,
             remedies: Vec::new(),

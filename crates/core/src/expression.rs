@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leftmost_operator_wins() {
+    fn s4_the_leftmost_operator_wins() {
         let expression: Expression = "foo!=/x==y/".parse().unwrap();
         assert_eq!(expression.operator(), Operator::NotEqual);
         assert_eq!(expression.pattern(), &Pattern::Regex("x==y".into()));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_expressions_point_at_the_character() {
+    fn s2_bad_expressions_point_at_the_character() {
         refuse("zone=eu", "One of operator ==, != is expected", 7);
         refuse("==x", "Key '' is invalid", 0);
         refuse("a b==x", "Key 'a b' is invalid", 1);

@@ -27,6 +27,7 @@ mod cidr;
 mod clock;
 mod connector;
 pub mod decorate;
+mod device;
 mod discovery;
 mod endpoint;
 mod engine;
@@ -59,6 +60,7 @@ mod topology;
 mod tunnel;
 #[cfg(all(unix, feature = "unix"))]
 mod unix;
+mod verdicts;
 mod workload;
 
 pub use access::{Access, Action, AllowAll, Authorizer, DenyAll, Identity, Target};
@@ -68,6 +70,7 @@ pub use batch::{Batch, BatchPlacement, Completeness};
 pub use cidr::Cidr;
 pub use clock::{Clock, ClockExt, SystemClock};
 pub use connector::{Connector, EngineProvider};
+pub use device::{Comparison, Device, DeviceDemand, DeviceId, DeviceRequest};
 pub use discovery::{
     Announcement, Discovery, DiscoveryCapabilities, DiscoveryExt, Membership, MembershipEvent,
     MembershipStream, Registration, WatchMode,
@@ -121,6 +124,7 @@ pub use tunnel::{
 };
 #[cfg(all(unix, feature = "unix"))]
 pub use unix::UnixByteStream;
+pub use verdicts::{VerdictIter, VerdictSource, Verdicts};
 pub use workload::{
     ExitStatus, PortBinding, RestartPolicy, Workload, WorkloadDetail, WorkloadSpec, WorkloadState,
 };

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,12 +17,13 @@ impl From<NameError> for crate::Error {
     }
 }
 
+/// Names of nodes are shared by all that speak of them; the others have one owner mostly.
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $text:ident, $what:literal, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        pub struct $name($text<str>);
 
         impl $name {
             /// Checks and takes the text.
@@ -32,7 +33,7 @@ macro_rules! name_type {
             pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
                 let text = text.into();
                 match $check(&text) {
-                    Ok(()) => Ok(Self(text.into_boxed_str())),
+                    Ok(()) => Ok(Self(text.into())),
                     Err(reason) => Err(NameError {
                         what: $what,
                         input: text.chars().take(80).collect(),
@@ -75,7 +76,7 @@ macro_rules! name_type {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0.into_string()
+                name.0.as_ref().to_owned()
             }
         }
 
@@ -96,37 +97,37 @@ macro_rules! name_type {
 name_type!(
     /// A node's stable identity: the engine's own id, or what its certificate says. 1 to 128
     /// visible ASCII characters without `/`.
-    NodeId, "node id", check_id
+    NodeId, Arc, "node id", check_id
 );
 name_type!(
     /// A node's name as people use it: the engine's host name. 1 to 253 characters, letters,
     /// digits, `-`, `_` and `.`, beginning with a letter or digit.
-    NodeName, "node name", check_name
+    NodeName, Arc, "node name", check_name
 );
 name_type!(
     /// A service's name within its stack. Same rules as [`NodeName`].
-    ServiceName, "service name", check_name
+    ServiceName, Box, "service name", check_name
 );
 name_type!(
     /// A workload's (container's) name, without a leading slash. Same rules as [`NodeName`].
-    WorkloadName, "container name", check_name
+    WorkloadName, Box, "container name", check_name
 );
 name_type!(
     /// A network's name. Same rules as [`NodeName`].
-    NetworkName, "network name", check_name
+    NetworkName, Box, "network name", check_name
 );
 name_type!(
     /// The id an engine gave a workload (container id). 1 to 128 visible ASCII characters
     /// without `/`.
-    WorkloadId, "container id", check_id
+    WorkloadId, Box, "container id", check_id
 );
 name_type!(
     /// The id of an exec, attach or tunnel session.
-    SessionId, "session id", check_id
+    SessionId, Box, "session id", check_id
 );
 name_type!(
     /// The id of a reservation that a scheduler holds until the work is seen or given up.
-    ReservationId, "reservation id", check_id
+    ReservationId, Box, "reservation id", check_id
 );
 
 fn check_id(text: &str) -> Result<(), &'static str> {

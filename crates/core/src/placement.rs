@@ -3,8 +3,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Expression, Labels, NodeId, NodeName, Platform, ReservationId, Resources, ServiceName,
-    Timestamp, TopologySpread, WorkloadId,
+    Device, DeviceId, DeviceRequest, Error, Expression, Labels, NodeId, NodeName, Platform,
+    ReservationId, Resources, ServiceName, Timestamp, TopologySpread, WorkloadId,
 };
 
 /// A transport protocol of a port.
@@ -153,6 +153,9 @@ pub struct NodeState {
     /// Names of the volumes whose data is on the node.
     #[serde(default)]
     pub volumes: Vec<String>,
+    /// Its devices, at most 256, each named once.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// When it last failed, if it ever did.
     #[serde(default)]
     pub last_failure: Option<Timestamp>,
@@ -171,6 +174,7 @@ impl NodeState {
             labels: Labels::new(),
             images: Vec::new(),
             volumes: Vec::new(),
+            devices: Vec::new(),
             last_failure: None,
         }
     }
@@ -206,6 +210,10 @@ pub struct PlacedWorkload {
     /// How important it is: more important work may take its place.
     #[serde(default)]
     pub priority: i32,
+    /// Devices that it holds. None on a workload that is known means those it had, and on one that
+    /// fulfils a reservation those of the reservation: engines do not tell.
+    #[serde(default)]
+    pub devices: Vec<DeviceId>,
 }
 
 impl PlacedWorkload {
@@ -221,6 +229,7 @@ impl PlacedWorkload {
             resources: Resources::default(),
             ports: Vec::new(),
             priority: 0,
+            devices: Vec::new(),
         }
     }
 }
@@ -292,6 +301,8 @@ pub struct PlacementRequest {
     /// Node labels over whose values the service is spread, the most important first: SwarmKit's
     /// placement preferences. A wish: unlike [`topology`](Self::topology) it refuses no node.
     pub preferences: Vec<String>,
+    /// Devices that it needs for itself.
+    pub devices: Vec<DeviceRequest>,
     /// Volumes that it uses: it goes where their data is. One that no node has may be anywhere.
     pub volumes: Vec<String>,
     /// Platforms that the image runs on; none means any.
@@ -358,6 +369,9 @@ pub struct Reservation {
     pub request: PlacementRequest,
     /// When it is given up unless released before.
     pub expires: Timestamp,
+    /// The devices that its placement named. None where the request asks for some: those that a
+    /// placement on the node would name now.
+    pub devices: Vec<DeviceId>,
 }
 
 impl Reservation {
@@ -373,7 +387,15 @@ impl Reservation {
             node,
             request,
             expires,
+            devices: Vec::new(),
         }
+    }
+
+    /// Names the devices to hold.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Vec<DeviceId>) -> Self {
+        self.devices = devices;
+        self
     }
 }
 

@@ -1,8 +1,8 @@
 use std::fmt::Debug;
 
 use crate::{
-    Batch, BatchPlacement, Change, Completeness, Explanation, Placement, PlacementRequest, Refusal,
-    Reservation, Result, Timestamp,
+    Batch, BatchPlacement, Change, Completeness, Error, Explanation, Placement, PlacementRequest,
+    Refusal, Reservation, Result, Timestamp,
 };
 
 /// Decides where work goes.
@@ -59,21 +59,25 @@ pub trait Scheduler: Debug + Send + 'static {
         let mut outcome = Ok(());
         for replica in 0..batch.count {
             let request = &*batch.request;
-            let node = match self.place(request, now, seed.wrapping_add(u64::from(replica))) {
-                Ok(placement) => placement.chosen.node,
+            let chosen = match self.place(request, now, seed.wrapping_add(u64::from(replica))) {
+                Ok(placement) => placement.chosen,
                 Err(refusal) => {
                     placed.refusal = Some(refusal);
                     break;
                 }
             };
             outcome = batch.reservation(replica).and_then(|id| {
-                let held = Reservation::new(id, node.clone(), request.clone(), batch.expires);
-                self.observe(Change::Reserve(held))
+                let (node, devices) = (chosen.node.clone(), chosen.devices.clone());
+                let held = Reservation::new(id, node, request.clone(), batch.expires);
+                self.observe(Change::Reserve(held.with_devices(devices)))
             });
             if outcome.is_err() {
                 break;
             }
-            placed.nodes.push(node);
+            placed.nodes.push(chosen.node);
+            if !request.devices.is_empty() {
+                placed.devices.push(chosen.devices);
+            }
         }
         let is_invalid = matches!(placed.refusal, Some(Refusal::Invalid { .. }));
         let is_broken =
@@ -83,6 +87,7 @@ pub trait Scheduler: Debug + Send + 'static {
                 self.observe(Change::Release(batch.reservation(replica)?))?;
             }
             placed.nodes.clear();
+            placed.devices.clear();
         }
         match placed.refusal {
             Some(refusal) if is_invalid => Err(refusal.into()),
@@ -97,6 +102,26 @@ pub trait Scheduler: Debug + Send + 'static {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the request itself is wrong.
     fn explain(&self, request: &PlacementRequest, now: Timestamp, seed: u64)
     -> Result<Explanation>;
+
+    /// Explains a request as if these changes had happened: a node like this one came, that workload
+    /// left. What the request itself would have to leave out is asked by leaving it out. Nothing
+    /// changes. May cost a copy of all that is known.
+    ///
+    /// The provided body refuses: not every scheduler can imagine.
+    ///
+    /// # Errors
+    /// As for [`observe`](Self::observe) of the changes and [`explain`](Self::explain);
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where it is not offered.
+    fn explain_after(
+        &self,
+        changes: Vec<Change>,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        let _ = (changes, request, now, seed);
+        Err(Error::unsupported("this scheduler answers no what-if"))
+    }
 
     /// The strategy's name, for `docker info`.
     fn strategy(&self) -> &str;

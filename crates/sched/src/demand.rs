@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use longshore_core::{Dependency, PlacementRequest};
+use longshore_core::{Dependency, DeviceId, PlacementRequest};
 
 use crate::{
+    devices::{Wanted, assign},
     domains::{Branches, Domains},
     filter::{NodeFilter, NodeScore},
     index::{Found, Index, Node},
@@ -30,6 +31,8 @@ pub(crate) struct Demand<'r> {
     pub(crate) needs: Vec<Need<'r>>,
     /// Volumes whose data is on some node.
     pub(crate) volumes: Vec<&'r str>,
+    /// Devices asked for.
+    pub(crate) devices: Vec<Wanted<'r>>,
     /// Failure domains with the replicas in each.
     pub(crate) topology: Vec<Domains<'r>>,
     /// Replicas by placement preference.
@@ -82,6 +85,7 @@ impl<'r> Demand<'r> {
             dependencies: Vec::new(),
             needs: needs(request),
             volumes: Vec::new(),
+            devices: Wanted::compile(&request.devices, cache)?,
             topology: Vec::new(),
             branches: Branches::count(request, index),
             own: &[],
@@ -141,9 +145,25 @@ impl<'r> Demand<'r> {
     /// Whether nodes must be looked at for what no set knows.
     pub(crate) fn is_beyond(&self) -> bool {
         !self.volumes.is_empty()
+            || !self.devices.is_empty()
             || !self.topology.is_empty()
             || !self.own.is_empty()
             || !self.request.platforms.is_empty()
+    }
+
+    /// The devices that it would get on a node that could take it.
+    pub(crate) fn devices_on(&self, node: &Node) -> Vec<DeviceId> {
+        if self.devices.is_empty() {
+            return Vec::new();
+        }
+        let assigned = assign(&self.devices, &node.free_devices()).unwrap_or_default();
+        assigned.iter().map(|device| device.id.clone()).collect()
+    }
+
+    /// The labels that its hard constraints are about.
+    pub(crate) fn label_keys(&self) -> Vec<&str> {
+        let keys = self.constraints.iter().map(|term| term.expression.key());
+        keys.filter(|key| *key != "node").collect()
     }
 
     /// The amount asked for of a resource.
@@ -176,7 +196,8 @@ impl Wish<'_> {
     }
 }
 
-fn needs(request: &PlacementRequest) -> Vec<Need<'_>> {
+/// Amounts asked for, none of them zero.
+pub(crate) fn needs(request: &PlacementRequest) -> Vec<Need<'_>> {
     let fixed = [
         (Resource::Cpu, request.resources.cpu.0),
         (Resource::Memory, request.resources.memory.0),
@@ -211,6 +232,7 @@ fn check_sizes(request: &PlacementRequest) -> Result<(), String> {
         ("dependencies", request.dependencies.len(), MAX_DEPENDENCIES),
         ("ports", request.ports.len(), MAX_PORTS),
         ("volumes", request.volumes.len(), MAX_BEYOND),
+        ("requests for devices", request.devices.len(), MAX_BEYOND),
         ("platforms", request.platforms.len(), MAX_BEYOND),
         ("topology spreads", request.topology.len(), MAX_SPREADS),
         ("preferences", request.preferences.len(), MAX_SPREADS),

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use longshore_core::PlacementRequest;
 
@@ -64,11 +67,38 @@ impl<'r> Domains<'r> {
         there.is_some_and(|there| there + 1 - least.min(*there) <= self.max_skew)
     }
 
-    /// Replicas in a domain, in the emptiest one, and how far they may be apart.
-    pub(crate) fn numbers(&self, domain: &str) -> (u64, u64, u64) {
+    /// What is to be said about it later.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            label: self.label.into(),
+            max_skew: self.max_skew,
+            replicas: self.replicas.clone(),
+        }
+    }
+}
+
+/// How many replicas were in each domain.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    label: Box<str>,
+    max_skew: u64,
+    replicas: BTreeMap<Box<str>, u64>,
+}
+
+impl Counts {
+    /// Why no more may come into a domain.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, domain: Option<&str>) -> fmt::Result {
+        let (label, skew) = (&self.label, self.max_skew);
+        let Some(domain) = domain else {
+            return write!(f, "{label} is absent, and the service is spread over it");
+        };
         let least = self.replicas.values().min().copied().unwrap_or_default();
         let there = self.replicas.get(domain).copied().unwrap_or_default();
-        (there, least, self.max_skew)
+        write!(
+            f,
+            "{label} {domain} has {there} of the service, the emptiest has {least}, at most {skew} \
+             more are allowed"
+        )
     }
 }
 

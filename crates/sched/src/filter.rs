@@ -110,6 +110,8 @@ pub(crate) enum Beyond {
     Tenant,
     /// The data is there.
     Volume,
+    /// The devices are free.
+    Device,
     /// The failure domain is not too full.
     Topology,
     /// The filters of the embedding program.
@@ -117,10 +119,11 @@ pub(crate) enum Beyond {
 }
 
 impl Beyond {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Platform,
         Self::Tenant,
         Self::Volume,
+        Self::Device,
         Self::Topology,
         Self::Own,
     ];
@@ -134,6 +137,7 @@ impl Stage {
             Self::Beyond(Beyond::Platform) => "platform",
             Self::Beyond(Beyond::Tenant) => "tenant",
             Self::Beyond(Beyond::Volume) => "volume",
+            Self::Beyond(Beyond::Device) => "device",
             Self::Beyond(Beyond::Topology) => "topology",
             Self::Beyond(Beyond::Own) => "own",
             Self::Resources => "resources",
@@ -191,6 +195,17 @@ impl Pipeline {
         &self.stages
     }
 
+    /// The step that refuses closed nodes.
+    pub(crate) fn closing(&self) -> usize {
+        let closes = |stage: &Stage| {
+            matches!(
+                stage,
+                Stage::Availability | Stage::Filter(FilterName::Health)
+            )
+        };
+        self.stages.iter().position(closes).unwrap_or_default()
+    }
+
     /// The filters that were switched on, in order.
     pub(crate) fn filters(&self) -> impl Iterator<Item = FilterName> {
         self.stages.iter().filter_map(|stage| match stage {
@@ -239,20 +254,19 @@ impl Pipeline {
             })
     }
 
-    /// Every reason of every step, in order.
+    /// Tells every reason of every step, in order, with the step's place.
     pub(crate) fn refusals<'a>(
         &self,
         demand: &'a Demand<'_>,
         node: &'a Node,
-    ) -> Vec<(Stage, Reason<'a>)> {
-        let mut all = Vec::new();
-        for stage in &self.stages {
+        mut tell: impl FnMut(usize, Reason<'a>),
+    ) {
+        for (position, stage) in self.stages.iter().enumerate() {
             let _ = stage.check(demand, node, &mut |reason| {
-                all.push((*stage, reason));
+                tell(position, reason);
                 ControlFlow::Continue(())
             });
         }
-        all
     }
 
     /// Whether a wish counts: only if the filter that understands it is switched on.

@@ -1,7 +1,9 @@
+mod devices;
 mod directory;
 mod groups;
 mod holding;
 mod images;
+mod labels;
 mod load;
 mod names;
 mod node;
@@ -19,17 +21,20 @@ use longshore_core::{
     Timestamp, WorkloadId,
 };
 
-use self::{
-    directory::Directory,
-    groups::{Groups, Member},
-    names::NameOrder,
-    texts::Pool,
-};
 pub(crate) use self::{
+    devices::{Holder, NodeDevices},
     directory::Found,
     load::Load,
     node::{Node, Occupant, Workload, without_slash},
     slots::{SlotSet, bits},
+    texts::Text,
+};
+use self::{
+    directory::Directory,
+    groups::{Groups, Member},
+    labels::Pools,
+    names::NameOrder,
+    texts::Pool,
 };
 
 /// Everything a scheduler was told, kept so that placing sums nothing up: per-node totals, ports,
@@ -43,7 +48,7 @@ pub(crate) struct Index {
     directory: Directory,
     ports: HashMap<(u16, PortProtocol), SlotSet>,
     groups: Groups,
-    texts: Pool<str>,
+    pools: Pools,
     loads: Pool<Load>,
     now: Timestamp,
     /// How many nodes have the label `tenant`.
@@ -85,6 +90,20 @@ impl Index {
         self.nodes.iter().flatten()
     }
 
+    /// As [`nodes`](Self::nodes), some read ahead with these labels: side by side, they are waited
+    /// for once.
+    pub(crate) fn warmed(&self, keys: &[&str]) -> impl Iterator<Item = &Node> {
+        self.nodes.chunks(READ_AHEAD).flat_map(move |chunk| {
+            let nodes = || chunk.iter().flatten();
+            let labels = |node: &Node| -> usize {
+                let values = keys.iter().filter_map(|key| node.label(key));
+                values.map(str::len).sum::<usize>() + node.identity_warmth()
+            };
+            std::hint::black_box(nodes().map(labels).sum::<usize>());
+            nodes()
+        })
+    }
+
     /// All nodes in the order of their names, then ids.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &Node> {
         self.names.slots().filter_map(|slot| self.at(slot))
@@ -103,6 +122,12 @@ impl Index {
     /// A node by its slot.
     pub(crate) fn at(&self, slot: Slot) -> Option<&Node> {
         self.nodes.get(slot as usize)?.as_ref()
+    }
+
+    /// Reads what holding room touches of many nodes: side by side, they are waited for once.
+    pub(crate) fn warm(&self, slots: impl Iterator<Item = Slot>) {
+        let nodes = slots.filter_map(|slot| self.at(slot));
+        std::hint::black_box(nodes.map(Node::warmth).sum::<usize>());
     }
 
     /// The nodes of this name or id.
@@ -188,13 +213,14 @@ impl Index {
                 state.health_indicator, state.id
             )));
         }
+        NodeDevices::check(&state)?;
         if let Some(&slot) = self.by_id.get(&state.id)
             && let Some(node) = slot_of(&mut self.nodes, slot)
         {
             let old_name = (node.state.name != state.name).then(|| node.state.name.clone());
             let renamed = old_name.is_some();
             self.tenants -= usize::from(node.label("tenant").is_some());
-            let changed = node.update(state, &mut self.texts);
+            let changed = node.update(state, &mut self.pools);
             self.tenants += usize::from(node.label("tenant").is_some());
             if let Some(old) = old_name {
                 let (name, id) = (node.state.name.clone(), node.state.id.clone());
@@ -219,7 +245,7 @@ impl Index {
         let (name, id) = (state.name.clone(), state.id.clone());
         self.by_id.insert(state.id.clone(), slot);
         self.tenants += usize::from(state.labels.get("tenant").is_some());
-        self.nodes[slot as usize] = Some(Node::new(slot, 0, state, &mut self.texts));
+        self.nodes[slot as usize] = Some(Node::new(slot, 0, state, &mut self.pools));
         self.rank(slot, &name, &id);
         self.news.push(News::Node(slot));
         Ok(())
@@ -266,12 +292,19 @@ impl Index {
     }
 
     /// A workload is on a node, or changed.
-    pub(crate) fn set_workload(&mut self, workload: PlacedWorkload) -> Result<()> {
+    pub(crate) fn set_workload(&mut self, mut workload: PlacedWorkload) -> Result<()> {
         let slot = self.slot(&workload.node, "workload", workload.id.as_str())?;
+        let holder = Holder::Workload(workload.id.clone());
+        let mut devices = std::mem::take(&mut workload.devices);
+        if devices.is_empty()
+            && let Some(node) = self.at(slot)
+        {
+            devices = node.devices_of(&holder);
+        }
         self.take_workload(slot, workload.id.as_str());
         let load = self
             .loads
-            .share(Load::of_workload(&workload, &mut self.texts));
+            .share(Load::of_workload(&workload, &mut self.pools.texts));
         let Some(node) = slot_of(&mut self.nodes, slot) else {
             return Ok(());
         };
@@ -282,6 +315,7 @@ impl Index {
         };
         self.directory.insert(slot, (&new).into());
         node.insert_workload(new);
+        node.hold_devices(&holder, devices);
         self.came(slot, load);
         Ok(())
     }
@@ -383,3 +417,6 @@ fn forget_port(
 }
 
 const MAX_KEPT_NEWS: usize = 1024;
+
+/// As many nodes as memory is asked for at a time.
+const READ_AHEAD: usize = 32;

@@ -47,8 +47,8 @@
 //!     explanation.summary,
 //!     "2 of 3 nodes have zone=eu; all 2 lack 3 GiB of memory",
 //! );
-//! let failures = &explanation.nodes[0].failures;
-//! assert_eq!(failures[0].reason, "needs 3 GiB of memory, 1 GiB of 4 GiB free");
+//! let nearest = explanation.nodes.at(0).ok_or("no node")?;
+//! assert_eq!(nearest.failures[0].reason, "needs 3 GiB of memory, 1 GiB of 4 GiB free");
 //! # Ok(())
 //! # }
 //! ```
@@ -74,13 +74,15 @@
 //! done: [`plan_preemption`](ClusterScheduler::plan_preemption),
 //! [`plan_global`](ClusterScheduler::plan_global),
 //! [`plan_rebalance`](ClusterScheduler::plan_rebalance),
-//! [`explain_after`](ClusterScheduler::explain_after). The repository's `docs/scheduling.md` has the
+//! [`explain_after`](longshore_core::Scheduler::explain_after). The repository's `docs/scheduling.md` has the
 //! whole model, the guarantees, the cost of each operation and a comparison with others.
 
 mod builder;
 mod damping;
 mod demand;
+mod devices;
 mod domains;
+mod fact;
 mod filter;
 mod index;
 mod matcher;
@@ -98,6 +100,7 @@ mod sentence;
 mod strategy;
 mod term;
 mod typed;
+mod verdicts;
 
 pub use builder::ClusterSchedulerBuilder;
 pub use damping::{FlapDamping, Flapping};

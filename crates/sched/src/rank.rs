@@ -112,8 +112,8 @@ impl Ranking {
                 TieBreak::LastFailure => last_failure(a.node).cmp(&last_failure(b.node)),
                 TieBreak::Seed => a.shuffle.cmp(&b.shuffle),
             })
-            .then_with(|| a.node.state.name.cmp(&b.node.state.name))
-            .then_with(|| a.node.state.id.cmp(&b.node.state.id))
+            // The order of names, then ids.
+            .then_with(|| a.node.rank.cmp(&b.node.rank))
     }
 }
 

@@ -1,12 +1,14 @@
 use std::fmt;
 
-use longshore_core::{Availability, HostPort, NodeHealth, Operator, PlacementRequest};
+use longshore_core::{Availability, HostPort, NodeHealth, PlacementRequest};
 
 use crate::{
     demand::Home,
+    devices::Wanted,
     domains::Domains,
+    fact::Fact,
     filter::{NodeFilter, NodeView},
-    index::{Found, Node},
+    index::Node,
     resource::Need,
     term::{Term, Whitelist},
 };
@@ -35,19 +37,20 @@ pub(crate) enum Reason<'a> {
     /// A constraint does not hold.
     Constraint { term: &'a Term<'a>, node: &'a Node },
     /// The node's name is not allowed.
-    Whitelist {
-        whitelist: &'a Whitelist<'a>,
-        node: &'a Node,
-    },
+    Whitelist { whitelist: &'a Whitelist<'a> },
     /// The image does not run there.
-    Platform {
-        demand: &'a PlacementRequest,
-        node: &'a Node,
-    },
+    Platform { node: &'a Node },
     /// The node is other tenants'.
-    Tenant { tenant: &'a str, list: &'a str },
+    Tenant { node: &'a Node },
     /// The data is elsewhere.
     Volume { position: usize, volume: &'a str },
+    /// Too few devices are free that fit; more than any if each request alone has enough.
+    Device {
+        position: usize,
+        wanted: &'a Wanted<'a>,
+        fit: usize,
+        node: &'a Node,
+    },
     /// The failure domain would be too far ahead.
     Topology {
         position: usize,
@@ -80,6 +83,7 @@ impl<'a> Reason<'a> {
             Self::Platform { .. } | Self::Tenant { .. } => 0,
             Self::Port { position, .. }
             | Self::Volume { position, .. }
+            | Self::Device { position, .. }
             | Self::Topology { position, .. }
             | Self::Own { position, .. } => *position,
             Self::Dependency { home } => home.position,
@@ -110,6 +114,7 @@ impl<'a> Reason<'a> {
             Self::Platform { .. } => f.write_str("unsupported platform"),
             Self::Tenant { .. } => f.write_str("reserved for other tenants"),
             Self::Volume { volume, .. } => write!(f, "volume {volume} is elsewhere"),
+            Self::Device { wanted, .. } => write!(f, "no {} free", wanted.request),
             Self::Topology { domains, .. } => {
                 write!(f, "{} would be uneven", domains.label())
             }
@@ -119,120 +124,120 @@ impl<'a> Reason<'a> {
     }
 }
 
-/// What this node lacks, with the values compared: `zone is us, wanted eu`.
-impl fmt::Display for Reason<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Reason<'_> {
+    /// What is to be said about it later.
+    pub(crate) fn keep(&self) -> Fact {
+        let at = |position: usize| u32::try_from(position).unwrap_or(u32::MAX);
         match self {
-            Self::Unhealthy(health) => write!(f, "the node is {health}, wanted Healthy"),
-            Self::NoHealthLeft => f.write_str("the node's health indicator is 0, wanted more"),
-            Self::Closed(closed) => write!(f, "the node is {}", availability_word(*closed)),
-            Self::Port { port, node, .. } => {
-                write!(f, "{} is in use", PortText(port))?;
-                match node.port_holder(port) {
-                    Some(holder) if !holder.name.is_empty() => write!(f, " by {}", holder.name),
-                    Some(holder) => match holder.id {
-                        Some(id) => write!(f, " by {id}"),
-                        None => f.write_str(" by a reservation"),
-                    },
-                    None => Ok(()),
-                }
-            }
-            Self::Slots { taken, limit } => write!(f, "{taken} of {limit} container slots taken"),
-            Self::Dependency { home } => {
-                let target = &home.dependency.target;
-                match home.found {
-                    Found::On(_) => write!(f, "{target} is on another node"),
-                    Found::Nowhere => write!(f, "{target} is not known"),
-                    Found::Ambiguous => write!(f, "{target} fits containers on several nodes"),
-                }
-            }
+            Self::Unhealthy(health) => Fact::Unhealthy(*health),
+            Self::NoHealthLeft => Fact::NoHealthLeft,
+            Self::Closed(closed) => Fact::Closed(*closed),
+            Self::Port {
+                position,
+                port,
+                node,
+            } => Fact::Port {
+                position: at(*position),
+                holder: node.port_holder(port).map(|holder| match holder.id {
+                    _ if !holder.name.is_empty() => holder.name.into(),
+                    Some(id) => id.as_str().into(),
+                    None => "a reservation".into(),
+                }),
+            },
+            Self::Slots { taken, limit } => Fact::Slots {
+                taken: at(*taken),
+                limit: *limit,
+            },
+            Self::Dependency { home } => Fact::Dependency {
+                position: at(home.position),
+            },
             Self::Affinity { term, node } => {
                 let key = term.expression.key();
                 // Sorted: the order in which they came must not show.
                 let mut values: Vec<String> =
                     node.company(key, |values| values.map(str::to_owned).collect());
                 values.sort_unstable();
-                write_values(f, key, &mut values.iter().map(String::as_str))?;
-                write_wanted(f, term)
-            }
-            Self::Constraint { term, node } => {
-                // The id is one of the candidates, but people know the node by its name.
-                match term.expression.key() {
-                    "node" => write!(f, "node is {}", node.state.name)?,
-                    key => write_values(f, key, &mut node.attribute(key))?,
-                }
-                write_wanted(f, term)
-            }
-            Self::Whitelist { whitelist, node } => {
-                let list = whitelist.expression.value();
-                match whitelist.expression.operator() {
-                    Operator::Equal => write!(f, "{} is not one of {list}", node.state.name),
-                    Operator::NotEqual => write!(f, "{} is one of {list}", node.state.name),
+                Fact::Affinity {
+                    position: at(term.position),
+                    found: company_text(key, &values).into(),
                 }
             }
-            Self::Platform { demand, node } => {
-                let wanted = demand.platforms.iter();
-                let wanted: Vec<String> = wanted
-                    .map(|p| format!("{}/{}", p.os, p.architecture))
-                    .collect();
-                write!(
-                    f,
-                    "the platform is {}/{}, wanted {}",
-                    node.label("ostype").unwrap_or("unknown"),
-                    node.label("architecture").unwrap_or("unknown"),
-                    wanted.join(" or "),
-                )
+            Self::Constraint { term, node } => Fact::Constraint {
+                position: at(term.position),
+                value: node.label_text(term.expression.key()),
+            },
+            Self::Whitelist { whitelist, .. } => Fact::Whitelist {
+                position: at(whitelist.position),
+            },
+            Self::Platform { node } => {
+                let had = (node.label_text("ostype"), node.label_text("architecture"));
+                Fact::Platform(Box::new(had))
             }
-            Self::Tenant { tenant: "", list } => {
-                write!(f, "the node is reserved for {list}, the work has no tenant")
+            Self::Tenant { node } => Fact::Tenant {
+                list: node.label_text("tenant").unwrap_or_default(),
+            },
+            Self::Volume { position, .. } => Fact::Volume {
+                position: at(*position),
+            },
+            Self::Device {
+                position,
+                wanted,
+                fit,
+                node,
+            } => {
+                let free = node.free_devices();
+                let kind = wanted.request.kind();
+                Fact::Device {
+                    position: at(*position),
+                    fit: at(*fit),
+                    free: at(free.iter().filter(|d| d.id.kind == kind).count()),
+                }
             }
-            Self::Tenant { tenant, list } => {
-                write!(f, "the node is reserved for {list}, the work is {tenant}'s")
-            }
-            Self::Volume { volume, .. } => {
-                write!(f, "the data of volume {volume} is on another node")
-            }
-            Self::Topology { domains, node, .. } => {
-                let label = domains.label();
-                let Some(domain) = node.label(label) else {
-                    return write!(f, "{label} is absent, and the service is spread over it");
-                };
-                let (there, least, skew) = domains.numbers(domain);
-                write!(
-                    f,
-                    "{label} {domain} has {there} of the service, the emptiest has {least}, at most \
-                     {skew} more are allowed"
-                )
-            }
+            Self::Topology {
+                position,
+                domains,
+                node,
+            } => Fact::Topology {
+                position: at(*position),
+                domain: node.label_text(domains.label()),
+            },
             Self::Own {
                 filter,
                 request,
                 node,
                 ..
             } => match filter.check(request, &NodeView::of(node)) {
-                Err(reason) => f.write_str(&reason),
-                Ok(()) => f.write_str("refused"),
+                Err(reason) => Fact::Own(reason.into()),
+                Ok(()) => Fact::Own("refused".into()),
             },
             Self::Resource {
                 need,
                 free,
                 capacity,
-            } => write!(
-                f,
-                "needs {}, {} of {} free",
-                need.resource.with_unit(need.amount),
-                need.resource.bare(*free),
-                need.resource
-                    .with_unit(*capacity)
-                    .to_string()
-                    .trim_end_matches(" of memory"),
-            ),
+            } => Fact::Resource {
+                position: at(need.position),
+                free: *free,
+                capacity: *capacity,
+            },
         }
     }
 }
 
+/// `tier is back, front and 3 more`.
+fn company_text(key: &str, values: &[String]) -> String {
+    if values.is_empty() {
+        return format!("{key} is absent");
+    }
+    let named = &values[..values.len().min(MAX_VALUES)];
+    let mut text = format!("{key} is {}", named.join(", "));
+    if values.len() > named.len() {
+        text.push_str(&format!(" and {} more", values.len() - named.len()));
+    }
+    text
+}
+
 /// `port 80/tcp`, with the address where one was asked for.
-struct PortText<'a>(&'a HostPort);
+pub(crate) struct PortText<'a>(pub(crate) &'a HostPort);
 
 impl fmt::Display for PortText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,7 +249,7 @@ impl fmt::Display for PortText<'_> {
     }
 }
 
-fn availability_word(availability: Availability) -> &'static str {
+pub(crate) fn availability_word(availability: Availability) -> &'static str {
     match availability {
         Availability::Active => "active",
         Availability::Cordoned => "cordoned",
@@ -252,32 +257,6 @@ fn availability_word(availability: Availability) -> &'static str {
         Availability::Quarantined => "quarantined",
         _ => "closed for new work",
     }
-}
-
-fn write_values(
-    f: &mut fmt::Formatter<'_>,
-    key: &str,
-    values: &mut dyn Iterator<Item = &str>,
-) -> fmt::Result {
-    let Some(first) = values.next() else {
-        return write!(f, "{key} is absent");
-    };
-    write!(f, "{key} is {first}")?;
-    for value in (&mut *values).take(MAX_VALUES - 1) {
-        write!(f, ", {value}")?;
-    }
-    match values.count() {
-        0 => Ok(()),
-        more => write!(f, " and {more} more"),
-    }
-}
-
-fn write_wanted(f: &mut fmt::Formatter<'_>, term: &Term<'_>) -> fmt::Result {
-    let not = match term.expression.operator() {
-        Operator::Equal => "",
-        Operator::NotEqual => "not ",
-    };
-    write!(f, ", wanted {not}{}", term.expression.value())
 }
 
 /// How many values of a node are named before the rest is counted.

@@ -10,22 +10,24 @@ use crate::{
     index::Index,
     reason::Reason,
     resource::Need,
+    sentence::lack,
 };
 
-/// Says why no node can take the work, in Swarm's words and in counts (S12). Each node counts
-/// once, at the first filter that refuses it.
+/// Says why no node can take the work, in Swarm's words and in counts (S12).
 pub(crate) fn refusal(demand: &Demand<'_>, pipeline: &Pipeline, index: &Index) -> Refusal {
-    let tally = Tally::count(demand, pipeline, index);
-    Refusal::Unplaceable {
-        message: tally.message(demand, pipeline),
-        summary: tally.summary(),
+    let mut tally = Tally::new(index.len());
+    for node in index.nodes() {
+        if let Some((stage, reason)) = pipeline.first_refusal(demand, node) {
+            tally.add(stage, &reason, false);
+        }
     }
+    tally.refusal(demand, pipeline)
 }
 
-/// Refused nodes by stage and demand.
-#[derive(Debug, Default)]
-struct Tally {
-    nodes: usize,
+/// Refused nodes by stage and demand. Each counts once, at the first filter that refuses it.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) nodes: usize,
     groups: BTreeMap<(usize, usize), Group>,
 }
 
@@ -35,29 +37,46 @@ struct Group {
     demand: String,
     nodes: usize,
     need: Option<(String, u64, String)>,
+    /// How many of them satisfy every constraint, and what is said of those.
+    constrained: usize,
+    lack: String,
 }
 
 impl Tally {
-    fn count(demand: &Demand<'_>, pipeline: &Pipeline, index: &Index) -> Self {
-        let mut tally = Self {
-            nodes: index.len(),
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self {
+            nodes,
             groups: BTreeMap::new(),
-        };
-        for node in index.nodes() {
-            if let Some((stage, reason)) = pipeline.first_refusal(demand, node) {
-                let group = tally
-                    .groups
-                    .entry((stage, reason.ordinal()))
-                    .or_insert_with(|| Group {
-                        demand: reason.demand().to_string(),
-                        nodes: 0,
-                        need: None,
-                    });
-                group.nodes += 1;
-                group.note_need(&reason);
-            }
         }
-        tally
+    }
+
+    /// Counts a node by its first reason. `constrained`: it satisfies every constraint.
+    pub(crate) fn add(&mut self, stage: usize, reason: &Reason<'_>, constrained: bool) {
+        let new = || Group {
+            demand: reason.demand().to_string(),
+            nodes: 0,
+            need: None,
+            constrained: 0,
+            lack: lack(reason),
+        };
+        let group = self.groups.entry((stage, reason.ordinal()));
+        let group = group.or_insert_with(new);
+        group.nodes += 1;
+        group.constrained += usize::from(constrained);
+        group.note_need(reason);
+    }
+
+    /// Of the nodes that satisfy every constraint: how many lack what, in the order of filters.
+    pub(crate) fn lacks(&self) -> impl Iterator<Item = (usize, &str)> {
+        let groups = self.groups.values().filter(|group| group.constrained > 0);
+        groups.map(|group| (group.constrained, group.lack.as_str()))
+    }
+
+    pub(crate) fn refusal(&self, demand: &Demand<'_>, pipeline: &Pipeline) -> Refusal {
+        Refusal::Unplaceable {
+            message: self.message(demand, pipeline),
+            summary: self.summary(),
+        }
     }
 
     /// Swarm's text: the conditions of each filter up to the one behind which no node was left.

@@ -12,7 +12,6 @@ use crate::{
     index::{Index, Node, Slot},
     matcher::RegexCache,
     rank::{Candidate, Lots, Ranking},
-    refusal::refusal,
     score::{self, Feasible},
     search::{Finder, Rules},
     strategy::{Strategy, TieBreak},
@@ -205,13 +204,14 @@ impl ClusterScheduler {
         _now: Timestamp,
         seed: u64,
     ) -> Result<Slot, Refusal> {
-        let demand = self
+        let mut demand = self
             .compile(request)
             .map_err(|message| Refusal::Invalid { message })?;
         let (best, _) = self.best(&demand, seed, 1);
-        best.first()
-            .map(|best| best.node.slot)
-            .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+        match best.first() {
+            Some(best) => Ok(best.node.slot),
+            None => Err(self.refused(&mut demand)),
+        }
     }
 
     /// Every node that could take the work, best first: one look at each.
@@ -289,14 +289,16 @@ impl Scheduler for ClusterScheduler {
         _now: Timestamp,
         seed: u64,
     ) -> Result<Placement, Refusal> {
-        let demand = self
+        let mut demand = self
             .compile(request)
             .map_err(|message| Refusal::Invalid { message })?;
         warn_about_whitelists(request);
         let (best, feasible) = self.best(&demand, seed, 1 + MAX_RUNNERS_UP);
         let (ranking, known) = (self.ranking(seed), self.index.len());
-        score::placement(&ranking, &demand, &best, feasible, known)
-            .ok_or_else(|| refusal(&demand, &self.pipeline, &self.index))
+        match score::placement(&ranking, &demand, &best, feasible, known) {
+            Some(placement) => Ok(placement),
+            None => Err(self.refused(&mut demand)),
+        }
     }
 
     fn place_batch(&mut self, batch: &Batch, now: Timestamp, seed: u64) -> Result<BatchPlacement> {
@@ -310,6 +312,21 @@ impl Scheduler for ClusterScheduler {
         seed: u64,
     ) -> Result<Explanation> {
         self.explained(request, seed)
+    }
+
+    /// Works on a copy, which costs time in proportion to the cluster.
+    fn explain_after(
+        &self,
+        changes: Vec<Change>,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        let mut copy = self.clone();
+        for change in changes {
+            copy.observe(change)?;
+        }
+        copy.explain(request, now, seed)
     }
 
     fn strategy(&self) -> &str {

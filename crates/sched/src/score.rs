@@ -1,89 +1,138 @@
 use longshore_core::{Placement, ScorePart, Scored};
 
 use crate::{
-    demand::{Demand, Wish},
+    demand::{Demand, Wish, needs},
     rank::{Candidate, Ranking, own_points},
     resource::Resource,
     strategy::Strategy,
 };
+use longshore_core::PlacementRequest;
 
-/// A candidate with the parts of its score. The points of `cpu`, `memory` and `health` add up to
-/// Swarm's weight; the others decide before (`soft`) or after it (`containers`).
-fn scored(
-    ranking: &Ranking,
-    demand: &Demand<'_>,
-    candidate: &Candidate<'_>,
-    place: usize,
-) -> Scored {
-    let state = &candidate.node.state;
-    Scored::new(
-        state.id.clone(),
-        state.name.clone(),
-        parts(ranking, demand, candidate, place),
-    )
+/// What a candidate's score follows from, without its node: worded when somebody asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    cpu: Figure,
+    memory: Figure,
+    health: i64,
+    indicator: u8,
+    containers: usize,
+    wishes: u32,
+    branch: Box<[u64]>,
+    own: Box<[i64]>,
 }
 
-/// The parts of a candidate's score, given its place among all, from 0.
-pub(crate) fn parts(
-    ranking: &Ranking,
-    demand: &Demand<'_>,
-    candidate: &Candidate<'_>,
-    place: usize,
-) -> Vec<ScorePart> {
-    let mut parts = Vec::with_capacity(5);
-    if !demand.wishes.is_empty() {
-        let met = i64::from(candidate.wishes.count_ones());
-        let reason = format!("{met} of {} wishes met", demand.wishes.len());
-        parts.push(ScorePart::new("soft", met, reason));
+/// A percentage and the amounts behind it.
+#[derive(Clone, Copy, Debug)]
+struct Figure {
+    points: i64,
+    after: u64,
+    capacity: u64,
+}
+
+/// What all candidates of a request have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Scale {
+    strategy: Strategy,
+    seed: u64,
+    wishes: usize,
+    own: Box<[Box<str>]>,
+}
+
+impl Figures {
+    pub(crate) fn of(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Self {
+        let node = candidate.node;
+        let figure = |resource: Resource<'_>, points| {
+            let capacity = node.capacity(resource);
+            Figure {
+                points,
+                after: capacity
+                    .saturating_sub(node.available(resource))
+                    .saturating_add(demand.needed(resource)),
+                capacity,
+            }
+        };
+        Self {
+            cpu: figure(Resource::Cpu, candidate.cpu),
+            memory: figure(Resource::Memory, candidate.memory),
+            health: candidate.health,
+            indicator: node.state.health_indicator,
+            containers: node.containers(),
+            wishes: candidate.wishes.count_ones(),
+            branch: candidate.branch.as_slice().into(),
+            own: own_points(demand, node).map(|(_, points)| points).collect(),
+        }
     }
-    for (label, there) in demand.request.preferences.iter().zip(&candidate.branch) {
-        let points = i64::try_from(*there).unwrap_or(i64::MAX);
-        let reason = format!("{there} of the service in its {label}");
-        parts.push(ScorePart::new("preference", points, reason));
-    }
-    for (name, points) in own_points(demand, candidate.node) {
-        parts.push(ScorePart::new(name, points, format!("{name} {points}")));
-    }
-    if ranking.strategy == Strategy::Random {
-        let points = i64::try_from(place).unwrap_or(i64::MAX);
+
+    /// The parts of the score, given the candidate's place among all, from 0. The points of `cpu`,
+    /// `memory` and `health` add up to Swarm's weight; the others decide before (`soft`) or after
+    /// it (`containers`).
+    pub(crate) fn parts(
+        &self,
+        scale: &Scale,
+        request: &PlacementRequest,
+        place: usize,
+    ) -> Vec<ScorePart> {
+        let mut parts = Vec::with_capacity(5);
+        if scale.wishes > 0 {
+            let reason = format!("{} of {} wishes met", self.wishes, scale.wishes);
+            parts.push(ScorePart::new("soft", self.wishes.into(), reason));
+        }
+        for (label, there) in request.preferences.iter().zip(&self.branch) {
+            let points = i64::try_from(*there).unwrap_or(i64::MAX);
+            let reason = format!("{there} of the service in its {label}");
+            parts.push(ScorePart::new("preference", points, reason));
+        }
+        for (name, points) in scale.own.iter().zip(&self.own) {
+            parts.push(ScorePart::new(&**name, *points, format!("{name} {points}")));
+        }
+        if scale.strategy == Strategy::Random {
+            let points = i64::try_from(place).unwrap_or(i64::MAX);
+            let reason = format!("order of seed {}", scale.seed);
+            parts.push(ScorePart::new("random", points, reason));
+            return parts;
+        }
+        for (name, resource, figure) in [
+            ("cpu", Resource::Cpu, self.cpu),
+            ("memory", Resource::Memory, self.memory),
+        ] {
+            let asked = needs(request).iter().any(|need| need.resource == resource);
+            parts.push(ScorePart::new(
+                name,
+                figure.points,
+                match asked {
+                    true => format!(
+                        "{} of {}",
+                        resource.bare(figure.after),
+                        resource.with_unit(figure.capacity)
+                    ),
+                    false => String::new(),
+                },
+            ));
+        }
+        let reason = match self.indicator {
+            100 => String::new(),
+            indicator => format!("health indicator {indicator}"),
+        };
+        parts.push(ScorePart::new("health", self.health, reason));
+        let count = self.containers;
         parts.push(ScorePart::new(
-            "random",
-            points,
-            format!("order of seed {}", ranking.seed),
+            "containers",
+            i64::try_from(count).unwrap_or(0),
+            format!("{count} container{}", if count == 1 { "" } else { "s" }),
         ));
-        return parts;
+        parts
     }
-    parts.push(amount(
-        demand,
-        candidate,
-        "cpu",
-        Resource::Cpu,
-        candidate.cpu,
-    ));
-    parts.push(amount(
-        demand,
-        candidate,
-        "memory",
-        Resource::Memory,
-        candidate.memory,
-    ));
-    let indicator = candidate.node.state.health_indicator;
-    let reason = match indicator {
-        100 => String::new(),
-        _ => format!("health indicator {indicator}"),
-    };
-    parts.push(ScorePart::new("health", candidate.health, reason));
-    let containers = candidate.node.containers();
-    let reason = format!(
-        "{containers} container{}",
-        if containers == 1 { "" } else { "s" }
-    );
-    parts.push(ScorePart::new(
-        "containers",
-        i64::try_from(containers).unwrap_or(0),
-        reason,
-    ));
-    parts
+}
+
+impl Scale {
+    pub(crate) fn of(ranking: &Ranking, demand: &Demand<'_>) -> Self {
+        Self {
+            strategy: ranking.strategy,
+            seed: ranking.seed,
+            wishes: demand.wishes.len(),
+            own: demand.scores.iter().map(|(s, _)| s.name().into()).collect(),
+        }
+    }
 }
 
 /// How many nodes could take the work.
@@ -103,14 +152,17 @@ pub(crate) fn placement(
     feasible: Feasible,
     considered: usize,
 ) -> Option<Placement> {
-    let (winner, others) = best.split_first()?;
-    let chosen = scored(ranking, demand, winner, 0);
-    let mut placement = Placement::new(chosen, ranking.strategy.as_str());
-    placement.runners_up = others
-        .iter()
-        .zip(1..)
-        .map(|(other, place)| scored(ranking, demand, other, place))
-        .collect();
+    let winner = best.first()?;
+    let scale = Scale::of(ranking, demand);
+    let mut scored = best.iter().enumerate().map(|(place, candidate)| {
+        let state = &candidate.node.state;
+        let parts = Figures::of(demand, candidate).parts(&scale, demand.request, place);
+        let mut scored = Scored::new(state.id.clone(), state.name.clone(), parts);
+        scored.devices = demand.devices_on(candidate.node);
+        scored
+    });
+    let mut placement = Placement::new(scored.next()?, ranking.strategy.as_str());
+    placement.runners_up = scored.collect();
     placement.feasible = feasible.nodes;
     placement.exhaustive = feasible.all;
     placement.considered = considered;
@@ -120,27 +172,4 @@ pub(crate) fn placement(
         .map(Wish::text)
         .collect();
     Some(placement)
-}
-
-fn amount(
-    demand: &Demand<'_>,
-    candidate: &Candidate<'_>,
-    name: &str,
-    resource: Resource<'_>,
-    points: i64,
-) -> ScorePart {
-    let needed = demand.needed(resource);
-    if needed == 0 {
-        return ScorePart::new(name, points, "");
-    }
-    let capacity = candidate.node.capacity(resource);
-    let after = capacity
-        .saturating_sub(candidate.node.available(resource))
-        .saturating_add(needed);
-    let reason = format!(
-        "{} of {}",
-        resource.bare(after),
-        resource.with_unit(capacity)
-    );
-    ScorePart::new(name, points, reason)
 }

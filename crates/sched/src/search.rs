@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     demand::Demand,
-    filter::Pipeline,
+    filter::{FilterName, Pipeline},
     index::{Index, News, Node, Slot},
     rank::{Ranking, draw_lots, last_failure, mix},
     resource::Resource,
@@ -140,6 +140,23 @@ impl Finder {
         Some(found)
     }
 
+    /// Tells the demand's terms on which nodes they hold.
+    pub(crate) fn recall(&mut self, demand: &mut Demand<'_>, pipeline: &Pipeline, index: &Index) {
+        self.terms.make_room();
+        if pipeline.has(FilterName::Constraint) {
+            for term in &mut demand.constraints {
+                term.known =
+                    Some(clauses::constraint(term, index, &mut self.terms).own(&self.terms));
+            }
+        }
+        if pipeline.has(FilterName::Affinity) {
+            for term in &mut demand.affinities {
+                let known = clauses::affinity(term, index, &mut self.terms);
+                term.known = known.map(|known| known.own(&self.terms));
+            }
+        }
+    }
+
     /// The best nodes for a demand without wishes under an order that is not drawn, with their ranks.
     pub(crate) fn ranked(
         &mut self,
@@ -187,9 +204,17 @@ impl Finder {
         };
         if let Some(ladder) = ladder {
             let seeded = ranking.tie_break != TieBreak::Name;
-            ladder.search(shape, seeded, &mut top, |slot| {
-                let judged = || ask.judge(slot, hots, shape);
-                mask.admits(slot).then(judged).flatten()
+            ladder.search(shape, seeded, &mut top, |slots, top| {
+                if slots.len() > 1 {
+                    // Read side by side, they are waited for once.
+                    let open = slots.iter().filter_map(|slot| hots.get(*slot as usize));
+                    std::hint::black_box(open.filter(|hot| hot.open).count());
+                }
+                for slot in slots.iter().filter(|slot| mask.admits(**slot)) {
+                    if let Some(ranked) = ask.judge(*slot, hots, shape) {
+                        top.offer(ranked);
+                    }
+                }
             });
         }
         top.into_sorted()
@@ -290,9 +315,7 @@ impl Ask<'_> {
             return true;
         };
         let packs = self.rules.ranking.strategy == Strategy::BinPack;
-        let weight = hot.cpu.estimate(shape.cpu, packs)
-            + hot.memory.estimate(shape.memory, packs)
-            + hot.health;
+        let weight = hot.estimate(shape.cpu, shape.memory, packs);
         than.cost < if packs { -weight } else { weight }
     }
 

@@ -1,44 +1,24 @@
-use std::collections::BTreeMap;
-
 use longshore_core::{Expression, Operator, Pattern};
 
 use crate::{
     demand::Demand,
     filter::{FilterName, Pipeline},
-    index::Index,
     reason::Reason,
-    refusal::nodes,
-    term::Term,
+    refusal::{Tally, nodes},
 };
 
 /// A refusal in one sentence for people: how many nodes are what was asked for, and what those
 /// lack: `3 of 40 nodes have zone=eu; all 3 lack 2 GiB of memory`. Nothing if the request has no
 /// hard constraints or no node satisfies them: then counts say it better.
-pub(crate) fn sentence(demand: &Demand<'_>, pipeline: &Pipeline, index: &Index) -> Option<String> {
+pub(crate) fn sentence(demand: &Demand<'_>, pipeline: &Pipeline, tally: &Tally) -> Option<String> {
     if demand.constraints.is_empty() || !pipeline.has(FilterName::Constraint) {
         return None;
     }
-    let satisfies = |term: &Term<'_>, node: &crate::index::Node| {
-        term.holds(node.attribute(term.expression.key()))
-    };
-    let mut matching = 0;
-    let mut lacks: BTreeMap<(usize, usize), (usize, String)> = BTreeMap::new();
-    for node in index.nodes() {
-        if !demand.constraints.iter().all(|term| satisfies(term, node)) {
-            continue;
-        }
-        matching += 1;
-        if let Some((stage, reason)) = pipeline.first_refusal(demand, node) {
-            let lack = lacks
-                .entry((stage, reason.ordinal()))
-                .or_insert_with(|| (0, lack(&reason)));
-            lack.0 += 1;
-        }
-    }
+    let mut lacks: Vec<(usize, &str)> = tally.lacks().collect();
+    let matching: usize = lacks.iter().map(|(count, _)| count).sum();
     if matching == 0 {
         return None;
     }
-    let mut lacks: Vec<(usize, String)> = lacks.into_values().collect();
     // Stable: of equal counts the earlier filter comes first.
     lacks.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let texts: Vec<String> = match &lacks[..] {
@@ -62,14 +42,14 @@ pub(crate) fn sentence(demand: &Demand<'_>, pipeline: &Pipeline, index: &Index) 
     let conditions: Vec<String> = all.map(condition).collect();
     Some(format!(
         "{matching} of {} {verb} {}; {}",
-        nodes(index.len()),
+        nodes(tally.nodes),
         conditions.join(" and "),
         texts.join(", "),
     ))
 }
 
 /// What nodes lack, after a plural: `lack 2 GiB of memory`.
-fn lack(reason: &Reason<'_>) -> String {
+pub(crate) fn lack(reason: &Reason<'_>) -> String {
     match reason {
         Reason::Resource { need, .. } => format!("lack {}", need.resource.with_unit(need.amount)),
         Reason::Port { .. } => format!("have {}", reason.demand()),

@@ -1,6 +1,9 @@
 use longshore_core::{Expression, Operator};
 
-use crate::matcher::{Matcher, RegexCache};
+use crate::{
+    index::{Node, SlotSet},
+    matcher::{Matcher, RegexCache},
+};
 
 /// A compiled constraint or affinity of a request.
 #[derive(Debug)]
@@ -10,6 +13,15 @@ pub(crate) struct Term<'r> {
     /// Its place among the terms of its kind, for counting refusals.
     pub(crate) position: usize,
     matcher: Matcher,
+    /// On which nodes it holds, where that is known: what spares a look at many nodes.
+    pub(crate) known: Option<Known>,
+}
+
+/// A set of nodes, and whether those in it or the others are meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) set: SlotSet,
+    pub(crate) holds: bool,
 }
 
 impl<'r> Term<'r> {
@@ -25,12 +37,29 @@ impl<'r> Term<'r> {
             expression,
             position,
             matcher,
+            known: None,
         })
     }
 
     /// What values are compared with.
     pub(crate) fn matcher(&self) -> &Matcher {
         &self.matcher
+    }
+
+    /// Whether it holds on a node as a constraint: over its labels and attributes.
+    pub(crate) fn holds_on(&self, node: &Node) -> bool {
+        match &self.known {
+            Some(known) => known.set.contains(node.slot) == known.holds,
+            None => self.holds(node.attribute(self.expression.key())),
+        }
+    }
+
+    /// Whether it holds on a node as an affinity: over what else is there.
+    pub(crate) fn holds_beside(&self, node: &Node) -> bool {
+        match &self.known {
+            Some(known) => known.set.contains(node.slot) == known.holds,
+            None => node.company(self.expression.key(), |values| self.holds(values)),
+        }
     }
 
     /// Whether it holds over the candidates. Without any, `==` does not hold and `!=` does.
@@ -65,6 +94,11 @@ impl<'r> Whitelist<'r> {
         }
     }
 
+    /// Whether the listed nodes are the only ones, not left out.
+    pub(crate) fn includes(expression: &Expression) -> bool {
+        expression.operator() == Operator::Equal
+    }
+
     /// The names listed, sorted.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
@@ -76,6 +110,6 @@ impl<'r> Whitelist<'r> {
             .names
             .binary_search_by(|entry| entry.as_str().cmp(name))
             .is_ok();
-        listed == (self.expression.operator() == Operator::Equal)
+        listed == Self::includes(self.expression)
     }
 }

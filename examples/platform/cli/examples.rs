@@ -56,7 +56,9 @@ Examples:
 pub const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   platform explain web-1
-  platform explain --image nginx -e constraint:zone==eu -m 2g -p 80:80";
+  platform explain --image nginx -e constraint:zone==eu -m 2g -p 80:80
+  platform explain --image nginx -e constraint:zone==eu --without constraint:zone==eu
+  platform explain --image nginx -e constraint:zone==eu --with-node cpu=4,memory=8GiB,label=zone=eu";
 
 pub const CERT_EXAMPLES: &str = "\
 Examples:

@@ -292,6 +292,18 @@ impl State {
         self.scheduler.explain(request, now, seed)
     }
 
+    /// What would be decided if these changes had happened.
+    pub(crate) fn explain_after(
+        &mut self,
+        changes: Vec<Change>,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        self.tell(Change::Tick(now));
+        self.scheduler.explain_after(changes, request, now, seed)
+    }
+
     /// What would be decided for a container if it were not there.
     pub(crate) fn explain_anew(
         &mut self,

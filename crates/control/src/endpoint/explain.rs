@@ -1,6 +1,7 @@
 //! longshore's own routes: why a container is where it is, nodes, stacks.
 
 use http::StatusCode;
+use longshore_core::Change;
 use serde_json::{Value, json};
 
 use super::{
@@ -8,6 +9,7 @@ use super::{
     call::{Call, json, prose_json},
     create::placement_of,
     error::{ApiError, ApiResult},
+    what_if,
 };
 
 /// `GET /longshore/v1/explain?container=…`.
@@ -24,12 +26,23 @@ pub(super) fn container(shared: &Shared, call: &Call) -> ApiResult {
 }
 
 /// `POST /longshore/v1/explain` with a create body: where it would go and why, or why nowhere.
-/// Nothing is made or held.
+/// Nothing is made or held. What-if by the query: `with-node=cpu=4,memory=8GiB,label=zone=eu` adds a
+/// node like this, `without=constraint:zone==eu` drops a demand; both may be given several times.
 pub(super) async fn request(shared: &Shared, mut call: Call) -> ApiResult {
     let name = call.query.text("name").trim_start_matches('/').to_owned();
     let body = call.read_json(shared).await?;
-    let request = placement_of(shared, body, &name)?;
-    let explanation = shared.plane.explain(&request)?;
+    let mut request = placement_of(shared, body, &name)?;
+    for demand in call.query.all("without") {
+        what_if::drop_demand(&mut request, demand)?;
+    }
+    let nodes = call.query.all("with-node").enumerate();
+    let nodes: Vec<Change> = nodes
+        .map(|(at, text)| what_if::node(text, at + 1).map(Change::Node))
+        .collect::<Result<_, _>>()?;
+    let explanation = match nodes.is_empty() {
+        true => shared.plane.explain(&request)?,
+        false => shared.plane.explain_after(nodes, &request)?,
+    };
     prose_json(StatusCode::OK, &explanation)
 }
 

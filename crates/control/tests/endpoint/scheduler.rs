@@ -157,13 +157,31 @@ impl Scheduler for Fewest {
                 verdict.failures = self.failures(node, request);
                 verdict
             })
-            .collect();
+            .collect::<Vec<_>>();
         let mut explanation = Explanation::new("explained", verdicts);
         match self.place(request, now, seed) {
             Ok(placement) => explanation.placement = Some(placement),
             Err(refusal) => explanation.refusal = Some(refusal.to_string()),
         }
         Ok(explanation)
+    }
+
+    fn explain_after(
+        &self,
+        changes: Vec<Change>,
+        request: &PlacementRequest,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Explanation> {
+        let mut copy = Self {
+            nodes: self.nodes.clone(),
+            placed: self.placed.clone(),
+            reserved: self.reserved.clone(),
+        };
+        for change in changes {
+            copy.observe(change)?;
+        }
+        copy.explain(request, now, seed)
     }
 
     fn strategy(&self) -> &str {

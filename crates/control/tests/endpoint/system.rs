@@ -161,6 +161,33 @@ async fn explain_tells_why_and_why_not() {
         refused["nodes"][0]["failures"][0]["reason"],
         "node==nowhere"
     );
+    // What if there were a node like this, or the demand were dropped.
+    for (query, goes_to) in [
+        (
+            "with-node=name=nowhere,cpu=4,memory=8GiB,label=zone=eu",
+            "nowhere",
+        ),
+        ("without=constraint:node==nowhere", "node-2"),
+    ] {
+        let body = json!({"Image": "busybox", "Env": ["constraint:node==nowhere"]});
+        let path = format!("/longshore/v1/explain?{query}");
+        let imagined = client.post(&path, body).await.ok(200).json();
+        assert_eq!(imagined["placement"]["chosen"]["name"], goes_to, "{query}");
+    }
+    for (query, words) in [
+        ("with-node=cpu=many", "its cpu is no number"),
+        (
+            "with-node=colour=red",
+            "neither name, cpu, memory nor label",
+        ),
+        ("without=constraint:zone==eu", "it has node==nowhere"),
+        ("without=nothing", "invalid without"),
+    ] {
+        let body = json!({"Image": "busybox", "Env": ["constraint:node==nowhere"]});
+        let path = format!("/longshore/v1/explain?{query}");
+        let refused = client.post(&path, body).await.ok(400).text;
+        assert!(refused.contains(words), "{refused}");
+    }
     client
         .get("/longshore/v1/explain?container=none")
         .await

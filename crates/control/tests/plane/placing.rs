@@ -203,7 +203,7 @@ async fn the_reason_of_a_placement_is_kept() {
     );
     // With what it was asked for then, and not held up by itself.
     assert_eq!(now.placement.unwrap().chosen.name.as_str(), "node-2");
-    let refused = |node: usize| now.nodes[node].failures.len();
+    let refused = |node: usize| now.nodes.at(node).unwrap().failures.len();
     assert_eq!((refused(0), refused(1)), (1, 0));
 }
 

@@ -156,7 +156,7 @@ impl Scheduler for FewestFirst {
                 verdict.failures = self.failures(node, request);
                 verdict
             })
-            .collect();
+            .collect::<Vec<_>>();
         let mut explanation = Explanation::new("explained", nodes);
         match self.place(request, now, seed) {
             Ok(placement) => explanation.placement = Some(placement),

@@ -96,6 +96,13 @@ mock! {
             now: Timestamp,
             seed: u64,
         ) -> Result<Explanation>;
+        fn explain_after(
+            &self,
+            changes: Vec<Change>,
+            request: &PlacementRequest,
+            now: Timestamp,
+            seed: u64,
+        ) -> Result<Explanation>;
         fn strategy(&self) -> &str;
         fn filters(&self) -> Vec<String>;
     }

@@ -21,9 +21,9 @@ pub use self::answers::{
     the_order_of_nodes_does_not_matter, the_same_inputs_give_the_same_answer,
 };
 pub use self::capacity::{
-    a_placement_never_exceeds_capacity, absurd_amounts_are_refused_without_overflow,
-    an_empty_cluster_takes_nothing, generic_resources_are_counted,
-    what_is_not_asked_for_is_not_checked,
+    a_device_has_one_holder, a_placement_never_exceeds_capacity,
+    absurd_amounts_are_refused_without_overflow, an_empty_cluster_takes_nothing,
+    generic_resources_are_counted, what_is_not_asked_for_is_not_checked,
 };
 pub use self::changes::{
     a_changed_node_keeps_its_work, a_changed_workload_holds_what_it_holds_now,
@@ -68,6 +68,7 @@ macro_rules! scheduler_suite {
                 a_placement_never_exceeds_capacity,
                 what_is_not_asked_for_is_not_checked,
                 generic_resources_are_counted,
+                a_device_has_one_holder,
                 absurd_amounts_are_refused_without_overflow,
                 unhealthy_nodes_take_no_work,
                 closed_nodes_take_no_new_work,

@@ -9,7 +9,7 @@ pub(super) fn check<'a>(
     tell: &mut impl FnMut(Reason<'a>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     for term in &demand.affinities {
-        if !node.company(term.expression.key(), |values| term.holds(values)) {
+        if !term.holds_beside(node) {
             tell(Reason::Affinity { term, node })?;
         }
     }

@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 
 use super::{Beyond, NodeView};
-use crate::{demand::Demand, index::Node, reason::Reason};
+use crate::{demand::Demand, devices::assign, index::Node, reason::Reason};
 
 /// What requests ask for by fields of their own.
 pub(super) fn check<'a>(
@@ -18,10 +18,7 @@ pub(super) fn check<'a>(
                     && is_platform(&platform.architecture, node.label("architecture"))
             });
             if !request.platforms.is_empty() && !fits {
-                tell(Reason::Platform {
-                    demand: request,
-                    node,
-                })?;
+                tell(Reason::Platform { node })?;
             }
         }
         Beyond::Tenant => {
@@ -34,7 +31,7 @@ pub(super) fn check<'a>(
                     .split(',')
                     .any(|listed| listed.trim() == tenant && !tenant.is_empty())
                 {
-                    tell(Reason::Tenant { tenant, list })?;
+                    tell(Reason::Tenant { node })?;
                 }
             }
         }
@@ -43,6 +40,33 @@ pub(super) fn check<'a>(
                 if !node.has_volume(volume) {
                     tell(Reason::Volume { position, volume })?;
                 }
+            }
+        }
+        Beyond::Device if demand.devices.is_empty() => {}
+        Beyond::Device => {
+            let free = node.free_devices();
+            let mut lacks = false;
+            for (position, wanted) in demand.devices.iter().enumerate() {
+                let fit = free.iter().filter(|device| wanted.fits(device)).count();
+                if fit < wanted.request.count() as usize {
+                    lacks = true;
+                    tell(Reason::Device {
+                        position,
+                        wanted,
+                        fit,
+                        node,
+                    })?;
+                }
+            }
+            // Each for itself there are enough.
+            if !lacks && demand.devices.len() > 1 && assign(&demand.devices, &free).is_none() {
+                let wanted = &demand.devices[0];
+                tell(Reason::Device {
+                    position: 0,
+                    wanted,
+                    fit: usize::MAX,
+                    node,
+                })?;
             }
         }
         Beyond::Topology => {

@@ -9,7 +9,7 @@ pub(super) fn check<'a>(
     tell: &mut impl FnMut(Reason<'a>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     for term in &demand.constraints {
-        if !term.holds(node.attribute(term.expression.key())) {
+        if !term.holds_on(node) {
             tell(Reason::Constraint { term, node })?;
         }
     }

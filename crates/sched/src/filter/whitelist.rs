@@ -10,7 +10,7 @@ pub(super) fn check<'a>(
 ) -> ControlFlow<()> {
     for whitelist in &demand.whitelists {
         if !whitelist.holds(node.state.name.as_str()) {
-            tell(Reason::Whitelist { whitelist, node })?;
+            tell(Reason::Whitelist { whitelist })?;
         }
     }
     ControlFlow::Continue(())

@@ -5,7 +5,7 @@ use std::{
 
 use longshore_core::{NodeId, PlacementRequest, Reservation, ReservationId, Timestamp};
 
-use super::{Slot, load::Load};
+use super::{Slot, devices::Holder, load::Load};
 
 /// The reservations that are held. Those of a batch are one group, which keeps their request once;
 /// a single one is a group of its own.
@@ -37,6 +37,12 @@ pub(crate) struct Group {
 pub(crate) struct Member {
     pub(crate) group: u32,
     pub(crate) number: u32,
+}
+
+impl From<Member> for Holder {
+    fn from(member: Member) -> Self {
+        Self::Reservation(member.group, member.number)
+    }
 }
 
 impl Group {

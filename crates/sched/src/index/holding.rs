@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use longshore_core::{
-    NodeId, PlacedWorkload, PlacementRequest, Reservation, ReservationId, Result, Timestamp,
+    DeviceId, NodeId, PlacedWorkload, PlacementRequest, Reservation, ReservationId, Result,
+    Timestamp,
 };
 
 use super::{
     Index, Slot,
+    devices::Holder,
     groups::Member,
     load::Load,
     node::{Held, without_slash},
@@ -19,8 +21,12 @@ impl Index {
     pub(crate) fn is_held(&self, reservation: &Reservation) -> Option<(bool, &NodeId)> {
         let member = self.groups.find(&reservation.id)?;
         let group = self.groups.get(member.group)?;
-        let node = &self.at(group.slot(member.number)?)?.state.id;
-        Some((group.is(reservation, node), node))
+        let node = self.at(group.slot(member.number)?)?;
+        let id = &node.state.id;
+        // None named means any.
+        let same = reservation.devices.is_empty()
+            || reservation.devices == node.devices_of(&member.into());
+        Some((same && group.is(reservation, id), id))
     }
 
     /// Whether a batch of reservations would bear an id that is in use.
@@ -35,11 +41,12 @@ impl Index {
             node,
             request,
             expires,
+            devices,
             ..
         } = reservation;
         let slot = self.slot(&node, "reservation", id.as_str())?;
         let group = self.begin(id, false, Arc::new(request), expires);
-        self.hold(group, slot);
+        self.hold(group, slot, devices);
         Ok(())
     }
 
@@ -53,12 +60,12 @@ impl Index {
     ) -> u32 {
         let load = self
             .loads
-            .share(Load::of_request(&request, &mut self.texts));
+            .share(Load::of_request(&request, &mut self.pools.texts));
         self.groups.begin(id, is_batch, request, load, expires)
     }
 
     /// Holds room for one more of a group.
-    pub(crate) fn hold(&mut self, group: u32, slot: Slot) {
+    pub(crate) fn hold(&mut self, group: u32, slot: Slot, devices: Vec<DeviceId>) {
         let number = self.groups.join(group, slot);
         let (Some(found), Some(node)) = (self.groups.get(group), slot_of(&mut self.nodes, slot))
         else {
@@ -73,6 +80,7 @@ impl Index {
         self.directory.insert(slot, (&held).into());
         let load = held.load.clone();
         node.hold(held);
+        node.hold_devices(&Holder::Reservation(group, number), devices);
         self.came(slot, load);
     }
 
@@ -106,8 +114,18 @@ impl Index {
 
     /// The work of a reservation was seen. A reservation that is gone already (expired, or
     /// fulfilled before) does not matter: the workload is a fact.
-    pub(crate) fn fulfil(&mut self, id: &ReservationId, workload: PlacedWorkload) -> Result<()> {
-        self.slot(&workload.node, "workload", workload.id.as_str())?;
+    pub(crate) fn fulfil(
+        &mut self,
+        id: &ReservationId,
+        mut workload: PlacedWorkload,
+    ) -> Result<()> {
+        let slot = self.slot(&workload.node, "workload", workload.id.as_str())?;
+        let held = self.groups.find(id).zip(self.at(slot));
+        if workload.devices.is_empty()
+            && let Some((member, node)) = held
+        {
+            workload.devices = node.devices_of(&member.into());
+        }
         self.release(id);
         self.set_workload(workload)
     }

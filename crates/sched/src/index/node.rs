@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use longshore_core::{HostPort, Labels, NodeState, PortProtocol, WorkloadId};
+use longshore_core::{Device, DeviceId, HostPort, Labels, NodeState, PortProtocol, WorkloadId};
 
 use super::{
     Slot,
+    devices::{Holder, NodeDevices},
     images::image_names,
-    load::{Load, find, share_labels},
-    texts::{Pool, Text},
+    labels::{NodeLabels, Pools},
+    load::Load,
+    texts::Text,
     totals::Totals,
 };
 use crate::resource::Resource;
@@ -26,12 +28,14 @@ pub(crate) struct Node {
     pub(crate) container_slots: Option<u64>,
     /// Whether it has the label `tenant`.
     pub(crate) is_reserved: bool,
-    labels: Box<[(Text, Text)]>,
+    labels: NodeLabels,
     image_names: Box<[Text]>,
     workloads: Vec<Workload>,
     held: Vec<Held>,
     used: Totals,
     ports: Vec<PortUse>,
+    /// Most nodes have none.
+    devices: Option<Box<NodeDevices>>,
 }
 
 /// A workload on a node.
@@ -109,49 +113,52 @@ impl<'n> Occupant<'n> {
 }
 
 impl Node {
-    pub(crate) fn new(slot: Slot, rank: u64, state: NodeState, texts: &mut Pool<str>) -> Self {
+    pub(crate) fn new(slot: Slot, rank: u64, state: NodeState, pools: &mut Pools) -> Self {
         let mut node = Self {
             slot,
             rank,
             id_hash: fnv1a(state.id.as_str()),
             container_slots: None,
             is_reserved: false,
-            labels: Box::default(),
+            labels: NodeLabels::default(),
             image_names: Box::default(),
             state: NodeState::new(state.id.clone(), state.name.clone(), state.capacity.clone()),
             workloads: Vec::new(),
             held: Vec::new(),
             used: Totals::default(),
             ports: Vec::new(),
+            devices: None,
         };
-        node.update(state, texts);
+        node.update(state, pools);
         node
     }
 
     /// Takes what is new about the node itself. Says whether its labels or images changed.
-    pub(crate) fn update(&mut self, mut state: NodeState, texts: &mut Pool<str>) -> bool {
+    pub(crate) fn update(&mut self, mut state: NodeState, pools: &mut Pools) -> bool {
         let labels = std::mem::replace(&mut state.labels, Labels::new());
         let images = std::mem::take(&mut state.images);
+        let devices = std::mem::take(&mut state.devices);
+        if !devices.is_empty() || self.devices.is_some() {
+            self.devices.get_or_insert_default().set(devices);
+            self.forget_no_devices();
+        }
         self.state = state;
         // S11: what is not a number means unlimited.
         self.container_slots = labels.get("containerslots").and_then(|n| n.parse().ok());
         self.is_reserved = labels.get("tenant").is_some();
-        let same_labels = labels.len() == self.labels.len()
-            && labels
-                .iter()
-                .eq(self.labels.iter().map(|(key, value)| (&**key, &**value)));
+        let new_labels = self.labels.update(&labels, pools);
         let names = image_names(&images);
         let same_images = names
             .iter()
             .copied()
             .eq(self.image_names.iter().map(|name| &**name));
-        if !same_labels {
-            self.labels = share_labels(&labels, texts);
-        }
         if !same_images {
-            self.image_names = names.into_iter().map(|name| texts.share(name)).collect();
+            self.image_names = {
+                let names = names.into_iter();
+                names.map(|name| pools.texts.share(name)).collect()
+            };
         }
-        !same_labels || !same_images
+        new_labels || !same_images
     }
 
     /// Workloads and reservations on it.
@@ -167,6 +174,22 @@ impl Node {
         &self.held
     }
 
+    /// Something of each part that changes when room is held.
+    pub(crate) fn warmth(&self) -> usize {
+        let last = self.held.last().map_or(0, |held| held.number as usize);
+        last.wrapping_add(self.ports.len())
+            .wrapping_add(self.identity_warmth())
+            .wrapping_add(self.state.capacity.cpu.0 as usize)
+            .wrapping_add(self.used(Resource::Cpu) as usize)
+            & 0xff
+    }
+
+    /// Something of the texts of its id and name.
+    pub(crate) fn identity_warmth(&self) -> usize {
+        let first = |text: &str| text.as_bytes().first().map_or(0, |byte| usize::from(*byte));
+        first(self.state.id.as_str()) + first(self.state.name.as_str())
+    }
+
     /// Everything that holds room, workloads first.
     pub(crate) fn occupants(&self) -> impl Iterator<Item = Occupant<'_>> {
         let workloads = self.workloads.iter().map(Occupant::from);
@@ -175,12 +198,17 @@ impl Node {
 
     /// Its labels in key order.
     pub(crate) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.labels.iter().map(|(key, value)| (&**key, &**value))
+        self.labels.iter()
     }
 
     /// The value of a label.
     pub(crate) fn label(&self, key: &str) -> Option<&str> {
-        find(&self.labels, key)
+        self.labels.get(key).map(|value| &**value)
+    }
+
+    /// The value of a label, to keep.
+    pub(crate) fn label_text(&self, key: &str) -> Option<Text> {
+        self.labels.get(key).cloned()
     }
 
     /// How much is held.
@@ -279,6 +307,7 @@ impl Node {
             held: Vec::new(),
             used: Totals::default(),
             ports: Vec::new(),
+            devices: self.devices.as_ref().map(|held| Box::new(held.emptied())),
             ..*self
         }
     }
@@ -306,6 +335,7 @@ impl Node {
             .position(|other| other.id.as_str() == id)?;
         let old = self.workloads.swap_remove(at);
         self.give_back(&old.load);
+        self.let_devices_go(|| Holder::Workload(old.id.clone()));
         Some(old)
     }
 
@@ -322,7 +352,35 @@ impl Node {
             .rposition(|h| (h.group, h.number) == (group, number))?;
         let old = self.held.swap_remove(at);
         self.give_back(&old.load);
+        self.let_devices_go(|| Holder::Reservation(group, number));
         Some(old)
+    }
+
+    /// Its devices that nobody has, sorted by id.
+    pub(crate) fn free_devices(&self) -> Vec<&Device> {
+        self.devices.iter().flat_map(|held| held.free()).collect()
+    }
+
+    pub(crate) fn devices_of(&self, holder: &Holder) -> Vec<DeviceId> {
+        let held = self.devices.as_ref();
+        held.map_or_else(Vec::new, |held| held.held_by(holder))
+    }
+
+    pub(crate) fn hold_devices(&mut self, holder: &Holder, devices: Vec<DeviceId>) {
+        if !devices.is_empty() {
+            self.devices.get_or_insert_default().hold(holder, devices);
+        }
+    }
+
+    fn let_devices_go(&mut self, holder: impl Fn() -> Holder) {
+        if let Some(devices) = &mut self.devices {
+            devices.let_go(&holder());
+            self.forget_no_devices();
+        }
+    }
+
+    fn forget_no_devices(&mut self) {
+        self.devices.take_if(|devices| devices.is_empty());
     }
 
     fn take(&mut self, load: &Load) {
@@ -352,7 +410,16 @@ impl Node {
             ports.extend(occupant.load.ports.iter().map(PortUse::from));
         }
         ports.sort();
-        used == self.used && ports == self.ports
+        let holds = |holder: &Holder| match holder {
+            Holder::Workload(id) => self.workloads.iter().any(|w| w.id == *id),
+            Holder::Reservation(group, number) => {
+                let key = (*group, *number);
+                self.held.iter().any(|h| (h.group, h.number) == key)
+            }
+        };
+        let devices = self.devices.as_ref();
+        let known = devices.is_none_or(|d| !d.is_empty() && d.holders().all(holds));
+        used == self.used && ports == self.ports && known
     }
 }
 

@@ -3,6 +3,7 @@ use longshore_core::{
 };
 
 use crate::{
+    fact::Case,
     filter::{Beyond, FilterName, Stage},
     index::Node,
     scheduler::ClusterScheduler,
@@ -37,6 +38,7 @@ impl ClusterScheduler {
             ));
         };
         let demand = self.compile(request).map_err(Error::invalid)?;
+        let case = Case::of(&demand, self.pipeline());
         let mut plan = GlobalPlan::default();
         for node in self.index().in_order() {
             let mut here: Vec<&WorkloadId> = node
@@ -50,7 +52,7 @@ impl ClusterScheduler {
             if here.is_empty() && node.replicas(service.as_str()) == 0 {
                 match self.admits(&demand, node) {
                     true => plan.missing.push(id),
-                    false => plan.refused.push(self.verdict(&demand, node)),
+                    false => plan.refused.push(self.verdict(&case, &demand, node)),
                 }
                 continue;
             }
@@ -64,7 +66,7 @@ impl ClusterScheduler {
                 extra.next();
                 plan.present.push(id);
             } else {
-                plan.refused.push(self.verdict(&demand, node));
+                plan.refused.push(self.verdict(&case, &demand, node));
             }
             plan.surplus
                 .extend(extra.map(|workload| (node.state.id.clone(), workload.clone())));
@@ -73,8 +75,11 @@ impl ClusterScheduler {
     }
 
     fn refusing(&self, demand: &crate::demand::Demand<'_>, node: &Node) -> Vec<Stage> {
-        let refusals = self.pipeline().refusals(demand, node);
-        refusals.into_iter().map(|(stage, _)| stage).collect()
+        let mut refusing = Vec::new();
+        self.pipeline().refusals(demand, node, |at, _| {
+            refusing.push(self.pipeline().stages()[at]);
+        });
+        refusing
     }
 }
 

@@ -32,7 +32,9 @@ impl ClusterScheduler {
     /// the victims' ids. Only work of a lower priority is considered, and reservations never.
     ///
     /// Exact on nodes with up to 12 candidates. On fuller ones the least important go first until
-    /// the request fits, and who need not go stays. A failure domain is counted as it is now.
+    /// the request fits, and who need not go stays: then the plan may name more victims than need
+    /// be, or miss a node for a request with affinities. Failure domains, and where the containers
+    /// are that the request hangs on, are counted as they are now.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](longshore_core::ErrorKind::InvalidInput) if the request itself
@@ -71,10 +73,17 @@ impl ClusterScheduler {
             .filter(|workload| workload.load.priority < demand.request.priority)
             .collect();
         candidates.sort_by_key(|workload| (workload.load.priority, &workload.id));
-        if candidates.is_empty() || !self.fits_without(demand, node, &candidates) {
+        if candidates.is_empty() {
             return None;
         }
-        let victims = match candidates.len() <= MAX_EXACT {
+        let is_small = candidates.len() <= MAX_EXACT;
+        // Who asks to be beside something is not helped by everybody's leaving.
+        let seeks_company = !demand.affinities.is_empty();
+        let all_may_go = seeks_company && is_small;
+        if !all_may_go && !self.fits_without(demand, node, &candidates) {
+            return None;
+        }
+        let victims = match is_small {
             true => self.cheapest(demand, node, &candidates, most)?,
             false => self.greedy(demand, node, &candidates),
         };

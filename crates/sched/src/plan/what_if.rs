@@ -1,35 +1,16 @@
-use longshore_core::{
-    Change, Explanation, Expression, PlacementRequest, Remedy, Resources, Result, Scheduler,
-    Timestamp,
-};
+use longshore_core::{Expression, PlacementRequest, Remedy, Resources};
 
 use crate::{demand::Demand, index::Node, scheduler::ClusterScheduler};
 
 impl ClusterScheduler {
-    /// Explains a request as if these changes had happened: a node like this one came, that
-    /// workload left. What the request itself would have to leave out is asked by leaving it out.
-    /// Works on a copy, which costs time in proportion to the cluster.
-    ///
-    /// # Errors
-    /// As for [`observe`](Scheduler::observe) of the changes and [`explain`](Scheduler::explain).
-    pub fn explain_after(
-        &self,
-        changes: impl IntoIterator<Item = Change>,
-        request: &PlacementRequest,
-        now: Timestamp,
-        seed: u64,
-    ) -> Result<Explanation> {
-        let mut copy = self.clone();
-        for change in changes {
-            copy.observe(change)?;
-        }
-        copy.explain(request, now, seed)
-    }
-
     /// What would let a refused request in: each of its hard demands whose loss alone is enough (a
-    /// constraint, an affinity, a whitelist, the ports, the resources), and one more node like the
-    /// first, by name, that could take it if it were empty.
-    pub(crate) fn remedies(&self, demand: &Demand<'_>, seed: u64) -> Vec<Remedy> {
+    /// constraint, an affinity, a whitelist, the ports, the resources), and one more node like `like`.
+    pub(crate) fn remedies(
+        &self,
+        demand: &Demand<'_>,
+        like: Option<&Node>,
+        seed: u64,
+    ) -> Vec<Remedy> {
         let mut remedies = Vec::new();
         for (demand, without) in relaxed(demand.request) {
             let Ok(compiled) = self.compile(&without) else {
@@ -41,27 +22,20 @@ impl ClusterScheduler {
                 remedies.push(Remedy::new(format!("drop {demand}"), Some(node)));
             }
         }
-        let like = self
-            .index()
-            .in_order()
-            .find(|node| self.would_take_empty(demand, node));
         remedies.extend(
             like.map(|node| Remedy::new(format!("add a node like {}", node.state.name), None)),
         );
         remedies
     }
 
-    fn would_take_empty(&self, demand: &Demand<'_>, node: &Node) -> bool {
+    /// Whether a node whose constraints hold could take the work if it were empty.
+    pub(crate) fn would_take_empty(&self, demand: &Demand<'_>, node: &Node) -> bool {
         let needs = demand.needs.iter();
         let is_large = needs
             .clone()
             .all(|need| need.amount <= node.capacity(need.resource));
         // Most nodes are told without an empty copy.
         is_large
-            && demand
-                .constraints
-                .iter()
-                .all(|term| term.holds(node.attribute(term.expression.key())))
             && (node.containers() > 0 || needs.clone().any(|need| node.used(need.resource) > 0))
             && self.admits(demand, &node.emptied())
     }
@@ -99,6 +73,9 @@ fn relaxed(request: &PlacementRequest) -> Vec<(String, PlacementRequest)> {
         without("the resources".into(), &|r| {
             r.resources = Resources::default();
         });
+    }
+    if !request.devices.is_empty() {
+        without("the devices".into(), &|r| r.devices.clear());
     }
     if !request.topology.is_empty() {
         without("the topology".into(), &|r| r.topology.clear());

@@ -45,6 +45,7 @@ impl ClusterScheduler {
         placed.map(|mut placed| {
             if is_broken {
                 placed.nodes.clear();
+                placed.devices.clear();
             }
             placed
         })
@@ -108,22 +109,35 @@ impl ClusterScheduler {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         let found = finder.ranked(&demand, batch.count as usize, &self.index, &rules);
+        if found.len() > 1 {
+            self.index.warm(found.iter().map(|ranked| ranked.slot));
+        }
         let mut heap: BinaryHeap<Reverse<Ranked>> = found.into_iter().map(Reverse).collect();
         let mut touched: Vec<Slot> = Vec::with_capacity(heap.len());
         let mut nodes: Vec<NodeId> = Vec::with_capacity(heap.len());
+        let mut devices = Vec::new();
         let mut refused = None;
         while nodes.len() < batch.count as usize {
             let Some(mut best) = heap.peek_mut() else {
+                finder.recall(&mut demand, &self.pipeline, &self.index);
                 refused = Some(refusal(&demand, &self.pipeline, &self.index));
                 break;
             };
             let slot = best.0.slot;
-            self.index.hold(group, slot);
+            let given = self.index.at(slot).map(|node| demand.devices_on(node));
+            let given = given.unwrap_or_default();
+            if !given.is_empty() {
+                devices.push(given.clone());
+            }
+            self.index.hold(group, slot, given);
             touched.push(slot);
             let Some(node) = self.index.at(slot) else {
                 break;
             };
             nodes.push(node.state.id.clone());
+            if nodes.len() == batch.count as usize {
+                break;
+            }
             match rules.rank(&demand, node) {
                 // Into its new place, when the peek ends.
                 Some(ranked) => best.0 = ranked,
@@ -140,7 +154,9 @@ impl ClusterScheduler {
         for slot in touched {
             finder.refresh(slot, &self.index, &rules);
         }
-        Ok(BatchPlacement::new(nodes, refused))
+        let mut placed = BatchPlacement::new(nodes, refused);
+        placed.devices = devices;
+        Ok(placed)
     }
 
     fn hold_one_by_one(
@@ -162,7 +178,17 @@ impl ClusterScheduler {
                     break;
                 }
             };
-            self.index.hold(group, node);
+            let given = match self.index.at(node) {
+                Some(on) if !batch.request.devices.is_empty() => {
+                    let demand = self.compile(&batch.request).map_err(Error::invalid)?;
+                    demand.devices_on(on)
+                }
+                _ => Vec::new(),
+            };
+            if !given.is_empty() {
+                placed.devices.push(given.clone());
+            }
+            self.index.hold(group, node, given);
             self.learn();
             placed
                 .nodes

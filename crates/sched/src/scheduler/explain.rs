@@ -1,41 +1,48 @@
 //! Why work goes where it goes, node by node.
 
+use std::sync::{Arc, PoisonError};
+
 use longshore_core::{
-    Error, Explanation, FilterFailure, NodeVerdict, PlacementRequest, Refusal, Result,
+    Error, Explanation, NodeVerdict, PlacementRequest, Refusal, Result, Verdicts,
 };
 
 use super::{ClusterScheduler, MAX_RUNNERS_UP};
 use crate::{
     demand::Demand,
+    fact::Case,
     index::Node,
     rank::Candidate,
     refusal::refusal,
     score::{self, Feasible},
     sentence::sentence,
+    verdicts::{Findings, Judgement, Refused},
 };
 
 impl ClusterScheduler {
     /// One look at every node, feasible ones first.
     pub(super) fn explained(&self, request: &PlacementRequest, seed: u64) -> Result<Explanation> {
-        let demand = self.compile(request).map_err(Error::invalid)?;
+        let mut demand = self.compile(request).map_err(Error::invalid)?;
+        self.recall(&mut demand);
         let ranking = self.ranking(seed);
-        let (mut candidates, mut refused) = (Vec::<Candidate<'_>>::new(), Vec::new());
+        let mut candidates = Vec::<Candidate<'_>>::new();
+        let mut refused = Refused::new(self.index.len());
         let lots = ranking.lots(&self.index);
-        for node in self.index.nodes() {
-            let verdict = self.verdict(&demand, node);
-            if verdict.is_feasible() {
-                candidates.push(ranking.score(&demand, node, &lots));
-            } else {
-                refused.push(verdict);
+        // The first by name that could take it if nothing else were there.
+        let mut like: Option<&Node> = None;
+        for node in self.index.warmed(&demand.label_keys()) {
+            match refused.judge(&demand, &self.pipeline, node) {
+                Judgement::Feasible => candidates.push(ranking.score(&demand, node, &lots)),
+                Judgement::Refused { constrained: false } => {}
+                Judgement::Refused { constrained: true } => {
+                    if like.is_none_or(|like| node.rank < like.rank)
+                        && self.would_take_empty(&demand, node)
+                    {
+                        like = Some(node);
+                    }
+                }
             }
         }
-        candidates.sort_by(|a, b| ranking.compare(a, b));
-        refused.sort_by(|a, b| {
-            let key = |v: &NodeVerdict| v.failures.len();
-            key(a)
-                .cmp(&key(b))
-                .then_with(|| (&a.name, &a.node).cmp(&(&b.name, &b.node)))
-        });
+        candidates.sort_unstable_by(|a, b| ranking.compare(a, b));
         let best = &candidates[..candidates.len().min(1 + MAX_RUNNERS_UP)];
         let considered = self.index.len();
         let feasible = Feasible {
@@ -43,40 +50,51 @@ impl ClusterScheduler {
             all: true,
         };
         let placement = score::placement(&ranking, &demand, best, feasible, considered);
-        let verdicts = candidates.iter().enumerate().map(|(place, candidate)| {
-            let state = &candidate.node.state;
-            let mut verdict = NodeVerdict::new(state.id.clone(), state.name.clone());
-            verdict.score = score::parts(&ranking, &demand, candidate, place);
-            verdict
-        });
-        let nodes = verdicts.chain(refused).collect();
-        let mut explanation = Explanation::new(String::new(), nodes);
+        let (mut summary, mut words, mut remedies) = (String::new(), None, Vec::new());
         match &placement {
-            Some(found) => {
-                explanation.summary = format!("{}: {}", found.chosen.name, found.reason());
-            }
+            Some(found) => summary = format!("{}: {}", found.chosen.name, found.reason()),
             None => {
-                if let Refusal::Unplaceable { message, summary } =
-                    refusal(&demand, &self.pipeline, &self.index)
+                if let Refusal::Unplaceable {
+                    message,
+                    summary: counts,
+                } = refused.tally.refusal(&demand, &self.pipeline)
                 {
-                    let sentence = sentence(&demand, &self.pipeline, &self.index);
-                    explanation.summary = sentence.unwrap_or(summary);
-                    explanation.refusal = Some(message);
-                    explanation.remedies = self.remedies(&demand, seed);
+                    let sentence = sentence(&demand, &self.pipeline, &refused.tally);
+                    summary = sentence.unwrap_or(counts);
+                    words = Some(message);
+                    remedies = self.remedies(&demand, like, seed);
                 }
             }
         }
+        let findings = Findings::new(&demand, &self.pipeline, &ranking, &candidates, refused);
+        let mut explanation = Explanation::new(summary, Verdicts::kept(Arc::new(findings)));
         explanation.placement = placement;
+        explanation.refusal = words;
+        explanation.remedies = remedies;
         Ok(explanation)
     }
 
-    pub(crate) fn verdict(&self, demand: &Demand<'_>, node: &Node) -> NodeVerdict {
-        let mut verdict = NodeVerdict::new(node.state.id.clone(), node.state.name.clone());
-        let refusals = self.pipeline.refusals(demand, node);
-        verdict.failures = refusals
-            .into_iter()
-            .map(|(stage, reason)| FilterFailure::new(stage.name(), reason.to_string()))
-            .collect();
+    /// Why a node is refused, in words.
+    pub(crate) fn verdict(&self, case: &Case, demand: &Demand<'_>, node: &Node) -> NodeVerdict {
+        let state = &node.state;
+        let mut verdict = NodeVerdict::new(state.id.clone(), state.name.clone());
+        self.pipeline.refusals(demand, node, |_, reason| {
+            verdict
+                .failures
+                .push(case.word(&reason.keep(), &state.name));
+        });
         verdict
+    }
+
+    /// Why nothing was found for a demand: one look at every node.
+    pub(super) fn refused(&self, demand: &mut Demand<'_>) -> Refusal {
+        self.recall(demand);
+        refusal(demand, &self.pipeline, &self.index)
+    }
+
+    /// Takes over on which nodes the demand's terms hold, before every node is looked at.
+    fn recall(&self, demand: &mut Demand<'_>) {
+        let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
+        finder.recall(demand, &self.pipeline, &self.index);
     }
 }

@@ -1,8 +1,9 @@
 //! Holding room for one request.
 
-use longshore_core::{Error, ErrorKind, Reservation, Result};
+use longshore_core::{Device, DeviceId, DeviceRequest, Error, ErrorKind, Reservation, Result};
 
 use super::ClusterScheduler;
+use crate::{devices::assign, fact::Case};
 
 impl ClusterScheduler {
     /// Holds room, if it is still there: the optimistic commit of a placement (S20).
@@ -38,12 +39,54 @@ impl ClusterScheduler {
         if let Some((stage, reason)) = self.pipeline.first_refusal(&demand, node) {
             let filter = self.pipeline.stages()[stage].name();
             let name = &node.state.name;
+            let case = Case::of(&demand, &self.pipeline);
+            let reason = case.word(&reason.keep(), name).reason;
             return Err(conflict(format!(
                 "node {name} no longer fits: {filter}: {reason}"
             )));
         }
-        self.index.reserve(reservation)
+        let free = node.free_devices();
+        let devices = match reservation.devices.is_empty() {
+            true => demand.devices_on(node),
+            false => {
+                let named = named(&reservation.devices, &free).map_err(|id| {
+                    conflict(format!(
+                        "device {id} of node {} is not free",
+                        node.state.name
+                    ))
+                })?;
+                let pieces: u32 = request.devices.iter().map(DeviceRequest::count).sum();
+                if named.len() != pieces as usize || assign(&demand.devices, &named).is_none() {
+                    return Err(Error::invalid(format!(
+                        "reservation {id} names devices that it does not ask for"
+                    )));
+                }
+                reservation.devices.clone()
+            }
+        };
+        drop(demand);
+        self.index.reserve(reservation.with_devices(devices))
     }
+}
+
+/// The devices of these names among those that are free, in the order of ids; or the one that is not.
+fn named<'d, 'i>(
+    ids: &'i [DeviceId],
+    free: &[&'d Device],
+) -> std::result::Result<Vec<&'d Device>, &'i DeviceId> {
+    let find = |id: &'i DeviceId| {
+        free.iter()
+            .find(|device| device.id == *id)
+            .copied()
+            .ok_or(id)
+    };
+    let mut named = ids
+        .iter()
+        .map(find)
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    named.sort_by(|a, b| a.id.cmp(&b.id));
+    named.dedup_by(|a, b| a.id == b.id);
+    Ok(named)
 }
 
 pub(super) fn name_conflict(name: &str) -> String {

@@ -11,7 +11,7 @@ use crate::{
     filter::{FilterName, Pipeline},
     index::{Found, Index, SlotSet},
     matcher::Matcher,
-    term::{Term, Whitelist},
+    term::{self, Term, Whitelist},
 };
 
 /// What sets know about a demand.
@@ -30,7 +30,7 @@ pub(super) struct Clauses<'i> {
 
 /// A set, and whether nodes must be in it.
 #[derive(Debug)]
-struct Known<'i> {
+pub(super) struct Known<'i> {
     set: Set<'i>,
     holds: bool,
 }
@@ -159,6 +159,17 @@ impl<'i> Known<'i> {
         }
     }
 
+    /// With a copy of the set.
+    pub(super) fn own(self, terms: &Terms) -> term::Known {
+        term::Known {
+            set: match self.set {
+                Set::Term(at) => terms.set(at).clone(),
+                Set::Plain(set) => set.into_owned(),
+            },
+            holds: self.holds,
+        }
+    }
+
     fn clause<'s>(&'s self, terms: &'s Terms) -> Clause<'s> {
         Clause {
             set: match &self.set {
@@ -170,7 +181,7 @@ impl<'i> Known<'i> {
     }
 }
 
-fn constraint<'i>(term: &Term<'_>, index: &Index, terms: &mut Terms) -> Known<'i> {
+pub(super) fn constraint<'i>(term: &Term<'_>, index: &Index, terms: &mut Terms) -> Known<'i> {
     let holds = term.expression.operator() == Operator::Equal;
     match (term.expression.key(), term.matcher()) {
         ("node", Matcher::Exact(text)) => Known::listed(index.called(text), holds),
@@ -183,7 +194,7 @@ fn constraint<'i>(term: &Term<'_>, index: &Index, terms: &mut Terms) -> Known<'i
 
 /// Nothing where only a look at the node can tell: patterns over the names of containers, of which
 /// there are too many to keep a set for.
-fn affinity<'i>(term: &Term<'_>, index: &Index, terms: &mut Terms) -> Option<Known<'i>> {
+pub(super) fn affinity<'i>(term: &Term<'_>, index: &Index, terms: &mut Terms) -> Option<Known<'i>> {
     let holds = term.expression.operator() == Operator::Equal;
     let source = match (term.expression.key(), term.matcher()) {
         ("container", Matcher::Exact(text)) => {

@@ -1,11 +1,15 @@
 use crate::{filter::Pipeline, index::Node, resource::Resource};
 
-/// What a search needs of a node, in one cache line.
+/// What a search needs of a node, in one cache line: most of a search in a large cluster is waiting
+/// for these.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(align(64))]
 pub(super) struct Hot {
     /// CPU and memory: used and in all. Used is at most `u64::MAX`: more has no room left anyway.
     pub(super) cpu: Amount,
     pub(super) memory: Amount,
+    /// A hundredth of the CPU and of the memory, inverted.
+    percent: [f32; 2],
     pub(super) rank: u64,
     pub(super) containers: u32,
     /// The strategy's health term, signed as in the weight.
@@ -19,8 +23,6 @@ pub(super) struct Hot {
 pub(super) struct Amount {
     pub(super) used: u64,
     pub(super) total: u64,
-    /// A hundredth of the total, inverted.
-    percent: f32,
 }
 
 impl Hot {
@@ -30,17 +32,36 @@ impl Hot {
             Amount {
                 used: u64::try_from(node.used(resource)).unwrap_or(u64::MAX),
                 total,
-                percent: 100.0 / total.max(1) as f32,
             }
         };
+        let (cpu, memory) = (amount(Resource::Cpu), amount(Resource::Memory));
         Self {
-            cpu: amount(Resource::Cpu),
-            memory: amount(Resource::Memory),
+            cpu,
+            memory,
+            percent: [cpu.total, memory.total].map(|total| 100.0 / total.max(1) as f32),
             rank: node.rank,
             containers: u32::try_from(node.containers()).unwrap_or(u32::MAX),
             health: (health_factor * i64::from(node.state.health_indicator)) as i32,
             open: pipeline.is_open(node),
         }
+    }
+}
+
+impl Hot {
+    /// A bound of the weight with so much more CPU and memory, that takes no division.
+    pub(super) fn estimate(&self, cpu: u64, memory: u64, packs: bool) -> i32 {
+        let slack = if packs { 1.0 + SLACK } else { 1.0 - SLACK };
+        let score = |amount: Amount, percent: f32, more: u64| {
+            if more == 0 {
+                return 0;
+            }
+            let after = amount.used.saturating_add(more) as f32;
+            // What is far over its capacity must not overflow the sum of two of these.
+            (after * percent * slack).min(OVERFULL) as i32
+        };
+        score(self.cpu, self.percent[0], cpu)
+            + score(self.memory, self.percent[1], memory)
+            + self.health
     }
 }
 
@@ -58,17 +79,6 @@ impl Amount {
             }
         };
         exact as u16
-    }
-
-    /// Bounds of [`score`](Self::score) that take no division.
-    pub(super) fn estimate(self, more: u64, packs: bool) -> i32 {
-        if more == 0 {
-            return 0;
-        }
-        let after = self.used.saturating_add(more) as f32;
-        let slack = if packs { 1.0 + SLACK } else { 1.0 - SLACK };
-        // What is far over its capacity must not overflow the sum of two of these.
-        (after * self.percent * slack).min(OVERFULL) as i32
     }
 
     /// Swarm's score with `more` on top, or nothing if that is too much. 0 if nothing is asked for,

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use super::{
     hot::{Amount, Hot, PERCENT},
-    shelf::{Addition, Entry, Key, Shelf, Span},
+    shelf::{Addition, Entry, Key, Shelf},
     top::{Ranked, Top},
 };
 use crate::index::Slot;
@@ -66,6 +66,10 @@ struct Group {
 struct Range {
     least: u64,
     most: u64,
+    /// 256ths of a percent in a unit: of the largest total, and of the smallest, each rounded to
+    /// the safe side.
+    least_part: f64,
+    most_part: f64,
 }
 
 impl Shape {
@@ -152,7 +156,7 @@ impl Ladder {
         shape: Shape,
         seeded: bool,
         top: &mut Top,
-        mut judge: impl FnMut(Slot) -> Option<Ranked>,
+        mut visit: impl FnMut(&[Slot], &mut Top),
     ) {
         let mut bounds: Vec<((i32, i32, usize), Addition)> = Vec::with_capacity(self.groups.len());
         let mut best = 0;
@@ -171,21 +175,23 @@ impl Ladder {
             return;
         }
         // The most promising group first: after it, most others need no look.
-        bounds.swap(0, best);
-        for ((cost, tally, at), addition) in bounds {
+        let (_, addition) = bounds[best];
+        let at = bounds[best].0.2;
+        let entries = &self.groups[at].entries;
+        entries.search(&addition, seeded, top, &mut visit);
+        bounds.swap_remove(best);
+        let is_worse = |top: &Top, (cost, tally, _): (i32, i32, usize)| {
             let is_worse = |worst: &Ranked| (cost, tally) > (worst.cost, worst.tally);
-            if top.worst().is_some_and(is_worse) {
-                continue;
+            top.worst().is_some_and(is_worse)
+        };
+        bounds.retain(|(bound, _)| !is_worse(top, *bound));
+        bounds.sort_unstable_by_key(|(bound, _)| *bound);
+        for (bound, addition) in bounds {
+            if is_worse(top, bound) {
+                break;
             }
-            let worst = top.worst().copied();
-            self.groups[at]
-                .entries
-                .search(&addition, seeded, worst, |slot| {
-                    if let Some(ranked) = judge(slot) {
-                        top.offer(ranked);
-                    }
-                    top.worst().copied()
-                });
+            let entries = &self.groups[bound.2].entries;
+            entries.search(&addition, seeded, top, &mut visit);
         }
     }
 
@@ -196,24 +202,18 @@ impl Ladder {
         let whole = (cpu / 256 + memory / 256) as i32;
         let (cpu_part, memory_part) = ((cpu % 256) as u8, (memory % 256) as u8);
         if self.packs {
-            let misses = |asked: u32, part: u8| match asked {
-                0 => Span::EMPTY,
-                _ => Span(0, 255 - part),
-            };
+            // Without a part nothing is ever carried: all nodes miss the one that was taken off.
+            let carries = |part: u8| i32::from(part > 0);
             return Addition {
-                base: -whole - i32::from(cpu > 0) - i32::from(memory > 0),
-                cpu: misses(cpu, cpu_part),
-                memory: misses(memory, memory_part),
+                base: -whole - carries(cpu_part) - carries(memory_part),
+                cpu: cpu_part.wrapping_sub(1),
+                memory: memory_part.wrapping_sub(1),
             };
         }
-        let carries = |part: u8| match part {
-            0 => Span::EMPTY,
-            _ => Span(0u8.wrapping_sub(part), 255),
-        };
         Addition {
             base: whole,
-            cpu: carries(cpu_part),
-            memory: carries(memory_part),
+            cpu: 255 - cpu_part,
+            memory: 255 - memory_part,
         }
     }
 
@@ -223,11 +223,10 @@ impl Ladder {
             if asked == 0 {
                 return 0;
             }
-            let asked = asked as f64 * PERCENT as f64;
             match self.packs {
-                false => (asked / range.most as f64 * (1.0 - SLACK)) as u32,
+                false => (asked as f64 * range.least_part) as u32,
                 // No node takes more than all that it has.
-                true => ((asked / range.least as f64 * (1.0 + SLACK)) as u32)
+                true => ((asked as f64 * range.most_part) as u32)
                     .saturating_add(1)
                     .min(PERCENT as u32),
             }
@@ -288,7 +287,12 @@ impl Ladder {
             tally: sign * tally,
             rank: hot.rank,
         };
-        (key, (cpu % 256) as u8, (memory % 256) as u8)
+        // What is carried when the fraction is large is missed when it is small.
+        let part = |fraction: u16| match self.packs {
+            false => (fraction % 256) as u8,
+            true => 255 - (fraction % 256) as u8,
+        };
+        (key, part(cpu), part(memory))
     }
 
     fn class(&self, hot: &Hot) -> u64 {
@@ -334,15 +338,22 @@ impl Group {
 
 impl Range {
     fn of(total: u64) -> Self {
+        Self::between(total, total)
+    }
+
+    fn between(least: u64, most: u64) -> Self {
         Self {
-            least: total,
-            most: total,
+            least,
+            most,
+            least_part: PERCENT as f64 / most as f64 * (1.0 - SLACK),
+            most_part: PERCENT as f64 / least as f64 * (1.0 + SLACK),
         }
     }
 
     fn include(&mut self, total: u64) {
-        self.least = self.least.min(total);
-        self.most = self.most.max(total);
+        if total < self.least || total > self.most {
+            *self = Self::between(self.least.min(total), self.most.max(total));
+        }
     }
 }
 

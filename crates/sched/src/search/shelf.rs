@@ -1,15 +1,15 @@
-use super::top::Ranked;
+use super::top::Top;
 use crate::index::Slot;
 
-/// The nodes of a group in the order of their keys, in short runs whose parts lie side by side: so
-/// that a search passes over hundreds of nodes in the time of a few comparisons.
+/// The nodes of a group in the order of their keys, in short runs of one step each, whose parts lie
+/// side by side: so that a search passes over hundreds of nodes in the time of a few comparisons.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     runs: Vec<Run>,
 }
 
 /// Where a node stands in its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// Whole percents of CPU and memory plus health, negated where the fullest is the best.
     pub(super) step: i32,
@@ -25,49 +25,45 @@ pub(super) struct Entry {
     pub(super) memory: u8,
 }
 
-/// What a request adds to the nodes of a group: `base` to each, and one for CPU and one for memory
-/// where the 256ths lie in the span.
+/// What a request adds to the nodes of a group: `base` to each, and one more for CPU and for memory
+/// where the part behind the whole percents is above the bound.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addition {
     pub(super) base: i32,
-    pub(super) cpu: Span,
-    pub(super) memory: Span,
+    pub(super) cpu: u8,
+    pub(super) memory: u8,
 }
-
-/// From the first to the second, both included; empty if the first is larger.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span(pub(super) u8, pub(super) u8);
 
 #[derive(Debug, Default)]
 struct Run {
+    /// The first and the last key, here so that a search that leaves the run out reads nothing else.
+    first: Key,
+    last: Key,
     keys: Vec<Key>,
     cpu: Vec<u8>,
     memory: Vec<u8>,
     slots: Vec<Slot>,
 }
 
-impl Span {
-    pub(super) const EMPTY: Self = Self(1, 0);
-
-    fn holds(self, part: u8) -> bool {
-        (part >= self.0) & (part <= self.1)
-    }
-}
-
 impl Shelf {
     /// The least key.
     pub(super) fn first(&self) -> Option<Key> {
-        self.runs.first()?.keys.first().copied()
+        self.runs.first().map(|run| run.first)
     }
 
     pub(super) fn insert(&mut self, key: Key, entry: Entry) {
-        let at = self.run_of(&key);
-        let Some(run) = self.runs.get_mut(at) else {
-            let mut run = Run::default();
-            run.insert(0, key, entry);
-            self.runs.push(run);
-            return;
-        };
+        let mut at = self.runs.partition_point(|run| run.first <= key);
+        // Behind the last run that begins before it, or else before the first of its step.
+        if at > 0 && self.runs[at - 1].first.step == key.step {
+            at -= 1;
+        } else if self
+            .runs
+            .get(at)
+            .is_none_or(|run| run.first.step != key.step)
+        {
+            self.runs.insert(at, Run::default());
+        }
+        let run = &mut self.runs[at];
         let place = run.keys.partition_point(|other| *other < key);
         run.insert(place, key, entry);
         if run.keys.len() > MAX_RUN {
@@ -77,10 +73,11 @@ impl Shelf {
     }
 
     pub(super) fn remove(&mut self, key: &Key) {
-        let at = self.run_of(key);
-        let Some(run) = self.runs.get_mut(at) else {
+        let behind = self.runs.partition_point(|run| run.first <= *key);
+        let Some(at) = behind.checked_sub(1) else {
             return;
         };
+        let run = &mut self.runs[at];
         if let Ok(place) = run.keys.binary_search(key) {
             run.remove(place);
             if run.keys.is_empty() {
@@ -96,70 +93,69 @@ impl Shelf {
         self.runs.iter().flat_map(|run| run.slots.iter().copied())
     }
 
-    /// Hands over every node that could be better than the worst that is kept, which `visit`
-    /// returns anew. With `seeded` ties, neither name nor id excludes a node.
+    /// Hands over every node that could be better than the worst that `top` keeps, some at a time;
+    /// `visit` offers them. With `seeded` ties, neither name nor id excludes a node.
     pub(super) fn search(
         &self,
         addition: &Addition,
         seeded: bool,
-        mut worst: Option<Ranked>,
-        mut visit: impl FnMut(Slot) -> Option<Ranked>,
+        top: &mut Top,
+        mut visit: impl FnMut(&[Slot], &mut Top),
     ) {
+        let mut found = [0; MAX_VISIT];
         for run in &self.runs {
-            let Some(last) = run.keys.last() else {
-                continue;
-            };
+            let end = run.keys.len();
             let mut from = 0;
-            while let Some(first) = run.keys.get(from) {
-                let Some(limit) = worst else {
-                    worst = visit(run.slots[from]);
-                    from += 1;
+            while from < end {
+                let Some(limit) = top.worst().copied() else {
+                    let to = end.min(from + top.missing().clamp(1, MAX_VISIT));
+                    visit(&run.slots[from..to], top);
+                    from = to;
                     continue;
                 };
                 // How many of the two may be added without losing.
-                let spare = limit.cost - first.step - addition.base;
+                let spare = limit.cost - run.first.step - addition.base;
                 if spare < 0 {
                     return;
                 }
-                let end = match last.step == first.step {
-                    true => run.keys.len(),
-                    false => from + run.keys[from..].partition_point(|k| k.step == first.step),
-                };
                 // Behind this key a tie is lost, so that one less may be added.
                 let loses_ties = |key: &Key| match seeded {
                     true => key.tally > limit.tally,
                     false => (key.tally, key.rank) >= (limit.tally, limit.rank),
                 };
-                while let Some(at) = run.next(from, end, spare, addition).and_then(|at| {
-                    match loses_ties(&run.keys[at]) {
-                        true => run.next(at, end, spare - 1, addition),
-                        false => Some(at),
-                    }
-                }) {
+                let ties = match (loses_ties(&run.first), loses_ties(&run.last)) {
+                    (true, _) => 0,
+                    (_, false) => end,
+                    _ => run.keys.partition_point(|key| !loses_ties(key)),
+                };
+                let mut count = 0;
+                let most = top.patience().min(MAX_VISIT);
+                while count < most
+                    && let Some(at) = run
+                        .next(from, ties, spare, addition)
+                        .or_else(|| run.next(from.max(ties), end, spare - 1, addition))
+                {
+                    found[count] = run.slots[at];
+                    count += 1;
                     from = at + 1;
-                    worst = visit(run.slots[at]);
-                    if worst != Some(limit) {
-                        break;
-                    }
                 }
-                if worst == Some(limit) {
+                if count < most {
                     from = end;
+                }
+                if count > 0 {
+                    visit(&found[..count], top);
                 }
             }
         }
     }
 
-    fn run_of(&self, key: &Key) -> usize {
-        let behind = self
-            .runs
-            .partition_point(|run| run.keys.first().is_some_and(|k| k <= key));
-        behind.saturating_sub(1)
-    }
-
-    /// Moves a short run to its neighbour, if there is room.
+    /// Moves a short run to its neighbour of the same step, if there is room.
     fn join(&mut self, at: usize) {
         let left = at.saturating_sub(1);
-        if left == at || self.runs[left].keys.len() + self.runs[at].keys.len() > MAX_RUN / 2 {
+        if left == at
+            || self.runs[left].first.step != self.runs[at].first.step
+            || self.runs[left].keys.len() + self.runs[at].keys.len() > MAX_RUN / 2
+        {
             return;
         }
         let right = self.runs.remove(at);
@@ -173,31 +169,14 @@ impl Run {
         if from >= to || spare < 0 {
             return None;
         }
-        if spare >= 2 {
-            return Some(from);
-        }
-        let spare = spare as u8;
-        let fits = |cpu: u8, memory: u8| {
-            u8::from(addition.cpu.holds(cpu)) + u8::from(addition.memory.holds(memory)) <= spare
-        };
-        if fits(self.cpu[from], self.memory[from]) {
-            return Some(from);
-        }
+        let (most_cpu, most_memory) = (addition.cpu, addition.memory);
         let (cpu, memory) = (&self.cpu[from..to], &self.memory[from..to]);
-        let mut at = 0;
-        // Whole blocks without a branch inside, which the compiler turns into vector code.
-        for (cpu, memory) in cpu.chunks(BLOCK).zip(memory.chunks(BLOCK)) {
-            let any = cpu
-                .iter()
-                .zip(memory)
-                .fold(false, |any, (c, m)| any | fits(*c, *m));
-            if any {
-                let place = cpu.iter().zip(memory).position(|(c, m)| fits(*c, *m));
-                return place.map(|place| from + at + place);
-            }
-            at += cpu.len();
-        }
-        None
+        let found = match spare {
+            0 => first_of(cpu, memory, |c, m| (c <= most_cpu) & (m <= most_memory)),
+            1 => first_of(cpu, memory, |c, m| (c <= most_cpu) | (m <= most_memory)),
+            _ => Some(0),
+        };
+        found.map(|at| from + at)
     }
 
     fn insert(&mut self, at: usize, key: Key, entry: Entry) {
@@ -205,6 +184,7 @@ impl Run {
         self.cpu.insert(at, entry.cpu);
         self.memory.insert(at, entry.memory);
         self.slots.insert(at, entry.slot);
+        self.note_ends();
     }
 
     fn remove(&mut self, at: usize) {
@@ -212,15 +192,20 @@ impl Run {
         self.cpu.remove(at);
         self.memory.remove(at);
         self.slots.remove(at);
+        self.note_ends();
     }
 
     fn split_off(&mut self, at: usize) -> Self {
-        Self {
+        let mut rest = Self {
             keys: self.keys.split_off(at),
             cpu: self.cpu.split_off(at),
             memory: self.memory.split_off(at),
             slots: self.slots.split_off(at),
-        }
+            ..Self::default()
+        };
+        rest.note_ends();
+        self.note_ends();
+        rest
     }
 
     fn append(&mut self, mut other: Self) {
@@ -228,11 +213,40 @@ impl Run {
         self.cpu.append(&mut other.cpu);
         self.memory.append(&mut other.memory);
         self.slots.append(&mut other.slots);
+        self.note_ends();
     }
+
+    fn note_ends(&mut self) {
+        if let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) {
+            (self.first, self.last) = (*first, *last);
+        }
+    }
+}
+
+/// The first place at which both parts fit.
+fn first_of(cpu: &[u8], memory: &[u8], fits: impl Fn(u8, u8) -> bool) -> Option<usize> {
+    if fits(*cpu.first()?, *memory.first()?) {
+        return Some(0);
+    }
+    let mut at = 0;
+    // Whole blocks without a branch inside, which the compiler turns into vector code.
+    for (cpu, memory) in cpu.chunks(BLOCK).zip(memory.chunks(BLOCK)) {
+        let both = || cpu.iter().zip(memory);
+        if both().fold(false, |any, (c, m)| any | fits(*c, *m)) {
+            return both()
+                .position(|(c, m)| fits(*c, *m))
+                .map(|place| at + place);
+        }
+        at += cpu.len();
+    }
+    None
 }
 
 const MAX_RUN: usize = 256;
 const BLOCK: usize = 32;
+
+/// So many nodes are handed over at a time.
+const MAX_VISIT: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -263,6 +277,7 @@ mod tests {
             }
             prop_assert!(shelf.slots().eq(plain.into_values()));
             prop_assert!(shelf.runs.iter().all(|run| (1..=MAX_RUN).contains(&run.keys.len())));
+            prop_assert!(shelf.runs.iter().all(|run| run.keys.iter().all(|k| k.step == run.first.step)));
         }
     }
 }

@@ -37,6 +37,17 @@ impl Top {
         self.kept.peek().filter(|_| self.kept.len() >= self.limit)
     }
 
+    /// How many more it would keep.
+    pub(super) fn missing(&self) -> usize {
+        self.limit - self.kept.len()
+    }
+
+    /// How many nodes may be looked at without asking again whether they can get in: few where
+    /// the next node found may exclude the others.
+    pub(super) fn patience(&self) -> usize {
+        (self.limit / 8).max(1)
+    }
+
     pub(super) fn offer(&mut self, ranked: Ranked) {
         if self.kept.len() < self.limit {
             self.kept.push(ranked);

@@ -74,7 +74,7 @@ pub(crate) fn changes(bytes: &[u8]) {
         let explained = explained.expect("the request is sound");
         match placed {
             Ok(placed) => {
-                let best = &explained.nodes[0];
+                let best = explained.nodes.at(0).expect("a node");
                 assert_eq!(
                     (&placed.chosen.node, true),
                     (&best.node, best.is_feasible())

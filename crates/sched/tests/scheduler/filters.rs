@@ -20,7 +20,7 @@ fn check_constraint(text: &str, allowed: &[&str]) {
 }
 
 #[test]
-fn constraints_match_labels_and_the_node() {
+fn s6_constraints_match_labels_and_the_node() {
     check_constraint("node==a", &["a"]);
     check_constraint("node==id-a", &["a"]);
     check_constraint("node!=a", &["b", "c"]);
@@ -112,7 +112,7 @@ fn s10_whitelists_intersect_and_not_equal_excludes() {
 }
 
 #[test]
-fn containerslots_count_everything_on_the_node() {
+fn s11_containerslots_count_everything_on_the_node() {
     let mut scheduler = scheduler([node("a", &[("containerslots", "2")])]);
     observe(&mut scheduler, [Change::Workload(workload("w1", "a"))]);
     assert_eq!(feasible(&scheduler, &request()), ["a"]);

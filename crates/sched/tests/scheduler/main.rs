@@ -6,7 +6,9 @@
     reason = "a test may be blunt, in its helpers too"
 )]
 
+mod clusters;
 mod conformance;
+mod devices;
 mod filters;
 mod large;
 mod plans;

@@ -279,7 +279,7 @@ fn what_if_answers_for_another_node_and_for_fewer_demands() {
     let ours = scheduler([node("a", &[("zone", "us")])]);
     let wanted = sized(1_000, Bytes::ZERO).with_constraint("zone==eu".parse().unwrap());
     let new = Change::Node(node("b", &[("zone", "eu")]));
-    let explained = ours.explain_after([new], &wanted, NOW, 0).unwrap();
+    let explained = ours.explain_after(vec![new], &wanted, NOW, 0).unwrap();
     assert_eq!(explained.placement.unwrap().chosen.name.as_str(), "b");
     let refused = ours.explain(&wanted, NOW, 0).unwrap();
     assert!(refused.placement.is_none());

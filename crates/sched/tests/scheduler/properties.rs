@@ -28,7 +28,7 @@ fn is_unplaceable(refusal: Refusal) -> bool {
 
 fn feasible(scheduler: &ClusterScheduler, request: &PlacementRequest) -> Vec<NodeId> {
     let nodes = scheduler.explain(request, NOW, 0).unwrap().nodes;
-    let feasible = nodes.into_iter().filter(NodeVerdict::is_feasible);
+    let feasible = nodes.iter().filter(NodeVerdict::is_feasible);
     let mut ids: Vec<NodeId> = feasible.map(|verdict| verdict.node).collect();
     ids.sort();
     ids
@@ -93,7 +93,8 @@ proptest! {
                 }
             }
             let id: ReservationId = format!("r{number}").parse().unwrap();
-            let held = Reservation::new(id.clone(), node.id.clone(), request, Timestamp::from_secs(20));
+            let held = Reservation::new(id.clone(), node.id.clone(), request, Timestamp::from_secs(20))
+                .with_devices(placement.chosen.devices.clone());
             let mut changes = vec![Change::Reserve(held.clone())];
             match fate {
                 0 => changes.push(Change::Release(id)),
@@ -109,6 +110,11 @@ proptest! {
                 books.observe(change).unwrap();
             }
             for node in &nodes {
+                let mut held: Vec<DeviceId> = vec![];
+                held.extend(books.workloads().iter().filter(|w| w.node == node.id).flat_map(|w| w.devices.clone()));
+                held.extend(books.reservations().iter().filter(|r| r.node == node.id).flat_map(|r| r.devices.clone()));
+                held.sort();
+                prop_assert!(held.windows(2).all(|pair| pair[0] != pair[1]), "{held:?}");
                 for kind in ["cpu", "memory", "gpu"] {
                     prop_assert!(books.used(node, kind) <= amount(&node.capacity, kind));
                 }

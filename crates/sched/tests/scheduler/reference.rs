@@ -7,7 +7,7 @@ use longshore_core::*;
 use longshore_sched::Strategy;
 use regex::Regex;
 
-use crate::rules::{amount, constrained, holds, listed, lots};
+use crate::rules::{amount, constrained, given, holds, listed, lots};
 
 #[derive(Debug)]
 pub(crate) struct Reference {
@@ -117,6 +117,29 @@ impl Reference {
             .sum()
     }
 
+    /// What a request would get on a node, if that is enough.
+    pub(crate) fn devices(
+        &self,
+        request: &PlacementRequest,
+        node: &NodeState,
+    ) -> Option<Vec<DeviceId>> {
+        let mut taken: Vec<&DeviceId> = vec![];
+        for workload in self.workloads.iter().filter(|w| w.node == node.id) {
+            taken.extend(&workload.devices);
+        }
+        for held in self.reservations.iter().filter(|r| r.node == node.id) {
+            taken.extend(&held.devices);
+        }
+        let mut free: Vec<&Device> = node.devices.iter().collect();
+        free.retain(|device| !taken.contains(&&device.id));
+        free.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut pieces = vec![];
+        for wanted in &request.devices {
+            pieces.extend((0..wanted.count()).map(|_| wanted));
+        }
+        given(&pieces, &free)
+    }
+
     /// The filters that refuse the node.
     fn failures(&self, request: &PlacementRequest, node: &NodeState) -> Vec<&'static str> {
         let tenants = self.tenants(node);
@@ -203,6 +226,9 @@ impl Reference {
             !node.volumes.contains(volume) && self.nodes.iter().any(|n| n.volumes.contains(volume))
         }) {
             failures.push("volume");
+        }
+        if self.devices(request, node).is_none() {
+            failures.push("device");
         }
         if request
             .topology
@@ -432,8 +458,13 @@ impl Reference {
                 self.workloads.retain(|w| w.node != id);
                 self.reservations.retain(|r| r.node != id);
             }
-            Change::Workload(workload) => {
+            Change::Workload(mut workload) => {
                 known(&workload.node)?;
+                let mut before = self.workloads.iter();
+                let before = before.find(|w| w.id == workload.id && w.node == workload.node);
+                if let (true, Some(before)) = (workload.devices.is_empty(), before) {
+                    workload.devices = before.devices.clone();
+                }
                 self.workloads
                     .retain(|w| w.id != workload.id || w.node != workload.node);
                 self.workloads.push(workload);
@@ -441,8 +472,11 @@ impl Reference {
             Change::WorkloadGone(node, id) => {
                 self.workloads.retain(|w| w.id != id || w.node != node);
             }
-            Change::Reserve(reservation) => {
+            Change::Reserve(mut reservation) => {
                 if let Some(held) = self.reservations.iter().find(|r| r.id == reservation.id) {
+                    if reservation.devices.is_empty() {
+                        reservation.devices = held.devices.clone();
+                    }
                     return match *held == reservation {
                         true => Ok(()),
                         false => Err(Error::new(ErrorKind::AlreadyExists, "id")),
@@ -467,11 +501,28 @@ impl Reference {
                 if !self.failures(&reservation.request, node).is_empty() {
                     return Err(Error::new(ErrorKind::Conflict, "no room"));
                 }
+                if reservation.devices.is_empty() {
+                    reservation.devices = self.devices(&reservation.request, node).unwrap();
+                }
+                // The least devices must be those named, if no others are there to choose from.
+                let mut only = node.clone();
+                only.devices
+                    .retain(|device| reservation.devices.contains(&device.id));
+                let named = self.devices(&reservation.request, &only);
+                if named.map(|named| named.len()) != Some(reservation.devices.len()) {
+                    return Err(Error::new(ErrorKind::Conflict, "no such devices"));
+                }
                 self.reservations.push(reservation);
             }
             Change::Release(id) => self.reservations.retain(|r| r.id != id),
-            Change::Fulfil(id, workload) => {
+            Change::Fulfil(id, mut workload) => {
                 known(&workload.node)?;
+                let held = self.reservations.iter().find(|r| r.id == id);
+                if let (true, Some(held)) = (workload.devices.is_empty(), held)
+                    && held.node == workload.node
+                {
+                    workload.devices = held.devices.clone();
+                }
                 self.reservations.retain(|r| r.id != id);
                 return self.change(Change::Workload(workload));
             }
@@ -501,7 +552,11 @@ impl Scheduler for Reference {
         self.check(request)
             .map_err(|message| Refusal::Invalid { message })?;
         let ranked = self.rank(request, seed);
-        let scored = |node: &NodeState| Scored::new(node.id.clone(), node.name.clone(), vec![]);
+        let scored = |node: &NodeState| {
+            let mut scored = Scored::new(node.id.clone(), node.name.clone(), vec![]);
+            scored.devices = self.devices(request, node).unwrap();
+            scored
+        };
         let Some((winner, others)) = ranked.split_first() else {
             return Err(Refusal::Unplaceable {
                 message: "no node".into(),

@@ -44,6 +44,50 @@ pub(crate) fn constrained(expression: &Expression, node: &NodeState) -> bool {
     }
 }
 
+/// Whether a device is as demanded.
+pub(crate) fn is_like(device: &Device, wanted: &DeviceRequest) -> bool {
+    device.id.kind == wanted.kind()
+        && wanted.demands().iter().all(|demand| match demand {
+            DeviceDemand::Attribute(expression) => holds(
+                expression,
+                device.attributes.get(expression.key()).into_iter(),
+            ),
+            DeviceDemand::Amount {
+                attribute,
+                comparison,
+                amount,
+                ..
+            } => {
+                let had = device.attributes.get(attribute);
+                let had = had.and_then(|text| text.parse::<Bytes>().ok());
+                had.is_some_and(|had| match comparison {
+                    Comparison::AtLeast => had >= *amount,
+                    Comparison::AtMost => had <= *amount,
+                    Comparison::More => had > *amount,
+                    Comparison::Less => had < *amount,
+                })
+            }
+            other => panic!("unknown demand {other}"),
+        })
+}
+
+/// The least devices for these pieces, found by trying everything.
+pub(crate) fn given(pieces: &[&DeviceRequest], free: &[&Device]) -> Option<Vec<DeviceId>> {
+    let Some((first, rest)) = pieces.split_first() else {
+        return Some(vec![]);
+    };
+    free.iter().enumerate().find_map(|(at, device)| {
+        if !is_like(device, first) {
+            return None;
+        }
+        let mut others = free.to_vec();
+        others.remove(at);
+        let mut all = vec![device.id.clone()];
+        all.extend(given(rest, &others)?);
+        Some(all)
+    })
+}
+
 pub(crate) fn listed(expression: &Expression, node: &NodeState) -> bool {
     let listed = expression
         .value()

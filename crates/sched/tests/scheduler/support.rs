@@ -73,7 +73,7 @@ pub(crate) fn observe(scheduler: &mut ClusterScheduler, changes: impl IntoIterat
 /// The names of the nodes that could take the work, sorted.
 pub(crate) fn feasible(scheduler: &ClusterScheduler, request: &PlacementRequest) -> Vec<String> {
     let nodes = scheduler.explain(request, NOW, 0).unwrap().nodes;
-    let feasible = nodes.iter().filter(|verdict| verdict.is_feasible());
+    let feasible = nodes.iter().filter(NodeVerdict::is_feasible);
     let mut names: Vec<String> = feasible.map(|verdict| verdict.name.to_string()).collect();
     names.sort();
     names

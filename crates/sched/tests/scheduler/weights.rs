@@ -155,10 +155,10 @@ fn check_order(strategy: Strategy, nodes: &[(&str, u64, usize, u8)], cpu: u64, o
         }
     }
     let explanation = scheduler.explain(&sized(cpu, Bytes::ZERO), NOW, 0).unwrap();
-    let found: Vec<&str> = explanation
+    let found: Vec<String> = explanation
         .nodes
         .iter()
-        .map(|verdict| verdict.name.as_str())
+        .map(|verdict| verdict.name.to_string())
         .collect();
     assert_eq!(found, order);
 }

@@ -78,6 +78,7 @@ pub(crate) fn node() -> impl Strategy<Value = NodeState> {
     );
     let name = select(vec!["alpha", "beta", "gamma", "delta"]);
     let volumes = prop_oneof![3 => Just(vec![]), 1 => Just(vec!["data".to_owned()])];
+    let extra = (volumes, devices());
     (
         node_id(),
         name,
@@ -86,18 +87,46 @@ pub(crate) fn node() -> impl Strategy<Value = NodeState> {
         resources(10),
         labels(),
         images,
-        volumes,
+        extra,
     )
         .prop_map(
-            |(id, name, (health, indicator), availability, capacity, labels, images, volumes)| {
+            |(id, name, (health, indicator), availability, capacity, labels, images, extra)| {
                 let mut node = NodeState::new(id, name.parse().unwrap(), capacity);
                 (node.health, node.health_indicator) = (health, indicator);
                 node.availability = availability;
-                node.volumes = volumes;
+                (node.volumes, node.devices) = extra;
                 node.images = images.into_iter().map(str::to_owned).collect();
                 node.with_labels(labels)
             },
         )
+}
+
+fn devices() -> impl Strategy<Value = Vec<Device>> {
+    let device = (select(vec!["8", "16", "lots"]), select(vec!["a", "b"]));
+    let some = vec(device, 1..4).prop_map(|devices| {
+        let devices = devices.into_iter().zip(["g0", "g1", "g2"]);
+        let device = |((memory, model), name): ((&str, &str), &str)| {
+            Device::new("gpu", name)
+                .with("memory", memory)
+                .with("model", model)
+        };
+        // In whatever order they are told.
+        devices.map(device).rev().collect::<Vec<_>>()
+    });
+    prop_oneof![2 => Just(vec![]), 1 => some]
+}
+
+fn devices_wanted() -> impl Strategy<Value = Vec<DeviceRequest>> {
+    let texts = [
+        "gpu",
+        "2 gpu",
+        "gpu where memory>=16",
+        "gpu where memory<16 and model!=b",
+        "gpu where model==a",
+        "fpga",
+    ];
+    vec(select(texts.to_vec()), 1..3)
+        .prop_map(|texts| texts.iter().map(|text| text.parse().unwrap()).collect())
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -195,7 +224,7 @@ pub(crate) fn request() -> impl Strategy<Value = PlacementRequest> {
 /// A request with what has fields of its own; most ask for none of it.
 fn beyond() -> impl Strategy<Value = PlacementRequest> {
     let service = option::of(select(vec!["a", "b"]));
-    (service, 0..24u8, 1..3u32).prop_map(|(service, kind, skew)| {
+    (service, 0..24u8, 1..3u32, devices_wanted()).prop_map(|(service, kind, skew, devices)| {
         let mut request = PlacementRequest::new("image");
         request.service = service.map(|name| name.parse().unwrap());
         let spread = |label: &str| TopologySpread {
@@ -209,6 +238,7 @@ fn beyond() -> impl Strategy<Value = PlacementRequest> {
             3 => request.preferences = vec!["rack".into(), "zone".into()],
             4 => request.volumes = vec!["data".into()],
             5 => request.volumes = vec!["none".into()],
+            8..=10 => request.devices = devices,
             6 => request.tenant = Some("acme".into()),
             7 => {
                 request.platforms = vec![Platform {

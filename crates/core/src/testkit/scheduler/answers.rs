@@ -10,7 +10,8 @@ use super::{
     },
 };
 use crate::{
-    Bytes, Change, Labels, MilliCpu, NodeState, PlacedWorkload, Refusal, Resources, Scheduler,
+    Bytes, Change, Labels, MilliCpu, NodeState, NodeVerdict, PlacedWorkload, Refusal, Resources,
+    Scheduler,
 };
 
 /// The same request, time and seed give the same answer, as often as asked.
@@ -137,23 +138,28 @@ pub async fn explain_agrees_with_place<H: Harness + ?Sized>(harness: &H) {
         let feasible = explanation
             .nodes
             .iter()
-            .take_while(|verdict| verdict.is_feasible())
+            .take_while(NodeVerdict::is_feasible)
             .count();
         assert!(
-            explanation.nodes[feasible..]
+            explanation
+                .nodes
                 .iter()
+                .skip(feasible)
                 .all(|verdict| !verdict.is_feasible())
         );
         let named: BTreeSet<_> = explanation
             .nodes
             .iter()
-            .map(|verdict| &verdict.node)
+            .map(|verdict| verdict.node)
             .collect();
         assert_eq!((named.len(), explanation.nodes.len()), (4, 4));
         assert!(!explanation.summary.is_empty());
         match scheduler.place(request, NOW, seed) {
             Ok(placement) => {
-                assert_eq!(explanation.nodes[0].node, placement.chosen.node);
+                assert_eq!(
+                    explanation.nodes.at(0).expect("a node").node,
+                    placement.chosen.node
+                );
                 assert_eq!(placement.feasible, feasible);
                 assert_eq!(explanation.placement, Some(placement));
                 assert_eq!(explanation.refusal, None);
@@ -172,7 +178,7 @@ pub async fn every_refused_node_has_its_reasons<H: Harness + ?Sized>(harness: &H
     let scheduler = zones(harness);
     let constrained = has_filter(&*scheduler, "constraint");
     let wanted = sized(9000, 0).with_constraint(expression("zone==us"));
-    for verdict in explain(&*scheduler, &wanted).nodes {
+    for verdict in &explain(&*scheduler, &wanted).nodes {
         assert!(
             verdict
                 .failures

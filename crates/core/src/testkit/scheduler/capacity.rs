@@ -3,11 +3,11 @@
 use super::{
     Harness,
     cluster::{
-        check_unplaceable, explain, node, node_id, observe, place, placed, request, sized,
-        with_nodes, workload, workload_id,
+        check_refused, check_unplaceable, explain, node, node_id, observe, place, placed, request,
+        reservation, reservation_id, sized, with_nodes, workload, workload_id,
     },
 };
-use crate::{Bytes, Change, MilliCpu, Resources};
+use crate::{Bytes, Change, Device, DeviceId, ErrorKind, MilliCpu, Resources};
 
 /// Without nodes every request is unplaceable, and the explanation lists no node.
 pub async fn an_empty_cluster_takes_nothing<H: Harness + ?Sized>(harness: &H) {
@@ -67,6 +67,44 @@ pub async fn generic_resources_are_counted<H: Harness + ?Sized>(harness: &H) {
     check_unplaceable(&*scheduler, &two);
     two.resources.generic.insert("gpu".into(), 1);
     assert_eq!(place(&*scheduler, &two).chosen.node.as_str(), "b");
+}
+
+/// A named device is assigned by the placement and has one holder until that has gone; a reservation
+/// hands it over to the work that fulfils it.
+pub async fn a_device_has_one_holder<H: Harness + ?Sized>(harness: &H) {
+    let mut scheduler = with_nodes(harness, &["a"]);
+    let mut b = node("b");
+    let sizes = [("g2", "8GiB"), ("g1", "16GiB"), ("g0", "16GiB")];
+    b.devices
+        .extend(sizes.map(|(name, memory)| Device::new("gpu", name).with("memory", memory)));
+    observe(&mut *scheduler, Change::Node(b));
+    let mut large = request();
+    large.devices = vec!["gpu where memory>=16GiB".parse().expect("devices")];
+    let gpu = |name: &str| vec![DeviceId::new("gpu", name)];
+    let first = place(&*scheduler, &large).chosen;
+    assert_eq!((first.node.as_str(), &first.devices), ("b", &gpu("g0")));
+    let held = reservation("r0", "b", &large).with_devices(first.devices);
+    observe(&mut *scheduler, Change::Reserve(held.clone()));
+    observe(&mut *scheduler, Change::Reserve(held));
+    let taken = reservation("r1", "b", &large).with_devices(gpu("g0"));
+    check_refused(&mut *scheduler, Change::Reserve(taken), ErrorKind::Conflict);
+    assert_eq!(place(&*scheduler, &large).chosen.devices, gpu("g1"));
+    let next = reservation("r1", "b", &large);
+    observe(&mut *scheduler, Change::Reserve(next));
+    check_unplaceable(&*scheduler, &large);
+    // The engine does not tell of devices: the work has those of its reservation, also later.
+    for _ in 0..2 {
+        let seen = Change::Fulfil(reservation_id("r0"), workload("w", "b"));
+        observe(&mut *scheduler, seen);
+        check_unplaceable(&*scheduler, &large);
+    }
+    observe(&mut *scheduler, Change::Workload(workload("w", "b")));
+    check_unplaceable(&*scheduler, &large);
+    observe(&mut *scheduler, Change::Release(reservation_id("r1")));
+    assert_eq!(place(&*scheduler, &large).chosen.devices, gpu("g1"));
+    let gone = Change::WorkloadGone(node_id("b"), workload_id("w"));
+    observe(&mut *scheduler, gone);
+    assert_eq!(place(&*scheduler, &large).chosen.devices, gpu("g0"));
 }
 
 /// The largest amounts are refused, and come off again exactly when their workload goes: sums must

@@ -2,9 +2,9 @@
 
 use super::Harness;
 use crate::{
-    Bytes, Change, ErrorKind, Explanation, Expression, MilliCpu, NodeId, NodeState, PlacedWorkload,
-    Placement, PlacementRequest, Refusal, Reservation, ReservationId, Resources, Scheduler,
-    Timestamp, WorkloadId,
+    Bytes, Change, ErrorKind, Explanation, Expression, MilliCpu, NodeId, NodeState, NodeVerdict,
+    PlacedWorkload, Placement, PlacementRequest, Refusal, Reservation, ReservationId, Resources,
+    Scheduler, Timestamp, WorkloadId,
 };
 
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_000);
@@ -157,10 +157,10 @@ pub(super) fn check_choices(
     allowed: &[&str],
 ) {
     let verdicts = explain(scheduler, request).nodes;
-    let mut feasible: Vec<&str> = verdicts
+    let mut feasible: Vec<String> = verdicts
         .iter()
-        .filter(|v| v.is_feasible())
-        .map(|v| v.node.as_str())
+        .filter(NodeVerdict::is_feasible)
+        .map(|v| v.node.to_string())
         .collect();
     feasible.sort_unstable();
     assert_eq!(feasible, allowed, "for {request:?}");
