@@ -331,20 +331,18 @@ async fn a_signal_reaches_what_is_in_the_foreground_of_a_terminal() {
             .with_env("PS1=$ ");
         let session = live.exec.exec(&request).await.unwrap();
         let mut input = session.take_input().unwrap();
-        let script = "sh -c 'trap \"echo c''aught; exit 5\" USR1; while :; do sleep 0.1; done'\n";
+        let script = "sh -c 'trap \"echo c''aught; exit 5\" USR1; echo re''ady; \
+                      while :; do sleep 0.1; done'\n";
         input.write_all(script.as_bytes()).await.unwrap();
-        until(|| async { processes(&live, &place, "trap").await > 0 }).await;
-        // The shell itself, whose group it is not, would die of it.
         let mut output = session.take_output().unwrap();
         let mut seen = String::new();
-        let clock = SystemClock::new();
-        while !seen.contains("caught") {
-            session.signal(Signal::USR1).await.unwrap();
-            let piece = clock
-                .timeout(Duration::from_secs(1), "output", output.next())
-                .await;
-            if let Ok(piece) = piece {
-                let piece = piece.unwrap().unwrap();
+        // The shell itself, whose group it is not, would die of it.
+        for (word, signal) in [("ready", None), ("caught", Some(Signal::USR1))] {
+            if let Some(signal) = signal {
+                session.signal(signal).await.unwrap();
+            }
+            while !seen.contains(word) {
+                let piece = output.next().await.unwrap().unwrap();
                 seen.push_str(&String::from_utf8_lossy(&piece.bytes));
             }
         }

@@ -88,7 +88,7 @@ impl ExitFacts {
         let api = &self.context.api;
         let until = api.engine_time().await?;
         let lasted = api.clock.now().since(self.started);
-        let since = until.before(lasted).before(Duration::from_secs(1));
+        let since = until.before(lasted).before(START_DELAY);
         // The event may come a moment after the end that it explains.
         let until = until.after(Duration::from_secs(1));
         api.ran_out_of_memory(&self.workload, since, until).await
@@ -144,6 +144,8 @@ pub(super) fn classify(state: &ExecState, complaint: Option<String>) -> ExitStat
 const DETACHED: &str = "read escape sequence";
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// From the start of a command to our knowing of it.
+const START_DELAY: Duration = Duration::from_millis(200);
 /// An engine that restarts is back within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -69,8 +69,8 @@ impl Api {
         let filters = serde_json::json!({ "container": [id.as_str()], "event": ["oom"] });
         let path = format!(
             "/events?since={}&until={}&filters={}",
-            since.as_secs(),
-            until.as_secs(),
+            exact(since),
+            exact(until),
             segment(&filters.to_string()),
         );
         let (status, body) = self.send(Method::GET, &path, None).await?;
@@ -80,6 +80,11 @@ impl Api {
             Err(refused(status, &body))
         }
     }
+}
+
+/// Seconds with a fraction.
+fn exact(time: Timestamp) -> String {
+    format!("{}.{:06}", time.as_secs(), time.as_micros() % 1_000_000)
 }
 
 /// The environments of all processes of a container are in it.
