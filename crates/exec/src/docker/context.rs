@@ -91,6 +91,8 @@ impl Context {
     pub(super) fn report(&self, report: &CleanupReport) {
         if report.is_clean() {
             tracing::debug!(session = %report.session, took = ?report.took, "{report}");
+        } else if report.left.is_empty() {
+            tracing::info!(session = %report.session, rungs = ?report.rungs, "{report}");
         } else {
             tracing::warn!(session = %report.session, rungs = ?report.rungs, "{report}");
         }

@@ -3,9 +3,10 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use longshore_core::{Error, ErrorKind, Result, SessionId, Timestamp, WorkloadId};
+use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, WorkloadId};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -61,27 +62,49 @@ impl Keeper {
         }
         let keeper = Arc::clone(self);
         tokio::spawn(async move {
-            let Watched {
-                workload,
-                session,
-                marker,
-                ..
-            } = &keeper.watched;
-            let api = &keeper.context.api;
-            let Ok(state) = api.inspect_exec(session.as_str()).await else {
-                return;
-            };
-            let table = match api.top(workload, COLUMNS).await {
-                Ok(answer) => ProcessTable::parse(&answer),
-                Err(_) => return,
-            };
-            let pid = u32::try_from(state.pid).ok().filter(|pid| *pid > 0);
-            if let (Ok(table), Some(pid)) = (table, pid)
-                && let Some(seen) = table.shows(pid, marker)
-            {
+            let clock = Arc::clone(&keeper.context.api.clock);
+            let mut seen = None;
+            let mut pause = FIRST_SIGHT;
+            // What has just been started has no environment yet, so one look is not enough for a no.
+            for _ in 0..SIGHTS {
+                seen = keeper.sees_command().await;
+                if seen != Some(false) {
+                    break;
+                }
+                clock.sleep(pause).await;
+                pause *= 2;
+            }
+            if let Some(seen) = seen {
                 let _ = keeper.context.shared.sight.set(seen);
             }
         });
+    }
+
+    /// Whether the command is seen with its marker; `None` where that can't be told.
+    async fn sees_command(&self) -> Option<bool> {
+        let Watched {
+            workload,
+            session,
+            marker,
+            ..
+        } = &self.watched;
+        let api = &self.context.api;
+        let runs = async || {
+            let state = api.inspect_exec(session.as_str()).await.ok()?;
+            let pid = u32::try_from(state.pid).ok().filter(|pid| *pid > 0)?;
+            state.running.then_some(pid)
+        };
+        let pid = runs().await?;
+        let answer = api.top(workload, COLUMNS).await.ok()?;
+        let shown = match ProcessTable::parse(&answer) {
+            Ok(table) => table.shows(pid, marker),
+            Err(_) => return Some(false),
+        };
+        match shown {
+            Some(true) => Some(true),
+            // Not with its marker, or not at all: unless it has ended meanwhile.
+            Some(false) | None => runs().await.map(|_| false),
+        }
     }
 
     /// Cleans up, once for all who ask. Cancel safe: who asks next goes on.
@@ -154,7 +177,9 @@ impl Keeper {
 
     async fn look(&self, ended: Timestamp) -> Look {
         if self.context.shared.sight.get() == Some(&false) {
-            return Look::Blind("the engine's process table shows no environments".to_owned());
+            return Look::Blind(
+                "the engine's process table does not show sessions with their marks".to_owned(),
+            );
         }
         let answer = match self.context.api.top(&self.watched.workload, COLUMNS).await {
             Ok(answer) => answer,
@@ -166,8 +191,7 @@ impl Keeper {
         };
         // A stub's tree loses nobody, so nobody outside it is suspected.
         let by_stub = self.watched.working == Some(CleanupRung::Stub);
-        let lasted =
-            (!by_stub).then(|| ended.since(self.started) + std::time::Duration::from_secs(1));
+        let lasted = (!by_stub).then(|| ended.since(self.started) + Duration::from_secs(1));
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         Look::Found(table.look(&self.watched.marker, &mut sessions, lasted))
     }
@@ -205,3 +229,6 @@ pub(super) fn clean_later(keeper: &Arc<Keeper>) {
         });
     }
 }
+
+const SIGHTS: usize = 6;
+const FIRST_SIGHT: Duration = Duration::from_millis(50);

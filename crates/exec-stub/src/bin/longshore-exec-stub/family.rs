@@ -152,6 +152,6 @@ fn own_pid() -> i32 {
 
 /// How long a hang-up and a request to end may take. Short: half a second is what a lost client's
 /// processes have in all, and who wants to save something does it on SIGHUP.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(75);
 const PAUSE: Duration = Duration::from_millis(4);
 const LIMIT: Duration = Duration::from_secs(10);
