@@ -13,5 +13,7 @@ mod links;
 mod survivors;
 #[path = "lab_exec/tree.rs"]
 mod tree;
+#[path = "lab_exec/tunnel.rs"]
+mod tunnel;
 #[path = "lab_exec/world.rs"]
 mod world;

@@ -12,7 +12,8 @@ use crate::{
     drops::runtime,
     survivors,
     tree::Shedding,
-    world::{World, gateway, plant, stub},
+    tunnel::Ends,
+    world::{Reports, World, gateway, kinds, plant, stub},
 };
 
 #[test]
@@ -39,6 +40,58 @@ fn a_link_that_is_cut_ends_its_sessions() {
         100,
     ));
     drop((through_stub, beside));
+    runtime.shutdown_background();
+    world.lab.stop().expect("a clean end");
+}
+
+/// Dropped, and then cut: the tunnel passes on the end of a stream, and its own end.
+#[test]
+fn through_a_tunnel_nothing_is_left_either() {
+    let Some(world) = World::start("lab exec: through a tunnel") else {
+        return;
+    };
+    let runtime = runtime();
+    let ends = Ends::new(world.lab.gateway()).expect("certificates");
+    let reports = Reports::default();
+    ends.run(world.host(), &runtime, |connector| {
+        let gateway = reports.hear(gateway(connector)).with_stub(stub());
+        let numbers: BTreeSet<u64> = (0..world.classes.len() * 2)
+            .map(|place| survivors::number(world.lab.id(), 200 + place))
+            .collect();
+        runtime.block_on(async {
+            let planting = numbers.iter().enumerate().map(|(index, number)| {
+                let class = &world.classes[index % world.classes.len()];
+                plant(
+                    &gateway,
+                    class,
+                    *number,
+                    index % 2 == 0,
+                    Shedding::Everything,
+                )
+            });
+            let sessions = join_all(planting).await;
+            assert_eq!(survivors::count(&numbers).len(), numbers.len());
+            let dropped = Instant::now();
+            drop(sessions);
+            let times = survivors::vanish(&numbers, dropped, LIMIT).await;
+            survivors::tell("dropped sessions, through a tunnel", times);
+            reports.wait_for(numbers.len()).await;
+            let kinds = kinds(&reports.take());
+            assert_eq!(
+                kinds.get("Clean by [Stub]"),
+                Some(&numbers.len()),
+                "{kinds:?}"
+            );
+            cut(
+                &world,
+                "through a tunnel",
+                &gateway,
+                Shedding::Everything,
+                300,
+            )
+            .await;
+        });
+    });
     runtime.shutdown_background();
     world.lab.stop().expect("a clean end");
 }
