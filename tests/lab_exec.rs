@@ -5,6 +5,8 @@
 
 #[path = "lab_exec/drops.rs"]
 mod drops;
+#[path = "lab_exec/endings.rs"]
+mod endings;
 #[path = "lab_exec/gateway.rs"]
 mod gateway;
 #[path = "lab_exec/links.rs"]

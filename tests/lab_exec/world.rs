@@ -141,6 +141,8 @@ impl Class {
             ("non-root", "sh", "", None),
             ("non-root, read-only", "sh", "", None),
             ("no capabilities", "sh", "", None),
+            // Its `read` knows no limit in time.
+            ("dash", "sh", "", None),
         ];
         assert_eq!(containers.len(), kinds.len());
         containers
@@ -165,6 +167,10 @@ fn classes(host: &Host) -> Vec<Class> {
         .expect("a static program");
     host.import("bare:lab", &bare, "/busybox")
         .expect("the bare image");
+    let dash = longshore_lab::find_program("dash").expect("dash");
+    let dash = Rootfs::busybox().and_then(|rootfs| rootfs.with_program(&dash, "/usr/local/bin/sh"));
+    host.import("dash:lab", &dash.expect("dash's libraries"), "sh")
+        .expect("the dash image");
     let run = |options: &[&str], command: &[&str]| {
         let fixed = ["run", "--detach", "--network", "none"];
         let words = fixed.iter().chain(options).chain(command);
@@ -179,6 +185,7 @@ fn classes(host: &Host) -> Vec<Class> {
         run(&["--user", "user"], &idle),
         run(&["--read-only", "--user", "1000:1000"], &idle),
         run(&["--cap-drop", "ALL", "--user", "user"], &idle),
+        run(&[], &["dash:lab", "sleep", "100000"]),
     ])
 }
 

@@ -143,7 +143,7 @@ impl Keeper {
         let outcome = loop {
             match ladder.step(clock.now()) {
                 Step::Look => {
-                    let look = self.look(ended).await;
+                    let look = self.look().await;
                     ladder.looked(clock.now(), look);
                 }
                 Step::Wait(then) => clock.sleep_until(then).await,
@@ -175,7 +175,7 @@ impl Keeper {
         }
     }
 
-    async fn look(&self, ended: Timestamp) -> Look {
+    async fn look(&self) -> Look {
         if self.context.shared.sight.get() == Some(&false) {
             return Look::Blind(
                 "the engine's process table does not show sessions with their marks".to_owned(),
@@ -191,7 +191,9 @@ impl Keeper {
         };
         // A stub's tree loses nobody, so nobody outside it is suspected.
         let by_stub = self.watched.working == Some(CleanupRung::Stub);
-        let lasted = (!by_stub).then(|| ended.since(self.started) + Duration::from_secs(1));
+        // Ages are told in whole seconds, as of now.
+        let since = self.context.api.clock.now().since(self.started);
+        let lasted = (!by_stub).then(|| since + Duration::from_secs(1));
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         Look::Found(table.look(&self.watched.marker, &mut sessions, lasted))
     }

@@ -231,9 +231,9 @@ if [ "$2" = sweep ]; then
     exit 0
 fi
 command -v tr >/dev/null && command -v grep >/dev/null || exit 1
+limit='-t 10'
 read -t 1 nothing </dev/null 2>/dev/null
-limit=
-[ "$?" -gt 1 ] || limit='-t 10'
+[ "$?" -le 1 ] || limit=
 echo ready
 while read -r $limit word number; do
     [ "$word" != s ] || foreground "$number"
