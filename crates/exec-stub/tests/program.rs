@@ -105,6 +105,11 @@ impl Session {
     }
 }
 
+/// How long something sleeps, so that it is found: no two runs have the same.
+fn number(place: u8) -> String {
+    format!("64{:07}{place}", std::process::id())
+}
+
 /// How many processes have this word in their command line.
 fn processes(word: &str) -> usize {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
@@ -163,39 +168,43 @@ fn a_program_that_is_not_there_is_127() {
 /// A program between two sessions can't say so more than by the end of the stream.
 #[test]
 fn the_end_of_the_stream_ends_the_whole_tree() {
-    for (options, number) in [(&["--tty", "80x24"][..], "640001"), (&[], "640002")] {
-        let mut session = Session::start(options, &tree(number));
+    for (options, place) in [(&["--tty", "80x24"][..], 1), (&[], 2)] {
+        let number = number(place);
+        let mut session = Session::start(options, &tree(&number));
         session.read_until("ready");
-        until("the tree", || processes(number) >= 7);
+        until("the tree", || processes(&number) >= 7);
         drop(session.input.take());
         session.child.wait().unwrap();
-        assert_eq!(processes(number), 0);
+        assert_eq!(processes(&number), 0);
     }
 }
 
 #[test]
 fn a_command_that_ends_by_itself_takes_its_background_along_unless_it_may_stay() {
-    let script = |number| format!("setsid sleep {number} & sleep 0.2; exit 4");
-    let (ending, left, _) = Session::start(&[], &script("640003")).end();
-    assert_eq!((ending, left, processes("640003")), (Ending::Code(4), 0, 0));
+    let script = |number: &str| format!("setsid sleep {number} & sleep 0.2; exit 4");
+    let (ending, left, _) = Session::start(&[], &script(&number(3))).end();
+    assert_eq!(
+        (ending, left, processes(&number(3))),
+        (Ending::Code(4), 0, 0)
+    );
     let mark = format!("LONGSHORE_EXEC_ID=kept-{}", std::process::id());
     let (name, value) = mark.split_once('=').unwrap();
     let mut kept = Command::new(STUB);
-    kept.args(["session", "--keep", "--", "sh", "-c", &script("640004")]);
+    kept.args(["session", "--keep", "--", "sh", "-c", &script(&number(4))]);
     let (ending, ..) = Session::spawn(kept.env(name, value)).end();
-    assert_eq!((ending, processes("640004")), (Ending::Code(4), 1));
+    assert_eq!((ending, processes(&number(4))), (Ending::Code(4), 1));
     let swept = Command::new(STUB).arg("sweep").arg(&mark).status().unwrap();
-    assert!(swept.success() && processes("640004") == 0);
+    assert!(swept.success() && processes(&number(4)) == 0);
 }
 
 #[test]
 fn told_to_end_it_says_how_that_went() {
-    let mut session = Session::start(&[], &tree("640005"));
+    let mut session = Session::start(&[], &tree(&number(5)));
     session.read_until("ready");
     session.say(&ToStub::End);
     let (ending, left, _) = session.end();
     assert!(matches!(ending, Ending::Signal(_)), "{ending:?}");
-    assert_eq!((left, processes("640005")), (0, 0));
+    assert_eq!((left, processes(&number(5))), (0, 0));
 }
 
 #[test]
@@ -211,7 +220,7 @@ fn a_signal_arrives_behind_input_that_nobody_reads() {
 
 #[test]
 fn input_beyond_the_window_ends_the_session() {
-    let mut session = Session::start(&[], "echo ready; sleep 640006");
+    let mut session = Session::start(&[], &format!("echo ready; sleep {}", number(6)));
     session.read_until("ready");
     // More than the pipe to the command and the window hold together.
     for _ in 0..4 {
@@ -220,7 +229,7 @@ fn input_beyond_the_window_ends_the_session() {
         let _ = session.input.as_mut().unwrap().write_all(&bytes);
     }
     session.child.wait().unwrap();
-    assert_eq!(processes("640006"), 0);
+    assert_eq!(processes(&number(6)), 0);
 }
 
 /// An ignored signal stays ignored across an exec (POSIX), and would be the command's.
@@ -261,16 +270,16 @@ fn a_sweep_ends_what_carries_the_mark_and_nothing_else() {
         }
         command.spawn().unwrap()
     };
-    let mut marked = spawn("640007", Some(&mark));
-    let mut other = spawn("640008", Some(&format!("{mark}0")));
+    let mut marked = spawn(&number(7), Some(&mark));
+    let mut other = spawn(&number(8), Some(&format!("{mark}0")));
     until("four sleepers", || {
-        processes("640007") == 2 && processes("640008") == 2
+        processes(&number(7)) == 2 && processes(&number(8)) == 2
     });
     let swept = Command::new(STUB).arg("sweep").arg(&mark).output().unwrap();
     assert!(swept.status.success());
     assert_eq!(String::from_utf8_lossy(&swept.stdout), "killed 2 left 0\n");
     marked.wait().unwrap();
-    assert_eq!((processes("640007"), processes("640008")), (0, 2));
+    assert_eq!((processes(&number(7)), processes(&number(8))), (0, 2));
     let swept = Command::new(STUB)
         .arg("sweep")
         .arg(format!("{mark}0"))
