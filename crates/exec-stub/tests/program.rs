@@ -122,7 +122,7 @@ fn processes(word: &str) -> usize {
         .count()
 }
 
-fn until(what: &str, condition: impl Fn() -> bool) {
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "{what} never happened");
@@ -222,12 +222,20 @@ fn a_signal_arrives_behind_input_that_nobody_reads() {
 fn input_beyond_the_window_ends_the_session() {
     let mut session = Session::start(&[], &format!("echo ready; sleep {}", number(6)));
     session.read_until("ready");
-    // More than the pipe to the command and the window hold together.
+    // More than the pipe to the command and the window hold together. Beats keep it alive, so that
+    // it does not end for want of them.
+    let mut bytes = Vec::new();
     for _ in 0..4 {
-        let mut bytes = Vec::new();
         ToStub::Input(vec![b'x'; INPUT_WINDOW]).write(&mut bytes);
-        let _ = session.input.as_mut().unwrap().write_all(&bytes);
     }
+    let mut input = session.input.take().unwrap();
+    let _ = input.write_all(&bytes);
+    let mut beat = Vec::new();
+    ToStub::Beat.write(&mut beat);
+    until("the end", || {
+        let gone = input.write_all(&beat).is_err();
+        gone || processes(&number(6)) == 0
+    });
     session.child.wait().unwrap();
     assert_eq!(processes(&number(6)), 0);
 }
