@@ -68,20 +68,20 @@ impl Keeper {
             // What has just been started has no environment yet, so one look is not enough for a no.
             for _ in 0..SIGHTS {
                 seen = keeper.sees_command().await;
-                if seen != Some(false) {
+                if seen != Some(Sight::Unmarked) {
                     break;
                 }
                 clock.sleep(pause).await;
                 pause *= 2;
             }
             if let Some(seen) = seen {
-                let _ = keeper.context.shared.sight.set(seen);
+                let _ = keeper.context.shared.sight.set(seen == Sight::Marked);
             }
         });
     }
 
     /// Whether the command is seen with its marker; `None` where that can't be told.
-    async fn sees_command(&self) -> Option<bool> {
+    async fn sees_command(&self) -> Option<Sight> {
         let Watched {
             workload,
             session,
@@ -96,14 +96,15 @@ impl Keeper {
         };
         let pid = runs().await?;
         let answer = api.top(workload, COLUMNS).await.ok()?;
-        let shown = match ProcessTable::parse(&answer) {
-            Ok(table) => table.shows(pid, marker),
-            Err(_) => return Some(false),
+        let table = match ProcessTable::parse(&answer) {
+            Ok(table) => table,
+            Err(_) => return Some(Sight::Missing),
         };
-        match shown {
-            Some(true) => Some(true),
-            // Not with its marker, or not at all: unless it has ended meanwhile.
-            Some(false) | None => runs().await.map(|_| false),
+        match table.shows(pid, marker) {
+            Some(true) => Some(Sight::Marked),
+            // Unless it has ended meanwhile.
+            Some(false) => runs().await.map(|_| Sight::Unmarked),
+            None => runs().await.map(|_| Sight::Missing),
         }
     }
 
@@ -220,6 +221,16 @@ impl Keeper {
             _ => Look::Failed(error.chain()),
         }
     }
+}
+
+/// How a command that runs is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Marked,
+    /// Without its marker: environments are not shown, or it has none yet.
+    Unmarked,
+    /// Not at all: this engine's table is not of such processes.
+    Missing,
 }
 
 /// Cleans up in the background, where there is a runtime to do it.
