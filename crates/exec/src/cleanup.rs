@@ -26,6 +26,7 @@ pub enum Cleanup {
     Tree,
     /// What is in the foreground ends; what was put into the background stays.
     Foreground,
-    /// Nothing: the command reads the end of its input, if it reads.
+    /// Nothing: the command reads the end of its input, if it reads. Nobody is beside it, so it gets
+    /// no signals either.
     Nothing,
 }

@@ -204,7 +204,13 @@ impl ExecBackend for DockerExec {
         if request.command.is_empty() {
             return Err(Error::invalid("the command to execute is empty"));
         }
-        if let Some(stub) = &self.context.settings.stub {
+        let settings = &self.context.settings;
+        // What nobody is to end is nobody's to own.
+        if let Some(stub) = settings
+            .stub
+            .as_ref()
+            .filter(|_| settings.cleanup != Cleanup::Nothing)
+        {
             match self.through_stub(request, stub).await {
                 Ok(session) => return Ok(Arc::new(session)),
                 Err(NoStub::Refused(error)) => return Err(error),

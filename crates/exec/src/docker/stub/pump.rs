@@ -90,7 +90,7 @@ impl Pump {
     pub(super) async fn run(mut self, mut ends: Ends) -> Result<()> {
         let mut output = Some(ends.output);
         let mut waiting: Option<ExecOutput> = None;
-        let mut typed = BytesMut::with_capacity(TYPED);
+        let mut typed = BytesMut::new();
         let (mut signals, mut resizable) = (true, true);
         let mut writer = self.link.clone();
         loop {
@@ -216,9 +216,10 @@ async fn type_in(
     room: usize,
 ) -> Option<usize> {
     let input = input.as_mut()?;
+    typed.reserve(room);
     let count = input.take(room as u64).read_buf(typed).await;
     count.ok().filter(|count| *count > 0)
 }
 
-const READ: usize = 64 * 1024;
+const READ: usize = 16 * 1024;
 const TYPED: usize = 16 * 1024;
