@@ -96,9 +96,8 @@ impl Keeper {
         };
         let pid = runs().await?;
         let answer = api.top(workload, COLUMNS).await.ok()?;
-        let table = match ProcessTable::parse(&answer) {
-            Ok(table) => table,
-            Err(_) => return Some(Sight::Missing),
+        let Ok(table) = ProcessTable::parse(&answer) else {
+            return Some(Sight::Missing);
         };
         match table.shows(pid, marker) {
             Some(true) => Some(Sight::Marked),

@@ -130,7 +130,7 @@ fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n";
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001::/srv/ann:/bin/sh\n";
     const GROUP: &str = "root:x:0:\nann:x:1001:\naudio:x:29:bob,ann\nops:x:50:ann\n";
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
         let ann = User::resolve("ann", PASSWD, GROUP).unwrap();
         assert_eq!((ann.uid, ann.gid), (1000, 1001));
         assert_eq!(ann.groups, [29, 50, 1001]);
-        assert_eq!(ann.home.as_deref(), Some("/home/ann"));
+        assert_eq!(ann.home.as_deref(), Some("/srv/ann"));
         assert_eq!(User::resolve("1000", PASSWD, GROUP).unwrap(), ann);
         let other = User::resolve("4242", PASSWD, GROUP).unwrap();
         assert_eq!((other.uid, other.gid), (4242, 0));
