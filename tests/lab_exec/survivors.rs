@@ -77,6 +77,7 @@ pub async fn vanish(numbers: &BTreeSet<u64>, since: Instant, limit: Duration) ->
 }
 
 /// A distribution in one line.
+#[expect(clippy::print_stdout, reason = "figures are for people")]
 pub fn tell(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: f64| {

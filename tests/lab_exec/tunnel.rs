@@ -77,7 +77,7 @@ impl Ends {
             let node = self.node;
             scope.spawn(move || {
                 host.enter(|| lend(&node, &to, host, stopped))
-                    .expect("the host's network")
+                    .expect("the host's network");
             });
             let carrier = runtime
                 .block_on(async { listener.accept().await.expect("a dial").handshake().await });
