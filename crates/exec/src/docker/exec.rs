@@ -6,8 +6,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
-    Result, SessionId, Signal, TerminalSize, WorkloadId,
+    ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus, Result,
+    SessionId, Signal, TerminalSize, WorkloadId,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -53,11 +53,13 @@ impl DockerSession {
                 let start = Lifeline::start(api, &request.workload, &request.user, marker, policy);
                 match start.await {
                     Ok(lifeline) => Some(Arc::new(lifeline)),
-                    Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    Err(error) if error.is_retryable() => return Err(error),
+                    // No shell there, in the words of whichever engine. What is wrong with the
+                    // container itself, the session's own start says.
+                    Err(error) => {
                         tracing::debug!(error = error.chain(), "a session without a lifeline");
                         None
                     }
-                    Err(error) => return Err(error),
                 }
             }
             None => None,
