@@ -40,6 +40,8 @@ enum Task {
     Tidy,
     /// Build the package of every published crate
     Package,
+    /// Build the static program that exec sessions run inside containers, and print where it is
+    Stub,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,10 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => lab::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Tidy => tidy::run(),
+        Task::Stub => longshore_lab::build_stub(&workspace::root()).map(|program| {
+            println!("{}", program.display());
+            ExitCode::SUCCESS
+        }),
         Task::Package => test::run(&test::Arguments::stages(&["package"])),
     };
     match result {

@@ -171,7 +171,8 @@ pub trait ExecSession: Debug + Send + Sync + 'static {
     /// Sets the terminal's size. Without a terminal, or after the end, nothing happens. Cancel safe.
     async fn resize(&self, size: TerminalSize) -> Result<()>;
 
-    /// Sends a signal to the command.
+    /// Sends a signal to what is in the foreground: of the session's terminal, else the command's
+    /// own process group. At any time; after the end nothing happens. Cancel safe.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend has no way to.

@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use longshore_core::{
     AttachRequest, Clock, ClockExt, Engine, ErrorKind, ExecBackend, ExecRequest, ExecSession,
-    LogOptions, OsRandom, PullOptions, RestartPolicy, SystemClock, WorkloadSpec, WorkloadState,
+    LogOptions, OsRandom, PullOptions, RestartPolicy, Signal, SystemClock, WorkloadSpec,
+    WorkloadState,
 };
 use longshore_engine::{ProcessEngine, ProcessOptions};
 use tokio::io::AsyncWriteExt;
@@ -252,4 +253,34 @@ async fn a_crash_loop_backs_off() {
     assert!((2..=25).contains(&detail.restarts), "{}", detail.restarts);
     assert_eq!(detail.exit.unwrap().code, Some(1));
     engine.shutdown(Duration::ZERO).await.unwrap();
+}
+
+/// An interactive shell has each job in a process group of its own.
+#[tokio::test]
+async fn a_signal_reaches_what_is_in_the_foreground_of_a_terminal() {
+    let engine = engine(ProcessOptions::default());
+    let id = engine.create(&shell("sleep 100")).await.unwrap();
+    engine.start(&id).await.unwrap();
+    let request = ExecRequest::new(id, ["sh", "-i"]).with_tty(<_>::default());
+    let session = engine.exec(&request).await.unwrap();
+    let mut input = session.take_input().unwrap();
+    let mut output = session.take_output().unwrap();
+    let job = "sh -c 'trap \"echo c''aught; exit 5\" USR1; echo re''ady; \
+               while :; do sleep 0.1; done'\n";
+    input.write_all(job.as_bytes()).await.unwrap();
+    let mut seen = String::new();
+    // The shell itself, whose group it is not, would die of it.
+    for (word, signal) in [("ready", None), ("caught", Some(Signal::USR1))] {
+        if let Some(signal) = signal {
+            session.signal(signal).await.unwrap();
+        }
+        while !seen.contains(word) {
+            let piece = output.next().await.unwrap().unwrap();
+            seen.push_str(&String::from_utf8_lossy(&piece.bytes));
+        }
+    }
+    input.write_all(b"exit 3\n").await.unwrap();
+    let rest = tokio::spawn(output.for_each(|_| async {}));
+    assert_eq!(session.wait().await.unwrap().code, Some(3));
+    rest.await.unwrap();
 }

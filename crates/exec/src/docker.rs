@@ -2,34 +2,35 @@
 
 mod api;
 mod attach;
-mod cleanup;
+mod context;
 mod exec;
+mod exit_facts;
 mod input;
+mod keeper;
+mod lifeline;
 mod link;
 mod output;
+mod reaper;
+mod stub;
+mod sweep;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Clock, Connector, ExecBackend, ExecRequest, ExecSession, Random, Result,
-    http::HttpClient,
+    AttachRequest, Clock, ClockExt, Connector, Error, ExecBackend, ExecRequest, ExecSession,
+    Random, Result, http::HttpClient,
 };
 
-use self::{api::Api, attach::DockerAttachment, exec::DockerSession};
-
-/// What happens to a command whose session is closed or dropped before its end. Docker itself
-/// leaves it running.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cleanup {
-    /// All processes of the session are killed, found by a mark in their environment. It needs a
-    /// `sh` and a `grep` in the container; without, it is as [`Nothing`](Self::Nothing).
-    #[default]
-    Tree,
-    /// Nothing: the command reads the end of its input, if it reads.
-    Nothing,
-}
+pub use self::stub::Stub;
+use self::{
+    api::Api,
+    attach::DockerAttachment,
+    context::{Context, Listener, Settings, Shared},
+    exec::DockerSession,
+    stub::{NoStub, StubSession},
+};
+use crate::cleanup::{Cleanup, CleanupReport, Identity};
 
 /// Gets into the containers of one Docker engine, through any [`Connector`]: a unix socket, TLS, a
 /// tunnel.
@@ -38,8 +39,33 @@ pub enum Cleanup {
 /// taken for frames, and no key is kept back for Docker's detach sequence. Reading slowly slows
 /// the command down; nothing is buffered beyond one read.
 ///
-/// A signal to a command is [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported):
-/// the API has none.
+/// # What is left behind
+/// Docker leaves a command running when its caller goes away. Here all processes of a session end
+/// with it ([`Cleanup::Tree`]) after it ended by itself, was closed or dropped, after this program
+/// was killed, and ten seconds after the engine was cut off. Who may come back to a session keeps it;
+/// as long as it is held, it lives. In this order, by what there is:
+///
+/// 1. a [`Stub`] in the container owns the session ([`with_stub`](Self::with_stub)): nothing leaves
+///    its tree, signals arrive, the end is told exactly, and the image needs no shell;
+/// 2. a shell with `tr` and `grep` in the container watches beside the session. It knows processes
+///    by a mark in their environment, by their parent and by their terminal's session; one that shed
+///    all three is named in the report as perhaps the session's;
+/// 3. a container of our own in the container's process namespace, where the stub or an image for it
+///    ([`with_sidecar_image`](Self::with_sidecar_image)) is given.
+///
+/// Then the engine's own process table is looked at, and a [`CleanupReport`] says what came of it:
+/// aloud (as a warning) if anything is left or can't be seen. It is hygiene, not a security boundary:
+/// hostile code can shed or borrow a mark. Commands of an earlier life of this program are found by
+/// [`reap`](Self::reap).
+///
+/// # Signals
+/// They go to the foreground process group of the session's terminal, else to the command's own.
+/// Without a stub and without a shell in the container it is
+/// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported): the API has none.
+///
+/// # How it ended
+/// A reason begins with one of the words `start-failed:`, `oom:`, `container-gone:` and `lost:`. An
+/// end that nobody saw has no code.
 ///
 /// ```no_run
 /// # async fn example(
@@ -59,8 +85,7 @@ pub enum Cleanup {
 /// ```
 #[derive(Clone, Debug)]
 pub struct DockerExec {
-    api: Arc<Api>,
-    cleanup: Cleanup,
+    context: Context,
 }
 
 impl DockerExec {
@@ -76,33 +101,132 @@ impl DockerExec {
 
     /// The engine behind this client, whose idle connections are shared.
     pub fn over(client: HttpClient, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let settings = Settings::new(&*random);
+        let api = Api {
+            client,
+            clock,
+            random,
+        };
         Self {
-            api: Arc::new(Api {
-                client,
-                clock,
-                random,
-            }),
-            cleanup: Cleanup::default(),
+            context: Context {
+                api: Arc::new(api),
+                shared: Arc::new(Shared::default()),
+                settings,
+            },
         }
     }
 
-    /// Sets what happens to commands whose session is given up.
+    /// Sets what happens to what a session leaves behind. A clone may have another policy: that is
+    /// how single sessions get theirs.
     #[must_use]
     pub fn with_cleanup(mut self, cleanup: Cleanup) -> Self {
-        self.cleanup = cleanup;
+        self.context.settings.cleanup = cleanup;
         self
+    }
+
+    /// Lets a stub own the sessions.
+    #[must_use]
+    pub fn with_stub(mut self, stub: Stub) -> Self {
+        self.context.settings.stub = Some(stub);
+        self
+    }
+
+    /// Names an image that the engine has, with `sh`, `tr`, `grep`, `sleep` and `kill` in it, for
+    /// cleanup where the container itself has no shell. Not needed with a stub.
+    #[must_use]
+    pub fn with_sidecar_image(mut self, image: impl Into<String>) -> Self {
+        self.context.settings.sidecar_image = Some(image.into());
+        self
+    }
+
+    /// Gives this gateway a name by which it knows its earlier lives' sessions again. No two that
+    /// run at the same time may have the same: each would [`reap`](Self::reap) the other's.
+    #[must_use]
+    pub fn with_gateway_name(mut self, name: &str) -> Self {
+        self.context.settings.identity = Identity::named(name, &*self.context.api.random);
+        self
+    }
+
+    /// Has each cleanup's report told, the good ones too. It is called on the runtime and must not
+    /// block.
+    #[must_use]
+    pub fn with_cleanup_listener(
+        mut self,
+        listener: impl Fn(&CleanupReport) + Send + Sync + 'static,
+    ) -> Self {
+        self.context.settings.listener = Listener(Some(Arc::new(listener)));
+        self
+    }
+
+    /// Ends, in all containers that run, what carries the mark of a session of this gateway, of this
+    /// life or an earlier one, that nobody holds. Call it at the start, and now and then. Gives the
+    /// report of each such session.
+    ///
+    /// Without [`with_gateway_name`](Self::with_gateway_name) earlier lives are not recognised.
+    ///
+    /// # Errors
+    /// The engine can't be reached. Containers whose processes can't be seen are passed over.
+    ///
+    /// # Cancel safety
+    /// Safe: what was begun is found by the next call.
+    pub async fn reap(&self) -> Result<Vec<CleanupReport>> {
+        reaper::reap(&self.context).await
+    }
+
+    /// Reaps now and then for ever. Failures are logged, and tried again.
+    pub async fn reap_every(&self, pause: Duration) {
+        loop {
+            if let Err(error) = self.reap().await {
+                tracing::warn!(
+                    error = error.chain(),
+                    "lost sessions could not be looked for"
+                );
+            }
+            self.context.api.clock.sleep(pause).await;
+        }
+    }
+
+    async fn through_stub(
+        &self,
+        request: &ExecRequest,
+        stub: &Stub,
+    ) -> Result<StubSession, NoStub> {
+        let api = &self.context.api;
+        let container = api.inspect_container(&request.workload).await;
+        let container = container.map_err(NoStub::Refused)?;
+        StubSession::start(&self.context, request, &container, stub).await
     }
 }
 
 #[async_trait]
 impl ExecBackend for DockerExec {
     async fn exec(&self, request: &ExecRequest) -> Result<Arc<dyn ExecSession>> {
-        let session = DockerSession::start(&self.api, request, self.cleanup).await?;
-        Ok(Arc::new(session))
+        if request.command.is_empty() {
+            return Err(Error::invalid("the command to execute is empty"));
+        }
+        let settings = &self.context.settings;
+        // What nobody is to end is nobody's to own.
+        if let Some(stub) = settings
+            .stub
+            .as_ref()
+            .filter(|_| settings.cleanup != Cleanup::Nothing)
+        {
+            match self.through_stub(request, stub).await {
+                Ok(session) => return Ok(Arc::new(session)),
+                Err(NoStub::Refused(error)) => return Err(error),
+                Err(NoStub::Unusable(error)) => {
+                    let workload = &request.workload;
+                    tracing::warn!(%workload, error = error.chain(), "a session without the stub");
+                }
+            }
+        }
+        Ok(Arc::new(
+            DockerSession::start(&self.context, request).await?,
+        ))
     }
 
     async fn attach(&self, request: &AttachRequest) -> Result<Arc<dyn ExecSession>> {
-        let session = DockerAttachment::start(&self.api, request).await?;
+        let session = DockerAttachment::start(&self.context.api, request).await?;
         Ok(Arc::new(session))
     }
 }

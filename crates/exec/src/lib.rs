@@ -35,9 +35,13 @@
 //! ```
 
 #[cfg(feature = "docker")]
+mod cleanup;
+#[cfg(feature = "docker")]
 mod docker;
 mod scripted;
 
 #[cfg(feature = "docker")]
-pub use docker::{Cleanup, DockerExec};
+pub use cleanup::{Cleanup, CleanupOutcome, CleanupReport, CleanupRung, LeftBehind};
+#[cfg(feature = "docker")]
+pub use docker::{DockerExec, Stub};
 pub use scripted::{ScriptedExec, ScriptedProcess};

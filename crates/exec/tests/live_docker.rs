@@ -1,5 +1,6 @@
-//! The exec suite against a real Docker engine: `LONGSHORE_TEST_DOCKER` is its unix socket,
-//! `LONGSHORE_TEST_IMAGE` an image with a shell and the usual tools (`busybox:lab`).
+//! The exec suite against a real Docker engine, through the stub and through a shell beside each
+//! session: `LONGSHORE_TEST_DOCKER` is its unix socket, `LONGSHORE_TEST_IMAGE` an image with a shell
+//! and the usual tools (`busybox:lab`).
 #![cfg(all(feature = "docker", unix))]
 #![expect(
     clippy::unwrap_used,
@@ -7,22 +8,27 @@
     reason = "tests may be blunt"
 )]
 
-use std::{env, sync::Arc, time::Duration};
+use std::{
+    env,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use http::{Method, Request};
 use longshore_core::{
-    BoxByteStream, Clock, ClockExt, Connector, Error, ExecBackend, ExecRequest, OsRandom, Random,
-    Result, SystemClock, WorkloadId,
+    BoxByteStream, Clock, ClockExt, Connector, Error, ExecBackend, ExecRequest, ExitStatus,
+    OsRandom, Random, Result, Signal, SystemClock, WorkloadId,
     http::{HttpClient, empty_body, full_body, read_body},
     testkit::{
         exec::{Attachable, Harness, Place},
         programs::{Programs, Shell},
     },
 };
-use longshore_exec::DockerExec;
+use longshore_exec::{Cleanup, DockerExec, Stub};
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
+use tokio::{io::AsyncWriteExt, net::UnixStream};
 
 #[derive(Clone, Debug)]
 struct Socket(String);
@@ -58,7 +64,19 @@ fn live() -> Option<Live> {
     Some(Live { client, exec })
 }
 
+/// The stub, built once.
+fn stub() -> Stub {
+    static STUB: OnceLock<Stub> = OnceLock::new();
+    let build = || Stub::new(std::fs::read(longshore_lab::stub()).unwrap()).unwrap();
+    STUB.get_or_init(build).clone()
+}
+
 impl Live {
+    fn with_stub(mut self) -> Self {
+        self.exec = self.exec.with_stub(stub());
+        self
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let request = Request::builder().method(method).uri(path);
         let request = match body {
@@ -77,7 +95,7 @@ impl Live {
         let image = env::var("LONGSHORE_TEST_IMAGE").unwrap_or_else(|_| "busybox:lab".to_owned());
         config["Image"] = json!(image);
         config["Labels"] = json!({ "longshore.testkit": "exec" });
-        config["HostConfig"] = json!({ "NetworkMode": "none", "Init": false });
+        config["HostConfig"]["NetworkMode"] = json!("none");
         let name = format!("/containers/create?name=suite-{}", OsRandom.hex(8));
         let (status, made) = self.call(Method::POST, &name, Some(config)).await;
         assert_eq!(status, 201, "{made}");
@@ -92,6 +110,18 @@ impl Live {
             workload: WorkloadId::new(id).unwrap(),
             keep: Box::new(()),
         }
+    }
+
+    /// An idle container with limits.
+    async fn limited(&self, limits: Value) -> Place {
+        let command = [
+            "sh",
+            "-c",
+            "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done",
+        ];
+        let mut config = json!({ "Cmd": command });
+        config["HostConfig"] = limits;
+        self.container(config, true).await
     }
 
     async fn idle(&self, start: bool) -> Place {
@@ -143,13 +173,25 @@ impl Harness for Live {
     }
 }
 
-longshore_core::exec_suite!(
-    live,
-    match live() {
-        Some(live) => live,
-        None => return,
-    }
-);
+mod beside {
+    longshore_core::exec_suite!(
+        live,
+        match super::live() {
+            Some(live) => live,
+            None => return,
+        }
+    );
+}
+
+mod stub {
+    longshore_core::exec_suite!(
+        live,
+        match super::live() {
+            Some(live) => live.with_stub(),
+            None => return,
+        }
+    );
+}
 
 /// Waits until a condition holds, for a minute at most.
 async fn until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
@@ -172,56 +214,159 @@ async fn processes(live: &Live, place: &Place, word: &str) -> usize {
         .count()
 }
 
+/// Both ways into a container.
+fn ways() -> Vec<Live> {
+    live()
+        .into_iter()
+        .chain(live().map(Live::with_stub))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_and_dropped_sessions_leave_nothing_in_the_container() {
-    let Some(live) = live() else { return };
-    let place = live.place().await;
-    let script = "sleep 7654 & setsid sleep 7654 & trap '' TERM HUP; sleep 7654; sleep 7654";
-    for tty in [false, true] {
-        for close in [true, false] {
-            let mut request = ExecRequest::new(place.workload.clone(), ["sh", "-c", script]);
-            if tty {
-                request = request.with_tty(<_>::default());
+    for live in ways() {
+        let place = live.place().await;
+        let script = "sleep 7654 & setsid sleep 7654 & trap '' TERM HUP; sleep 7654; sleep 7654";
+        for tty in [false, true] {
+            for close in [true, false] {
+                let mut request = ExecRequest::new(place.workload.clone(), ["sh", "-c", script]);
+                if tty {
+                    request = request.with_tty(<_>::default());
+                }
+                let session = live.exec.exec(&request).await.unwrap();
+                until(|| async { processes(&live, &place, "7654").await >= 4 }).await;
+                if close {
+                    session.close().await.unwrap();
+                    assert!(!session.wait().await.unwrap().is_success());
+                    assert_eq!(processes(&live, &place, "7654").await, 0);
+                }
+                drop(session);
+                until(|| async { processes(&live, &place, "7654").await == 0 }).await;
             }
-            let session = live.exec.exec(&request).await.unwrap();
-            until(|| async { processes(&live, &place, "7654").await >= 4 }).await;
-            if close {
-                session.close().await.unwrap();
-                assert!(!session.wait().await.unwrap().is_success());
-            }
-            drop(session);
-            until(|| async { processes(&live, &place, "7654").await == 0 }).await;
         }
+        live.finish(place).await;
     }
-    live.finish(place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_is_told_as_it_was() {
+    for live in ways() {
+        let place = live.place().await;
+        let run = async |script: &str| {
+            let request = ExecRequest::new(place.workload.clone(), ["sh", "-c", script]);
+            let session = live.exec.exec(&request).await.unwrap();
+            session.wait().await.unwrap()
+        };
+        assert_eq!(run("exit 7").await, ExitStatus::exited(7));
+        assert_eq!(
+            run("kill -KILL $$").await,
+            ExitStatus::signaled(Signal::KILL)
+        );
+        assert_eq!(
+            run("kill -TERM $$").await,
+            ExitStatus::signaled(Signal::TERM)
+        );
+        assert_eq!(run("exit 126").await, ExitStatus::exited(126));
+        live.finish(place).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_not_there_is_a_failed_start_with_its_reason() {
-    let Some(live) = live() else { return };
-    let place = live.place().await;
-    let request = ExecRequest::new(place.workload.clone(), ["/no/such/shell"]);
-    let session = live.exec.exec(&request).await.unwrap();
-    let status = session.wait().await.unwrap();
-    assert!(matches!(status.code, Some(126 | 127)), "{status}");
-    assert_eq!(
-        status.reason.as_deref(),
-        Some("the command could not be started")
-    );
-    live.finish(place).await;
+    for live in ways() {
+        let place = live.place().await;
+        let request = ExecRequest::new(place.workload.clone(), ["/no/such/shell"]);
+        let session = live.exec.exec(&request).await.unwrap();
+        let status = session.wait().await.unwrap();
+        assert!(matches!(status.code, Some(126 | 127)), "{status}");
+        assert!(status.reason.unwrap().starts_with("start-failed: "));
+        live.finish(place).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_used_up_the_memory_says_so() {
+    for live in ways() {
+        let limits = json!({ "Memory": 24 << 20, "MemorySwap": 24 << 20 });
+        let place = live.limited(limits).await;
+        let command = ["tail", "-c", "90000000", "/dev/zero"];
+        let request = ExecRequest::new(place.workload.clone(), command);
+        let session = live.exec.exec(&request).await.unwrap();
+        let status = session.wait().await.unwrap();
+        assert_eq!(status.signal, Some(Signal::KILL), "{status}");
+        assert!(status.out_of_memory, "{status}");
+        // Killed for another reason, it does not.
+        let request = ExecRequest::new(place.workload.clone(), ["sh", "-c", "sleep 3; kill -9 $$"]);
+        let session = live.exec.exec(&request).await.unwrap();
+        let status = session.wait().await.unwrap();
+        assert_eq!(status, ExitStatus::signaled(Signal::KILL));
+        live.finish(place).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_container_ends_its_sessions() {
-    let Some(live) = live() else { return };
-    let place = live.place().await;
-    let workload = place.workload.clone();
-    let session = live
-        .exec
-        .exec(&ExecRequest::new(workload, Shell.forever()))
-        .await
-        .unwrap();
-    live.finish(place).await;
-    let status = session.wait().await.unwrap();
-    assert!(!status.is_success(), "{status}");
+    for live in ways() {
+        let place = live.place().await;
+        let workload = place.workload.clone();
+        let session = live
+            .exec
+            .exec(&ExecRequest::new(workload, Shell.forever()))
+            .await
+            .unwrap();
+        live.finish(place).await;
+        let status = session.wait().await.unwrap();
+        assert!(!status.is_success(), "{status}");
+        session.close().await.unwrap();
+    }
+}
+
+/// An interactive shell has each job in a process group of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_reaches_what_is_in_the_foreground_of_a_terminal() {
+    for live in ways() {
+        let place = live.place().await;
+        let request = ExecRequest::new(place.workload.clone(), ["sh", "-i"])
+            .with_tty(<_>::default())
+            .with_env("PS1=$ ");
+        let session = live.exec.exec(&request).await.unwrap();
+        let mut input = session.take_input().unwrap();
+        let script = "sh -c 'trap \"echo c''aught; exit 5\" USR1; echo re''ady; \
+                      while :; do sleep 0.1; done'\n";
+        input.write_all(script.as_bytes()).await.unwrap();
+        let mut output = session.take_output().unwrap();
+        let mut seen = String::new();
+        // The shell itself, whose group it is not, would die of it.
+        for (word, signal) in [("ready", None), ("caught", Some(Signal::USR1))] {
+            if let Some(signal) = signal {
+                session.signal(signal).await.unwrap();
+            }
+            while !seen.contains(word) {
+                let piece = output.next().await.unwrap().unwrap();
+                seen.push_str(&String::from_utf8_lossy(&piece.bytes));
+            }
+        }
+        input.write_all(b"exit 3\n").await.unwrap();
+        let rest = tokio::spawn(output.for_each(|_| async {}));
+        assert_eq!(session.wait().await.unwrap().code, Some(3));
+        rest.await.unwrap();
+        live.finish(place).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_background_stays_if_so_wished() {
+    for mut live in ways() {
+        let place = live.place().await;
+        live.exec = live.exec.with_cleanup(Cleanup::Foreground);
+        let script = "setsid sleep 4321 & sleep 8765";
+        let request = ExecRequest::new(place.workload.clone(), ["sh", "-c", script]);
+        let session = live.exec.exec(&request).await.unwrap();
+        until(|| async { processes(&live, &place, "sleep 8765").await > 0 }).await;
+        drop(session);
+        until(|| async { processes(&live, &place, "sleep 8765").await == 0 }).await;
+        assert_eq!(processes(&live, &place, "sleep 4321").await, 1);
+        assert_eq!(live.exec.reap().await.unwrap(), []);
+        live.finish(place).await;
+    }
 }

@@ -60,6 +60,7 @@ mod requirements;
 mod rootfs;
 mod shim;
 mod store;
+mod stub;
 mod teardown;
 mod tool;
 
@@ -77,3 +78,4 @@ pub use requirements::{available, find_program, missing_packages, skip};
 pub use rootfs::Rootfs;
 pub use shim::{LinkSchedule, TcpShim, UdpShim};
 pub use store::{Store, StoreKind, StoreMember, StoreSpec, StoreTlsFiles, store_cache};
+pub use stub::{build_stub, stub};

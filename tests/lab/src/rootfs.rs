@@ -21,6 +21,15 @@ enum Entry {
 }
 
 impl Rootfs {
+    /// Nothing at all: no shell, no user, no directory.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            entries: Vec::new(),
+            present: BTreeSet::new(),
+        }
+    }
+
     /// A system with Debian's static busybox and all its applets in `/bin`.
     ///
     /// # Errors
@@ -29,10 +38,7 @@ impl Rootfs {
         let program = tool::find("busybox")
             .ok_or_else(|| LabError::new("no busybox: install busybox-static"))?;
         let applets = tool::run(Command::new(&program).arg("--list"))?;
-        let mut rootfs = Self {
-            entries: Vec::new(),
-            present: BTreeSet::new(),
-        };
+        let mut rootfs = Self::empty();
         for directory in [
             "bin", "dev", "etc", "proc", "root", "sys", "usr/bin", "var/www",
         ] {

@@ -47,6 +47,9 @@ fn may_depend(name: &str, on: &str, development: bool) -> bool {
     match name {
         "longshore" => on != "xtask",
         "longshore-core" | LAB | "xtask" => false,
+        // The protocol of the program it puts into containers.
+        "longshore-exec" => on == "longshore-core" || on == "longshore-exec-stub",
+        "longshore-exec-stub" => false,
         _ => on == "longshore-core",
     }
 }

@@ -23,9 +23,10 @@ pub use attach::{
     closing_an_attachment_leaves_the_workload_alone,
 };
 pub use end::{
-    a_signal_arrives_or_is_unsupported, an_exit_code_is_told, closing_ends_the_session,
-    closing_twice_is_no_error, dropping_the_session_ends_its_output, pipes_are_taken_once,
-    wait_gives_everybody_the_same_answer, wait_needs_no_reader,
+    a_killed_command_is_told_as_one, a_signal_arrives_or_is_unsupported,
+    a_signal_on_a_terminal_arrives_or_is_unsupported, an_exit_code_is_told,
+    closing_ends_the_session, closing_twice_is_no_error, dropping_the_session_ends_its_output,
+    pipes_are_taken_once, wait_gives_everybody_the_same_answer, wait_needs_no_reader,
 };
 pub use input::{
     a_half_close_leaves_the_output_open, an_environment_variable_arrives, input_is_byte_exact,
@@ -130,6 +131,8 @@ macro_rules! exec_suite {
                 wait_gives_everybody_the_same_answer,
                 wait_needs_no_reader,
                 a_signal_arrives_or_is_unsupported,
+                a_signal_on_a_terminal_arrives_or_is_unsupported,
+                a_killed_command_is_told_as_one,
                 closing_ends_the_session,
                 closing_twice_is_no_error,
                 dropping_the_session_ends_its_output,

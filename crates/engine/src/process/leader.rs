@@ -85,12 +85,18 @@ impl Leader {
 
     /// Sends a signal to its process group. After its end nothing happens.
     pub(super) fn signal_group(&self, signal: Signal) -> Result<()> {
+        self.signal_foreground(None, signal)
+    }
+
+    /// Sends a signal to the group in the foreground of its terminal, else to its own. After its end
+    /// nothing happens: without it, nobody knows whose the number is.
+    pub(super) fn signal_foreground(&self, group: Option<Pid>, signal: Signal) -> Result<()> {
         let signal = to_rustix(signal)?;
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if child.is_none() {
             return Ok(());
         }
-        match kill_process_group(self.pid, signal) {
+        match kill_process_group(group.unwrap_or(self.pid), signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(Error::io("cannot send the signal", error.into())),
         }

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use longshore_core::{Error, Result, TerminalSize};
 use rustix::{
     io::Errno,
-    termios::{LocalModes, SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize},
+    process::Pid,
+    termios::{LocalModes, SpecialCodeIndex, Winsize, tcgetattr, tcgetpgrp, tcsetwinsize},
 };
 use tokio::io::{AsyncWrite, Interest, unix::AsyncFd};
 
@@ -87,6 +88,11 @@ impl Terminal {
         };
         tcsetwinsize(self.0.0.get_ref(), size)
             .map_err(|error| Error::io("cannot resize the terminal", error.into()))
+    }
+
+    /// The process group in the foreground.
+    pub(super) fn foreground(&self) -> Option<Pid> {
+        tcgetpgrp(self.0.0.get_ref()).ok()
     }
 
     /// The key that means the end of the input, while the terminal works line by line.

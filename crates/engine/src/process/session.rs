@@ -96,7 +96,8 @@ impl ExecSession for ChildSession {
     }
 
     async fn signal(&self, signal: Signal) -> Result<()> {
-        self.leader.signal_group(signal)
+        let group = self.terminal.as_ref().and_then(Terminal::foreground);
+        self.leader.signal_foreground(group, signal)
     }
 
     async fn wait(&self) -> Result<ExitStatus> {

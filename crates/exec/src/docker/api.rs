@@ -1,5 +1,8 @@
 //! The few calls of the Docker API that are needed.
 
+mod helper;
+mod look;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -35,8 +38,12 @@ pub(super) struct ExecState {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ContainerState {
+    #[serde(default)]
+    pub(super) id: String,
     pub(super) config: ContainerConfig,
     pub(super) state: RunState,
+    #[serde(default)]
+    pub(super) host_config: HostConfig,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +53,15 @@ pub(super) struct ContainerConfig {
     pub(super) tty: bool,
     #[serde(default)]
     pub(super) open_stdin: bool,
+    #[serde(default)]
+    pub(super) user: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct HostConfig {
+    #[serde(default)]
+    pub(super) cap_drop: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,55 +6,80 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
-    Result, SessionId, Signal, TerminalSize, WorkloadId,
+    ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus, Result,
+    SessionId, Signal, TerminalSize, WorkloadId,
 };
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Cleanup,
-    api::{Api, ExecState},
-    cleanup::Mark,
+    api::Api,
+    context::Context,
+    exit_facts::ExitFacts,
     input::DockerInput,
+    keeper::{Keeper, Watched, clean_later},
+    lifeline::Lifeline,
     link::Link,
     output::{DockerOutput, Opening},
 };
+use crate::cleanup::{Cleanup, CleanupRung, Marker};
 
 /// A command in a container.
 pub(super) struct DockerSession {
     api: Arc<Api>,
+    facts: ExitFacts,
     id: SessionId,
     workload: WorkloadId,
-    user: String,
     tty: bool,
     link: Link,
     input: Mutex<Option<ExecInput>>,
     output: Mutex<Option<ExecOutputStream>>,
     opening: Opening,
     exit: OnceCell<ExitStatus>,
-    mark: Option<Mark>,
+    /// Set when the end is known, also to those who read no output.
+    over: CancellationToken,
+    lifeline: Option<Arc<Lifeline>>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl DockerSession {
-    pub(super) async fn start(
-        api: &Arc<Api>,
-        request: &ExecRequest,
-        cleanup: Cleanup,
-    ) -> Result<Self> {
-        if request.command.is_empty() {
-            return Err(Error::invalid("the command to execute is empty"));
-        }
-        let mark = (cleanup == Cleanup::Tree).then(|| Mark::new(api));
+    /// Starts a command directly, with a shell beside it that cleans up, where there is one.
+    pub(super) async fn start(context: &Context, request: &ExecRequest) -> Result<Self> {
+        let api = &context.api;
+        let (marker, live) = context.mark().unzip();
+        let policy = context.settings.cleanup;
+        let lifeline = match &marker {
+            Some(marker) => {
+                let start = Lifeline::start(api, &request.workload, &request.user, marker, policy);
+                match start.await {
+                    Ok(lifeline) => Some(Arc::new(lifeline)),
+                    Err(error) if error.is_retryable() => return Err(error),
+                    // No shell there, in the words of whichever engine. What is wrong with the
+                    // container itself, the session's own start says.
+                    Err(error) => {
+                        tracing::debug!(error = error.chain(), "a session without a lifeline");
+                        None
+                    }
+                }
+            }
+            None => None,
+        };
         let mut env = request.env.clone();
-        env.extend(mark.as_ref().map(|mark| mark.pair().to_owned()));
+        env.extend(marker.as_ref().map(Marker::pair));
         let id = api.create_exec(request, &env).await?;
         let session_id = SessionId::new(id.clone())?;
+        let keeper = marker.filter(|_| policy == Cleanup::Tree).map(|marker| {
+            let watched = Watched {
+                workload: request.workload.clone(),
+                session: session_id.clone(),
+                user: request.user.clone(),
+                marker,
+                working: lifeline.as_ref().map(|_| CleanupRung::Lifeline),
+            };
+            Arc::new(Keeper::new(context.clone(), watched, live))
+        });
         // Dropped from here on, the call closes the stream; the guard ends what it started.
-        let mut guard = StartGuard {
-            api,
-            request,
-            mark: mark.as_ref(),
-        };
+        let mut guard = StartGuard(keeper.as_ref());
         let stream = api.start_exec(&id, request.tty, request.size).await?;
         let link = Link::new(stream);
         let opening = Opening::default();
@@ -70,20 +95,27 @@ impl DockerSession {
                 tracing::debug!(error = error.chain(), "the first size was not set");
             }
         }
-        guard.mark = None;
+        guard.0 = None;
         drop(guard);
+        if let Some(keeper) = &keeper {
+            keeper.check_sight();
+        }
+        let over = CancellationToken::new();
+        clean_up_behind(&link, &over, lifeline.clone(), keeper.clone());
         Ok(Self {
+            facts: ExitFacts::new(context, request.workload.clone(), session_id.clone()),
             api: Arc::clone(api),
             id: session_id,
             workload: request.workload.clone(),
-            user: request.user.clone(),
             tty: request.tty,
             link,
             input: Mutex::new(input),
             output: Mutex::new(Some(Box::pin(output))),
             opening,
             exit: OnceCell::new(),
-            mark,
+            over,
+            lifeline,
+            keeper,
         })
     }
 
@@ -94,14 +126,10 @@ impl DockerSession {
         let mut stream_ended = None;
         let mut failures = 0;
         loop {
-            match self.api.inspect_exec(self.id.as_str()).await {
-                Ok(state) if !state.running && state.exit_code.is_some() => {
-                    return Ok(self.status(&state));
-                }
-                Ok(_) => failures = 0,
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Ok(ExitStatus::unknown("the container was removed"));
-                }
+            match self.facts.ask(self.opening.complaint()).await {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => failures = 0,
+                // An engine that restarts comes back.
                 Err(error) => {
                     failures += 1;
                     if failures > MOST_FAILURES {
@@ -124,7 +152,7 @@ impl DockerSession {
                     ));
                 }
                 return Ok(ExitStatus::unknown(
-                    "the connection ended and the command still runs",
+                    "lost: the connection ended and the command still runs",
                 ));
             }
             let waiting = self.api.clock.sleep(pause);
@@ -151,54 +179,41 @@ impl DockerSession {
             }
         }
     }
-
-    fn status(&self, state: &ExecState) -> ExitStatus {
-        let status = state.exit_code.map_or_else(ExitStatus::default, |code| {
-            let signal = u8::try_from(code - 128).ok().map(Signal::new);
-            match signal {
-                Some(Ok(signal)) if code == 137 || code == 143 => ExitStatus::signaled(signal),
-                _ => ExitStatus::exited(code),
-            }
-        });
-        if !matches!(state.exit_code, Some(126 | 127)) {
-            return status;
-        }
-        // A shell gives these codes too; only the engine's own words, or a command that never
-        // had a process, tell the difference.
-        match self.opening.complaint() {
-            Some(complaint) => status.with_reason(complaint),
-            None if state.pid == 0 => status.with_reason("the command could not be started"),
-            None => status,
-        }
-    }
 }
 
 /// Ends a command whose start was given up half-way.
-struct StartGuard<'a> {
-    api: &'a Arc<Api>,
-    request: &'a ExecRequest,
-    mark: Option<&'a Mark>,
-}
+struct StartGuard<'a>(Option<&'a Arc<Keeper>>);
 
 impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
-        if let Some(mark) = self.mark {
-            sweep_later(self.api, &self.request.workload, &self.request.user, mark);
+        if let Some(keeper) = self.0 {
+            clean_later(keeper);
         }
     }
 }
 
-fn sweep_later(api: &Arc<Api>, workload: &WorkloadId, user: &str, mark: &Mark) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+/// Lets the lifeline go when the session is over, however that came, and sees to it that it worked.
+fn clean_up_behind(
+    link: &Link,
+    over: &CancellationToken,
+    lifeline: Option<Arc<Lifeline>>,
+    keeper: Option<Arc<Keeper>>,
+) {
+    if lifeline.is_none() && keeper.is_none() {
         return;
-    };
-    let (api, workload) = (Arc::clone(api), workload.clone());
-    let (user, mark) = (user.to_owned(), mark.clone());
-    runtime.spawn(async move {
-        let sweep = mark.sweep(&api, &workload, &user);
-        let swept = api.clock.timeout(SWEEP_LIMIT, "the cleanup", sweep).await;
-        if let Err(error) = swept.and_then(|swept| swept) {
-            tracing::debug!(error = error.chain(), "a given-up command may run on");
+    }
+    let (ended, closed, over) = (link.ended().clone(), link.closed().clone(), over.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = closed.cancelled() => {}
+            () = over.cancelled() => {}
+        }
+        if let Some(lifeline) = lifeline {
+            lifeline.let_go();
+        }
+        if let Some(keeper) = keeper {
+            keeper.clean().await;
         }
     });
 }
@@ -225,52 +240,41 @@ impl ExecSession for DockerSession {
     }
 
     async fn signal(&self, signal: Signal) -> Result<()> {
-        Err(Error::unsupported(format!(
-            "Docker's API cannot send {signal} to a command in a container"
-        )))
+        if self.exit.initialized() || self.link.ended().is_cancelled() {
+            return Ok(());
+        }
+        match &self.lifeline {
+            Some(lifeline) => lifeline.signal(signal).await,
+            None => Err(Error::unsupported(format!(
+                "{signal} can't be sent: Docker's API has no way to, there is no stub, and no \
+                 lifeline for lack of a shell in the container or of a cleanup policy"
+            ))),
+        }
     }
 
     async fn wait(&self) -> Result<ExitStatus> {
         // One asks for all; if that one leaves, the next goes on.
         let status = self.exit.get_or_try_init(|| self.find_exit()).await?;
+        self.over.cancel();
         Ok(status.clone())
     }
 
     async fn close(&self) -> Result<()> {
         drop(take(&self.input));
-        let ended = self.exit.initialized() || self.link.ended().is_cancelled();
-        let was_open = !self.link.closed().is_cancelled();
         self.link.close();
-        if ended || !was_open {
-            return Ok(());
+        if let Some(lifeline) = &self.lifeline {
+            lifeline.let_go();
         }
-        if let Some(mark) = &self.mark {
-            let sweep = mark.sweep(&self.api, &self.workload, &self.user);
-            let swept = self
-                .api
-                .clock
-                .timeout(SWEEP_LIMIT, "the cleanup", sweep)
-                .await
-                .and_then(|swept| swept);
-            if let Err(error) = swept {
-                tracing::debug!(error = error.chain(), "a closed command may run on");
-            }
+        match &self.keeper {
+            Some(keeper) => keeper.cleaned().await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
 impl Drop for DockerSession {
     fn drop(&mut self) {
-        let ended = self.exit.initialized() || self.link.ended().is_cancelled();
-        let was_open = !self.link.closed().is_cancelled();
         self.link.close();
-        if !ended
-            && was_open
-            && let Some(mark) = &self.mark
-        {
-            sweep_later(&self.api, &self.workload, &self.user, mark);
-        }
     }
 }
 
@@ -292,5 +296,5 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the end of its stream a command may still be running.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-const SWEEP_LIMIT: Duration = Duration::from_secs(10);
-const MOST_FAILURES: u32 = 5;
+/// With the pauses between them, an engine that restarts has a quarter of a minute.
+const MOST_FAILURES: u32 = 30;

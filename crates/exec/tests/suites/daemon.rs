@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -14,7 +17,7 @@ use longshore_core::{
 };
 use longshore_exec::ScriptedExec;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// The daemon. Connecting to it gives one end of a pipe of `buffer` bytes, so that frames are cut
 /// wherever the buffer ends.
@@ -22,11 +25,16 @@ pub(crate) struct Daemon {
     exec: ScriptedExec,
     buffer: usize,
     state: Mutex<State>,
+    /// How many lifelines watch.
+    pub(crate) lifelines: AtomicUsize,
+    /// Whether no cleanup does anything.
+    pub(crate) helpless: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     execs: HashMap<String, Exec>,
+    made: u32,
     /// Containers with a terminal.
     terminals: Vec<WorkloadId>,
     /// Containers whose input ends with their first attachment.
@@ -77,6 +85,8 @@ impl Daemon {
             exec,
             buffer,
             state: Mutex::default(),
+            lifelines: AtomicUsize::new(0),
+            helpless: AtomicBool::new(false),
         })
     }
 
@@ -143,6 +153,12 @@ impl Daemon {
                         }
                     }
                 }
+                ("GET", ["containers", _, "top"]) => {
+                    answer(&mut stream, "200 OK", &self.top().await).await;
+                }
+                ("GET", ["containers", "json"]) => {
+                    answer(&mut stream, "200 OK", &json!([{ "Id": "web" }])).await;
+                }
                 ("GET", ["containers", id, "json"]) => {
                     let id = WorkloadId::new(*id).unwrap();
                     let tty = self.state.lock().unwrap().terminals.contains(&id);
@@ -206,7 +222,8 @@ impl Daemon {
             _ => {}
         }
         let mut state = self.state.lock().unwrap();
-        let id = format!("{:064x}", state.execs.len() + 1);
+        state.made += 1;
+        let id = format!("{:064x}", state.made);
         let exec = Exec {
             request,
             session: None,
@@ -220,11 +237,13 @@ impl Daemon {
         let request = self.state.lock().unwrap().execs[id].request.clone();
         assert_eq!(request.tty, tty, "the same in both calls");
         switch(&mut stream).await;
-        if request
-            .command
-            .iter()
-            .any(|word| word == "longshore-cleanup")
-        {
+        let role = request.command.get(3).map(String::as_str);
+        if matches!(role, Some("longshore-cleanup" | "longshore-lifeline")) {
+            if role == Some("longshore-lifeline") {
+                self.lifelines.fetch_add(1, Ordering::SeqCst);
+                self.watch_over(&mut stream, &request.command[4]).await;
+                self.lifelines.fetch_sub(1, Ordering::SeqCst);
+            }
             self.clean_up(&request.command[4]);
             self.state.lock().unwrap().execs.remove(id);
             return;
@@ -252,15 +271,61 @@ impl Daemon {
         }
     }
 
-    fn clean_up(&self, mark: &str) {
-        let state = self.state.lock().unwrap();
-        for exec in state.execs.values() {
-            if exec.request.env.iter().any(|pair| pair == mark)
-                && let Some(session) = exec.session.clone()
-            {
-                tokio::spawn(async move { session.signal(Signal::KILL).await });
+    /// What the lifeline's script does: signals by request, and at the end of its input it acts.
+    async fn watch_over(&self, stream: &mut DuplexStream, mark: &str) {
+        let ready = framed(OutputKind::Stdout, b"ready\n", false);
+        let _ = stream.write_all(&ready).await;
+        let mut lines = tokio::io::BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Some(number) = line.strip_prefix("s ") {
+                let signal = Signal::new(number.parse().unwrap()).unwrap();
+                for session in self.marked(mark) {
+                    session.signal(signal).await.unwrap();
+                }
             }
         }
+    }
+
+    fn marked(&self, mark: &str) -> Vec<Arc<dyn ExecSession>> {
+        let pair = format!("LONGSHORE_EXEC_ID={mark}");
+        let state = self.state.lock().unwrap();
+        let marked = state
+            .execs
+            .values()
+            .filter(|exec| exec.request.env.contains(&pair));
+        marked.filter_map(|exec| exec.session.clone()).collect()
+    }
+
+    fn clean_up(&self, mark: &str) {
+        if self.helpless.load(Ordering::SeqCst) {
+            return;
+        }
+        for session in self.marked(mark) {
+            tokio::spawn(async move { session.signal(Signal::KILL).await });
+        }
+    }
+
+    /// `ps` on the engine's host: the container's first process, and each command that runs.
+    async fn top(&self) -> Value {
+        let mut rows = vec![json!(["100", "9", "100", "99", "Ss", "init", "init"])];
+        let execs: Vec<(String, ExecRequest, Arc<dyn ExecSession>)> = {
+            let state = self.state.lock().unwrap();
+            let running = state.execs.iter().filter_map(|(id, exec)| {
+                Some((id.clone(), exec.request.clone(), exec.session.clone()?))
+            });
+            running.collect()
+        };
+        for (id, request, session) in execs {
+            if !has_ended(&*session).await {
+                let pid = pid_of(&id).to_string();
+                let line = format!("program {}", request.env.join(" "));
+                rows.push(json!([pid, "9", pid, "1", "Ss", "program", line]));
+            }
+        }
+        json!({
+            "Titles": ["PID", "PPID", "SID", "ELAPSED", "STAT", "COMMAND", "COMMAND"],
+            "Processes": rows,
+        })
     }
 
     async fn inspect(&self, id: &str) -> (&'static str, Value) {
@@ -273,12 +338,17 @@ impl Daemon {
             None if failed => state(false, Some(126), 0),
             None => state(false, None, 0),
             Some(session) if has_ended(&*session).await => {
-                state(false, session.wait().await.unwrap().code, 4711)
+                state(false, session.wait().await.unwrap().code, pid_of(id))
             }
-            Some(_) => state(true, None, 4711),
+            Some(_) => state(true, None, pid_of(id)),
         };
         ("200 OK", body)
     }
+}
+
+/// The ids of commands are numbers.
+fn pid_of(id: &str) -> u32 {
+    1000 + u32::from_str_radix(&id[56..], 16).unwrap()
 }
 
 async fn has_ended(session: &dyn ExecSession) -> bool {

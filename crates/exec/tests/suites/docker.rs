@@ -1,13 +1,16 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use longshore_core::{
-    ClockExt, ErrorKind, ExecBackend, ExecRequest, OsRandom, TerminalSize, WorkloadId,
+    ClockExt, ErrorKind, ExecBackend, ExecRequest, OsRandom, Signal, TerminalSize, WorkloadId,
     testkit::{
         exec::{Attachable, Harness, Place},
         programs::Programs,
     },
 };
-use longshore_exec::{DockerExec, ScriptedExec};
+use longshore_exec::{CleanupOutcome, CleanupReport, CleanupRung, DockerExec, ScriptedExec};
 use serde_json::json;
 
 use crate::{
@@ -98,7 +101,14 @@ async fn the_engine_is_told_the_same_in_both_calls() {
     request.user = "1000".to_owned();
     request.working_dir = "/srv".to_owned();
     place.exec.exec(&request).await.unwrap();
+    // The lifeline's come first.
     let requests = place.daemon.requests();
+    assert_eq!(requests[0].1["Cmd"][3], "longshore-lifeline");
+    assert_eq!(
+        (&requests[0].1["User"], &requests[0].1["Env"]),
+        (&json!("1000"), &json!([]))
+    );
+    let requests = &requests[2..];
     let (line, create) = &requests[0];
     assert_eq!(line, "POST /containers/web/exec");
     assert_eq!(create["Cmd"], json!(["copy"]));
@@ -145,7 +155,8 @@ async fn a_command_that_can_not_start_says_why() {
         .unwrap();
     let unread = session.wait().await.unwrap();
     assert_eq!(unread.code, Some(126));
-    assert_eq!(unread.reason.unwrap(), "the command could not be started");
+    let silent = "start-failed: the command could not be started";
+    assert_eq!(unread.reason.unwrap(), silent);
 
     let request = ExecRequest::new(id("web"), ["missing"]);
     let session = place.exec.exec(&request).await.unwrap();
@@ -154,7 +165,7 @@ async fn a_command_that_can_not_start_says_why() {
     assert!(
         read.reason
             .unwrap()
-            .starts_with("OCI runtime exec failed: cannot run")
+            .starts_with("start-failed: OCI runtime exec failed: cannot run")
     );
 
     // A command that gives the code itself did start.
@@ -176,6 +187,85 @@ async fn what_is_closed_or_dropped_leaves_nothing_running() {
     let clock = clock();
     clock.sleep(Duration::from_secs(1)).await;
     assert_eq!(place.daemon.running().await, 0);
+    assert_eq!(place.daemon.lifelines.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_session_is_watched_before_it_begins_and_let_go_at_its_end() {
+    let place = fresh(4096);
+    let (told, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let exec = place
+        .exec
+        .clone()
+        .with_cleanup_listener(move |report: &CleanupReport| {
+            let _ = told.send(report.clone());
+        });
+    let session = exec
+        .exec(&ExecRequest::new(id("web"), Names.exit(3)))
+        .await
+        .unwrap();
+    assert_eq!(session.wait().await.unwrap().code, Some(3));
+    let report = reports.recv().await.unwrap();
+    assert_eq!(report.outcome, CleanupOutcome::Clean);
+    assert_eq!(report.rungs, [CleanupRung::Lifeline]);
+    assert_eq!(&report.session, session.id());
+    assert_eq!(place.daemon.lifelines.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_ended_is_reported_aloud() {
+    let place = fresh(4096);
+    place.daemon.helpless.store(true, Ordering::SeqCst);
+    let session = place
+        .exec
+        .exec(&ExecRequest::new(id("web"), Names.stubborn()))
+        .await
+        .unwrap();
+    let error = session.close().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(
+        error.message().starts_with("cleanup-incomplete:"),
+        "{error}"
+    );
+    assert_eq!(place.daemon.running().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_goes_through_the_lifeline() {
+    let place = fresh(4096);
+    let session = place
+        .exec
+        .exec(&ExecRequest::new(id("web"), Names.exit_on_usr1(33)))
+        .await
+        .unwrap();
+    session.signal(Signal::USR1).await.unwrap();
+    assert_eq!(session.wait().await.unwrap().code, Some(33));
+    session.signal(Signal::USR1).await.unwrap();
+}
+
+/// A gateway that was killed: its sessions' connections are gone, and so is its memory.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_life_left_is_reaped_and_nothing_else() {
+    let place = fresh(4096);
+    let dead = place.exec.clone().with_gateway_name("gate");
+    place.daemon.helpless.store(true, Ordering::SeqCst);
+    let request = ExecRequest::new(id("web"), Names.stubborn());
+    drop(dead.exec(&request).await.unwrap());
+    clock().sleep(Duration::from_secs(10)).await;
+    place.daemon.helpless.store(false, Ordering::SeqCst);
+
+    let connector = Arc::new(ToDaemon(Arc::clone(&place.daemon)));
+    let reborn = DockerExec::new(connector, clock(), Arc::new(OsRandom)).with_gateway_name("gate");
+    let other = place.exec.clone().with_gateway_name("other");
+    let own = reborn.exec(&request).await.unwrap();
+    let others = other.exec(&request).await.unwrap();
+    assert_eq!(place.daemon.running().await, 3);
+    let reports = reborn.reap().await.unwrap();
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].outcome, CleanupOutcome::Clean);
+    assert_eq!(place.daemon.running().await, 2);
+    assert_eq!(reborn.reap().await.unwrap(), []);
+    drop((own, others));
 }
 
 #[tokio::test(start_paused = true)]

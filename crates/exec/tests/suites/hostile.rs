@@ -298,7 +298,10 @@ async fn an_unknown_end_is_never_a_success() {
     .await
     .unwrap();
     let status = session.wait().await.unwrap();
-    assert_eq!(status.reason.as_deref(), Some("the container was removed"));
+    assert_eq!(
+        status.reason.as_deref(),
+        Some("container-gone: the container was removed")
+    );
 
     let inspect = b"".to_vec();
     let session = exec(

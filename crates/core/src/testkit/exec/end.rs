@@ -3,7 +3,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::{Harness, trial::Trial};
-use crate::{ErrorKind, Signal};
+use crate::{ErrorKind, Signal, TerminalSize};
 
 /// Each pipe is there once; an input that was not asked for is not there.
 pub async fn pipes_are_taken_once(harness: &dyn Harness) {
@@ -79,6 +79,50 @@ pub async fn a_signal_arrives_or_is_unsupported(harness: &dyn Harness) {
     trial.read_until(&mut output, b"ready\n").await;
     match trial.within(session.signal(Signal::USR1)).await {
         Ok(()) => assert_eq!(trial.wait(&*session).await.code, Some(33)),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+            trial.within(session.close()).await.expect("close");
+        }
+    }
+    trial.finish().await;
+}
+
+/// On a terminal a signal reaches the command as well.
+pub async fn a_signal_on_a_terminal_arrives_or_is_unsupported(harness: &dyn Harness) {
+    let trial = Trial::new(harness).await;
+    let request = trial
+        .request(trial.programs.exit_on_usr1(34))
+        .with_tty(TerminalSize::default());
+    let session = trial.exec(&request).await;
+    let mut output = session.take_output().expect("the output");
+    // A terminal sends a carriage return before the newline.
+    trial.read_until(&mut output, b"\n").await;
+    match trial.within(session.signal(Signal::USR1)).await {
+        Ok(()) => assert_eq!(trial.wait(&*session).await.code, Some(34)),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+            trial.within(session.close()).await.expect("close");
+        }
+    }
+    trial.finish().await;
+}
+
+/// Whoever is killed is told to have been, by the signal or by its code, and a signal after that
+/// changes nothing.
+pub async fn a_killed_command_is_told_as_one(harness: &dyn Harness) {
+    let trial = Trial::new(harness).await;
+    let session = trial.exec(&trial.request(trial.programs.stubborn())).await;
+    let mut output = session.take_output().expect("the output");
+    trial.read_until(&mut output, b"ready\n").await;
+    match trial.within(session.signal(Signal::KILL)).await {
+        Ok(()) => {
+            let status = trial.wait(&*session).await;
+            let told = status.signal == Some(Signal::KILL) || status.code == Some(137);
+            assert!(told, "{status}");
+            let late = trial.within(session.signal(Signal::TERM)).await;
+            late.expect("a signal after the end");
+            assert_eq!(trial.wait(&*session).await, status);
+        }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
             trial.within(session.close()).await.expect("close");

@@ -1,0 +1,298 @@
+//! The program itself, outside any container: what it says, and what it leaves behind.
+#![cfg(all(feature = "program", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
+
+use std::{
+    io::{Read, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use longshore_exec_stub::{Decoder, Ending, FromStub, INPUT_WINDOW, ToStub, VERSION};
+
+const STUB: &str = env!("CARGO_BIN_EXE_longshore-exec-stub");
+
+struct Session {
+    child: Child,
+    input: Option<ChildStdin>,
+    decoder: Decoder<FromStub>,
+    output: Vec<u8>,
+}
+
+impl Session {
+    fn start(options: &[&str], script: &str) -> Self {
+        let mut command = Command::new(STUB);
+        command.arg("session").args(options);
+        Self::spawn(command.args(["--", "sh", "-c", script]))
+    }
+
+    /// It has said that the command runs.
+    fn spawn(command: &mut Command) -> Self {
+        let mut session = Self::call(command);
+        assert_eq!(session.next(), Some(FromStub::Started));
+        session
+    }
+
+    fn call(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut session = Self {
+            input: child.stdin.take(),
+            child,
+            decoder: Decoder::new(),
+            output: Vec::new(),
+        };
+        assert_eq!(session.next(), Some(FromStub::Hello(VERSION)));
+        session
+    }
+
+    fn say(&mut self, message: &ToStub) {
+        let mut bytes = Vec::new();
+        message.write(&mut bytes);
+        self.input.as_mut().unwrap().write_all(&bytes).unwrap();
+    }
+
+    /// The next message; `None` at the end.
+    fn next(&mut self) -> Option<FromStub> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(message) = self.decoder.next_message().unwrap() {
+                return Some(message);
+            }
+            match self
+                .child
+                .stdout
+                .as_mut()
+                .unwrap()
+                .read(&mut buffer)
+                .unwrap()
+            {
+                0 => return None,
+                count => self.decoder.push(&buffer[..count]),
+            }
+        }
+    }
+
+    /// Reads until the output holds this.
+    fn read_until(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.output).contains(text) {
+            match self.next() {
+                Some(FromStub::Output(bytes) | FromStub::Errors(bytes)) => {
+                    self.output.extend(bytes);
+                }
+                Some(FromStub::Taken(_)) => {}
+                other => panic!("{other:?} instead of {text:?} behind {:?}", self.output),
+            }
+        }
+    }
+
+    /// How the command ended, how many processes were left, and the program's own code.
+    fn end(mut self) -> (Ending, u32, Option<i32>) {
+        let (mut ending, mut left) = (None, None);
+        while let Some(message) = self.next() {
+            match message {
+                FromStub::Exit(told) => ending = Some(told),
+                FromStub::Cleaned { left: count, .. } => left = Some(count),
+                FromStub::Output(bytes) | FromStub::Errors(bytes) => self.output.extend(bytes),
+                _ => {}
+            }
+        }
+        let code = self.child.wait().unwrap().code();
+        (ending.unwrap(), left.unwrap(), code)
+    }
+}
+
+/// How long something sleeps, so that it is found: no two runs have the same.
+fn number(place: u8) -> String {
+    format!("64{:07}{place}", std::process::id())
+}
+
+/// How many processes have this word in their command line.
+fn processes(word: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines
+        .filter(|line| {
+            line.split(|byte| *byte == 0)
+                .any(|part| part == word.as_bytes())
+        })
+        .count()
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} never happened");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Everything that gets away from a shell: 7 sleepers.
+fn tree(number: &str) -> String {
+    format!(
+        "sleep {number} & setsid sleep {number} & nohup sleep {number} >/dev/null 2>&1 &
+         (trap '' HUP TERM; sleep {number}) & ((trap '' HUP TERM; setsid sleep {number}) &)
+         ((env -i setsid sleep {number} &) &)
+         echo ready; sleep {number}"
+    )
+}
+
+#[test]
+fn a_code_and_a_signal_are_told_and_mirrored() {
+    let (ending, left, code) = Session::start(&["--no-input"], "exit 7").end();
+    assert_eq!((ending, left, code), (Ending::Code(7), 0, Some(7)));
+    for options in [&["--tty", "80x24"][..], &[]] {
+        let (ending, _, code) = Session::start(options, "kill -TERM $$").end();
+        assert_eq!((ending, code), (Ending::Signal(15), Some(143)));
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_127() {
+    let mut session = Session::call(Command::new(STUB).args(["session", "--", "/no/such"]));
+    let Some(FromStub::Failed { code, reason }) = session.next() else {
+        panic!("a failure");
+    };
+    assert_eq!(code, 127);
+    assert!(reason.contains("/no/such"), "{reason}");
+    assert_eq!(
+        session.next(),
+        Some(FromStub::Cleaned { killed: 0, left: 0 })
+    );
+    assert_eq!(session.child.wait().unwrap().code(), Some(127));
+}
+
+/// A program between two sessions can't say so more than by the end of the stream.
+#[test]
+fn the_end_of_the_stream_ends_the_whole_tree() {
+    for (options, place) in [(&["--tty", "80x24"][..], 1), (&[], 2)] {
+        let number = number(place);
+        let mut session = Session::start(options, &tree(&number));
+        session.read_until("ready");
+        until("the tree", || processes(&number) >= 7);
+        drop(session.input.take());
+        session.child.wait().unwrap();
+        assert_eq!(processes(&number), 0);
+    }
+}
+
+#[test]
+fn a_command_that_ends_by_itself_takes_its_background_along_unless_it_may_stay() {
+    let script = |number: &str| format!("setsid sleep {number} & sleep 0.2; exit 4");
+    let (ending, left, _) = Session::start(&[], &script(&number(3))).end();
+    assert_eq!(
+        (ending, left, processes(&number(3))),
+        (Ending::Code(4), 0, 0)
+    );
+    let mark = format!("LONGSHORE_EXEC_ID=kept-{}", std::process::id());
+    let (name, value) = mark.split_once('=').unwrap();
+    let mut kept = Command::new(STUB);
+    kept.args(["session", "--keep", "--", "sh", "-c", &script(&number(4))]);
+    let (ending, ..) = Session::spawn(kept.env(name, value)).end();
+    assert_eq!((ending, processes(&number(4))), (Ending::Code(4), 1));
+    let swept = Command::new(STUB).arg("sweep").arg(&mark).status().unwrap();
+    assert!(swept.success() && processes(&number(4)) == 0);
+}
+
+#[test]
+fn told_to_end_it_says_how_that_went() {
+    let mut session = Session::start(&[], &tree(&number(5)));
+    session.read_until("ready");
+    session.say(&ToStub::End);
+    let (ending, left, _) = session.end();
+    assert!(matches!(ending, Ending::Signal(_)), "{ending:?}");
+    assert_eq!((left, processes(&number(5))), (0, 0));
+}
+
+#[test]
+fn a_signal_arrives_behind_input_that_nobody_reads() {
+    let script = "trap 'echo caught; exit 9' USR1; echo ready; while :; do sleep 0.1; done";
+    let mut session = Session::start(&[], script);
+    session.read_until("ready");
+    session.say(&ToStub::Input(vec![b'x'; INPUT_WINDOW]));
+    session.say(&ToStub::Signal(10));
+    session.read_until("caught");
+    assert_eq!(session.end().0, Ending::Code(9));
+}
+
+#[test]
+fn input_beyond_the_window_ends_the_session() {
+    let mut session = Session::start(&[], &format!("echo ready; sleep {}", number(6)));
+    session.read_until("ready");
+    // More than the pipe to the command and the window hold together. Beats keep it alive, so that
+    // it does not end for want of them.
+    let mut bytes = Vec::new();
+    for _ in 0..4 {
+        ToStub::Input(vec![b'x'; INPUT_WINDOW]).write(&mut bytes);
+    }
+    let mut input = session.input.take().unwrap();
+    let _ = input.write_all(&bytes);
+    let mut beat = Vec::new();
+    ToStub::Beat.write(&mut beat);
+    until("the end", || {
+        let gone = input.write_all(&beat).is_err();
+        gone || processes(&number(6)) == 0
+    });
+    session.child.wait().unwrap();
+    assert_eq!(processes(&number(6)), 0);
+}
+
+/// An ignored signal stays ignored across an exec (POSIX), and would be the command's.
+#[test]
+fn what_the_container_ignores_the_command_does_not() {
+    let script = "trap '' HUP PIPE TERM; exec \"$0\" session -- sh -c 'kill -HUP $$; exit 0'";
+    let session = Session::spawn(Command::new("sh").args(["-c", script, STUB]));
+    assert_eq!(session.end().0, Ending::Signal(1));
+}
+
+#[test]
+fn a_size_and_the_end_key_reach_the_terminal() {
+    let script = "stty size; read -r _; stty size; cat; echo over";
+    let mut session = Session::start(&["--tty", "100x30"], script);
+    session.read_until("30 100");
+    session.say(&ToStub::Resize {
+        columns: 90,
+        rows: 20,
+    });
+    session.say(&ToStub::Input(b"\n".to_vec()));
+    session.read_until("20 90");
+    session.say(&ToStub::InputEnd);
+    session.read_until("over");
+    assert_eq!(session.end().0, Ending::Code(0));
+}
+
+#[test]
+fn a_sweep_ends_what_carries_the_mark_and_nothing_else() {
+    let mark = format!("LONGSHORE_EXEC_ID=stub-test-{}", std::process::id());
+    let spawn = |number: &str, mark: Option<&str>| {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!("setsid sleep {number} & exec sleep {number}"),
+        ]);
+        if let Some((name, value)) = mark.and_then(|mark| mark.split_once('=')) {
+            command.env(name, value);
+        }
+        command.spawn().unwrap()
+    };
+    let mut marked = spawn(&number(7), Some(&mark));
+    let mut other = spawn(&number(8), Some(&format!("{mark}0")));
+    until("four sleepers", || {
+        processes(&number(7)) == 2 && processes(&number(8)) == 2
+    });
+    let swept = Command::new(STUB).arg("sweep").arg(&mark).output().unwrap();
+    assert!(swept.status.success());
+    assert_eq!(String::from_utf8_lossy(&swept.stdout), "killed 2 left 0\n");
+    marked.wait().unwrap();
+    assert_eq!((processes(&number(7)), processes(&number(8))), (0, 2));
+    let swept = Command::new(STUB)
+        .arg("sweep")
+        .arg(format!("{mark}0"))
+        .output()
+        .unwrap();
+    assert!(swept.status.success());
+    other.wait().unwrap();
+}

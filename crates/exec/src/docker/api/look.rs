@@ -1,0 +1,91 @@
+//! Calls that look at what runs and what happened.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use longshore_core::{ClockExt, Error, Result, Timestamp, WorkloadId, http::read_body};
+use serde::Deserialize;
+
+use super::{Api, PATIENCE, refused, request, segment};
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    #[serde(rename = "SystemTime")]
+    now: String,
+}
+
+impl Api {
+    /// The engine's clock.
+    pub(in crate::docker) async fn engine_time(&self) -> Result<Timestamp> {
+        let info: Info = self.call(Method::GET, "/info", None).await?;
+        Timestamp::parse_rfc3339(&info.now)?
+            .ok_or_else(|| Error::protocol("the engine's time is before 1970"))
+    }
+
+    /// The process table of a container, as the engine's host sees it. It holds secrets.
+    pub(in crate::docker) async fn top(&self, id: &WorkloadId, columns: &str) -> Result<Bytes> {
+        let path = format!(
+            "/containers/{}/top?ps_args={}",
+            segment(id.as_str()),
+            segment(columns)
+        );
+        let answer = async {
+            let response = self.client.send(request(Method::GET, &path, None)?).await?;
+            let status = response.status();
+            let body = read_body(response.into_body(), LARGEST_TABLE).await?;
+            if status == StatusCode::OK {
+                Ok(body)
+            } else {
+                Err(refused(status, &body))
+            }
+        };
+        self.clock
+            .timeout(PATIENCE, "the engine's process table", answer)
+            .await?
+    }
+
+    /// The ids of all containers that run.
+    pub(in crate::docker) async fn running_containers(&self) -> Result<Vec<WorkloadId>> {
+        let listed: Vec<Listed> = self.call(Method::GET, "/containers/json", None).await?;
+        listed
+            .into_iter()
+            .map(|listed| Ok(WorkloadId::new(listed.id)?))
+            .collect()
+    }
+
+    /// Whether the kernel ended something in a container for lack of memory, in a span of the
+    /// engine's own time.
+    pub(in crate::docker) async fn ran_out_of_memory(
+        &self,
+        id: &WorkloadId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool> {
+        let filters = serde_json::json!({ "container": [id.as_str()], "event": ["oom"] });
+        let path = format!(
+            "/events?since={}&until={}&filters={}",
+            exact(since),
+            exact(until),
+            segment(&filters.to_string()),
+        );
+        let (status, body) = self.send(Method::GET, &path, None).await?;
+        if status.is_success() {
+            Ok(body.contains(&b'{'))
+        } else {
+            Err(refused(status, &body))
+        }
+    }
+}
+
+/// Seconds with a fraction.
+fn exact(time: Timestamp) -> String {
+    format!("{}.{:06}", time.as_secs(), time.as_micros() % 1_000_000)
+}
+
+/// The environments of all processes of a container are in it.
+const LARGEST_TABLE: usize = 32 << 20;

@@ -1,0 +1,119 @@
+//! What the sessions of one engine share.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use longshore_core::Random;
+
+use super::{Cleanup, Stub, api::Api, stub::Placements};
+use crate::cleanup::{CleanupReport, Identity, Marker};
+
+/// What a session needs to know of its backend.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    pub(super) api: Arc<Api>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) settings: Settings,
+}
+
+/// What the embedder chose.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) cleanup: Cleanup,
+    pub(super) stub: Option<Stub>,
+    /// An image with a shell.
+    pub(super) sidecar_image: Option<String>,
+    pub(super) identity: Identity,
+    pub(super) listener: Listener,
+}
+
+/// Whoever is told of each cleanup.
+#[derive(Clone, Default)]
+pub(super) struct Listener(pub(super) Option<Arc<Hear>>);
+
+type Hear = dyn Fn(&CleanupReport) + Send + Sync;
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Listener"
+        } else {
+            "nobody"
+        })
+    }
+}
+
+/// What is known from one session to the next.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) placements: Placements,
+    live: Mutex<HashSet<Marker>>,
+    /// Whether the engine's process table shows environments, once that was seen.
+    pub(super) sight: OnceLock<bool>,
+}
+
+/// Takes a marker out of the live ones when the last hand on its session lets go.
+#[derive(Debug)]
+pub(super) struct Live {
+    shared: Arc<Shared>,
+    marker: Marker,
+}
+
+impl Settings {
+    pub(super) fn new(random: &dyn Random) -> Self {
+        Self {
+            cleanup: Cleanup::default(),
+            stub: None,
+            sidecar_image: None,
+            identity: Identity::unnamed(random),
+            listener: Listener::default(),
+        }
+    }
+}
+
+impl Context {
+    /// A marker for a new session, which counts as live until the guard goes.
+    pub(super) fn mark(&self) -> Option<(Marker, Live)> {
+        let settings = &self.settings;
+        let marker = Marker::new(&settings.identity, settings.cleanup, &*self.api.random)?;
+        self.shared.lock().insert(marker.clone());
+        let live = Live {
+            shared: Arc::clone(&self.shared),
+            marker: marker.clone(),
+        };
+        Some((marker, live))
+    }
+
+    /// Tells whoever listens, and says aloud what is not as it should be.
+    pub(super) fn report(&self, report: &CleanupReport) {
+        if report.is_clean() {
+            tracing::debug!(session = %report.session, took = ?report.took, "{report}");
+        } else if report.left.is_empty() {
+            tracing::info!(session = %report.session, rungs = ?report.rungs, "{report}");
+        } else {
+            tracing::warn!(session = %report.session, rungs = ?report.rungs, "{report}");
+        }
+        if let Some(listener) = &self.settings.listener.0 {
+            listener(report);
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn is_live(&self, marker: &Marker) -> bool {
+        self.lock().contains(marker)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Marker>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.shared.lock().remove(&self.marker);
+    }
+}

@@ -1,0 +1,246 @@
+//! Carries out what the ladder decides behind one session.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, WorkloadId};
+use tokio::sync::OnceCell;
+
+use super::{
+    context::{Context, Live},
+    sweep,
+};
+use crate::cleanup::{
+    COLUMNS, CleanupOutcome, CleanupReport, CleanupRung, Ladder, Look, Marker, ProcessTable, Step,
+};
+
+/// What is cleaned up behind.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) workload: WorkloadId,
+    pub(super) session: SessionId,
+    pub(super) user: String,
+    pub(super) marker: Marker,
+    /// What acts by itself once the session is over.
+    pub(super) working: Option<CleanupRung>,
+}
+
+/// Sees to it that nothing of a session runs after its end, and says so.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    context: Context,
+    watched: Watched,
+    started: Timestamp,
+    ended: OnceLock<Timestamp>,
+    /// Terminal sessions that belong to it, between looks.
+    sessions: Mutex<HashSet<u32>>,
+    report: OnceCell<CleanupReport>,
+    live: Mutex<Option<Live>>,
+}
+
+impl Keeper {
+    pub(super) fn new(context: Context, watched: Watched, live: Option<Live>) -> Self {
+        Self {
+            started: context.api.clock.now(),
+            context,
+            watched,
+            ended: OnceLock::new(),
+            sessions: Mutex::default(),
+            report: OnceCell::new(),
+            live: Mutex::new(live),
+        }
+    }
+
+    /// Looks whether the engine shows what it will be asked for, unless that is known: a command that
+    /// runs must be seen with its marker, or a look that finds nobody means nothing.
+    pub(super) fn check_sight(self: &Arc<Self>) {
+        if self.context.shared.sight.get().is_some() {
+            return;
+        }
+        let keeper = Arc::clone(self);
+        tokio::spawn(async move {
+            let clock = Arc::clone(&keeper.context.api.clock);
+            let mut seen = None;
+            let mut pause = FIRST_SIGHT;
+            // What has just been started has no environment yet, so one look is not enough for a no.
+            for _ in 0..SIGHTS {
+                seen = keeper.sees_command().await;
+                if seen != Some(Sight::Unmarked) {
+                    break;
+                }
+                clock.sleep(pause).await;
+                pause *= 2;
+            }
+            if let Some(seen) = seen {
+                let _ = keeper.context.shared.sight.set(seen == Sight::Marked);
+            }
+        });
+    }
+
+    /// Whether the command is seen with its marker; `None` where that can't be told.
+    async fn sees_command(&self) -> Option<Sight> {
+        let Watched {
+            workload,
+            session,
+            marker,
+            ..
+        } = &self.watched;
+        let api = &self.context.api;
+        let runs = async || {
+            let state = api.inspect_exec(session.as_str()).await.ok()?;
+            let pid = u32::try_from(state.pid).ok().filter(|pid| *pid > 0)?;
+            state.running.then_some(pid)
+        };
+        let pid = runs().await?;
+        let answer = api.top(workload, COLUMNS).await.ok()?;
+        let Ok(table) = ProcessTable::parse(&answer) else {
+            return Some(Sight::Missing);
+        };
+        match table.shows(pid, marker) {
+            Some(true) => Some(Sight::Marked),
+            // Unless it has ended meanwhile.
+            Some(false) => runs().await.map(|_| Sight::Unmarked),
+            None => runs().await.map(|_| Sight::Missing),
+        }
+    }
+
+    /// Cleans up, once for all who ask. Cancel safe: who asks next goes on.
+    pub(super) async fn clean(&self) -> &CleanupReport {
+        let ended = *self.ended.get_or_init(|| self.context.api.clock.now());
+        self.report
+            .get_or_init(|| async {
+                let report = self.run(ended).await;
+                self.live
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                self.context.report(&report);
+                report
+            })
+            .await
+    }
+
+    /// Cleans up, and fails if anything is left or nobody knows.
+    pub(super) async fn cleaned(&self) -> Result<()> {
+        let report = self.clean().await;
+        match &report.outcome {
+            CleanupOutcome::Incomplete => Err(Error::internal(report.to_string())),
+            CleanupOutcome::Unverified(_) => {
+                tracing::debug!("{report}");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn run(&self, ended: Timestamp) -> CleanupReport {
+        let clock = &self.context.api.clock;
+        let others = sweep::rungs(&self.context);
+        let mut ladder = Ladder::new(ended, self.watched.working, others);
+        let outcome = loop {
+            match ladder.step(clock.now()) {
+                Step::Look => {
+                    let look = self.look().await;
+                    ladder.looked(clock.now(), look);
+                }
+                Step::Wait(then) => clock.sleep_until(then).await,
+                Step::Sweep(rung) => {
+                    let watched = &self.watched;
+                    let swept = sweep::run(&self.context, rung, watched).await;
+                    if let Err(error) = swept {
+                        tracing::debug!(?rung, error = error.chain(), "a sweep failed");
+                    }
+                    ladder.swept(clock.now());
+                }
+                Step::Done(outcome) => break outcome,
+            }
+        };
+        let findings = ladder.findings().clone();
+        let left = match outcome {
+            CleanupOutcome::Incomplete => findings.left,
+            _ => Vec::new(),
+        };
+        CleanupReport {
+            workload: self.watched.workload.clone(),
+            session: self.watched.session.clone(),
+            outcome,
+            rungs: ladder.tried().to_vec(),
+            left,
+            unattributed: findings.unattributed,
+            zombies: findings.zombies,
+            took: clock.now().since(ended),
+        }
+    }
+
+    async fn look(&self) -> Look {
+        if self.context.shared.sight.get() == Some(&false) {
+            return Look::Blind(
+                "the engine's process table does not show sessions with their marks".to_owned(),
+            );
+        }
+        let answer = match self.context.api.top(&self.watched.workload, COLUMNS).await {
+            Ok(answer) => answer,
+            Err(error) => return self.not_seen(error).await,
+        };
+        let table = match ProcessTable::parse(&answer) {
+            Ok(table) => table,
+            Err(why) => return Look::Blind(why.to_owned()),
+        };
+        // A stub's tree loses nobody, so nobody outside it is suspected.
+        let by_stub = self.watched.working == Some(CleanupRung::Stub);
+        // Ages are told in whole seconds, as of now.
+        let since = self.context.api.clock.now().since(self.started);
+        let lasted = (!by_stub).then(|| since + Duration::from_secs(1));
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        Look::Found(table.look(&self.watched.marker, &mut sessions, lasted))
+    }
+
+    async fn not_seen(&self, error: Error) -> Look {
+        match error.kind() {
+            ErrorKind::Conflict => Look::Gone,
+            ErrorKind::NotFound => {
+                match self
+                    .context
+                    .api
+                    .inspect_container(&self.watched.workload)
+                    .await
+                {
+                    Err(error) if error.kind() == ErrorKind::NotFound => Look::Gone,
+                    _ => Look::Blind(error.chain()),
+                }
+            }
+            // The engine answered, and can't.
+            ErrorKind::Internal
+            | ErrorKind::Unsupported
+            | ErrorKind::InvalidInput
+            | ErrorKind::PermissionDenied => Look::Blind(error.chain()),
+            _ => Look::Failed(error.chain()),
+        }
+    }
+}
+
+/// How a command that runs is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Marked,
+    /// Without its marker: environments are not shown, or it has none yet.
+    Unmarked,
+    /// Not at all: this engine's table is not of such processes.
+    Missing,
+}
+
+/// Cleans up in the background, where there is a runtime to do it.
+pub(super) fn clean_later(keeper: &Arc<Keeper>) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let keeper = Arc::clone(keeper);
+        runtime.spawn(async move {
+            keeper.clean().await;
+        });
+    }
+}
+
+const SIGHTS: usize = 6;
+const FIRST_SIGHT: Duration = Duration::from_millis(50);

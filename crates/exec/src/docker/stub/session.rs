@@ -1,0 +1,357 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use futures::stream;
+use longshore_core::{
+    ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
+    Result, SessionId, Signal, TerminalSize,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Stub,
+    conversation::Event,
+    pump::{Ends, Pump},
+};
+use crate::{
+    cleanup::{Cleanup, CleanupRung, Marker},
+    docker::{
+        api::ContainerState,
+        context::{Context, Live},
+        exec::take,
+        exit_facts::ExitFacts,
+        keeper::{Keeper, Watched},
+        link::Link,
+    },
+};
+
+/// A command in a container, owned by a stub there.
+pub(in crate::docker) struct StubSession {
+    id: SessionId,
+    tty: bool,
+    input: Mutex<Option<ExecInput>>,
+    output: Mutex<Option<ExecOutputStream>>,
+    signals: mpsc::Sender<Signal>,
+    size: watch::Sender<Option<TerminalSize>>,
+    ending: CancellationToken,
+    end: watch::Receiver<Option<Result<ExitStatus, String>>>,
+    keeper: Option<Arc<Keeper>>,
+    context: Context,
+}
+
+/// Why there is no session through the stub.
+pub(in crate::docker) enum NoStub {
+    /// Another way may do.
+    Unusable(Error),
+    /// No way will.
+    Refused(Error),
+}
+
+impl StubSession {
+    pub(in crate::docker) async fn start(
+        context: &Context,
+        request: &ExecRequest,
+        container: &ContainerState,
+        stub: &Stub,
+    ) -> Result<Self, NoStub> {
+        let (marker, live) = context.mark().unzip();
+        // A stub that went with its container, or was removed there, is put there once more.
+        let mut attempt = 0;
+        let (id, pump) = loop {
+            attempt += 1;
+            let placing = context
+                .shared
+                .placements
+                .place(&context.api, &container.id, stub);
+            let path = placing.await.map_err(refuse)?;
+            match call(context, request, container, &path, marker.as_ref()).await {
+                Ok(called) => break called,
+                Err(NoStub::Unusable(error)) if attempt == 1 => {
+                    tracing::debug!(error = error.chain(), "the stub is put there again");
+                    context.shared.placements.forget(&container.id);
+                }
+                Err(other) => return Err(other),
+            }
+        };
+        Ok(Self::run(context, request, id, pump, marker, live))
+    }
+
+    fn run(
+        context: &Context,
+        request: &ExecRequest,
+        id: SessionId,
+        pump: Pump,
+        marker: Option<Marker>,
+        live: Option<Live>,
+    ) -> Self {
+        let (near, far) = tokio::io::duplex(PIPE);
+        let (output, received) = mpsc::channel(PIECES);
+        let (signals, signals_out) = mpsc::channel(SIGNALS);
+        let (size, size_out) = watch::channel(None);
+        let (exit, mut told) = watch::channel(None);
+        let (end_told, end) = watch::channel(None);
+        let ending = CancellationToken::new();
+        let ends = Ends {
+            input: request.stdin.then_some(far),
+            output,
+            signals: signals_out,
+            size: size_out,
+            exit,
+            ending: ending.clone(),
+        };
+        let keeper = marker
+            .filter(|_| context.settings.cleanup == Cleanup::Tree)
+            .map(|marker| {
+                Arc::new(Keeper::new(
+                    context.clone(),
+                    Watched {
+                        workload: request.workload.clone(),
+                        session: id.clone(),
+                        user: request.user.clone(),
+                        marker,
+                        working: Some(CleanupRung::Stub),
+                    },
+                    live,
+                ))
+            });
+        if let Some(keeper) = &keeper {
+            keeper.check_sight();
+        }
+        let link = pump.link.clone();
+        let facts = ExitFacts::new(context, request.workload.clone(), id.clone());
+        let behind = keeper.clone();
+        let closing = ending.clone();
+        let clock = Arc::clone(&context.api.clock);
+        tokio::spawn(async move {
+            // The end is told once it is known, not when the stub has cleaned up behind it.
+            let telling = async {
+                let told = told.wait_for(Option::is_some).await;
+                let status = told.ok().and_then(|status| status.clone());
+                match status {
+                    Some(status) => {
+                        let status = facts.complete(status).await;
+                        end_told.send_replace(Some(Ok(status)));
+                    }
+                    // The stream ended without a word.
+                    None => {
+                        let status = facts.find().await;
+                        end_told.send_replace(Some(status.map_err(|error| error.chain())));
+                    }
+                }
+            };
+            // A stub that was told to end and does not is left to the end of its stream.
+            let pumping = async {
+                let overdue = async {
+                    closing.cancelled().await;
+                    clock.sleep(END_LIMIT).await;
+                };
+                tokio::select! {
+                    result = pump.run(ends) => {
+                        if let Err(error) = result {
+                            tracing::debug!(error = error.chain(), "a stub's stream ended badly");
+                        }
+                    }
+                    () = overdue => {}
+                }
+                link.close();
+            };
+            tokio::join!(telling, pumping);
+            if let Some(keeper) = behind {
+                keeper.clean().await;
+            }
+        });
+        let output = stream::unfold(received, |mut received| async move {
+            Some((received.recv().await?, received))
+        });
+        Self {
+            id,
+            tty: request.tty,
+            input: Mutex::new(request.stdin.then(|| Box::pin(near) as ExecInput)),
+            output: Mutex::new(Some(Box::pin(output))),
+            signals,
+            size,
+            ending,
+            end,
+            keeper,
+            context: context.clone(),
+        }
+    }
+}
+
+/// Starts the stub and hears its first words.
+async fn call(
+    context: &Context,
+    request: &ExecRequest,
+    container: &ContainerState,
+    path: &str,
+    marker: Option<&Marker>,
+) -> Result<(SessionId, Pump), NoStub> {
+    let api = &context.api;
+    let mut wrapped = request.clone();
+    wrapped.tty = false;
+    wrapped.stdin = true;
+    wrapped.command = vec![path.to_owned(), "session".to_owned()];
+    let mut flag = |words: &[&str]| {
+        let words = words.iter().map(|word| (*word).to_owned());
+        wrapped.command.extend(words);
+    };
+    if request.tty {
+        let size = request.size.unwrap_or_default();
+        flag(&["--tty", &format!("{}x{}", size.columns, size.rows)]);
+    }
+    if !request.stdin {
+        flag(&["--no-input"]);
+    }
+    if context.settings.cleanup != Cleanup::Tree {
+        flag(&["--keep"]);
+    }
+    let user = match request.user.as_str() {
+        "" => container.config.user.as_str(),
+        user => user,
+    };
+    // As root it reaches what changed its user, and the file of a helper container.
+    if !is_root(user) && may_become_others(container) {
+        flag(&["--user", user]);
+        wrapped.user = "0:0".to_owned();
+    }
+    flag(&["--"]);
+    wrapped.command.extend(request.command.iter().cloned());
+    let mut env = request.env.clone();
+    env.extend(marker.map(Marker::pair));
+    let id = api.create_exec(&wrapped, &env).await.map_err(refuse)?;
+    let session = SessionId::new(id.clone()).map_err(|error| NoStub::Refused(error.into()))?;
+    let stream = api.start_exec(&id, false, None).await.map_err(refuse)?;
+    let mut pump = Pump::new(Link::new(stream), Arc::clone(&api.clock));
+    let mut first = async || loop {
+        match pump.next().await {
+            // The end of a command that did not start is told like any other.
+            Ok(Some(event @ (Event::Started | Event::Ended(_)))) => return Ok(event),
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(Error::protocol("the stub ended before it said a word")),
+            Err(error) => return Err(error),
+        }
+    };
+    let heard = api
+        .clock
+        .timeout(CALL_LIMIT, "the stub's first word", first());
+    match heard.await.and_then(|heard| heard) {
+        Ok(ended @ Event::Ended(_)) => {
+            pump.talk.put_back(ended);
+            Ok((session, pump))
+        }
+        Ok(_) => Ok((session, pump)),
+        Err(error) => Err(NoStub::Unusable(error)),
+    }
+}
+
+/// Refusals that hold for every way in.
+fn refuse(error: Error) -> NoStub {
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Unavailable
+        | ErrorKind::Timeout
+        | ErrorKind::Unauthenticated
+        | ErrorKind::PermissionDenied => NoStub::Refused(error),
+        _ => NoStub::Unusable(error),
+    }
+}
+
+fn is_root(user: &str) -> bool {
+    matches!(
+        user,
+        "" | "0" | "root" | "0:0" | "root:root" | "0:root" | "root:0"
+    )
+}
+
+/// Without these capabilities root can't become anybody.
+fn may_become_others(container: &ContainerState) -> bool {
+    let dropped = container.host_config.cap_drop.iter().flatten();
+    !dropped.into_iter().any(|name| {
+        let name = name.to_ascii_uppercase();
+        matches!(name.trim_start_matches("CAP_"), "ALL" | "SETUID" | "SETGID")
+    })
+}
+
+#[async_trait]
+impl ExecSession for StubSession {
+    fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    fn take_input(&self) -> Option<ExecInput> {
+        take(&self.input)
+    }
+
+    fn take_output(&self) -> Option<ExecOutputStream> {
+        take(&self.output)
+    }
+
+    async fn resize(&self, size: TerminalSize) -> Result<()> {
+        if self.tty {
+            self.size.send_replace(Some(size));
+        }
+        Ok(())
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<()> {
+        // After the end there is nobody to get it.
+        let _ = self.signals.send(signal).await;
+        Ok(())
+    }
+
+    async fn wait(&self) -> Result<ExitStatus> {
+        let mut end = self.end.clone();
+        match end.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Ok(status))) => Ok(status.clone()),
+            Ok(Some(Err(why))) => Err(Error::unavailable(
+                "the engine did not tell how the command ended",
+            )
+            .with_context("cause", why)),
+            Ok(None) | Err(_) => Err(Error::closed("the session's task was stopped")),
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.ending.cancel();
+        drop((take(&self.input), take(&self.output)));
+        match &self.keeper {
+            Some(keeper) => keeper.cleaned().await,
+            None => {
+                let waiting = self.context.api.clock.timeout(
+                    END_LIMIT * 2,
+                    "the end of the command",
+                    self.wait(),
+                );
+                waiting.await.and_then(|ended| ended).map(drop)
+            }
+        }
+    }
+}
+
+impl Drop for StubSession {
+    fn drop(&mut self) {
+        self.ending.cancel();
+    }
+}
+
+impl fmt::Debug for StubSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StubSession")
+            .field("id", &self.id)
+            .field("tty", &self.tty)
+            .finish_non_exhaustive()
+    }
+}
+
+const PIPE: usize = 16 * 1024;
+const PIECES: usize = 4;
+const SIGNALS: usize = 16;
+/// How long a container may take to start the stub.
+const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long a stub may take to end what it started. It gives up after ten seconds itself.
+const END_LIMIT: std::time::Duration = std::time::Duration::from_secs(12);

@@ -1,0 +1,163 @@
+//! Sessions whose client goes away.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+
+use longshore::exec::{CleanupOutcome, CleanupReport};
+
+use crate::{
+    survivors,
+    tree::{self, Shedding},
+    world::{Reports, World, gateway, kinds, plant, stub},
+};
+
+/// In waves: each starts its sessions, waits until the trees stand, and lets all go at once. Every
+/// third wave the whole gateway goes, with every connection and without a word.
+#[test]
+fn a_thousand_dropped_sessions_leave_nothing() {
+    let Some(world) = World::start("lab exec: 1,000 drops") else {
+        return;
+    };
+    let started = Instant::now();
+    let classes = &world.classes[..3];
+    let reports = Reports::default();
+    let (mut place, mut wave, mut times, mut spoken) = (0, 0, Vec::new(), 0);
+    while place < DROPS {
+        let count = WAVE.min(DROPS - place);
+        let numbers: BTreeSet<u64> = (place..place + count)
+            .map(|place| survivors::number(world.lab.id(), place))
+            .collect();
+        let runtime = runtime();
+        let vanishes = wave % 3 == 2;
+        let (dropped, sessions) = runtime.block_on(async {
+            let gateway = reports.hear(gateway(world.socket())).with_stub(stub());
+            let planting = numbers.iter().enumerate().map(|(index, number)| {
+                let class = &classes[index % classes.len()];
+                plant(
+                    &gateway,
+                    class,
+                    *number,
+                    index % 2 == 0,
+                    Shedding::Everything,
+                )
+            });
+            let sessions = join_all(planting).await;
+            let standing = survivors::count(&numbers);
+            for number in &numbers {
+                let size = standing.get(number).copied().unwrap_or_default();
+                assert!(size >= tree::SIZE, "tree {number} has {size} processes");
+            }
+            (Instant::now(), sessions)
+        });
+        let runtime = if vanishes {
+            std::mem::forget(sessions);
+            runtime.shutdown_background();
+            self::runtime()
+        } else {
+            spoken += count;
+            let entered = runtime.enter();
+            drop(sessions);
+            drop(entered);
+            runtime
+        };
+        times.extend(runtime.block_on(survivors::vanish(&numbers, dropped, LIMIT)));
+        if !vanishes {
+            runtime.block_on(reports.wait_for(spoken));
+        }
+        place += count;
+        wave += 1;
+    }
+    let kinds = kinds(&reports.take());
+    println!(
+        "MEASURED {DROPS} drops took {:.0} s; reports: {kinds:?}",
+        started.elapsed().as_secs_f64()
+    );
+    survivors::tell("dropped sessions", times);
+    // Seen by the engine as well, and by the stub alone.
+    assert_eq!(kinds.get("Clean by [Stub]"), Some(&spoken), "{kinds:?}");
+    assert_eq!(survivors::marked(), 0);
+    world.lab.stop().expect("a clean end");
+}
+
+/// The same without a stub: a shell beside the session where the container has one, else a sidecar.
+/// Orphans that shed everything are beyond them; they are named.
+#[test]
+fn without_a_stub_what_can_be_known_ends_and_what_can_not_is_named() {
+    let Some(world) = World::start("lab exec: lifelines and sidecars") else {
+        return;
+    };
+    let reports = Reports::default();
+    let runtime = runtime();
+    // bash, no shell, read-only, non-root, and dash.
+    let classes = [0, 1, 2, 3, 6].map(|at| &world.classes[at]);
+    for (wave, shedding) in [
+        Shedding::Something,
+        Shedding::Something,
+        Shedding::Everything,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let numbers: BTreeSet<u64> = (0..classes.len() * 2)
+            .map(|place| survivors::number(world.lab.id(), wave * 100 + place))
+            .collect();
+        runtime.block_on(async {
+            let gateway = reports
+                .hear(gateway(world.socket()))
+                .with_sidecar_image("bash:lab");
+            let planting = numbers.iter().enumerate().map(|(index, number)| {
+                let class = classes[index % classes.len()];
+                plant(&gateway, class, *number, index < classes.len(), shedding)
+            });
+            let sessions = join_all(planting).await;
+            let dropped = Instant::now();
+            drop(sessions);
+            if shedding == Shedding::Something {
+                let times = survivors::vanish(&numbers, dropped, LIMIT).await;
+                survivors::tell("sessions without a stub", times);
+            }
+            reports.wait_for(numbers.len()).await;
+        });
+        let reports = reports.take();
+        let kinds = kinds(&reports);
+        println!("MEASURED reports: {kinds:?}");
+        assert!(
+            reports
+                .iter()
+                .all(|report| report.outcome == CleanupOutcome::Clean),
+            "{kinds:?}"
+        );
+        let named = |report: &CleanupReport| {
+            let mut names = report
+                .unattributed
+                .iter()
+                .map(|process| process.name.as_str());
+            // Or the one program that they all are.
+            names.any(|name| ["sleep", "busybox"].contains(&name))
+        };
+        if shedding == Shedding::Everything {
+            assert!(reports.iter().all(named), "{reports:?}");
+            // One of each tree, and no more.
+            let left = survivors::count(&numbers);
+            assert!(left.values().all(|count| *count == 1), "{left:?}");
+        }
+    }
+    assert_eq!(survivors::marked(), 0);
+    world.lab.stop().expect("a clean end");
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+const DROPS: usize = 1000;
+const WAVE: usize = 24;
+const LIMIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,196 @@
+//! A gateway that is killed with -9 in mid-session.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use longshore::{core::WorkloadId, exec::CleanupOutcome};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    drops::runtime,
+    survivors,
+    tree::Shedding,
+    world::{Class, World, gateway, plant, stub},
+};
+
+/// Not a test of its own: what the others start as the gateway. Alone it has nothing to do.
+#[test]
+fn a_gateway_of_another_test() {
+    let Ok(socket) = std::env::var(SOCKET) else {
+        return;
+    };
+    let word = |name: &str| std::env::var(name).expect("the other test sets it");
+    let containers: Vec<WorkloadId> = word(CONTAINERS)
+        .split(',')
+        .map(|id| WorkloadId::new(id).expect("an id"))
+        .collect();
+    let numbers: Vec<u64> = word(NUMBERS)
+        .split(',')
+        .map(|n| n.parse().expect("it"))
+        .collect();
+    let shedding = match word(SHEDDING).as_str() {
+        "everything" => Shedding::Everything,
+        _ => Shedding::Something,
+    };
+    runtime().block_on(async {
+        let connector = std::sync::Arc::new(longshore::engine::UnixConnector::new(socket));
+        let gateway = gateway(connector).with_gateway_name(NAME).with_stub(stub());
+        let classes = Class::of(&containers);
+        let planting = numbers.iter().enumerate().map(|(index, number)| {
+            plant(
+                &gateway,
+                &classes[index % classes.len()],
+                *number,
+                index % 2 == 0,
+                shedding,
+            )
+        });
+        let _sessions = join_all(planting).await;
+        println!("\nSTANDING");
+        std::future::pending::<()>().await;
+    });
+}
+
+/// The gateway, killed when it is dropped.
+struct Gateway(Child);
+
+impl Gateway {
+    fn start(world: &World, numbers: &BTreeSet<u64>, shedding: Shedding) -> Self {
+        let join = |words: Vec<String>| words.join(",");
+        let containers = world
+            .classes
+            .iter()
+            .map(|class| class.container.to_string());
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "gateway::a_gateway_of_another_test",
+                "--nocapture",
+            ])
+            .env(SOCKET, world.host().socket())
+            .env(CONTAINERS, join(containers.collect()))
+            .env(NUMBERS, join(numbers.iter().map(u64::to_string).collect()))
+            .env(SHEDDING, format!("{shedding:?}").to_lowercase())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let standing = lines.map_while(Result::ok).any(|line| line == "STANDING");
+        let gateway = Self(child);
+        assert!(standing, "the gateway could not start its sessions");
+        gateway
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[test]
+fn a_gateway_killed_with_9_leaves_nothing() {
+    let Some(world) = World::start("lab exec: a killed gateway") else {
+        return;
+    };
+    let numbers: BTreeSet<u64> = (0..world.classes.len() * 2)
+        .map(|place| survivors::number(world.lab.id(), place))
+        .collect();
+    let mut dead = Gateway::start(&world, &numbers, Shedding::Everything);
+    assert_eq!(survivors::count(&numbers).len(), numbers.len());
+    let killed = Instant::now();
+    dead.kill();
+    let times = runtime().block_on(survivors::vanish(&numbers, killed, LIMIT));
+    survivors::tell("sessions of a gateway killed with -9", times);
+    assert_eq!(survivors::marked(), 0);
+    world.lab.stop().expect("a clean end");
+}
+
+/// Should even the stubs be killed, the gateway's next life finds what they leave by its mark.
+#[test]
+fn what_a_dead_gateway_left_is_reaped_by_its_next_life() {
+    let Some(world) = World::start("lab exec: the reaper") else {
+        return;
+    };
+    let numbers: BTreeSet<u64> = (0..world.classes.len())
+        .map(|place| survivors::number(world.lab.id(), place))
+        .collect();
+    let mut dead = Gateway::start(&world, &numbers, Shedding::Something);
+    // All at once, and before their trees: a stopped stub does nothing.
+    let stubs = stubs();
+    assert_eq!(stubs.len(), numbers.len());
+    for signal in [Signal::STOP, Signal::KILL] {
+        stubs
+            .iter()
+            .for_each(|pid| kill_process(*pid, signal).expect("a stub"));
+    }
+    dead.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    let left = survivors::count(&numbers);
+    assert_eq!(
+        left.len(),
+        numbers.len(),
+        "something is left of each: {left:?}"
+    );
+
+    runtime().block_on(async {
+        let other = gateway(world.socket())
+            .with_gateway_name("other")
+            .with_stub(stub());
+        assert_eq!(other.reap().await.expect("it answers"), []);
+        assert_eq!(survivors::count(&numbers).len(), numbers.len());
+        let reborn = gateway(world.socket())
+            .with_gateway_name(NAME)
+            .with_stub(stub());
+        let reports = reborn.reap().await.expect("it answers");
+        assert_eq!(reports.len(), numbers.len(), "{reports:?}");
+        assert!(
+            reports
+                .iter()
+                .all(|report| report.outcome == CleanupOutcome::Clean)
+        );
+        assert_eq!(reborn.reap().await.expect("it answers"), []);
+    });
+    // What lost its environment and then its parent can't be told from others; nothing else is left.
+    let marked = survivors::marked();
+    assert_eq!(marked, 0);
+    let left = survivors::count(&numbers);
+    assert!(left.values().all(|count| *count <= 1), "{left:?}");
+    world.lab.stop().expect("a clean end");
+}
+
+/// The stubs that own sessions.
+fn stubs() -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc")
+        .expect("the process table")
+        .flatten();
+    entries
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let mut words = line.split(|byte| *byte == 0);
+            let program = String::from_utf8_lossy(words.next()?).into_owned();
+            let owns = program.contains("longshore-exec-stub") && words.next()? == b"session";
+            Pid::from_raw(pid).filter(|_| owns)
+        })
+        .collect()
+}
+
+const NAME: &str = "lab-exec";
+const LIMIT: Duration = Duration::from_secs(30);
+const SOCKET: &str = "LONGSHORE_LAB_EXEC_SOCKET";
+const CONTAINERS: &str = "LONGSHORE_LAB_EXEC_CONTAINERS";
+const NUMBERS: &str = "LONGSHORE_LAB_EXEC_NUMBERS";
+const SHEDDING: &str = "LONGSHORE_LAB_EXEC_SHEDDING";
