@@ -37,6 +37,7 @@
 #[cfg(feature = "docker")]
 mod docker;
 mod scripted;
+pub mod session;
 
 #[cfg(feature = "docker")]
 pub use docker::{Cleanup, DockerExec};
