@@ -34,8 +34,16 @@
 //! # }
 //! ```
 
+#[cfg(feature = "gateway")]
+pub mod access;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "docker")]
 mod docker;
+#[cfg(feature = "gateway")]
+pub mod gateway;
+#[cfg(any(feature = "client", feature = "gateway"))]
+pub mod protocol;
 mod scripted;
 pub mod session;
 

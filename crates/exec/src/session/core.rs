@@ -120,6 +120,7 @@ impl SessionCore {
     pub fn started(&mut self) {
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
+            self.tell_writer(Notice::Started);
         }
     }
 
@@ -319,6 +320,9 @@ impl SessionCore {
                 self.writer = Some(id);
                 self.alone_until = None;
                 self.floor = self.floor.max(from);
+                if self.phase == Phase::Running {
+                    viewer.notice(Notice::Started);
+                }
                 if self.is_held() {
                     viewer.notice(Notice::InputHeld);
                 }

@@ -11,7 +11,6 @@ use tokio::io::AsyncWriteExt;
 use super::{
     Action, EndReason, Launch, RecordEvent, Recorder, SessionEnd,
     core::PIECE,
-    hub::Leave,
     shared::Shared,
     start::{Started, start},
 };
@@ -22,7 +21,6 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     recorder: Option<Arc<dyn Recorder>>,
     without_record: bool,
-    leave: Option<Arc<dyn Leave>>,
     session: Option<Arc<dyn ExecSession>>,
     input: Option<ExecInput>,
     output: Option<ExecOutputStream>,
@@ -53,7 +51,6 @@ impl Driver {
         shared: Arc<Shared>,
         backend: Arc<dyn ExecBackend>,
         launch: Launch,
-        leave: Option<Arc<dyn Leave>>,
     ) -> Self {
         let clock = Arc::clone(&shared.clock);
         let starting: BoxFuture<'static, _> =
@@ -62,7 +59,6 @@ impl Driver {
             shared,
             recorder: None,
             without_record: false,
-            leave,
             session: None,
             input: None,
             output: None,
@@ -173,7 +169,7 @@ impl Driver {
                         }));
                     }
                 }
-                Action::Recheck => match self.leave.clone() {
+                Action::Recheck => match self.shared.leave.clone() {
                     Some(leave) => {
                         self.works.asking = Some(Box::pin(async move {
                             leave.ask().await.map(|access| access.valid_for)

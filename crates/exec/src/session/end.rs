@@ -1,6 +1,6 @@
 use std::fmt;
 
-use longshore_core::{Error, ExitStatus, Signal};
+use longshore_core::{Error, ErrorKind, ExitStatus, Signal};
 use serde::{Deserialize, Serialize};
 
 /// Why a session ended.
@@ -69,6 +69,9 @@ pub struct SessionEnd {
     /// The signal that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
+    /// What kind of error kept the process from starting.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "kind")]
+    pub error: Option<ErrorKind>,
     /// What else is known, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -81,6 +84,7 @@ impl SessionEnd {
             reason,
             code: None,
             signal: None,
+            error: None,
             text: None,
         }
     }
@@ -97,6 +101,7 @@ impl SessionEnd {
         let code = error.context("exit_code").and_then(|code| code.parse().ok());
         Self {
             code,
+            error: Some(error.kind()),
             ..Self::new(EndReason::StartFailed).with_text(error.to_string())
         }
     }
@@ -137,6 +142,7 @@ impl From<ExitStatus> for SessionEnd {
             reason,
             code: status.code,
             signal: status.signal,
+            error: None,
             text: status.reason,
         }
     }
@@ -155,6 +161,39 @@ impl fmt::Display for SessionEnd {
             None => Ok(()),
         }
     }
+}
+
+/// An error's kind as its word. A word that is not known is none.
+mod kind {
+    use longshore_core::ErrorKind;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's shape")]
+    pub(super) fn serialize<S: Serializer>(
+        kind: &Option<ErrorKind>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(kind.map_or("", ErrorKind::as_str))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<ErrorKind>, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Ok(KNOWN.into_iter().find(|kind| kind.as_str() == word))
+    }
+
+    const KNOWN: [ErrorKind; 9] = [
+        ErrorKind::InvalidInput,
+        ErrorKind::NotFound,
+        ErrorKind::Conflict,
+        ErrorKind::PermissionDenied,
+        ErrorKind::ResourceExhausted,
+        ErrorKind::Unavailable,
+        ErrorKind::Timeout,
+        ErrorKind::Unsupported,
+        ErrorKind::Internal,
+    ];
 }
 
 #[cfg(test)]

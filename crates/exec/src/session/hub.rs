@@ -6,7 +6,7 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    Access, Clock, Error, ExecBackend, Identity, Random, Result, SessionId, Shutdown,
+    Access, BoxFuture, Clock, Error, ExecBackend, Identity, Random, Result, SessionId, Shutdown,
 };
 
 use super::{
@@ -164,6 +164,7 @@ impl SessionHub {
         let shared = Arc::new(Shared::new(
             id.clone(),
             request.who,
+            leave,
             core,
             &*inner.random,
             clock,
@@ -179,7 +180,7 @@ impl SessionHub {
             subject,
         };
         let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, Some(0))?;
-        let driver = Driver::new(shared, request.backend, request.launch, leave)
+        let driver = Driver::new(shared, request.backend, request.launch)
             .recording(inner.recorder.clone(), inner.without_record);
         let shutdown = inner.shutdown.clone();
         inner.shutdown.spawn(async move {
@@ -216,6 +217,21 @@ impl SessionHub {
             other => other,
         };
         Attachment::new(self.find(session)?, role, None)
+    }
+
+    /// Asks again whether the session's user may be in it; a refusal ends it. `None` for a session
+    /// whose leave holds for ever. Cancel safe.
+    pub fn ask_again(&self, session: &SessionId) -> Option<BoxFuture<'static, Result<()>>> {
+        let shared = self.find(session).ok()?;
+        let leave = shared.leave.clone()?;
+        Some(Box::pin(async move {
+            let answer = leave.ask().await;
+            shared.by_viewer(|core, now| match &answer {
+                Ok(access) => core.authorized(access.valid_for, now),
+                Err(error) => core.not_authorized(error, now),
+            });
+            answer.map(drop)
+        }))
     }
 
     /// Whose a session is.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::{
     SessionCore, ViewerId,
     core::PIECE,
+    hub::Leave,
     secret::{Secret, Secrets},
 };
 
@@ -16,6 +17,7 @@ use super::{
 pub(super) struct Shared {
     pub(super) id: SessionId,
     pub(super) who: Identity,
+    pub(super) leave: Option<Arc<dyn Leave>>,
     pub(super) clock: Arc<dyn Clock>,
     /// Wakes the driver.
     pub(super) driver: Notify,
@@ -39,6 +41,7 @@ impl Shared {
     pub(super) fn new(
         id: SessionId,
         who: Identity,
+        leave: Option<Arc<dyn Leave>>,
         core: SessionCore,
         random: &dyn Random,
         clock: Arc<dyn Clock>,
@@ -46,6 +49,7 @@ impl Shared {
         Self {
             id,
             who,
+            leave,
             clock,
             driver: Notify::new(),
             state: Mutex::new(State {

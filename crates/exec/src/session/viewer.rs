@@ -67,6 +67,8 @@ pub enum GapCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// The process runs.
+    Started,
     /// The connection only sees; what it sent was not taken.
     ReadOnly,
     /// The connection may write now.
@@ -83,6 +85,7 @@ impl Notice {
     /// A stable word.
     pub fn code(self) -> &'static str {
         match self {
+            Self::Started => "started",
             Self::ReadOnly => "read-only",
             Self::MayWrite => "may-write",
             Self::InputHeld => "input-held",
@@ -94,6 +97,7 @@ impl Notice {
     /// A sentence.
     pub fn text(self) -> &'static str {
         match self {
+            Self::Started => "the process runs",
             Self::ReadOnly => "this connection only watches; what it sent was not taken",
             Self::MayWrite => "this connection may type now",
             Self::InputHeld => "input waits until somebody who may approve joins",

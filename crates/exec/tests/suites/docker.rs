@@ -11,8 +11,8 @@ use longshore_exec::{DockerExec, ScriptedExec};
 use serde_json::json;
 
 use crate::{
-    daemon::{Daemon, ToDaemon},
-    programs::{Names, clock, scripted},
+    daemon::{Daemon, ToDaemon, clock},
+    programs::{Names, scripted},
 };
 
 struct InMemory {
