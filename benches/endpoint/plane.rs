@@ -6,7 +6,9 @@ use longshore::{
     Connector, Discovery, Engine, EngineProvider, Result,
     control::{
         ControlPlane,
-        endpoint::{EndpointOptions, ListenAddress, ListenOptions, Listener, router, serve},
+        endpoint::{
+            EndpointOptions, EndpointService, ListenAddress, ListenOptions, Listener, serve,
+        },
     },
     core::{AllowAll, Announcement, ClockExt, NodeHealth, Shutdown, SystemClock},
     discovery::{DiscoveryOptions, open},
@@ -66,7 +68,7 @@ impl Served {
                 let listener = Listener::bind(&address, ListenOptions::default())
                     .await
                     .expect("a socket");
-                let app = router(plane.clone(), EndpointOptions::default());
+                let app = EndpointService::new(plane.clone(), EndpointOptions::default());
                 let _ = ready.send(());
                 let served = serve(listener, app, plane.clock().clone(), ended.child());
                 served.await.expect("the endpoint serves");

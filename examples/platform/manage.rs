@@ -7,8 +7,8 @@ use longshore::{
     control::{
         ControlPlane, FileAudit, PlaneOptions,
         endpoint::{
-            EndpointOptions, ListenAddress, ListenOptions, Listener, TlsFiles, TlsReload, router,
-            serve,
+            EndpointOptions, EndpointService, ListenAddress, ListenOptions, Listener, TlsFiles,
+            TlsReload, serve,
         },
     },
     core::{AllowAll, Endpoint, OsRandom, Shutdown, SystemClock},
@@ -262,7 +262,7 @@ pub async fn serve_at(
         address: listener.address().to_owned(),
         tls: listener.tls(),
     };
-    let app = router(plane.clone(), endpoint);
+    let app = EndpointService::new(plane.clone(), endpoint);
     let server = serve(listener, app, plane.clock().clone(), shutdown.child());
     shutdown.spawn(async move {
         if let Err(error) = server.await {

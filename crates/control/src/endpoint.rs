@@ -56,7 +56,7 @@ pub use self::listen::{TlsFiles, TlsReload};
 pub use self::{
     listen::{ListenAddress, ListenOptions, Listener, serve},
     options::EndpointOptions,
-    service::router,
+    service::{EndpointService, router},
 };
 
 use self::{exec::ExecOwners, list::ListCache, replica::LastPrimary};

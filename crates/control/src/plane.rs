@@ -29,6 +29,7 @@ use crate::{
     event::EventLog,
     node::{self, Note},
     placement,
+    stack::Desired,
 };
 
 /// A control plane: a cheap handle, clones share one state.
@@ -74,6 +75,8 @@ pub(crate) struct Inner {
     /// Told of every change of the cluster and of what is desired.
     pub(crate) changed: Arc<Notify>,
     pub(crate) stacks: Mutex<Reconciler>,
+    /// Where the stacks are kept, if not only here.
+    pub(crate) desired: Option<Desired>,
     /// When the tasks were started.
     pub(crate) started_at: OnceLock<Timestamp>,
     /// How many discovery backends have not yet given their first set.
@@ -259,19 +262,23 @@ impl ControlPlane {
     /// request): a failed connection counts for the node's health, an answer (of any status)
     /// speaks for it. `started` is when the call began.
     pub fn report(&self, node: &NodeId, started: Timestamp, outcome: Result<(), &Error>) {
-        let inbox = {
-            let state = self.inner.cluster.lock();
-            state.slot_of(node).and_then(|slot| state.inbox(slot))
-        };
-        let Some(inbox) = inbox else {
-            return;
-        };
         let note = match outcome {
             Err(error) if node::is_connection_failure(error) => Note::Failed {
                 started,
                 error: error.chain(),
             },
             _ => Note::Answered,
+        };
+        let inbox = {
+            let state = self.inner.cluster.lock();
+            let known = matches!(note, Note::Answered).then(|| self.inner.clock.now());
+            let slot = state.slot_of(node);
+            // One good answer after the other is no news.
+            slot.filter(|slot| known.is_none_or(|now| !state.is_known_sound(*slot, now)))
+                .and_then(|slot| state.inbox(slot))
+        };
+        let Some(inbox) = inbox else {
+            return;
         };
         // A full inbox means that it is told of plenty already.
         let _ = inbox.try_send(note);

@@ -1,3 +1,4 @@
+mod desired;
 pub(crate) mod labels;
 mod machine;
 mod observed;
@@ -5,7 +6,10 @@ mod run;
 mod spec;
 mod status;
 
-pub(crate) use self::run::{follow, observe};
+pub(crate) use self::{
+    desired::Desired,
+    run::{follow, observe},
+};
 pub use self::{
     machine::{ActionKind, ActionOutcome, ReconcileAction, Reconciler, StackPolicy},
     observed::{Instance, NodeCondition, Observed, ObservedNode},

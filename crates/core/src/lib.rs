@@ -57,6 +57,8 @@ mod timestamp;
 pub mod tls;
 mod topology;
 mod tunnel;
+#[cfg(all(unix, feature = "unix"))]
+mod unix;
 mod workload;
 
 pub use access::{Access, Action, AllowAll, Authorizer, DenyAll, Identity, Target};
@@ -117,6 +119,8 @@ pub use tunnel::{
     Carrier, CloseReason, IncomingStream, PeerIdentity, PendingCarrier, StreamTarget,
     TunnelCapabilities, TunnelListener, TunnelTransport,
 };
+#[cfg(all(unix, feature = "unix"))]
+pub use unix::UnixByteStream;
 pub use workload::{
     ExitStatus, PortBinding, RestartPolicy, Workload, WorkloadDetail, WorkloadSpec, WorkloadState,
 };

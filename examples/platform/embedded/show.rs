@@ -20,7 +20,7 @@ use crate::{Failure, progress::Step, say::say};
 
 pub async fn all(platform: &mut Embedded) -> Result<(), Failure> {
     let step = Step::start("placing a stack: three pages, then a gateway in front of them");
-    platform.plane.deploy(platform.stack()?)?;
+    platform.plane.deploy(platform.stack()?).await?;
     settle(platform, &step).await?;
     step.done("4 of 4 running");
     show_placements(platform)?;

@@ -1,4 +1,4 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -18,7 +18,7 @@ use super::{
     text::{Lines, plain_json},
     upload::Upload,
 };
-use crate::ApiVersion;
+use crate::{ApiVersion, ContainerView};
 
 /// One request, taken apart.
 pub(super) struct Call {
@@ -46,6 +46,8 @@ pub(super) struct Call {
     pub(super) leave: Option<std::time::Duration>,
     /// To whom it has to be passed on.
     pub(super) primary: Option<Primary>,
+    /// The container that leave to read was given for.
+    pub(super) found: Option<Arc<ContainerView>>,
 }
 
 impl Call {

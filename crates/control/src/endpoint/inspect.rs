@@ -42,7 +42,7 @@ struct Settings<'a> {
 
 pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResult {
     let missing = || format!("No such container {name}");
-    let owned = shared.find_healthy(name, missing)?;
+    let owned = shared.found_healthy(call, name, missing)?;
     let path = format!("/containers/{}/json", owned.id());
     let target = shared.target_at(&owned.node, call.version, &path, &call.raw_query);
     let request = request(Method::GET, &target, &HeaderMap::new(), empty_body())?;

@@ -10,11 +10,13 @@ mod tap;
 mod tls;
 mod unix;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::body::Body as AxumBody;
+use http::{Request, Response};
 use longshore_core::{Clock, ClockExt, Error, ErrorKind, OsRandom, Result, Shutdown};
 use tokio::net::{TcpListener, UnixListener};
+use tower_service::Service;
 
 pub use self::address::ListenAddress;
 #[cfg(feature = "tls")]
@@ -291,7 +293,8 @@ fn bind_error(address: &ListenAddress, error: io::Error) -> Error {
     Error::io(format!("listen {address}: {error}{hint}"), error)
 }
 
-/// Serves a router on a listener until a shutdown is asked for; then requests that are being
+/// Serves an [`EndpointService`](super::EndpointService), or a router with routes of one's own, on a
+/// listener until a shutdown is asked for; then requests that are being
 /// answered have [`ListenOptions::drain_limit`] to end, and what has no end of its own, such as a
 /// stream of events, ends at once.
 ///
@@ -300,12 +303,19 @@ fn bind_error(address: &ListenAddress, error: io::Error) -> Error {
 ///
 /// # Cancel safety
 /// Dropping the future stops listening; connections go on until the shutdown.
-pub async fn serve(
+pub async fn serve<A>(
     listener: Listener,
-    app: Router,
+    app: A,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
-) -> Result<()> {
+) -> Result<()>
+where
+    A: Service<Request<AxumBody>, Response = Response<AxumBody>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    A::Future: Send,
+{
     #[cfg(feature = "tls")]
     let acceptor = {
         let acceptor = listener.acceptor.clone();

@@ -47,6 +47,10 @@ impl Shared {
             .plane
             .container(reference)
             .map_err(|error| ApiError::lookup(&error, missing))?;
+        self.with_node(view, reference)
+    }
+
+    fn with_node(&self, view: Arc<ContainerView>, reference: &str) -> ApiResult<Owned> {
         let node = self.plane.node(view.node.as_str()).ok_or_else(|| {
             ApiError::unavailable(format!(
                 "Container {reference} running on unhealthy node {}",
@@ -62,14 +66,20 @@ impl Shared {
         reference: &str,
         missing: impl FnOnce() -> String,
     ) -> ApiResult<Owned> {
-        let owned = self.find(reference, missing)?;
-        if owned.node.health != NodeHealth::Healthy {
-            return Err(ApiError::unavailable(format!(
-                "Container {reference} running on unhealthy node {}",
-                owned.node.name
-            )));
+        healthy(self.find(reference, missing)?, reference)
+    }
+
+    /// As [`find_healthy`](Self::find_healthy), for the container that leave to read was given for.
+    pub(super) fn found_healthy(
+        &self,
+        call: &Call,
+        reference: &str,
+        missing: impl FnOnce() -> String,
+    ) -> ApiResult<Owned> {
+        match &call.found {
+            Some(view) => healthy(self.with_node(Arc::clone(view), reference)?, reference),
+            None => self.find_healthy(reference, missing),
         }
-        Ok(owned)
     }
 
     /// Healthy nodes in natural order.
@@ -257,6 +267,16 @@ impl Shared {
             tracing::debug!(error = %error.chain(), node = node.name, "not looked at again");
         }
     }
+}
+
+fn healthy(owned: Owned, reference: &str) -> ApiResult<Owned> {
+    if owned.node.health == NodeHealth::Healthy {
+        return Ok(owned);
+    }
+    Err(ApiError::unavailable(format!(
+        "Container {reference} running on unhealthy node {}",
+        owned.node.name
+    )))
 }
 
 /// Whether a status is neither an error nor something that no engine's answer has.

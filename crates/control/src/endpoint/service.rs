@@ -1,10 +1,18 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
 
 use axum::{Router, body::Body as AxumBody};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::upgrade::OnUpgrade;
-use longshore_core::{Access, Action, AuditOutcome, Error, ErrorKind, Identity, Target};
+use hyper::{body::Body as _, upgrade::OnUpgrade};
+use longshore_core::{
+    Access, Action, AuditOutcome, BoxFuture, Error, ErrorKind, Identity, Target, http::empty_body,
+};
+use tower_service::Service;
 
 use super::{
     EndpointOptions, Payload, Shared,
@@ -22,25 +30,59 @@ use super::{
     upload::Upload,
     version, volumes,
 };
-use crate::ControlPlane;
+use crate::{ContainerView, ControlPlane};
 
-/// The endpoint as a router, to be served by [`serve`](super::serve) or mounted in a program's own
-/// server. A program that mounts it says who asks by an [`Identity`] in the request's extensions;
-/// without one the caller is `anonymous`. Only [`serve`](super::serve) checks on plain TCP that a
-/// request names this machine (`Host`), which keeps web pages out that turn their own name to it:
-/// a program that serves plain TCP by itself has to do so, too. Hijacked streams need the server's upgrade support.
+/// The endpoint as a router, to be mounted in a program's own server or merged with its routes.
+/// [`EndpointService`] says what such a program has to see to.
 pub fn router(plane: ControlPlane, options: EndpointOptions) -> Router {
-    let shared = Arc::new(Shared {
-        list: list::ListCache::default(),
-        primary: replica::LastPrimary::default(),
-        execs: exec::ExecOwners::new(options.exec_capacity),
-        plane,
-        options,
-    });
-    Router::new().fallback(move |request: Request<AxumBody>| {
-        let shared = Arc::clone(&shared);
-        async move { handle(shared, request).await.map(AxumBody::new) }
-    })
+    Router::new().fallback_service(EndpointService::new(plane, options))
+}
+
+/// The endpoint by itself, to be served by [`serve`](super::serve) or any other HTTP/1.1 server.
+/// Clones are one endpoint.
+///
+/// A program that serves it says who asks by an [`Identity`] in the request's extensions; without
+/// one the caller is `anonymous`. Only [`serve`](super::serve) checks on plain TCP that a request
+/// names this machine (`Host`), which keeps web pages out that turn their own name to it: a program
+/// that serves plain TCP by itself has to do so, too. Hijacked streams need the server's upgrade
+/// support.
+#[derive(Clone)]
+pub struct EndpointService(Arc<Shared>);
+
+impl EndpointService {
+    /// The endpoint of a control plane.
+    pub fn new(plane: ControlPlane, options: EndpointOptions) -> Self {
+        Self(Arc::new(Shared {
+            list: list::ListCache::default(),
+            primary: replica::LastPrimary::default(),
+            execs: exec::ExecOwners::new(options.exec_capacity),
+            plane,
+            options,
+        }))
+    }
+}
+
+impl fmt::Debug for EndpointService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointService")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service<Request<AxumBody>> for EndpointService {
+    type Response = Response<AxumBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<AxumBody>) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move { Ok(handle(shared, request).await.map(AxumBody::new)) })
+    }
 }
 
 async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Payload> {
@@ -60,7 +102,7 @@ async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Pay
         }
     };
     if head_only && !response.status().is_success() {
-        *response.body_mut() = longshore_core::http::empty_body();
+        *response.body_mut() = empty_body();
     }
     response.extensions_mut().clear();
     let headers = response.headers_mut();
@@ -92,9 +134,12 @@ fn take_apart(shared: &Shared, request: Request<AxumBody>) -> Call {
     let (version, path) = version::strip(parts.uri.path());
     let path = path.to_owned();
     let raw_query = parts.uri.query().unwrap_or("").to_owned();
-    let body = body
-        .map_err(|error| Error::closed("the request body broke off").with_source(error))
-        .boxed_unsync();
+    let body = if body.is_end_stream() {
+        empty_body()
+    } else {
+        body.map_err(|error| Error::closed("the request body broke off").with_source(error))
+            .boxed_unsync()
+    };
     let (upload, clock) = (Upload::default(), shared.plane.clock());
     let body = upload.watch(body, Arc::clone(clock), shared.options.body_idle_limit);
     let tap = parts.extensions.remove::<Arc<TapState>>();
@@ -117,6 +162,7 @@ fn take_apart(shared: &Shared, request: Request<AxumBody>) -> Call {
         detail: String::new(),
         leave: None,
         primary: None,
+        found: None,
     }
 }
 
@@ -139,9 +185,9 @@ async fn answer(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
         return dispatch(shared, call, route).await;
     };
     if action == Action::Read {
-        let leave = shared
-            .authorize(&call.who, action, &shared.target(&route))
-            .await;
+        call.found = shared.found(&route);
+        let target = target_of(&route, call.found.as_deref());
+        let leave = shared.authorize(&call.who, action, &target).await;
         leave.map_err(|error| refused(&error))?;
         return dispatch(shared, call, route).await;
     }
@@ -228,19 +274,27 @@ impl Shared {
 
     /// What a route is about, with the labels of a container that is known.
     pub(super) fn target(&self, route: &Route) -> Target {
-        let target = route.target();
-        let container = match route {
+        target_of(route, self.found(route).as_deref())
+    }
+
+    /// The container that a route is about, if it is known.
+    fn found(&self, route: &Route) -> Option<Arc<ContainerView>> {
+        match route {
             Route::Container(name, _) => self.plane.container(name).ok(),
-            Route::ExecInspect(id) | Route::ExecStart(id) | Route::ExecResize(id) => self
-                .execs
-                .owner(id)
-                .and_then(|owner| self.plane.container(owner.container.as_str()).ok()),
+            Route::ExecInspect(id) | Route::ExecStart(id) | Route::ExecResize(id) => {
+                let owner = self.execs.owner(id)?;
+                self.plane.container(owner.container.as_str()).ok()
+            }
             _ => None,
-        };
-        match container {
-            Some(view) => target.with_labels(view.workload.labels.clone()),
-            None => target,
         }
+    }
+}
+
+fn target_of(route: &Route, container: Option<&ContainerView>) -> Target {
+    let target = route.target();
+    match container {
+        Some(view) => target.with_labels(view.workload.labels.clone()),
+        None => target,
     }
 }
 
@@ -251,61 +305,63 @@ async fn dispatch(shared: &Arc<Shared>, call: Call, route: Route) -> ApiResult {
     result.map_err(|error| upload.stalled().unwrap_or(error))
 }
 
+/// Whatever needs many variables waits in a box of its own: else every request, however simple, would
+/// move and keep room for the most complicated one.
 async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult {
     if let Some(primary) = call.primary.take() {
-        return replica::forward(shared, call, &route, primary).await;
+        return Box::pin(replica::forward(shared, call, &route, primary)).await;
     }
     match route {
         Route::Ping => Ok(system::ping()),
         Route::Version => system::version(shared),
         Route::Info => info::info(shared),
         Route::Events => events::events(shared, &call),
-        Route::Auth | Route::ImageSearch => system::any_engine(shared, call).await,
-        Route::DiskUsage => prune::disk_usage(shared, &call).await,
-        Route::Prune(kind) => prune::prune(shared, call, kind).await,
+        Route::Auth | Route::ImageSearch => Box::pin(system::any_engine(shared, call)).await,
+        Route::DiskUsage => Box::pin(prune::disk_usage(shared, &call)).await,
+        Route::Prune(kind) => Box::pin(prune::prune(shared, call, kind)).await,
         Route::BuildPrune => prune::build_cache(),
         Route::Build => Err(ApiError::not_implemented(
             "docker build is not served yet: build elsewhere and load or pull the image",
         )),
-        Route::Containers => list::list(shared, &call.raw_query).await,
-        Route::ContainerCreate => create::create(shared, call).await,
-        Route::Commit => containers::commit(shared, call).await,
+        Route::Containers => Box::pin(list::list(shared, &call.raw_query)).await,
+        Route::ContainerCreate => Box::pin(create::create(shared, call)).await,
+        Route::Commit => Box::pin(containers::commit(shared, call)).await,
         Route::Container(name, op) => container(shared, call, name, op).await,
-        Route::ExecInspect(id) => exec::inspect(shared, call, &id).await,
-        Route::ExecStart(id) => exec::start(shared, call, &id).await,
-        Route::ExecResize(id) => exec::resize(shared, call, &id).await,
+        Route::ExecInspect(id) => Box::pin(exec::inspect(shared, call, &id)).await,
+        Route::ExecStart(id) => Box::pin(exec::start(shared, call, &id)).await,
+        Route::ExecResize(id) => Box::pin(exec::resize(shared, call, &id)).await,
         Route::Images => images::list(shared, &call),
-        Route::ImageCreate => images::create(shared, call).await,
-        Route::ImageLoad => images::load(shared, call).await,
-        Route::ImageSaveMany => images::save_many(shared, call).await,
+        Route::ImageCreate => Box::pin(images::create(shared, call)).await,
+        Route::ImageLoad => Box::pin(images::load(shared, call)).await,
+        Route::ImageSaveMany => Box::pin(images::save_many(shared, call)).await,
         Route::ImageViz => Err(ApiError::not_implemented(
             "Not supported in clustering mode.",
         )),
         Route::Image(name, op) => match op {
             ImageOp::Inspect | ImageOp::History | ImageOp::Save => {
-                images::read(shared, call, &name, op).await
+                Box::pin(images::read(shared, call, &name, op)).await
             }
-            ImageOp::Push => images::push(shared, call, &name).await,
-            ImageOp::Tag => images::tag(shared, call, &name).await,
-            ImageOp::Remove => images::remove(shared, call, &name).await,
+            ImageOp::Push => Box::pin(images::push(shared, call, &name)).await,
+            ImageOp::Tag => Box::pin(images::tag(shared, call, &name)).await,
+            ImageOp::Remove => Box::pin(images::remove(shared, call, &name)).await,
         },
-        Route::Networks => networks::list(shared, &call).await,
-        Route::NetworkCreate => networks::create(shared, call).await,
+        Route::Networks => Box::pin(networks::list(shared, &call)).await,
+        Route::NetworkCreate => Box::pin(networks::create(shared, call)).await,
         Route::Network(name, op) => match op {
-            NetworkOp::Inspect => networks::inspect(shared, &call, &name).await,
-            NetworkOp::Remove => networks::remove(shared, call, &name).await,
+            NetworkOp::Inspect => Box::pin(networks::inspect(shared, &call, &name)).await,
+            NetworkOp::Remove => Box::pin(networks::remove(shared, call, &name)).await,
             NetworkOp::Connect | NetworkOp::Disconnect => {
-                networks::attach(shared, call, &name, op).await
+                Box::pin(networks::attach(shared, call, &name, op)).await
             }
         },
-        Route::Volumes => volumes::list(shared, &call).await,
-        Route::VolumeCreate => volumes::create(shared, call).await,
+        Route::Volumes => Box::pin(volumes::list(shared, &call)).await,
+        Route::VolumeCreate => Box::pin(volumes::create(shared, call)).await,
         Route::Volume(name, op) => match op {
-            VolumeOp::Inspect => volumes::inspect(shared, &call, &name).await,
-            VolumeOp::Remove => volumes::remove(shared, call, &name).await,
+            VolumeOp::Inspect => Box::pin(volumes::inspect(shared, &call, &name)).await,
+            VolumeOp::Remove => Box::pin(volumes::remove(shared, call, &name)).await,
         },
         Route::Explain => explain::container(shared, &call),
-        Route::ExplainRequest => explain::request(shared, call).await,
+        Route::ExplainRequest => Box::pin(explain::request(shared, call)).await,
         Route::Nodes => explain::nodes(shared),
         Route::Stacks => explain::stacks(shared),
     }
@@ -314,20 +370,20 @@ async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult
 async fn container(shared: &Arc<Shared>, call: Call, name: String, op: ContainerOp) -> ApiResult {
     match op {
         ContainerOp::Inspect => inspect::inspect(shared, &call, &name).await,
-        ContainerOp::Start => containers::start(shared, call, &name).await,
-        ContainerOp::Remove => containers::remove(shared, call, &name).await,
-        ContainerOp::Rename => containers::rename(shared, call, &name).await,
-        ContainerOp::Wait => containers::wait(shared, call, &name).await,
+        ContainerOp::Start => Box::pin(containers::start(shared, call, &name)).await,
+        ContainerOp::Remove => Box::pin(containers::remove(shared, call, &name)).await,
+        ContainerOp::Rename => Box::pin(containers::rename(shared, call, &name)).await,
+        ContainerOp::Wait => Box::pin(containers::wait(shared, call, &name)).await,
         ContainerOp::Attach | ContainerOp::AttachWebSocket => {
-            containers::attach(shared, call, &name, op).await
+            Box::pin(containers::attach(shared, call, &name, op)).await
         }
-        ContainerOp::ExecCreate => exec::create(shared, call, &name).await,
+        ContainerOp::ExecCreate => Box::pin(exec::create(shared, call, &name)).await,
         ContainerOp::Stop
         | ContainerOp::Restart
         | ContainerOp::Kill
         | ContainerOp::Pause
         | ContainerOp::Unpause
-        | ContainerOp::Update => containers::change(shared, call, &name, op).await,
+        | ContainerOp::Update => Box::pin(containers::change(shared, call, &name, op)).await,
         ContainerOp::Top
         | ContainerOp::Logs
         | ContainerOp::Stats
@@ -337,9 +393,24 @@ async fn container(shared: &Arc<Shared>, call: Call, name: String, op: Container
         | ContainerOp::ArchiveStat
         | ContainerOp::ArchiveWrite
         | ContainerOp::Copy
-        | ContainerOp::Resize => containers::pass(shared, call, &name, op).await,
+        | ContainerOp::Resize => Box::pin(containers::pass(shared, call, &name, op)).await,
     }
 }
 
 /// The server's name in answers.
 pub(super) const SERVER: &str = concat!("longshore/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simple_request_does_not_move_the_room_of_a_complicated_one() {
+        let size = size_of_future(|shared: Arc<Shared>, request| handle(shared, request));
+        assert!(size <= 8192, "{size} bytes");
+    }
+
+    fn size_of_future<F>(_: impl FnOnce(Arc<Shared>, Request<AxumBody>) -> F) -> usize {
+        size_of::<F>()
+    }
+}

@@ -1,8 +1,8 @@
 use std::sync::{Arc, OnceLock};
 
 use longshore_core::{
-    AuditSink, Authorizer, Clock, DenyAll, Discovery, EngineProvider, Error, LeaderElection,
-    OsRandom, Random, Result, Scheduler, Shutdown, SystemClock, TunnelListener,
+    AuditSink, Authorizer, Clock, DenyAll, Discovery, EngineProvider, Error, KvStore,
+    LeaderElection, OsRandom, Random, Result, Scheduler, Shutdown, SystemClock, TunnelListener,
 };
 
 use super::{ControlPlane, Inner, PlaneOptions};
@@ -10,6 +10,7 @@ use crate::{
     MemoryAudit, Reconciler, TunnelHub,
     cluster::{Cluster, State},
     event::EventLog,
+    stack::Desired,
 };
 
 /// Composes a [`ControlPlane`]. A scheduler and an engine provider are needed; discovery backends
@@ -22,6 +23,7 @@ pub struct ControlPlaneBuilder {
     scheduler: Option<Box<dyn Scheduler>>,
     engines: Option<Arc<dyn EngineProvider>>,
     election: Option<Arc<dyn LeaderElection>>,
+    state: Option<(Arc<dyn KvStore>, String)>,
     authorizer: Option<Arc<dyn Authorizer>>,
     audit: Option<Arc<dyn AuditSink>>,
     clock: Option<Arc<dyn Clock>>,
@@ -72,6 +74,17 @@ impl ControlPlaneBuilder {
     #[must_use]
     pub fn election(mut self, election: Arc<dyn LeaderElection>) -> Self {
         self.election = Some(election);
+        self
+    }
+
+    /// Keeps the desired stacks in a store, under `prefix` (for example `longshore/production`), so
+    /// that they outlive this process and all managers over the same store know them. Whoever can
+    /// write there commands the cluster, and whoever can read there sees the stacks' environment
+    /// variables. While the store is out of reach, what is known still holds, and changes are
+    /// refused.
+    #[must_use]
+    pub fn state(mut self, store: Arc<dyn KvStore>, prefix: impl Into<String>) -> Self {
+        self.state = Some((store, prefix.into()));
         self
     }
 
@@ -144,7 +157,13 @@ impl ControlPlaneBuilder {
             Arc::clone(&changed),
         );
         let own = Shutdown::new();
-        let stacks = Reconciler::new((&self.options).into());
+        let mut stacks = Reconciler::new((&self.options).into());
+        let desired = self
+            .state
+            .map(|(store, prefix)| Desired::new(store, &prefix));
+        if desired.is_some() {
+            stacks = stacks.keep_removed();
+        }
         let silent_sources = self.discoveries.len().into();
         Ok(ControlPlane {
             _alive: Arc::new(super::Alive(own.clone())),
@@ -171,6 +190,7 @@ impl ControlPlaneBuilder {
                 hub,
                 left: tokio::sync::Notify::new(),
                 stacks: stacks.into(),
+                desired,
                 started_at: OnceLock::new(),
                 silent_sources,
                 changed,

@@ -32,6 +32,14 @@ impl Inner {
         let inner = Arc::clone(self);
         self.shutdown
             .spawn_until(async move { stack::follow(&inner).await });
+        if self.desired.is_some() {
+            let inner = Arc::clone(self);
+            self.shutdown.spawn_until(async move {
+                if let Some(desired) = &inner.desired {
+                    desired.follow(&inner).await;
+                }
+            });
+        }
         if let Some(election) = self.election.clone() {
             let inner = Arc::clone(self);
             self.shutdown

@@ -6,14 +6,26 @@ use crate::{StackSpec, StackStatus, stack};
 /// Stacks: what is desired, and how it is doing.
 impl ControlPlane {
     /// Desires a stack; one of the same name is changed to it. Instances that are there already, for
-    /// example after a restart of the control plane, are taken over by their labels. What is desired
-    /// lives as long as this control plane: deploy again after a restart.
+    /// example after a restart of the control plane, are taken over by their labels.
+    ///
+    /// With a [store of its state](crate::ControlPlaneBuilder::state) the stack is desired once the
+    /// store has it: it outlives this process, and any manager may be told of it. Without, it lives
+    /// as long as this control plane: deploy again after a restart.
     ///
     /// # Errors
-    /// As [`StackSpec::ordered`].
-    pub fn deploy(&self, stack: StackSpec) -> Result<()> {
-        self.inner.stacks().deploy(stack)?;
-        self.inner.changed.notify_one();
+    /// As [`StackSpec::ordered`], and what the store says: nothing changed then, or, where the store
+    /// did not answer, it may have.
+    ///
+    /// # Cancel safety
+    /// Not safe with a store: a dropped call may or may not have deployed. Deploying again is safe.
+    pub async fn deploy(&self, stack: StackSpec) -> Result<()> {
+        stack.ordered()?;
+        let inner = &self.inner;
+        match &inner.desired {
+            Some(desired) => desired.deploy(inner, stack).await?,
+            None => inner.stacks().deploy(stack)?,
+        }
+        inner.changed.notify_one();
         Ok(())
     }
 
@@ -48,16 +60,24 @@ impl ControlPlane {
     /// volumes kept. It is forgotten when the last one is gone.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack.
-    pub fn remove_stack(&self, name: &str) -> Result<()> {
-        self.inner.stacks().remove(name)?;
-        self.inner.changed.notify_one();
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack, and
+    /// what the store says.
+    ///
+    /// # Cancel safety
+    /// As [`deploy`](Self::deploy).
+    pub async fn remove_stack(&self, name: &str) -> Result<()> {
+        let inner = &self.inner;
+        match &inner.desired {
+            Some(desired) => desired.remove(inner, name).await?,
+            None => inner.stacks().remove(name)?,
+        }
+        inner.changed.notify_one();
         Ok(())
     }
 
     /// Takes your word that nothing runs on a node any more (it was switched off, or its disk is
     /// gone), so that at-most-one services move away from it and it does not count as lost with
-    /// others. Holds until the node answers again.
+    /// others. Holds until the node answers again, and for this manager: tell the one that leads.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) for a node that was never heard

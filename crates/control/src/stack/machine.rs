@@ -1,4 +1,5 @@
 mod claims;
+mod forget;
 mod loss;
 mod slots;
 mod status;
@@ -113,6 +114,11 @@ pub struct Reconciler {
     losses: Losses,
     next_op: u64,
     alarms: Vec<String>,
+    keeps_removed: bool,
+    /// Kept stacks of which nothing is left, to be told of.
+    over: Vec<ServiceName>,
+    /// When each of them is told of again.
+    forget_at: BTreeMap<ServiceName, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -150,6 +156,9 @@ impl Reconciler {
             losses: Losses::default(),
             next_op: 0,
             alarms: Vec::new(),
+            keeps_removed: false,
+            over: Vec::new(),
+            forget_at: BTreeMap::new(),
         }
     }
 
@@ -160,10 +169,25 @@ impl Reconciler {
     /// As [`StackSpec::ordered`].
     pub fn deploy(&mut self, spec: StackSpec) -> Result<()> {
         spec.ordered()?;
+        self.forget_at.remove(&spec.name);
         self.retries.retain(|slot, _| slot.stack != spec.name);
         let removing = false;
         self.stacks
             .insert(spec.name.clone(), Stack { spec, removing });
+        Ok(())
+    }
+
+    /// As [`deploy`](Self::deploy) or [`remove`](Self::remove), where that would change something.
+    pub(super) fn desire(&mut self, spec: StackSpec, removing: bool) -> Result<()> {
+        let name = spec.name.clone();
+        let same = |stack: &Stack| stack.spec == spec && stack.removing == removing;
+        if self.stacks.get(&name).is_some_and(same) {
+            return Ok(());
+        }
+        self.deploy(spec)?;
+        if removing {
+            self.remove(name.as_str())?;
+        }
         Ok(())
     }
 
@@ -221,7 +245,7 @@ impl Reconciler {
         for name in &names {
             self.reconcile_stack(name, &scene, &mut actions);
         }
-        self.forget(&names, &scene);
+        self.forget(&names, &scene, now);
         actions
     }
 
@@ -333,24 +357,6 @@ impl Reconciler {
                     .map(|service| Slot::new(&stack.spec, service, 1))
             })
             .collect()
-    }
-
-    /// Forgets stacks that are gone, and what belonged to them.
-    fn forget(&mut self, names: &[ServiceName], scene: &slots::Scene<'_>) {
-        for name in names {
-            let over = self.stacks.get(name).is_some_and(|stack| stack.removing)
-                && !scene.has_stack(name)
-                && !self.busy.keys().any(|slot| slot.stack == *name);
-            if over {
-                self.stacks.remove(name);
-                self.retries.retain(|slot, _| slot.stack != *name);
-                self.claims.drop_stack(name);
-                self.losses.drop_stack(name);
-            }
-        }
-        let stacks = &self.stacks;
-        self.epochs
-            .retain(|slot, _| stacks.contains_key(&slot.stack));
     }
 }
 

@@ -42,10 +42,19 @@ pub(crate) async fn follow(inner: &Arc<Inner>) {
         }
         let observed = observe(inner);
         let now = inner.clock.now();
-        let (actions, alarms) = {
+        let (actions, alarms, over) = {
             let mut stacks = inner.stacks();
-            (stacks.reconcile(&observed, now), stacks.take_alarms())
+            let actions = stacks.reconcile(&observed, now);
+            (actions, stacks.take_alarms(), stacks.take_over())
         };
+        for name in over {
+            let inner = Arc::clone(inner);
+            jobs.push(Box::pin(async move {
+                if let Some(desired) = &inner.desired {
+                    desired.forget(&inner, &name).await;
+                }
+            }));
+        }
         for reason in alarms {
             tracing::error!("{reason}");
             inner.events.push(ClusterEvent::Alarm { at: now, reason });

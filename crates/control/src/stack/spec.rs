@@ -6,11 +6,12 @@ use std::{
 use longshore_core::{
     Error, Expression, PlacementRequest, Result, ServiceName, WorkloadName, WorkloadSpec,
 };
+use serde::{Deserialize, Serialize};
 
 use super::labels;
 
 /// A service of a stack: so many instances of one template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ServiceSpec {
     /// Its name within the stack.
@@ -20,14 +21,18 @@ pub struct ServiceSpec {
     /// How many instances.
     pub replicas: u32,
     /// Services of the same stack that must be ready first.
+    #[serde(default)]
     pub depends_on: Vec<ServiceName>,
     /// Demands on the node.
+    #[serde(default)]
     pub constraints: Vec<Expression>,
     /// Demands on what else is on the node.
+    #[serde(default)]
     pub affinities: Vec<Expression>,
     /// Never two live instances, also when it is unknown whether a lost node still runs one. It
     /// then waits for the node, or for an operator to
     /// [declare it dead](crate::ControlPlane::declare_dead). Needs `replicas` of at most 1.
+    #[serde(default)]
     pub at_most_one: bool,
 }
 
@@ -84,7 +89,7 @@ impl ServiceSpec {
 }
 
 /// Services that belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StackSpec {
     /// Its name.

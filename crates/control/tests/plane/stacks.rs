@@ -42,6 +42,7 @@ async fn a_stack_is_placed_in_order_with_reasons() {
     cluster
         .plane
         .deploy(stack(vec![web, service("db", 1)]))
+        .await
         .unwrap();
     let took = cluster.until_ready().await;
     assert!(took <= Duration::from_secs(2), "{took:?}");
@@ -73,6 +74,7 @@ async fn the_work_of_a_lost_node_moves_and_its_return_leaves_one_of_each() {
     cluster
         .plane
         .deploy(stack(vec![service("web", 3)]))
+        .await
         .unwrap();
     cluster.until_ready().await;
     cluster.engine(2).kill();
@@ -107,7 +109,7 @@ async fn the_work_of_a_lost_node_moves_and_its_return_leaves_one_of_each() {
 async fn at_most_one_never_runs_twice_and_moves_on_an_operators_word() {
     let cluster = Cluster::started(3).await;
     let db = service("db", 1).with_at_most_one();
-    cluster.plane.deploy(stack(vec![db])).unwrap();
+    cluster.plane.deploy(stack(vec![db])).await.unwrap();
     cluster.until_ready().await;
     let home = (1..=3)
         .find(|port| !cluster.engine(*port).running().is_empty())
@@ -140,6 +142,7 @@ async fn sixty_percent_lost_at_once_move_nothing_and_say_so_once() {
     cluster
         .plane
         .deploy(stack(vec![service("web", 10)]))
+        .await
         .unwrap();
     cluster.until_ready().await;
     for port in 1..=3 {
@@ -183,6 +186,7 @@ async fn an_engine_that_refuses_is_passed_over() {
     cluster
         .plane
         .deploy(stack(vec![service("web", 2)]))
+        .await
         .unwrap();
     let took = cluster.until_ready().await;
     assert!(took <= Duration::from_secs(1), "{took:?}");
@@ -194,7 +198,7 @@ async fn what_does_not_fit_waits_with_its_reason_and_comes_when_there_is_room() 
     let cluster = Cluster::started(1).await;
     let mut big = service("web", 2);
     big.template.resources.cpu = longshore_core::MilliCpu::from_cpus(3);
-    cluster.plane.deploy(stack(vec![big])).unwrap();
+    cluster.plane.deploy(stack(vec![big])).await.unwrap();
     cluster
         .until("one", || cluster.really_running(1).len() == 1)
         .await;
@@ -221,6 +225,7 @@ async fn what_is_killed_by_hand_comes_back_and_what_is_removed_is_made_again() {
     cluster
         .plane
         .deploy(stack(vec![service("web", 1)]))
+        .await
         .unwrap();
     cluster.until_ready().await;
     let find = || cluster.plane.container("shop-web-1").ok();
@@ -265,9 +270,10 @@ async fn a_removed_stack_leaves_nothing() {
     cluster
         .plane
         .deploy(stack(vec![web, service("db", 1)]))
+        .await
         .unwrap();
     cluster.until_ready().await;
-    cluster.plane.remove_stack("shop").unwrap();
+    cluster.plane.remove_stack("shop").await.unwrap();
     cluster
         .until("the end", || cluster.plane.stacks().is_empty())
         .await;
@@ -282,7 +288,7 @@ async fn a_restarted_control_plane_takes_its_stacks_over_untouched() {
     let cluster = Cluster::started(3).await;
     let db = service("db", 1).with_at_most_one();
     let services = vec![db, service("web", 3)];
-    cluster.plane.deploy(stack(services.clone())).unwrap();
+    cluster.plane.deploy(stack(services.clone())).await.unwrap();
     cluster.until_ready().await;
     let before = cluster.really_running(3);
     cluster.plane.stop().await;
@@ -292,7 +298,7 @@ async fn a_restarted_control_plane_takes_its_stacks_over_untouched() {
     cluster.engine(3).state().down = true;
     second.discovery.set(&[1, 2, 3]);
     second.plane.start();
-    second.plane.deploy(stack(services)).unwrap();
+    second.plane.deploy(stack(services)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.engine(3).state().down = false;
     second.until_ready().await;
@@ -318,6 +324,7 @@ async fn only_the_manager_that_leads_acts_on_stacks() {
     cluster
         .plane
         .deploy(stack(vec![service("web", 3)]))
+        .await
         .unwrap();
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(cluster.really_running(3), Vec::<String>::new());

@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use longshore_core::{BoxByteStream, Connector, Error, ErrorKind, Result};
+use longshore_core::{BoxByteStream, Connector, Error, ErrorKind, Result, UnixByteStream};
 use tokio::net::UnixStream;
 
 /// Connects to an engine on a unix socket of this machine.
@@ -28,7 +28,8 @@ impl UnixConnector {
 #[async_trait]
 impl Connector for UnixConnector {
     async fn connect(&self) -> Result<BoxByteStream> {
-        match UnixStream::connect(&self.path).await {
+        let connected = UnixStream::connect(&self.path).await;
+        match connected.and_then(UnixByteStream::new) {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(self.explain(error)),
         }

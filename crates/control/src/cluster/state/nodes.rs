@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "endpoint")]
 use longshore_core::http::HttpClient;
@@ -49,6 +49,16 @@ impl State {
 
     pub(crate) fn inbox(&self, slot_id: SlotId) -> Option<mpsc::Sender<Note>> {
         self.slots.get(&slot_id)?.inbox.clone()
+    }
+
+    /// Whether a node was found without any fault a moment ago.
+    pub(crate) fn is_known_sound(&self, slot_id: SlotId, now: Timestamp) -> bool {
+        self.slots.get(&slot_id).is_some_and(|slot| {
+            let status = &slot.status;
+            status.health == NodeHealth::Healthy
+                && status.indicator == 100
+                && now < status.updated_at.after(A_MOMENT)
+        })
     }
 
     pub(crate) fn slot_at(&self, address: &str) -> Option<SlotId> {
@@ -441,4 +451,6 @@ fn is_tunnel(address: &str) -> bool {
 }
 
 /// A label key that would shadow the node's own name in constraints.
+/// Less than between two probes, so that an answer still spares one.
+const A_MOMENT: Duration = Duration::from_secs(1);
 const RESERVED_LABEL: &str = "node";

@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
@@ -6,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{Router, body::Body as AxumBody};
+use axum::body::Body as AxumBody;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::{
@@ -15,7 +16,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use longshore_core::{ByteStream, Clock, ClockExt, Identity, Shutdown};
+use longshore_core::{ByteStream, Clock, ClockExt, Identity, Shutdown, UnixByteStream};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
@@ -43,8 +44,8 @@ impl Accepted {
 }
 
 /// What one connection is served with.
-pub(super) struct Connection {
-    pub(super) app: Router,
+pub(super) struct Connection<A> {
+    pub(super) app: A,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: ListenOptions,
     pub(super) shutdown: Shutdown,
@@ -56,7 +57,14 @@ pub(super) struct Connection {
     pub(super) acceptor: Option<super::tls::Acceptor>,
 }
 
-impl Connection {
+impl<A> Connection<A>
+where
+    A: Service<Request<AxumBody>, Response = Response<AxumBody>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    A::Future: Send,
+{
     /// Serves it until it ends or has to give way. A raw stream that it became keeps the slot.
     pub(super) async fn serve(self, accepted: Accepted, slot: Slot) {
         let evicted = slot.evicted();
@@ -68,13 +76,16 @@ impl Connection {
 
     async fn accepted(mut self, accepted: Accepted, slot: Slot) {
         match accepted {
-            Accepted::Unix(stream) => match stream.peer_cred() {
-                Ok(peer) => {
-                    let who = Identity::new(format!("unix:{}", peer.uid()), "unix");
-                    self.http(stream, who, slot).await;
+            Accepted::Unix(stream) => {
+                let peer = stream.peer_cred();
+                match peer.and_then(|peer| Ok((peer, UnixByteStream::new(stream)?))) {
+                    Ok((peer, stream)) => {
+                        let who = Identity::new(format!("unix:{}", peer.uid()), "unix");
+                        self.http(stream, who, slot).await;
+                    }
+                    Err(error) => tracing::warn!(%error, "a connection that can't be served"),
                 }
-                Err(error) => tracing::warn!(%error, "a peer without credentials"),
-            },
+            }
             #[cfg(feature = "tls")]
             Accepted::Tcp(stream, peer) if self.acceptor.is_some() => {
                 self.secured(stream, peer, slot).await;

@@ -28,6 +28,9 @@ pub(super) fn ending(
 }
 
 fn is_endless(method: &Method, uri: &Uri) -> bool {
+    if !WORDS.iter().any(|word| uri.path().contains(word)) {
+        return false;
+    }
     let (_, path) = version::strip(uri.path());
     let query = Query::parse(uri.query().unwrap_or_default());
     match Route::parse(method, path) {
@@ -40,6 +43,9 @@ fn is_endless(method: &Method, uri: &Uri) -> bool {
         _ => false,
     }
 }
+
+/// Spares the other requests a second look.
+const WORDS: [&str; 4] = ["events", "wait", "logs", "stats"];
 
 /// The answer, or that of a shutdown if that comes first.
 pub(super) async fn answered<E>(

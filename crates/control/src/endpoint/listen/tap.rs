@@ -111,6 +111,8 @@ pub(super) struct Tap<S> {
     fault: Option<Fault>,
     pending: Bytes,
     parting: Parting,
+    /// The client's end came while a request began.
+    end_held_back: bool,
 }
 
 /// What is left to do after a refusal: a connection that is closed while the client still sends
@@ -147,6 +149,7 @@ impl<S: ByteStream> Tap<S> {
             fault: None,
             pending: Bytes::new(),
             parting: Parting::None,
+            end_held_back: false,
         }
     }
 
@@ -298,13 +301,22 @@ impl<S: ByteStream> AsyncRead for Tap<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buffer.filled().len();
         if this.state.is_busy() || this.state.is_raw() {
             this.received = 0;
             this.first = false;
             this.timer = None;
-            return this.poll_bytes(context, buffer);
+            let read = this.poll_bytes(context, buffer);
+            let is_end = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
+            if is_end && buffer.remaining() > 0 && !this.end_held_back {
+                // The library drops a request whose client has left before the handler saw it.
+                // Whoever asked and hung up at once is served like one who waited a moment.
+                this.end_held_back = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return read;
         }
-        let before = buffer.filled().len();
         match this.poll_bytes(context, buffer) {
             Poll::Ready(Ok(())) => {
                 let count = buffer.filled().len() - before;
