@@ -64,13 +64,14 @@ impl Pump<'_> {
         };
         match stop {
             Ok(Some(closing)) => {
-                // Whoever acknowledges may still have a word on the end.
-                let read = self.read(&mut receiving, &mut *decoder, &pongs, &unanswered);
-                let closed = async {
-                    socket::close(&mut sending, None, closing, limit, clock).await;
-                    read.await;
-                };
-                let _ = clock.timeout(limit, "closing", closed).await;
+                // Whoever acknowledges says that it has heard the end, and closes by itself.
+                let confirms = self.attachment.end().is_some() && lock(&encoder).client_acknowledges();
+                if confirms {
+                    let read = self.read(&mut receiving, &mut *decoder, &pongs, &unanswered);
+                    let _ = clock.timeout(limit, "the end's answer", read).await;
+                }
+                let rest = (!confirms).then_some(&mut receiving);
+                socket::close(&mut sending, rest, closing, limit, clock).await;
             }
             Ok(None) | Err(Stop::Gone) => {}
             Err(Stop::Left) => {
