@@ -143,7 +143,10 @@ impl Driver {
 
     /// Does what the core asks for.
     fn act(&mut self) {
-        if let Some(piece) = self.pending.take() {
+        // Without room nothing changes, and nobody is woken for nothing.
+        if self.shared.look(|core, _| core.output_room()) > 0
+            && let Some(piece) = self.pending.take()
+        {
             self.take_in(piece);
         }
         while let Some(action) = self.next_action() {
