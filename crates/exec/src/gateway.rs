@@ -152,10 +152,16 @@ impl Gateway {
         }
     }
 
-    fn answer<B>(&self, request: &mut Request<B>) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
+    fn answer<B>(
+        &self,
+        request: &mut Request<B>,
+    ) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
         let shared = &self.shared;
         let headers = request.headers();
-        shared.origin.check(headers).map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
+        shared
+            .origin
+            .check(headers)
+            .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
         let Some(route) = Route::parse(request.uri()) else {
             let error = Error::not_found("no such path");
             return Err(refuse(StatusCode::NOT_FOUND, &error));

@@ -65,7 +65,8 @@ impl Pump<'_> {
         match stop {
             Ok(Some(closing)) => {
                 // Whoever acknowledges says that it has heard the end, and closes by itself.
-                let confirms = self.attachment.end().is_some() && lock(&encoder).client_acknowledges();
+                let confirms =
+                    self.attachment.end().is_some() && lock(&encoder).client_acknowledges();
                 if confirms {
                     let read = self.read(&mut receiving, &mut *decoder, &pongs, &unanswered);
                     let _ = clock.timeout(limit, "the end's answer", read).await;
@@ -244,8 +245,12 @@ impl Pump<'_> {
 
     async fn message(&self, sending: &mut Sending, message: Message) -> Result<()> {
         let limit = self.shared.options.write_limit;
-        let sent = self.shared.clock.timeout(limit, "sending", sending.send(message));
-        sent.await?.map_err(|error| Error::closed("the connection is gone").with_source(error))
+        let sent = self
+            .shared
+            .clock
+            .timeout(limit, "sending", sending.send(message));
+        sent.await?
+            .map_err(|error| Error::closed("the connection is gone").with_source(error))
     }
 }
 

@@ -253,7 +253,9 @@ impl SessionCore {
     pub fn authorized(&mut self, valid_for: Option<Duration>, now: Timestamp) {
         self.recheck_failures = 0;
         (self.recheck_asked, self.rechecking) = (false, false);
-        let wait = valid_for.map_or(self.options.recheck, |valid| valid.min(self.options.recheck));
+        let wait = valid_for.map_or(self.options.recheck, |valid| {
+            valid.min(self.options.recheck)
+        });
         self.recheck_at = now.after(wait.max(SHORTEST_RECHECK));
     }
 
@@ -391,7 +393,9 @@ impl SessionCore {
             self.refuse(id);
             return Ok(Bytes::new());
         }
-        let new = self.input.receive(offset.unwrap_or(self.input.next()), bytes)?;
+        let new = self
+            .input
+            .receive(offset.unwrap_or(self.input.next()), bytes)?;
         if !new.is_empty() {
             self.active = now;
             if new.iter().any(|byte| INTERRUPTS.contains(byte)) {
@@ -697,7 +701,10 @@ impl SessionCore {
 
     fn is_held(&self) -> bool {
         self.options.moderated
-            && !self.viewers.values().any(|viewer| viewer.role == Role::Approver && !viewer.done)
+            && !self
+                .viewers
+                .values()
+                .any(|viewer| viewer.role == Role::Approver && !viewer.done)
     }
 
     /// Whether output is dropped rather than the process held up.

@@ -47,11 +47,7 @@ struct Works {
 }
 
 impl Driver {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        backend: Arc<dyn ExecBackend>,
-        launch: Launch,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn ExecBackend>, launch: Launch) -> Self {
         let clock = Arc::clone(&shared.clock);
         let starting: BoxFuture<'static, _> =
             Box::pin(async move { start(&*backend, &launch, &*clock).await });
@@ -87,7 +83,12 @@ impl Driver {
             self.act();
             let (over, room, deadline, ended) = self.shared.look(|core, now| {
                 let ended = core.end().is_some();
-                (core.is_over(now), core.output_room(), core.next_deadline(now), ended)
+                (
+                    core.is_over(now),
+                    core.output_room(),
+                    core.next_deadline(now),
+                    ended,
+                )
             });
             if ended {
                 self.let_go();

@@ -24,7 +24,9 @@ async fn ready(server: &Arc<Server>, command: &str) -> (Raw, ReadyFrame) {
     let mut raw = Raw::open(server, "/v1/exec", &[]).await;
     raw.send(BINARY, &open(command)).await;
     let frame = ServerFrame::decode(raw.message().await.into()).unwrap();
-    let ServerFrame::Ready(ready) = frame else { panic!("{frame:?}") };
+    let ServerFrame::Ready(ready) = frame else {
+        panic!("{frame:?}")
+    };
     (raw, ready)
 }
 
@@ -43,12 +45,34 @@ async fn a_wrong_first_frame_is_refused() {
     check_first(b"\x77", BINARY, 4000, "0x77").await;
     check_first(b"\x01{", BINARY, 4000, "JSON of OPEN").await;
     check_first(&open("copy"), TEXT, 4000, "binary").await;
-    check_first(&ClientFrame::Ack(0).encode(), BINARY, 4000, "OPEN or RESUME").await;
-    let resume = Resume { session: "nope".into(), secret: "x".into(), want: 0 };
-    check_first(&ClientFrame::Resume(resume).encode(), BINARY, 4004, "no such session").await;
+    check_first(
+        &ClientFrame::Ack(0).encode(),
+        BINARY,
+        4000,
+        "OPEN or RESUME",
+    )
+    .await;
+    let resume = Resume {
+        session: "nope".into(),
+        secret: "x".into(),
+        want: 0,
+    };
+    check_first(
+        &ClientFrame::Resume(resume).encode(),
+        BINARY,
+        4004,
+        "no such session",
+    )
+    .await;
     let mut elsewhere = Open::default();
     elsewhere.target = "a b".into();
-    check_first(&ClientFrame::Open(Box::new(elsewhere)).encode(), BINARY, 4003, "not allowed").await;
+    check_first(
+        &ClientFrame::Open(Box::new(elsewhere)).encode(),
+        BINARY,
+        4003,
+        "not allowed",
+    )
+    .await;
 }
 
 async fn check(frame: &ClientFrame, code: u16, says: &str) {
@@ -66,7 +90,12 @@ async fn frames_out_of_order_are_refused() {
     check(&ClientFrame::InputEnd(9), 4002, "hole").await;
     check(&ClientFrame::Ack(9), 4000, "were sent").await;
     check(&ClientFrame::Open(Box::default()), 4000, "one session").await;
-    check(&ClientFrame::Input(0, Bytes::from(vec![0; 70_000])), 4000, "more input").await;
+    check(
+        &ClientFrame::Input(0, Bytes::from(vec![0; 70_000])),
+        4000,
+        "more input",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +131,8 @@ async fn oversized_messages_are_refused_before_they_come() {
     let server = Server::scripted();
     let (mut raw, _) = ready(&server, "copy").await;
     // Only the head, which announces four exabytes.
-    raw.bytes(&[0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]).await;
+    raw.bytes(&[0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4])
+        .await;
     assert_eq!(raw.closed().await.0, 1009);
     // In fragments that are small each.
     let (mut raw, _) = ready(&server, "copy").await;
@@ -124,7 +154,9 @@ async fn fragments_are_put_together() {
     raw.frame(0x80, &frame[11..], true).await;
     let mut output = Vec::new();
     while output.len() < 5 {
-        if let ServerFrame::Output(_, _, bytes) = ServerFrame::decode(raw.message().await.into()).unwrap() {
+        if let ServerFrame::Output(_, _, bytes) =
+            ServerFrame::decode(raw.message().await.into()).unwrap()
+        {
             output.extend_from_slice(&bytes);
         }
     }
@@ -144,17 +176,29 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
     let (mut first, at) = ready(&server, "copy").await;
     let resume = |secret: &str| {
         let session = at.session.clone();
-        ClientFrame::Resume(Resume { session, secret: secret.into(), want: 0 }).encode()
+        ClientFrame::Resume(Resume {
+            session,
+            secret: secret.into(),
+            want: 0,
+        })
+        .encode()
     };
     let mut thief = Raw::open(&server, "/v1/exec", &[]).await;
     thief.send(BINARY, &resume(&"0".repeat(64))).await;
     assert_eq!(thief.closed().await.0, 4004);
     let mut second = Raw::open(&server, "/v1/exec", &[]).await;
-    second.send(BINARY, &resume(at.secret.as_deref().unwrap())).await;
+    second
+        .send(BINARY, &resume(at.secret.as_deref().unwrap()))
+        .await;
     let frame = ServerFrame::decode(second.message().await.into()).unwrap();
     assert!(matches!(frame, ServerFrame::Ready(_)));
     assert_eq!(first.closed().await.0, 4001);
-    second.send(BINARY, &ClientFrame::Resize(TerminalSize::new(9, 9)).encode()).await;
+    second
+        .send(
+            BINARY,
+            &ClientFrame::Resize(TerminalSize::new(9, 9)).encode(),
+        )
+        .await;
     second.send(BINARY, &ClientFrame::End.encode()).await;
     assert_eq!(second.closed().await.0, 1000);
 }
@@ -163,7 +207,13 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
 async fn noise_is_refused_and_the_gateway_serves_on() {
     let server = Server::scripted();
     let random = SeededRandom::new(3);
-    for path in ["/v1/exec", "/enter", "/enter?method=web", "/ws?target=web", "/api/v1/namespaces/a/pods/b/exec?command=x"] {
+    for path in [
+        "/v1/exec",
+        "/enter",
+        "/enter?method=web",
+        "/ws?target=web",
+        "/api/v1/namespaces/a/pods/b/exec?command=x",
+    ] {
         for _ in 0..20 {
             let mut raw = Raw::open(&server, path, &[]).await;
             let mut noise = vec![0; 1 + (random.next_u64() % 300) as usize];
@@ -197,7 +247,13 @@ async fn what_is_no_upgrade_is_told_so() {
             request = request.header(*name, *value);
         }
         let gateway = server.gateway.clone();
-        async move { gateway.handle(request.body(()).unwrap()).await.status().as_u16() }
+        async move {
+            gateway
+                .handle(request.body(()).unwrap())
+                .await
+                .status()
+                .as_u16()
+        }
     };
     assert_eq!(ask("/v1/exec", &[]).await, 426);
     assert_eq!(ask("/nothing", &[]).await, 404);

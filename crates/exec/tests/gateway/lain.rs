@@ -55,7 +55,11 @@ fn read(message: &[u8]) -> (u8, Vec<u8>) {
 }
 
 fn lain(instance: &str) -> Place {
-    Place::Lain { app: "shop".into(), proc: "web".into(), instance: instance.into() }
+    Place::Lain {
+        app: "shop".into(),
+        proc: "web".into(),
+        instance: instance.into(),
+    }
 }
 
 fn programs() -> ScriptedExec {
@@ -72,7 +76,9 @@ fn programs() -> ScriptedExec {
                 match line.as_slice() {
                     b"size\r" => {
                         let size = process.size();
-                        process.print(format!("{}x{}\r\n", size.columns, size.rows)).await;
+                        process
+                            .print(format!("{}x{}\r\n", size.columns, size.rows))
+                            .await;
                     }
                     b"raw\r" => process.print(&b"\xff\x80a\xe6\x97"[..]).await,
                     b"exit\r" => return 3,
@@ -94,7 +100,8 @@ fn programs() -> ScriptedExec {
 
 fn server() -> Arc<Server> {
     let exec = programs();
-    exec.start_workload(&ExecRequest::new(id("main"), ["log"])).unwrap();
+    exec.start_workload(&ExecRequest::new(id("main"), ["log"]))
+        .unwrap();
     // No shell at all in here.
     let bare = ScriptedExec::new().with_workload(id("bare"));
     let exec: Arc<dyn longshore_core::ExecBackend> = Arc::new(exec);
@@ -104,7 +111,9 @@ fn server() -> Arc<Server> {
         .with(lain("3"), Located::new(exec.clone(), id("main")))
         .with(lain("4"), Located::new(exec, id("c1")));
     Server::new(directory, GatewayOptions::default(), |gateway| {
-        gateway.with_access(Arc::new(AnybodyMay)).with_recordings(Arc::new(Tape))
+        gateway
+            .with_access(Arc::new(AnybodyMay))
+            .with_recordings(Arc::new(Tape))
     })
 }
 
@@ -119,7 +128,11 @@ impl RecordingSource for Tape {
         }
         let piece = |at, kind, text: &'static [u8]| {
             let at = Duration::from_millis(at);
-            Ok(RecordedOutput { at, kind, bytes: Bytes::from_static(text) })
+            Ok(RecordedOutput {
+                at,
+                kind,
+                bytes: Bytes::from_static(text),
+            })
         };
         let pieces = vec![
             piece(0, OutputKind::Stdout, b"$ \xe6\x97"),
@@ -169,7 +182,10 @@ async fn types(raw: &mut Raw, text: &str) {
 #[track_caller]
 fn is_close(message: &[u8], text: &str) {
     let (kind, content) = read(message);
-    assert_eq!((kind, String::from_utf8(content).unwrap().as_str()), (2, text));
+    assert_eq!(
+        (kind, String::from_utf8(content).unwrap().as_str()),
+        (2, text)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +195,11 @@ async fn a_client_enters_types_resizes_and_quits() {
     asked.push(("term-type", "screen"));
     let mut raw = Raw::open(&server, "/enter", &asked).await;
     // The stock client wants exactly these.
-    assert!(raw.head.contains("\r\nconnection: upgrade\r\n"), "{}", raw.head);
+    assert!(
+        raw.head.contains("\r\nconnection: upgrade\r\n"),
+        "{}",
+        raw.head
+    );
     assert!(raw.head.contains("\r\nupgrade: websocket\r\n"));
     assert!(!raw.head.contains("sec-websocket-protocol"));
     raw.send(TEXT, &message(1, b"132 43")).await;
@@ -273,7 +293,11 @@ async fn every_failure_has_its_text() {
         is_close(&raw.message().await, text);
         assert_eq!(raw.closed().await.0, 1000, "{path} {instance}");
     }
-    let closed = Server::new(StaticDirectory::new(), GatewayOptions::default(), |gateway| gateway);
+    let closed = Server::new(
+        StaticDirectory::new(),
+        GatewayOptions::default(),
+        |gateway| gateway,
+    );
     let mut raw = Raw::open(&closed, "/enter", &headers("1")).await;
     is_close(&raw.message().await, DENIED);
     let mut asked = headers("1");
@@ -299,15 +323,24 @@ async fn the_web_client_speaks_json_in_binary_messages() {
     let hello = r#"{"access_token":"t","app_name":"shop","proc_name":"web","instance_no":1}"#;
     raw.send(TEXT, hello.as_bytes()).await;
     let json = |kind: u8, text: &str| {
-        format!(r#"{{"msgType":{kind},"content":"{}"}}"#, STANDARD.encode(text))
+        format!(
+            r#"{{"msgType":{kind},"content":"{}"}}"#,
+            STANDARD.encode(text)
+        )
     };
     raw.send(TEXT, json(1, "90 30").as_bytes()).await;
     // Fault 17: an absent type means keys, also behind a size.
-    raw.send(BINARY, format!(r#"{{"content":"{}"}}"#, STANDARD.encode("size\rexit\r")).as_bytes()).await;
+    raw.send(
+        BINARY,
+        format!(r#"{{"content":"{}"}}"#, STANDARD.encode("size\rexit\r")).as_bytes(),
+    )
+    .await;
     let mut output = Vec::new();
     loop {
         let message: serde_json::Value = serde_json::from_slice(&raw.message().await).unwrap();
-        let content = STANDARD.decode(message["content"].as_str().unwrap()).unwrap();
+        let content = STANDARD
+            .decode(message["content"].as_str().unwrap())
+            .unwrap();
         match message.get("msgType").and_then(serde_json::Value::as_u64) {
             None => output.extend(content),
             Some(2) => break assert_eq!(content, QUIT.as_bytes()),
@@ -316,7 +349,10 @@ async fn the_web_client_speaks_json_in_binary_messages() {
         }
     }
     let output = String::from_utf8(output).unwrap();
-    assert!(output.starts_with("TERM=xterm-256color\r\nsize\r90x30\r\n"), "{output}");
+    assert!(
+        output.starts_with("TERM=xterm-256color\r\nsize\r90x30\r\n"),
+        "{output}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,8 +376,13 @@ async fn a_recording_is_replayed_in_its_own_time() {
     let mut told = Vec::new();
     loop {
         let message: serde_json::Value = serde_json::from_slice(&raw.message().await).unwrap();
-        let content = STANDARD.decode(message["content"].as_str().unwrap()).unwrap();
-        let kind = message.get("msgType").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let content = STANDARD
+            .decode(message["content"].as_str().unwrap())
+            .unwrap();
+        let kind = message
+            .get("msgType")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default();
         told.push((kind, String::from_utf8(content).unwrap()));
         if kind == 2 {
             break;

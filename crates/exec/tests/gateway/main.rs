@@ -1,6 +1,7 @@
 //! The gateway and its protocols, each by a client of its own, over scripted programs.
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
+mod access;
 mod hostile;
 mod lain;
 mod peers;

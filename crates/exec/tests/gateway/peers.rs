@@ -15,11 +15,13 @@ use crate::{
 };
 
 fn server() -> Arc<Server> {
-    let exec = programs::scripted()
-        .with_workload(id("c"))
-        .with_program("/bin/bash", |mut process| async move {
+    let exec = programs::scripted().with_workload(id("c")).with_program(
+        "/bin/bash",
+        |mut process| async move {
             let size = process.size();
-            process.print(format!("{}x{}\r\n", size.columns, size.rows)).await;
+            process
+                .print(format!("{}x{}\r\n", size.columns, size.rows))
+                .await;
             while let Some(bytes) = process.read(100).await {
                 if bytes == "flood" {
                     for _ in 0..3000 {
@@ -33,9 +35,14 @@ fn server() -> Arc<Server> {
                 process.print(bytes).await;
             }
             0
-        });
+        },
+    );
     let exec: Arc<dyn longshore_core::ExecBackend> = Arc::new(exec);
-    let pod = Place::Pod { namespace: "default".into(), pod: "web".into(), container: None };
+    let pod = Place::Pod {
+        namespace: "default".into(),
+        pod: "web".into(),
+        container: None,
+    };
     let directory = StaticDirectory::new()
         .with(pod, Located::new(exec.clone(), id("c")))
         .with(Place::Container("web".into()), Located::new(exec, id("c")));
@@ -43,7 +50,10 @@ fn server() -> Arc<Server> {
 }
 
 const V5: (&str, &str) = ("Sec-WebSocket-Protocol", "v5.channel.k8s.io");
-const V4: (&str, &str) = ("Sec-WebSocket-Protocol", "v3.channel.k8s.io, v4.channel.k8s.io");
+const V4: (&str, &str) = (
+    "Sec-WebSocket-Protocol",
+    "v3.channel.k8s.io, v4.channel.k8s.io",
+);
 
 fn pod(rest: &str) -> String {
     format!("/api/v1/namespaces/default/pods/web/exec?{rest}")
@@ -63,14 +73,20 @@ async fn kubectl_exec_i_sees_the_end_of_its_input() {
     let server = server();
     let path = pod("command=count&stdin=true&stdout=true&stderr=true");
     let mut raw = Raw::open(&server, &path, &[V5]).await;
-    assert!(raw.head.contains("sec-websocket-protocol: v5.channel.k8s.io\r\n"));
+    assert!(
+        raw.head
+            .contains("sec-websocket-protocol: v5.channel.k8s.io\r\n")
+    );
     assert_eq!(raw.message().await, [1], "ready");
     raw.send(BINARY, b"\x00abc").await;
     raw.send(BINARY, b"\x00").await;
     raw.send(BINARY, b"\x00de").await;
     raw.send(BINARY, b"\xff\x00").await;
     assert_eq!(raw.message().await, b"\x015\n");
-    assert_eq!(status(&mut raw).await, serde_json::json!({"metadata": {}, "status": "Success"}));
+    assert_eq!(
+        status(&mut raw).await,
+        serde_json::json!({"metadata": {}, "status": "Success"})
+    );
     assert_eq!(raw.closed().await.0, 1000);
 }
 
@@ -79,7 +95,10 @@ async fn outputs_have_their_channels_and_the_code_is_told_after_them() {
     let server = server();
     let path = pod("command=print&command=6f7574&command=657272&stdout=true&stderr=true");
     let mut raw = Raw::open(&server, &path, &[V4]).await;
-    assert!(raw.head.contains("sec-websocket-protocol: v4.channel.k8s.io\r\n"));
+    assert!(
+        raw.head
+            .contains("sec-websocket-protocol: v4.channel.k8s.io\r\n")
+    );
     assert_eq!(raw.message().await, [1]);
     assert_eq!(raw.message().await, b"\x01out");
     assert_eq!(raw.message().await, b"\x02err");
@@ -130,7 +149,8 @@ async fn ttyds_page_opens_a_shell() {
     // The process starts only with the first message.
     SystemClock::new().sleep(Duration::from_secs(1)).await;
     assert!(server.hub.sessions().is_empty());
-    raw.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#).await;
+    raw.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#)
+        .await;
     assert_eq!(raw.message().await, b"1web");
     assert_eq!(raw.message().await, b"2{}");
     assert_eq!(raw.message().await, b"070x20\r\n");
@@ -145,7 +165,8 @@ async fn ttyds_page_opens_a_shell() {
 async fn any_end_but_a_zero_lets_the_page_reconnect() {
     let server = server();
     let mut raw = Raw::open(&server, "/ws?target=web", &[TTY]).await;
-    raw.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#).await;
+    raw.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#)
+        .await;
     assert_eq!(raw.message().await, b"1web");
     raw.send(BINARY, b"0fail").await;
     let (code, reason) = raw.closed().await;
@@ -157,14 +178,17 @@ async fn any_end_but_a_zero_lets_the_page_reconnect() {
 async fn the_page_pauses_and_resumes() {
     let server = server();
     let mut raw = Raw::open(&server, "/ws?target=web", &[TTY]).await;
-    raw.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#).await;
+    raw.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#)
+        .await;
     for _ in 0..3 {
         raw.message().await;
     }
     raw.send(BINARY, b"2").await;
     SystemClock::new().sleep(Duration::from_millis(1)).await;
     raw.send(BINARY, b"0flood").await;
-    let nothing = SystemClock::new().timeout(Duration::from_secs(5), "output", raw.message()).await;
+    let nothing = SystemClock::new()
+        .timeout(Duration::from_secs(5), "output", raw.message())
+        .await;
     assert!(nothing.is_err(), "{nothing:?}");
     raw.send(BINARY, b"3").await;
     let mut got = 0;
@@ -185,7 +209,9 @@ async fn the_token_is_the_pages_own() {
         let gateway = server.gateway.clone();
         async move {
             let response = gateway.handle(request.body(()).unwrap()).await;
-            let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+            let body = http_body_util::BodyExt::collect(response.into_body())
+                .await
+                .unwrap();
             String::from_utf8(body.to_bytes().to_vec()).unwrap()
         }
     };

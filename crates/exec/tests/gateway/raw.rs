@@ -27,7 +27,10 @@ impl Raw {
             "GET {path} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
         );
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             request.push_str("Host: localhost\r\n");
         }
         for (name, value) in headers {
@@ -40,7 +43,11 @@ impl Raw {
             head.push(stream.read_u8().await.unwrap());
         }
         let head = String::from_utf8(head).unwrap().to_lowercase();
-        Self { stream, head, answers: true }
+        Self {
+            stream,
+            head,
+            answers: true,
+        }
     }
 
     /// As [`dial`](Self::dial), and it must have worked.
@@ -48,7 +55,10 @@ impl Raw {
         let raw = Self::dial(server, path, headers).await;
         assert!(raw.head.starts_with("http/1.1 101 "), "{}", raw.head);
         // The accept key of the RFC's own example.
-        assert!(raw.head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"));
+        assert!(
+            raw.head
+                .contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n")
+        );
         raw
     }
 
@@ -74,7 +84,12 @@ impl Raw {
         if masked {
             let key = [1, 2, 3, 4];
             frame.extend_from_slice(&key);
-            frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+            frame.extend(
+                payload
+                    .iter()
+                    .zip(key.iter().cycle())
+                    .map(|(byte, key)| byte ^ key),
+            );
         } else {
             frame.extend_from_slice(payload);
         }

@@ -46,7 +46,10 @@ fn what_comes_before_the_start_waits_for_it() {
     core.resize(writer, TerminalSize::new(99, 9));
     assert_eq!((core.take_input(9), core.poll_action()), (None, None));
     start(&mut core);
-    assert_eq!(core.poll_action(), Some(Action::Resize(TerminalSize::new(99, 9))));
+    assert_eq!(
+        core.poll_action(),
+        Some(Action::Resize(TerminalSize::new(99, 9)))
+    );
     assert_eq!(core.poll_action(), None);
     assert_eq!(core.take_input(9).unwrap(), "ls\n");
 }
@@ -72,11 +75,17 @@ fn the_end_waits_for_output_and_exit_and_is_told_last() {
     core.output(OutputKind::Stdout, b"last words", START);
     assert!(core.end().is_none());
     core.output_ended(START);
-    assert!(matches!(core.poll_event(writer, START), Some(ViewerEvent::Output { .. })));
+    assert!(matches!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Output { .. })
+    ));
     let Some(ViewerEvent::Ended(end)) = core.poll_event(writer, START) else {
         panic!("the end is told");
     };
-    assert_eq!((end.reason, end.code, end.signal), (EndReason::Signaled, Some(137), Some(Signal::KILL)));
+    assert_eq!(
+        (end.reason, end.code, end.signal),
+        (EndReason::Signaled, Some(137), Some(Signal::KILL))
+    );
     assert_eq!(core.poll_event(writer, START), None);
 }
 
@@ -87,7 +96,10 @@ fn an_end_that_is_never_learnt_is_lost_and_has_no_code() {
     core.output_ended(START);
     let deadline = core.next_deadline(START).unwrap();
     core.handle_deadline(deadline);
-    assert_eq!((ended(&core).reason, ended(&core).code), (EndReason::Lost, None));
+    assert_eq!(
+        (ended(&core).reason, ended(&core).code),
+        (EndReason::Lost, None)
+    );
 }
 
 #[test]
@@ -120,14 +132,25 @@ fn check_limit(options: SessionOptions, seconds: u64, reason: EndReason) {
     core.exited(ExitStatus::signaled(Signal::HUP), later(seconds));
     core.output_ended(later(seconds));
     // The process's own code is told beside the reason.
-    assert_eq!((ended(&core).reason, ended(&core).code), (reason, Some(129)));
+    assert_eq!(
+        (ended(&core).reason, ended(&core).code),
+        (reason, Some(129))
+    );
 }
 
 #[test]
 fn times_are_limited() {
     let options = || SessionOptions::default().with_recheck(Duration::from_secs(9999));
-    check_limit(options().with_idle(Duration::from_secs(30)), 30, EndReason::Idle);
-    check_limit(options().with_longest(Duration::from_secs(60)), 60, EndReason::MaxDuration);
+    check_limit(
+        options().with_idle(Duration::from_secs(30)),
+        30,
+        EndReason::Idle,
+    );
+    check_limit(
+        options().with_longest(Duration::from_secs(60)),
+        60,
+        EndReason::MaxDuration,
+    );
 }
 
 #[test]
@@ -185,10 +208,19 @@ fn watchers_only_watch() {
     core.release(watcher, START);
     core.resize(watcher, TerminalSize::new(1, 1));
     assert_eq!((core.take_input(9), core.poll_action()), (None, None));
-    assert_eq!(core.poll_event(watcher, START), Some(ViewerEvent::Notice(Notice::ReadOnly)));
-    assert_eq!(core.grant(watcher, watcher).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(
+        core.poll_event(watcher, START),
+        Some(ViewerEvent::Notice(Notice::ReadOnly))
+    );
+    assert_eq!(
+        core.grant(watcher, watcher).unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
     core.grant(writer, watcher).unwrap();
-    assert_eq!(core.receive(watcher, None, "ls".into(), START).unwrap(), "ls");
+    assert_eq!(
+        core.receive(watcher, None, "ls".into(), START).unwrap(),
+        "ls"
+    );
     assert_eq!(core.receive(writer, None, "rm".into(), START).unwrap(), "");
     // The heir's leaving is the session's.
     core.detach(watcher, START);
@@ -198,13 +230,19 @@ fn watchers_only_watch() {
 #[test]
 fn a_moderated_session_takes_input_while_an_approver_is_there() {
     let (mut core, writer) = begin(SessionOptions::default().with_moderation());
-    assert_eq!(core.poll_event(writer, START), Some(ViewerEvent::Notice(Notice::InputHeld)));
+    assert_eq!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Notice(Notice::InputHeld))
+    );
     start(&mut core);
     core.receive(writer, None, "ls".into(), START).unwrap();
     assert_eq!(core.take_input(9), None);
     let approver = core.attach(Role::Approver, None, START).unwrap();
     assert_eq!(core.take_input(9).unwrap(), "ls");
-    assert_eq!(core.poll_event(writer, START), Some(ViewerEvent::Notice(Notice::InputReleased)));
+    assert_eq!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Notice(Notice::InputReleased))
+    );
     core.receive(writer, None, "rm".into(), START).unwrap();
     core.detach(approver, START);
     assert_eq!(core.take_input(9), None);
@@ -224,7 +262,10 @@ fn unacknowledged_output_is_bounded_by_the_window() {
     assert_eq!(sent, 64 << 10);
     core.acknowledge(writer, 100, START).unwrap();
     assert!(core.poll_event(writer, START).is_some());
-    assert_eq!(core.acknowledge(writer, 1 << 40, START).unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(
+        core.acknowledge(writer, 1 << 40, START).unwrap_err().kind(),
+        ErrorKind::Protocol
+    );
 }
 
 #[test]
@@ -233,7 +274,10 @@ fn a_paused_client_makes_the_process_wait_and_misses_nothing() {
     start(&mut core);
     core.set_paused(writer, true);
     core.output(OutputKind::Stdout, &[1; 4096], START);
-    assert_eq!((core.output_room(), core.poll_event(writer, START)), (0, None));
+    assert_eq!(
+        (core.output_room(), core.poll_event(writer, START)),
+        (0, None)
+    );
     core.set_paused(writer, false);
     let Some(ViewerEvent::Output { bytes, .. }) = core.poll_event(writer, START) else {
         panic!("it goes on");
@@ -243,7 +287,9 @@ fn a_paused_client_makes_the_process_wait_and_misses_nothing() {
 
 #[test]
 fn output_that_alternates_byte_by_byte_never_stands_still() {
-    let options = SessionOptions::default().with_log(1024).with_history(1 << 20);
+    let options = SessionOptions::default()
+        .with_log(1024)
+        .with_history(1 << 20);
     let (mut core, writer) = begin(options);
     start(&mut core);
     for step in 0..10_000 {
@@ -267,7 +313,12 @@ fn an_interrupt_drops_what_was_not_sent() {
     }
     core.receive(writer, None, "\u{3}".into(), START).unwrap();
     let gap = core.poll_event(writer, START).unwrap();
-    let ViewerEvent::Gap { from: 0, to, cause: GapCause::Flushed } = gap else {
+    let ViewerEvent::Gap {
+        from: 0,
+        to,
+        cause: GapCause::Flushed,
+    } = gap
+    else {
         panic!("{gap:?}");
     };
     assert_eq!(to, 448 << 10);
