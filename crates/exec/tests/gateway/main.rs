@@ -9,5 +9,6 @@ mod peers;
 mod programs;
 mod raw;
 mod resume;
+mod scale;
 mod server;
 mod suite;
