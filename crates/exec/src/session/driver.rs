@@ -9,7 +9,7 @@ use longshore_core::{
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Action, EndReason, Launch, RecordEvent, Recorder, SessionEnd,
+    Action, EndReason, Launch, RecordEvent, Recorder, SessionCore, SessionEnd,
     core::PIECE,
     shared::Shared,
     start::{Started, start},
@@ -47,11 +47,7 @@ struct Works {
 }
 
 impl Driver {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        backend: Arc<dyn ExecBackend>,
-        launch: Launch,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn ExecBackend>, launch: Launch) -> Self {
         let clock = Arc::clone(&shared.clock);
         let starting: BoxFuture<'static, _> =
             Box::pin(async move { start(&*backend, &launch, &*clock).await });
@@ -87,7 +83,12 @@ impl Driver {
             self.act();
             let (over, room, deadline, ended) = self.shared.look(|core, now| {
                 let ended = core.end().is_some();
-                (core.is_over(now), core.output_room(), core.next_deadline(now), ended)
+                (
+                    core.is_over(now),
+                    core.output_room(),
+                    core.next_deadline(now),
+                    ended,
+                )
             });
             if ended {
                 self.let_go();
@@ -135,7 +136,7 @@ impl Driver {
                     });
                 }
                 () = until(deadline, &*clock) => {
-                    self.shared.by_driver(|core, now| core.handle_deadline(now));
+                    self.shared.by_driver(SessionCore::handle_deadline);
                 }
             }
         }
@@ -143,7 +144,10 @@ impl Driver {
 
     /// Does what the core asks for.
     fn act(&mut self) {
-        if let Some(piece) = self.pending.take() {
+        // Without room nothing changes, and nobody is woken for nothing.
+        if self.shared.look(|core, _| core.output_room()) > 0
+            && let Some(piece) = self.pending.take()
+        {
             self.take_in(piece);
         }
         while let Some(action) = self.next_action() {
@@ -269,7 +273,7 @@ impl Driver {
                     tracing::debug!(session = %self.shared.id, error = error.chain(), "the output broke off");
                 }
                 self.output = None;
-                return self.shared.by_driver(|core, now| core.output_ended(now));
+                return self.shared.by_driver(SessionCore::output_ended);
             }
         };
         if self.recorder.is_none() {

@@ -102,7 +102,9 @@ impl Notice {
             Self::MayWrite => "this connection may type now",
             Self::InputHeld => "input waits until somebody who may approve joins",
             Self::InputReleased => "somebody who may approve is here; input goes through",
-            Self::SignalFailed => "the signal could not be sent: this container's engine has no way to",
+            Self::SignalFailed => {
+                "the signal could not be sent: this container's engine has no way to"
+            }
         }
     }
 }
