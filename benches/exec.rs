@@ -6,7 +6,8 @@
 //! * `echo-ws`: one byte typed into `cat` on a terminal and read back, p50, over WebSocket.
 //! * `echo-tunnel`: the same where the engine is reached through a tunnel with mutual TLS.
 //! * `stdout-tty`, `stdout-raw`: text through a session, with and without a terminal.
-//! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s.
+//! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s, in a session that
+//!   drops unsent output then (`with_interrupt_flush`).
 //! * `open`: from asking for a session to its first byte, p50.
 //! * `idle-memory`: what 2,000 idle sessions hold, client and gateway together, a session.
 //! * `idle-10k`: what share of a core 10,000 idle sessions take, clients included.
@@ -44,6 +45,10 @@ mod tunnelled;
 #[path = "exec/wire.rs"]
 mod wire;
 
+use longshore::exec::{
+    gateway::GatewayOptions,
+    session::{SessionOptions, WhileDetached},
+};
 use longshore_lab::Lab;
 use report::{Arguments, Report};
 
@@ -87,7 +92,7 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
         .expect("a runtime");
     let direct = direct::Direct::new(engine);
     let container = runtime.block_on(direct.container());
-    let near = gateway::over_unix(engine);
+    let near = gateway::over_unix(engine, GatewayOptions::default());
     let scene = line::Scene {
         direct,
         container,
@@ -111,7 +116,17 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
         }
     }
     if arguments.wants("interrupt-under-flood") {
+        // As for a person at a terminal, who would rather see the prompt than all of the flood.
+        let live = SessionOptions::default()
+            .with_detached(WhileDetached::Live)
+            .with_interrupt_flush();
+        let live = gateway::over_unix(engine, GatewayOptions::default().with_session(live));
+        let scene = line::Scene {
+            gateway: live.socket.clone(),
+            ..scene.clone()
+        };
         runtime.block_on(flood::run(&scene, arguments, report));
+        live.stop();
     }
     if arguments.wants("open") {
         runtime.block_on(opening::run(&scene, arguments, report));

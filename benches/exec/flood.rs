@@ -10,7 +10,7 @@ use std::{
 use longshore::core::BoxByteStream;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Sleep, sleep_until},
 };
 
 use crate::{
@@ -85,6 +85,8 @@ async fn prompt(line: &mut impl Line) {
 /// A link of 100 kB/s towards the reader: it reads ahead no more than it may hand on.
 struct Slow {
     stream: BoxByteStream,
+    /// When what was read has passed.
+    free_at: tokio::time::Instant,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -92,6 +94,7 @@ impl Slow {
     fn over(stream: BoxByteStream) -> Self {
         Self {
             stream,
+            free_at: tokio::time::Instant::now(),
             pause: None,
         }
     }
@@ -113,8 +116,13 @@ impl AsyncRead for Slow {
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
         let bytes = part.filled();
         buffer.put_slice(bytes);
-        let time = bytes.len() as f64 / BYTES_PER_SECOND as f64;
-        self.pause = Some(Box::pin(sleep(Duration::from_secs_f64(time))));
+        let time = Duration::from_secs_f64(bytes.len() as f64 / BYTES_PER_SECOND as f64);
+        let now = tokio::time::Instant::now();
+        self.free_at = self.free_at.max(now) + time;
+        // Timers are coarse: short times add up first.
+        if self.free_at > now + Duration::from_millis(5) {
+            self.pause = Some(Box::pin(sleep_until(self.free_at)));
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -15,7 +15,7 @@ use longshore::{
     exec::{
         DockerExec,
         access::{AnybodyMay, StaticDirectory},
-        gateway::Gateway,
+        gateway::{Gateway, GatewayOptions},
         session::{HubLimits, SessionHub},
     },
 };
@@ -30,7 +30,10 @@ pub struct Served {
 
 impl Served {
     /// Serves what `engine` makes, which is called on the gateway's own runtime.
-    pub fn start<F>(engine: impl FnOnce(Shutdown) -> F + Send + 'static) -> Self
+    pub fn start<F>(
+        options: GatewayOptions,
+        engine: impl FnOnce(Shutdown) -> F + Send + 'static,
+    ) -> Self
     where
         F: Future<Output = Arc<dyn ExecBackend>>,
     {
@@ -46,7 +49,7 @@ impl Served {
                 .expect("a runtime");
             runtime.block_on(async move {
                 let clock = Arc::new(SystemClock::new());
-                let gateway = gateway(engine(ended.clone()).await, &ended);
+                let gateway = gateway(engine(ended.clone()).await, &ended).with_options(options);
                 let listener = Listener::bind(&address, ListenOptions::default())
                     .await
                     .expect("a socket");
@@ -95,7 +98,7 @@ pub fn docker(connector: Arc<dyn Connector>) -> Arc<dyn ExecBackend> {
     Arc::new(DockerExec::new(connector, clock, Arc::new(OsRandom)))
 }
 
-pub fn over_unix(engine: &Path) -> Served {
+pub fn over_unix(engine: &Path, options: GatewayOptions) -> Served {
     let connector = Arc::new(UnixConnector::new(engine));
-    Served::start(async move |_| docker(connector))
+    Served::start(options, async move |_| docker(connector))
 }

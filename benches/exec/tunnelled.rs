@@ -11,6 +11,7 @@ use longshore::{
         StreamTarget, SystemClock,
     },
     engine::UnixConnector,
+    exec::gateway::GatewayOptions,
     tunnel::{
         TlsTransport,
         pki::{Authority, Profile, Role},
@@ -52,14 +53,17 @@ pub fn over_tunnel(engine: &Path) -> Served {
         transport("node-1", Role::Node),
     );
     let lent = Arc::new(UnixConnector::new(engine));
-    Served::start(async move |shutdown: Shutdown| {
-        let any: Endpoint = "127.0.0.1:0".parse().expect("an address");
-        let listener = plane.listen(&any).await.expect("a listener");
-        agent(node, listener.local().clone(), lent, shutdown.child());
-        let pending = listener.accept().await.expect("the agent dials");
-        let carrier = pending.handshake().await.expect("the agent is known");
-        docker(Arc::new(Remote(carrier)))
-    })
+    Served::start(
+        GatewayOptions::default(),
+        async move |shutdown: Shutdown| {
+            let any: Endpoint = "127.0.0.1:0".parse().expect("an address");
+            let listener = plane.listen(&any).await.expect("a listener");
+            agent(node, listener.local().clone(), lent, shutdown.child());
+            let pending = listener.accept().await.expect("the agent dials");
+            let carrier = pending.handshake().await.expect("the agent is known");
+            docker(Arc::new(Remote(carrier)))
+        },
+    )
 }
 
 fn agent(transport: TlsTransport, plane: Endpoint, engine: Arc<UnixConnector>, shutdown: Shutdown) {

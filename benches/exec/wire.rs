@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use longshore::exec::protocol::native::{ClientFrame, Open, ServerFrame};
+use longshore::exec::{
+    protocol::native::{ClientFrame, Open, ServerFrame},
+    session::GapCause,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -87,7 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for WireSession<S> {
                     self.consumed = offset + bytes.len() as u64;
                     return bytes;
                 }
-                Some(ServerFrame::Gap(from, to, _)) => panic!("{from} to {to} are missing"),
+                Some(ServerFrame::Gap(from, to, GapCause::Trimmed)) => {
+                    panic!("{from} to {to} are missing")
+                }
                 Some(ServerFrame::Exit(_)) | None => return Bytes::new(),
                 Some(_) => {}
             }

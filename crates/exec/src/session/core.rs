@@ -51,6 +51,8 @@ pub struct SessionCore {
     recheck_failures: u32,
     began: Timestamp,
     active: Timestamp,
+    /// Until when output is from before an interrupt.
+    flushing_until: Option<Timestamp>,
     /// Until when somebody has to hold the session.
     alone_until: Option<Timestamp>,
     /// Until when the end of the process, or of its output, is waited for.
@@ -108,6 +110,7 @@ impl SessionCore {
             recheck_failures: 0,
             began: now,
             active: now,
+            flushing_until: None,
             alone_until: Some(now.after(options.grace.max(FIRST_ATTACH))),
             patience: None,
             ended_at: now,
@@ -216,17 +219,25 @@ impl SessionCore {
         self.log.trim(start);
     }
 
-    /// Drops what was not sent yet, so that the answer to an interrupt is seen soon.
-    fn flush(&mut self, id: ViewerId) {
-        if !self.options.interrupt_flush || self.options.detached != WhileDetached::Live {
-            return;
+    /// Drops what was not sent yet, and what the interrupted program said before it heard of it and
+    /// is still on its way here, so that the answer to an interrupt is seen soon.
+    fn flush(&mut self, now: Timestamp) {
+        if self.options.interrupt_flush && self.options.detached == WhileDetached::Live {
+            self.flushing_until = Some(now.after(FLUSH));
+            self.skip_unsent();
         }
+    }
+
+    /// Leaves out what the writer was not sent, but for the newest: half of what the way takes
+    /// within the target delay.
+    fn skip_unsent(&mut self) {
         let head = self.log.head();
-        let Some(viewer) = self.viewers.get_mut(&id) else {
+        let Some(viewer) = self.writer.and_then(|id| self.viewers.get_mut(&id)) else {
             return;
         };
-        if head - viewer.cursor > KEPT_AT_INTERRUPT {
-            viewer.flush_to = Some(head - KEPT_AT_INTERRUPT);
+        let kept = (viewer.window.size() / 2).clamp(LEAST_KEPT, MOST_KEPT);
+        if head - viewer.cursor > kept {
+            viewer.flush_to = Some(head - kept);
         }
     }
 }
@@ -236,7 +247,13 @@ pub(super) const PIECE: usize = 16 * 1024;
 const SMALLEST_WINDOW: u64 = 8 * 1024;
 const LARGEST_WINDOW: u64 = 1 << 20;
 const MOST_SIGNALS: usize = 8;
-const KEPT_AT_INTERRUPT: u64 = 64 * 1024;
+/// What is kept at an interrupt.
+const LEAST_KEPT: u64 = 4 * 1024;
+const MOST_KEPT: u64 = 64 * 1024;
+/// For so long what comes behind an interrupt may be from before it.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How far the process may be ahead of a connection that holds the session.
+const AHEAD: u64 = 64 * 1024;
 /// What an interactive program is interrupted with: ^C, ^Z and ^\.
 const INTERRUPTS: [u8; 3] = [0x03, 0x1a, 0x1c];
 /// A run costs 16 bytes.

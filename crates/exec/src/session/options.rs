@@ -28,8 +28,10 @@ pub struct SessionOptions {
     pub queued: Duration,
     /// What happens to output while nobody holds the session.
     pub detached: WhileDetached,
-    /// At 0x03, 0x1a and 0x1c, output above 64 KiB that was not sent yet is dropped, and the gap is
-    /// told. Only for [`WhileDetached::Live`]. Off.
+    /// At 0x03, 0x1a and 0x1c, output that was not sent yet is dropped, within the next second also
+    /// what comes, each time but for the newest (4 to 64 KiB, as the way allows), and the gap is
+    /// told. So the answer to ^C does not wait behind what a program said before. Only for
+    /// [`WhileDetached::Live`]. Off.
     pub interrupt_flush: bool,
     /// How long a session waits for its client to come back, and an end to be heard. Five minutes;
     /// zero: it ends with its connection.

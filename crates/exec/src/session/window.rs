@@ -35,6 +35,11 @@ impl Window {
         }
     }
 
+    /// How much may be unacknowledged.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// How much more may be sent, with so much unacknowledged.
     pub(super) fn room(&mut self, unacknowledged: u64) -> usize {
         let room = self.size.saturating_sub(unacknowledged);

@@ -134,7 +134,7 @@ impl SessionCore {
         if !new.is_empty() {
             self.active = now;
             if new.iter().any(|byte| INTERRUPTS.contains(byte)) {
-                self.flush(id);
+                self.flush(now);
             }
         }
         Ok(new)

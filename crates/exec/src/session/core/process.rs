@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Timestamp};
 
-use super::{Action, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK, SessionCore};
+use super::{
+    AHEAD, Action, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK, SessionCore,
+};
 use crate::session::{EndReason, Notice, SessionEnd};
 
 impl SessionCore {
@@ -36,8 +38,18 @@ impl SessionCore {
         if self.log.runs() >= self.most_runs() {
             return 0;
         }
-        let kept = self.log.head() - self.floor.max(self.log.base());
-        self.options.log.saturating_sub(kept as usize).min(PIECE)
+        let head = self.log.head();
+        let kept = head - self.floor.max(self.log.base());
+        let room = self.options.log.saturating_sub(kept as usize).min(PIECE);
+        match self.writer.and_then(|id| self.viewers.get(&id)) {
+            // The log is for whoever is away. Who is here would only see an answer late that stands
+            // behind all of it.
+            Some(writer) if self.flushing_until.is_none() => {
+                let ahead = head - writer.cursor.min(head);
+                room.min(AHEAD.saturating_sub(ahead) as usize)
+            }
+            _ => room,
+        }
     }
 
     /// Output of the process, at most [`output_room`](Self::output_room) bytes of it.
@@ -47,6 +59,10 @@ impl SessionCore {
         }
         self.active = now;
         self.log.push(kind, bytes);
+        match self.flushing_until {
+            Some(until) if now < until => self.skip_unsent(),
+            _ => self.flushing_until = None,
+        }
         if self.patience.is_some() {
             // Its output still flows, so there is more to wait for.
             self.patience = Some(now.after(PATIENCE));

@@ -321,7 +321,49 @@ fn an_interrupt_drops_what_was_not_sent() {
     else {
         panic!("{gap:?}");
     };
-    assert_eq!(to, 448 << 10);
+    assert_eq!(to, 480 << 10);
+    // What the program said before it heard of it is still on its way.
+    let soon = START.after(Duration::from_millis(900));
+    for _ in 0..8 {
+        assert!(core.output_room() > 0, "it is not held up");
+        core.output(OutputKind::Stdout, &[0; 16 << 10], soon);
+    }
+    let gap = core.poll_event(writer, soon).unwrap();
+    assert!(
+        matches!(gap, ViewerEvent::Gap { to, .. } if to == 608 << 10),
+        "{gap:?}"
+    );
+    // Later output is an answer.
+    let later = START.after(Duration::from_secs(2));
+    for _ in 0..4 {
+        core.output(OutputKind::Stdout, &[0; 16 << 10], later);
+    }
+    let next = core.poll_event(writer, later).unwrap();
+    assert!(
+        matches!(next, ViewerEvent::Output { offset, .. } if offset == 608 << 10),
+        "{next:?}"
+    );
+}
+
+#[test]
+fn a_process_is_not_far_ahead_of_who_is_here() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    let mut ahead = 0;
+    while core.output_room() > 0 {
+        let room = core.output_room();
+        core.output(OutputKind::Stdout, &vec![0; room], START);
+        ahead += room;
+    }
+    assert_eq!(ahead, 64 << 10);
+    // For whoever comes back, all of the log is filled.
+    core.detach(writer, START);
+    while core.output_room() > 0 {
+        let room = core.output_room();
+        core.output(OutputKind::Stdout, &vec![0; room], START);
+        ahead += room;
+    }
+    assert_eq!(ahead, 2 << 20);
 }
 
 #[test]
