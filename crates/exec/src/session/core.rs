@@ -228,14 +228,14 @@ impl SessionCore {
         }
     }
 
-    /// Leaves out what the writer was not sent, but for the newest: half of what the way takes
+    /// Leaves out what the writer was not sent, but for the newest: a quarter of what the way takes
     /// within the target delay.
     fn skip_unsent(&mut self) {
         let head = self.log.head();
         let Some(viewer) = self.writer.and_then(|id| self.viewers.get_mut(&id)) else {
             return;
         };
-        let kept = (viewer.window.size() / 2).clamp(LEAST_KEPT, MOST_KEPT);
+        let kept = (viewer.window.size() / 4).clamp(LEAST_KEPT, MOST_KEPT);
         if head - viewer.cursor > kept {
             viewer.flush_to = Some(head - kept);
         }

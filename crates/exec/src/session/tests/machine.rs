@@ -321,7 +321,7 @@ fn an_interrupt_drops_what_was_not_sent() {
     else {
         panic!("{gap:?}");
     };
-    assert_eq!(to, 480 << 10);
+    assert_eq!(to, 496 << 10);
     // What the program said before it heard of it is still on its way.
     let soon = START.after(Duration::from_millis(900));
     for _ in 0..8 {
@@ -330,7 +330,7 @@ fn an_interrupt_drops_what_was_not_sent() {
     }
     let gap = core.poll_event(writer, soon).unwrap();
     assert!(
-        matches!(gap, ViewerEvent::Gap { to, .. } if to == 608 << 10),
+        matches!(gap, ViewerEvent::Gap { to, .. } if to == 624 << 10),
         "{gap:?}"
     );
     // Later output is an answer.
@@ -340,7 +340,7 @@ fn an_interrupt_drops_what_was_not_sent() {
     }
     let next = core.poll_event(writer, later).unwrap();
     assert!(
-        matches!(next, ViewerEvent::Output { offset, .. } if offset == 608 << 10),
+        matches!(next, ViewerEvent::Output { offset, .. } if offset == 624 << 10),
         "{next:?}"
     );
 }
