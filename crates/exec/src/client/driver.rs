@@ -170,6 +170,8 @@ impl Driver {
             let room = self.core.input_room();
             let reads_input = room > 0 && self.core.end().is_none();
             tokio::select! {
+                // In this order: wishes go before the keys that were typed behind them.
+                biased;
                 // Reading never waits for the user: the window bounds what the gateway sends.
                 frame = receive(&mut stream) => {
                     heard = clock.now();
@@ -178,13 +180,6 @@ impl Driver {
                 }
                 delivered = self.output.deliver() => self.core.consumed(delivered),
                 written = write(&mut sink, &mut sending, &mut flushing) => written?,
-                piece = piece(&mut self.input), if reads_input => match piece {
-                    Some(bytes) => self.core.write(&bytes),
-                    None => {
-                        self.input = None;
-                        self.core.end_input();
-                    }
-                },
                 wish = self.wishes.recv() => match wish {
                     Some(Wish::Resize(size)) => self.core.resize(size),
                     Some(Wish::Signal(signal)) => self.core.signal(signal),
@@ -197,6 +192,15 @@ impl Driver {
                         let end = Message::Binary(ClientFrame::End.encode());
                         let _ = clock.timeout(every, "ending", sink.send(end)).await;
                         return Ok(());
+                    }
+                },
+                piece = piece(&mut self.input), if reads_input => match piece {
+                    Some(bytes) if !bytes.is_empty() => self.core.write(&bytes),
+                    told => {
+                        self.input = None;
+                        if told.is_some() || !self.core.shares_input() {
+                            self.core.end_input();
+                        }
                     }
                 },
                 () = clock.sleep_until(next_ping) => {

@@ -100,18 +100,23 @@ impl Driver {
             let clock = Arc::clone(&self.shared.clock);
             let works = &mut self.works;
             tokio::select! {
-                () = self.shared.driver.notified() => {}
-                started = done(&mut works.starting) => self.started(started),
-                (input, bytes, result) = done(&mut works.writing) => self.written(input, bytes, result),
-                piece = next(&mut self.output), if reads => self.read(piece),
-                (piece, result) = done(&mut works.recording) => self.recorded(piece, result),
-                status = done(&mut works.exit) => self.exited(status),
+                // In this order: a size is on its way before the keys behind it, and no flood of
+                // output keeps a deadline from being seen.
+                biased;
+                () = until(deadline, &*clock) => {
+                    self.shared.by_driver(SessionCore::handle_deadline);
+                }
                 result = done(&mut works.resizing) => {
                     // Harmless around start and exit; the wrong size is all that can come of it.
                     if let Err(error) = result {
                         tracing::debug!(error = error.chain(), "a resize failed");
                     }
                 }
+                () = self.shared.driver.notified() => {}
+                started = done(&mut works.starting) => self.started(started),
+                (input, bytes, result) = done(&mut works.writing) => self.written(input, bytes, result),
+                (piece, result) = done(&mut works.recording) => self.recorded(piece, result),
+                status = done(&mut works.exit) => self.exited(status),
                 result = done(&mut works.signalling) => {
                     if let Err(error) = result {
                         tracing::debug!(error = error.chain(), "a signal was not sent");
@@ -135,9 +140,7 @@ impl Driver {
                         core.terminate(end, now);
                     });
                 }
-                () = until(deadline, &*clock) => {
-                    self.shared.by_driver(SessionCore::handle_deadline);
-                }
+                piece = next(&mut self.output), if reads => self.read(piece),
             }
         }
     }
