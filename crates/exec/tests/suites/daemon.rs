@@ -19,6 +19,11 @@ use longshore_exec::ScriptedExec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+/// A clock for whoever needs one.
+pub(crate) fn clock() -> Arc<dyn longshore_core::Clock> {
+    Arc::new(longshore_core::SystemClock::new())
+}
+
 /// The daemon. Connecting to it gives one end of a pipe of `buffer` bytes, so that frames are cut
 /// wherever the buffer ends.
 pub(crate) struct Daemon {

@@ -14,8 +14,8 @@ use longshore_exec::{CleanupOutcome, CleanupReport, CleanupRung, DockerExec, Scr
 use serde_json::json;
 
 use crate::{
-    daemon::{Daemon, ToDaemon},
-    programs::{Names, clock, scripted},
+    daemon::{Daemon, ToDaemon, clock},
+    programs::{Names, scripted},
 };
 
 struct InMemory {

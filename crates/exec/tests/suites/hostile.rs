@@ -11,7 +11,7 @@ use longshore_core::{
 use longshore_exec::{Cleanup, DockerExec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::programs::clock;
+use crate::daemon::clock;
 
 /// Answers each call by its path with fixed bytes, then closes.
 #[derive(Clone, Debug)]

@@ -186,9 +186,3 @@ pub(crate) fn scripted() -> ScriptedExec {
         .with_program("size", size)
         .with_program("env", env)
 }
-
-/// A clock for whoever needs one.
-#[cfg(feature = "docker")]
-pub(crate) fn clock() -> std::sync::Arc<dyn longshore_core::Clock> {
-    std::sync::Arc::new(SystemClock::new())
-}

@@ -1,0 +1,135 @@
+//! What a gateway costs: `cargo bench --bench exec`, or `cargo xtask bench exec`.
+//!
+//! Everything is measured beside the Docker API asked directly over the engine's own unix socket, in
+//! turns; the gateway has one thread, and a unix socket of its own.
+//!
+//! * `echo-ws`: one byte typed into `cat` on a terminal and read back, p50, over WebSocket.
+//! * `echo-tunnel`: the same where the engine is reached through a tunnel with mutual TLS.
+//! * `stdout-tty`, `stdout-raw`: text through a session, with and without a terminal.
+//! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s, in a session that
+//!   drops unsent output then (`with_interrupt_flush`).
+//! * `open`: from asking for a session to its first byte, p50.
+//! * `idle-memory`: what 2,000 idle sessions hold, client and gateway together, a session.
+//! * `idle-10k`: what share of a core 10,000 idle sessions take, clients included.
+//!
+//! All but the last two need a Docker engine: the bench starts one in a network namespace when it is
+//! root, and says so when it can't.
+
+#![expect(unreachable_pub, reason = "a program has no outside")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program talks to people"
+)]
+
+#[path = "exec/direct.rs"]
+mod direct;
+#[path = "exec/echo.rs"]
+mod echo;
+#[path = "exec/flood.rs"]
+mod flood;
+#[path = "exec/gateway.rs"]
+mod gateway;
+#[path = "exec/idle.rs"]
+mod idle;
+#[path = "exec/line.rs"]
+mod line;
+#[path = "exec/opening.rs"]
+mod opening;
+#[path = "common/report.rs"]
+mod report;
+#[path = "exec/stdout.rs"]
+mod stdout;
+#[path = "exec/tunnelled.rs"]
+mod tunnelled;
+#[path = "exec/wire.rs"]
+mod wire;
+
+use longshore::exec::{
+    gateway::GatewayOptions,
+    session::{SessionOptions, WhileDetached},
+};
+use longshore_lab::Lab;
+use report::{Arguments, Report};
+
+const CASES: [&str; 8] = [
+    "echo-ws",
+    "echo-tunnel",
+    "stdout-tty",
+    "stdout-raw",
+    "interrupt-under-flood",
+    "open",
+    "idle-memory",
+    "idle-10k",
+];
+
+fn main() {
+    let arguments = Arguments::read("exec", &CASES);
+    let report = Report::new("exec", &arguments);
+    // First, while the process is small.
+    if arguments.wants("idle-memory") {
+        idle::memory(&report);
+    }
+    if arguments.wants("idle-10k") {
+        idle::load(&arguments, &report);
+    }
+    if !CASES[..6].iter().any(|case| arguments.wants(case)) {
+        return;
+    }
+    report.progress("starting a Docker engine");
+    let Some(lab) = Lab::builder().hosts(1).start_or_skip("bench exec") else {
+        return;
+    };
+    lab.import_busybox("busybox:lab")
+        .expect("busybox is imported");
+    with_engine(lab.host(0).socket(), &arguments, &report);
+}
+
+fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let direct = direct::Direct::new(engine);
+    let container = runtime.block_on(direct.container());
+    let near = gateway::over_unix(engine, GatewayOptions::default());
+    let scene = line::Scene {
+        direct,
+        container,
+        gateway: near.socket.clone(),
+    };
+    if arguments.wants("echo-ws") {
+        runtime.block_on(echo::run("echo-ws", &scene, arguments, report));
+    }
+    if arguments.wants("echo-tunnel") {
+        let far = tunnelled::over_tunnel(engine);
+        let scene = line::Scene {
+            gateway: far.socket.clone(),
+            ..scene.clone()
+        };
+        runtime.block_on(echo::run("echo-tunnel", &scene, arguments, report));
+        far.stop();
+    }
+    for (case, tty) in [("stdout-tty", true), ("stdout-raw", false)] {
+        if arguments.wants(case) {
+            runtime.block_on(stdout::run(case, tty, &scene, arguments, report));
+        }
+    }
+    if arguments.wants("interrupt-under-flood") {
+        // As for a person at a terminal, who would rather see the prompt than all of the flood.
+        let live = SessionOptions::default()
+            .with_detached(WhileDetached::Live)
+            .with_interrupt_flush();
+        let live = gateway::over_unix(engine, GatewayOptions::default().with_session(live));
+        let scene = line::Scene {
+            gateway: live.socket.clone(),
+            ..scene.clone()
+        };
+        runtime.block_on(flood::run(&scene, arguments, report));
+        live.stop();
+    }
+    if arguments.wants("open") {
+        runtime.block_on(opening::run(&scene, arguments, report));
+    }
+    near.stop();
+}

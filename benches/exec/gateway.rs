@@ -1,0 +1,104 @@
+//! A gateway on a unix socket, in a thread of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use axum::Router;
+use longshore::{
+    Connector, ExecBackend,
+    control::endpoint::{ListenAddress, ListenOptions, Listener, serve},
+    core::{OsRandom, Shutdown, SystemClock},
+    engine::UnixConnector,
+    exec::{
+        DockerExec,
+        access::{AnybodyMay, StaticDirectory},
+        gateway::{Gateway, GatewayOptions},
+        session::{HubLimits, SessionHub},
+    },
+};
+use tokio::sync::oneshot;
+
+pub struct Served {
+    pub socket: PathBuf,
+    shutdown: Shutdown,
+    thread: JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl Served {
+    /// Serves what `engine` makes, which is called on the gateway's own runtime.
+    pub fn start<F>(
+        options: GatewayOptions,
+        engine: impl FnOnce(Shutdown) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Arc<dyn ExecBackend>>,
+    {
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let socket = directory.path().join("gateway.sock");
+        let shutdown = Shutdown::new();
+        let (ready, is_ready) = oneshot::channel();
+        let (address, ended) = (ListenAddress::Unix(socket.clone()), shutdown.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async move {
+                let clock = Arc::new(SystemClock::new());
+                let gateway = gateway(engine(ended.clone()).await, &ended).with_options(options);
+                let listener = Listener::bind(&address, ListenOptions::default())
+                    .await
+                    .expect("a socket");
+                let app = Router::new().fallback(move |request: axum::extract::Request| {
+                    let gateway = gateway.clone();
+                    async move { gateway.handle(request).await }
+                });
+                let _ = ready.send(());
+                let served = serve(listener, app, clock, ended.child());
+                served.await.expect("the gateway serves");
+            });
+        });
+        is_ready.blocking_recv().expect("the gateway starts");
+        Self {
+            socket,
+            shutdown,
+            thread,
+            _directory: directory,
+        }
+    }
+
+    pub fn stop(self) {
+        self.shutdown.trigger();
+        self.thread.join().expect("the gateway ends cleanly");
+    }
+}
+
+/// Anybody may enter any container of this engine.
+pub fn gateway(engine: Arc<dyn ExecBackend>, shutdown: &Shutdown) -> Gateway {
+    limited(engine, shutdown, HubLimits::default())
+}
+
+/// As [`gateway`], for more or fewer sessions.
+pub fn limited(engine: Arc<dyn ExecBackend>, shutdown: &Shutdown, limits: HubLimits) -> Gateway {
+    let clock = Arc::new(SystemClock::new());
+    let hub = SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone());
+    let hub = hub.with_limits(limits);
+    let directory = StaticDirectory::new().with_engine(engine);
+    Gateway::new(hub, Arc::new(directory), clock, shutdown.clone())
+        .with_access(Arc::new(AnybodyMay))
+}
+
+/// The engine as the gateway reaches it.
+pub fn docker(connector: Arc<dyn Connector>) -> Arc<dyn ExecBackend> {
+    let clock = Arc::new(SystemClock::new());
+    Arc::new(DockerExec::new(connector, clock, Arc::new(OsRandom)))
+}
+
+pub fn over_unix(engine: &Path, options: GatewayOptions) -> Served {
+    let connector = Arc::new(UnixConnector::new(engine));
+    Served::start(options, async move |_| docker(connector))
+}

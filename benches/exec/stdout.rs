@@ -1,0 +1,69 @@
+//! `stdout-tty`, `stdout-raw`
+
+use std::time::Instant;
+
+use crate::{
+    line::{Line, Program, Scene},
+    report::{Arguments, Measurement, Report, median},
+};
+
+const BYTES: usize = 32 << 20;
+const TEXT: &[&str] = &[
+    "sh",
+    "-c",
+    "read line; yes 'the quick brown fox jumps over the lazy dog, again and again' | head -c 33554432",
+];
+const ON_TERMINAL: &[&str] = &[
+    "sh",
+    "-c",
+    "stty raw -echo; read line; yes 'the quick brown fox jumps over the lazy dog, again and again' | head -c 33554432",
+];
+
+pub async fn run(
+    case: &'static str,
+    tty: bool,
+    scene: &Scene,
+    arguments: &Arguments,
+    report: &Report,
+) {
+    let argv = if tty { ON_TERMINAL } else { TEXT };
+    let program = Program { argv, tty };
+    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    for round in 0..arguments.rounds(7) {
+        report.progress(&format!("{case}: round {}", round + 1));
+        ours.push(flow(scene.through(program).await).await);
+        peer.push(flow(scene.direct.open(&scene.container, program).await).await);
+    }
+    report.add(&Measurement {
+        case,
+        ours: median(&mut ours),
+        peer: median(&mut peer),
+        peer_name: "the engine directly",
+        unit: "MiB/s",
+        bar: "ratio at least 0.9",
+    });
+}
+
+/// MiB per second.
+async fn flow(mut line: impl Line) -> f64 {
+    // Until `stty` has had its turn.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    line.put(b"\n").await;
+    let (mut left, mut start) = (BYTES, None);
+    let mut unsettled = 0;
+    while left > 0 {
+        let piece = line.get().await;
+        assert!(!piece.is_empty(), "{left} bytes are missing");
+        let start = *start.get_or_insert_with(Instant::now);
+        left = left.saturating_sub(piece.len());
+        unsettled += piece.len();
+        if unsettled >= 16 << 10 {
+            line.settle().await;
+            unsettled = 0;
+        }
+        if left == 0 {
+            return BYTES as f64 / start.elapsed().as_secs_f64() / f64::from(1 << 20);
+        }
+    }
+    f64::NAN
+}

@@ -1,0 +1,334 @@
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use longshore_core::{Error, ExecOutput, Result, Signal, TerminalSize};
+
+use crate::{
+    protocol::native::{ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
+    session::SessionEnd,
+};
+
+/// A client's side of a session, across its connections: what it has seen, what it has typed and
+/// what of it is not safe yet. A state machine without I/O.
+#[derive(Debug)]
+pub struct ClientCore {
+    open: Option<Box<Open>>,
+    ready: Option<ReadyFrame>,
+    /// The next output byte.
+    want: u64,
+    /// What the user has.
+    consumed: u64,
+    /// What was told to be consumed.
+    acknowledged: u64,
+    /// Input that the process may not have taken, beginning at `taken`.
+    unsafe_input: BytesMut,
+    taken: u64,
+    /// What was sent on this connection.
+    sent: u64,
+    window: u64,
+    input_ended: bool,
+    end_sent: bool,
+    size: Option<TerminalSize>,
+    signals: VecDeque<Signal>,
+    ending: bool,
+    connected: bool,
+    end: Option<SessionEnd>,
+}
+
+/// What a client learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// The session exists, or was found again.
+    Ready,
+    /// The process runs.
+    Started,
+    /// Output.
+    Output(ExecOutput),
+    /// So many bytes of output are missing.
+    Gap(u64),
+    /// A notice: its code and text.
+    Notice(String, String),
+    /// The end, after all output.
+    Ended(SessionEnd),
+    /// Nothing to know.
+    Nothing,
+}
+
+impl ClientCore {
+    /// A session that is to be opened.
+    pub fn new(open: Open) -> Self {
+        Self {
+            open: Some(Box::new(open)),
+            ready: None,
+            want: 0,
+            consumed: 0,
+            acknowledged: 0,
+            unsafe_input: BytesMut::new(),
+            taken: 0,
+            sent: 0,
+            window: 0,
+            input_ended: false,
+            end_sent: false,
+            size: None,
+            signals: VecDeque::new(),
+            ending: false,
+            connected: false,
+            end: None,
+        }
+    }
+
+    /// The first frame of a new connection: OPEN, or RESUME once the session is known.
+    ///
+    /// A session whose READY was lost can't be resumed; it is opened anew, and the one before ends
+    /// with its grace time.
+    pub fn connect(&mut self) -> ClientFrame {
+        self.connected = false;
+        let known = self.ready.as_ref();
+        match known.and_then(|ready| Some((ready, ready.secret.clone()?))) {
+            Some((ready, secret)) => ClientFrame::Resume(Resume {
+                session: ready.session.clone(),
+                secret,
+                want: self.want,
+                text: self.open.as_ref().is_some_and(|open| open.text),
+            }),
+            None => ClientFrame::Open(self.open.clone().unwrap_or_default()),
+        }
+    }
+
+    /// A frame of the gateway.
+    ///
+    /// # Errors
+    /// The gateway broke the protocol.
+    pub fn handle(&mut self, frame: ServerFrame) -> Result<ClientEvent> {
+        if let ServerFrame::Ready(ready) = frame {
+            return self.joined(ready);
+        }
+        if !self.connected {
+            return Err(Error::protocol("the gateway's first frame is not READY"));
+        }
+        Ok(match frame {
+            ServerFrame::Output(offset, kind, bytes) => {
+                if offset != self.want {
+                    return Err(Error::protocol(format!(
+                        "output at offset {offset}, and {} was to come",
+                        self.want
+                    )));
+                }
+                if self.want + bytes.len() as u64 - self.consumed > MOST_UNREAD {
+                    return Err(Error::protocol(
+                        "the gateway sends more than may be unacknowledged",
+                    ));
+                }
+                self.want += bytes.len() as u64;
+                ClientEvent::Output(ExecOutput { kind, bytes })
+            }
+            ServerFrame::InputAck(offset) => {
+                self.safe(offset)?;
+                ClientEvent::Nothing
+            }
+            ServerFrame::Gap(from, to, _) => {
+                if from != self.want || to < from {
+                    return Err(Error::protocol("a gap that is none"));
+                }
+                self.consumed += to - from;
+                self.want = to;
+                ClientEvent::Gap(to - from)
+            }
+            ServerFrame::Exit(exit) => {
+                if exit.out_len != self.want {
+                    return Err(Error::protocol("the end came before all output"));
+                }
+                self.end = Some(exit.end.clone());
+                self.ending = true;
+                ClientEvent::Ended(exit.end)
+            }
+            ServerFrame::Notice(notice) if notice.code == "started" => ClientEvent::Started,
+            ServerFrame::Notice(notice) => ClientEvent::Notice(notice.code, notice.text),
+            ServerFrame::Pong(_) | ServerFrame::Ready(_) => ClientEvent::Nothing,
+        })
+    }
+
+    fn joined(&mut self, ready: ReadyFrame) -> Result<ClientEvent> {
+        if self.connected {
+            return Err(Error::protocol("a second READY"));
+        }
+        if self.ready.is_none() && ready.secret.is_none() {
+            // Who looks on begins where the log does.
+            self.want = ready.base;
+            self.consumed = ready.base;
+            self.acknowledged = ready.base;
+        }
+        let known = self.taken + self.unsafe_input.len() as u64;
+        if ready.in_next > known && ready.secret.is_some() {
+            return Err(Error::protocol(format!(
+                "the gateway has input up to {}, and {known} bytes were typed",
+                ready.in_next
+            )));
+        }
+        // What the gateway has need not be sent again; it is kept until the process has it.
+        self.sent = ready.in_next.max(self.taken).min(known);
+        self.window = ready.in_window;
+        self.end_sent = false;
+        self.connected = true;
+        self.ready = Some(ready);
+        Ok(ClientEvent::Ready)
+    }
+
+    fn safe(&mut self, offset: u64) -> Result<()> {
+        if offset > self.sent {
+            return Err(Error::protocol(
+                "input was acknowledged that was never sent",
+            ));
+        }
+        if let Some(new) = offset.checked_sub(self.taken) {
+            let _ = self.unsafe_input.split_to(new as usize);
+            self.taken = offset;
+        }
+        Ok(())
+    }
+
+    /// The next frame to send, once [`ClientEvent::Ready`] came.
+    pub fn poll_frame(&mut self) -> Option<ClientFrame> {
+        if !self.connected {
+            return None;
+        }
+        if let Some(size) = self.size.take() {
+            return Some(ClientFrame::Resize(size));
+        }
+        if let Some(signal) = self.signals.pop_front() {
+            return Some(ClientFrame::Signal(signal));
+        }
+        if self.consumed > self.acknowledged {
+            self.acknowledged = self.consumed;
+            return Some(ClientFrame::Ack(self.consumed));
+        }
+        let typed = self.taken + self.unsafe_input.len() as u64;
+        let limit = typed.min(self.taken + self.window);
+        if self.sent < limit {
+            let start = (self.sent - self.taken) as usize;
+            let end = ((limit - self.taken) as usize).min(start + PIECE);
+            let bytes = Bytes::copy_from_slice(&self.unsafe_input[start..end]);
+            let offset = self.sent;
+            self.sent += bytes.len() as u64;
+            return Some(ClientFrame::Input(offset, bytes));
+        }
+        if self.input_ended && !self.end_sent && self.sent == typed {
+            self.end_sent = true;
+            return Some(ClientFrame::InputEnd(typed));
+        }
+        std::mem::take(&mut self.ending).then_some(ClientFrame::End)
+    }
+
+    /// The connection is gone.
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+    }
+
+    /// The user has so many more bytes of output.
+    pub fn consumed(&mut self, bytes: usize) {
+        self.consumed += bytes as u64;
+    }
+
+    /// How many bytes may be typed now.
+    pub fn input_room(&self) -> usize {
+        MOST_INPUT.saturating_sub(self.unsafe_input.len())
+    }
+
+    /// Types; at most [`input_room`](Self::input_room) bytes.
+    pub fn write(&mut self, bytes: &[u8]) {
+        if !self.input_ended {
+            self.unsafe_input.extend_from_slice(bytes);
+        }
+    }
+
+    /// The input ends.
+    pub fn end_input(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// The terminal's size; the newest wins.
+    pub fn resize(&mut self, size: TerminalSize) {
+        self.size = Some(size);
+    }
+
+    /// Sends a signal. More than a few that wait are dropped.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.signals.len() < MOST_SIGNALS {
+            self.signals.push_back(signal);
+        }
+    }
+
+    /// Ends the session.
+    pub fn close(&mut self) {
+        self.ending = true;
+    }
+
+    /// How it ended, once it has.
+    pub fn end(&self) -> Option<&SessionEnd> {
+        self.end.as_ref()
+    }
+
+    /// Whether it was opened with an input.
+    pub fn has_input(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.stdin)
+    }
+
+    /// Whether the input is a workload's own, which others may go on to use.
+    pub fn shares_input(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.mode == OpenMode::Attach)
+    }
+
+    /// The session's id, once it is known.
+    pub fn session(&self) -> Option<&str> {
+        self.ready.as_ref().map(|ready| ready.session.as_str())
+    }
+
+    /// Whether a lost connection can be made up for.
+    pub fn can_resume(&self) -> bool {
+        let secret = self
+            .ready
+            .as_ref()
+            .is_some_and(|ready| ready.secret.is_some());
+        secret && self.end.is_none() && !self.open.as_ref().is_some_and(|open| open.ephemeral)
+    }
+}
+
+const PIECE: usize = 16 * 1024;
+const MOST_UNREAD: u64 = 4 << 20;
+const MOST_INPUT: usize = 128 * 1024;
+const MOST_SIGNALS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The entry of the fuzz target: a hostile gateway does no more than get itself refused.
+        #[test]
+        fn a_hostile_gateway_is_refused(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..40),
+            kinds in prop::collection::vec(0x81u8..0x8b, 40),
+        ) {
+            let mut core = ClientCore::new(Open::default());
+            core.connect();
+            let ready = ReadyFrame { session: "s".into(), secret: Some("x".into()), base: 0, head: 0, in_next: 0, caps: vec![], in_window: 99 };
+            prop_assert_eq!(core.handle(ServerFrame::Ready(ready)).unwrap(), ClientEvent::Ready);
+            core.write(&[7; 300]);
+            for (mut frame, kind) in frames.into_iter().zip(kinds) {
+                frame.insert(0, kind);
+                if let Ok(frame) = ServerFrame::decode(frame.into())
+                    && core.handle(frame).is_err()
+                {
+                    core.disconnected();
+                    core.connect();
+                }
+                while core.poll_frame().is_some() {}
+                prop_assert!(core.unsafe_input.len() <= MOST_INPUT);
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A gateway: the wire protocols over WebSocket, in front of one [`SessionHub`].
+//!
+//! | path | protocol |
+//! | --- | --- |
+//! | `/v1/exec` | [`longshore.exec.v1`](crate::protocol::native) |
+//! | `/enter`, `/attach`, with `?method=web` as JSON, `/api/sessions/{id}/replay` | [LAIN Entry](crate::protocol::lain) |
+//! | `/api/v1/namespaces/{ns}/pods/{pod}/exec` and `attach` | [Kubernetes](crate::protocol::kubernetes) v5 and v4 |
+//! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
+//!
+//! Tokens come in a header, a cookie or the first message, never in a URL.
+
+mod admit;
+mod kubernetes;
+mod lain;
+mod native;
+mod options;
+mod pump;
+mod replay;
+mod route;
+mod socket;
+mod ttyd;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use longshore_core::{AuditSink, Clock, Error, ErrorKind, Identity, Result, Shutdown};
+use tokio::sync::Semaphore;
+
+pub use options::GatewayOptions;
+
+use self::route::Route;
+use crate::{
+    access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck},
+    session::{RecordingSource, SessionHub},
+};
+
+/// The gateway, as a function from request to response: mount it in any HTTP server that can hand
+/// over upgraded connections, below any path that it strips. Clones share everything.
+///
+/// Until [`with_access`](Self::with_access) nobody may get in.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use longshore_core::{OsRandom, Shutdown, SystemClock};
+/// # use longshore_exec::{ScriptedExec, access::{AnybodyMay, StaticDirectory}, gateway::Gateway, session::SessionHub};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), http::Error> {
+/// let clock = Arc::new(SystemClock::new());
+/// let shutdown = Shutdown::new();
+/// let hub = SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone());
+/// let directory = StaticDirectory::new().with_engine(Arc::new(ScriptedExec::new()));
+/// let gateway = Gateway::new(hub, Arc::new(directory), clock, shutdown)
+///     .with_access(Arc::new(AnybodyMay));
+///
+/// // In axum: axum::Router::new().fallback(move |request| async move { gateway.handle(request).await })
+/// let answer = gateway.handle(http::Request::get("/v1/exec").body(())?).await;
+/// assert_eq!(answer.status(), 426);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    shared: Shared,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    hub: SessionHub,
+    directory: Arc<dyn Directory>,
+    access: Arc<dyn AccessControl>,
+    audit: Option<Arc<dyn AuditSink>>,
+    recordings: Option<Arc<dyn RecordingSource>>,
+    origin: OriginCheck,
+    options: Arc<GatewayOptions>,
+    connections: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+}
+
+impl Gateway {
+    /// A gateway that lets nobody in yet. Its connections end with the shutdown.
+    pub fn new(
+        hub: SessionHub,
+        directory: Arc<dyn Directory>,
+        clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let options = GatewayOptions::default();
+        Self {
+            shared: Shared {
+                hub,
+                directory,
+                access: Arc::new(NobodyMay),
+                audit: None,
+                recordings: None,
+                origin: OriginCheck::new(),
+                connections: Arc::new(Semaphore::new(options.connections)),
+                options: Arc::new(options),
+                clock,
+                shutdown,
+            },
+        }
+    }
+
+    /// Says who may get in.
+    #[must_use]
+    pub fn with_access(mut self, access: Arc<dyn AccessControl>) -> Self {
+        self.shared.access = access;
+        self
+    }
+
+    /// Keeps a record of who opened, attached to, watched and replayed what.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
+        self.shared.audit = Some(audit);
+        self
+    }
+
+    /// Serves recordings.
+    #[must_use]
+    pub fn with_recordings(mut self, recordings: Arc<dyn RecordingSource>) -> Self {
+        self.shared.recordings = Some(recordings);
+        self
+    }
+
+    /// Says under which names browsers may call.
+    #[must_use]
+    pub fn with_origin(mut self, origin: OriginCheck) -> Self {
+        self.shared.origin = origin;
+        self
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn with_options(mut self, options: GatewayOptions) -> Self {
+        let connections = options.connections.min(Semaphore::MAX_PERMITS);
+        self.shared.connections = Arc::new(Semaphore::new(connections));
+        self.shared.options = Arc::new(options);
+        self
+    }
+
+    /// Answers one request; a connection that is upgraded is served by a task of its own. Must be
+    /// called within a runtime. Dropping the future has no other effect than a lost answer.
+    ///
+    /// An [`Identity`] among the request's extensions is what the server around it has proven.
+    pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
+        match self.answer(&mut request) {
+            Ok(response) => response,
+            Err(refused) => *refused,
+        }
+    }
+
+    fn answer<B>(&self, request: &mut Request<B>) -> Result<Response<Full<Bytes>>, Refused> {
+        let shared = &self.shared;
+        let headers = request.headers();
+        shared
+            .origin
+            .check(headers)
+            .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
+        let Some(route) = Route::parse(request.uri()) else {
+            let error = Error::not_found("no such path");
+            return Err(refuse(StatusCode::NOT_FOUND, &error));
+        };
+        if let Route::TtydToken = route {
+            return Ok(ttyd::token(headers));
+        }
+        let handshake = socket::Handshake::check(request.method(), headers)?;
+        let known = request.extensions().get::<Identity>().cloned();
+        let hello = route.hello(headers, known);
+        let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
+            let error = Error::new(ErrorKind::ResourceExhausted, "too many connections");
+            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &error));
+        };
+        let subprotocol = hello.subprotocol();
+        let upgrade = hyper::upgrade::on(&mut *request);
+        let served = shared.clone();
+        shared.shutdown.spawn(async move {
+            if let Some(socket) = socket::accept(upgrade, &served).await {
+                served.serve(hello, socket).await;
+            }
+            drop(permit);
+        });
+        Ok(handshake.response(subprotocol))
+    }
+}
+
+/// What is known of a connection before its first message.
+struct Hello {
+    route: Route,
+    headers: http::HeaderMap,
+    credentials: Credentials,
+}
+
+impl Hello {
+    /// The WebSocket subprotocol that both sides know.
+    fn subprotocol(&self) -> Option<&'static str> {
+        self.route.subprotocol(&self.headers)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Shared {
+    async fn serve(&self, hello: Hello, socket: socket::Socket) {
+        match hello.route {
+            Route::Native => self.serve_native(hello, socket).await,
+            Route::Lain(_) => self.serve_lain(hello, socket).await,
+            Route::Kubernetes(_) => self.serve_kubernetes(hello, socket).await,
+            Route::Ttyd(_) => self.serve_ttyd(hello, socket).await,
+            // Answered before.
+            Route::TtydToken => {}
+        }
+    }
+}
+
+/// An answer that is no upgrade.
+type Refused = Box<Response<Full<Bytes>>>;
+
+fn refuse(status: StatusCode, error: &Error) -> Refused {
+    let mut response = Response::new(Full::from(format!("{error}\n")));
+    *response.status_mut() = status;
+    Box::new(response)
+}

@@ -1,0 +1,183 @@
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use longshore_core::{
+    AttachRequest, Error, ErrorKind, ExecRequest, Result, SessionId, TerminalSize,
+};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{
+    Hello, Shared,
+    admit::{Wish, action},
+    pump::Pump,
+    route::{LainRoute, Route},
+    socket::{self, Socket},
+};
+use crate::{
+    access::{AccessRequest, Credentials, Place},
+    protocol::{
+        Outgoing,
+        lain::{LainDecoder, LainEncoder, LainFraming, LainText, Visit, WebHello},
+    },
+    session::{Attachment, Launch},
+};
+
+impl Shared {
+    pub(super) async fn serve_lain(&self, hello: Hello, mut socket: Socket) {
+        let (visit, is_web) = match &hello.route {
+            Route::Lain(LainRoute::Enter { is_web }) => (Visit::Enter, *is_web),
+            Route::Lain(LainRoute::Attach { is_web }) => (Visit::Attach, *is_web),
+            Route::Lain(LainRoute::Replay(session)) => {
+                let session = session.clone();
+                return self.replay_lain(hello, &session, socket).await;
+            }
+            _ => return,
+        };
+        let framing = if is_web {
+            LainFraming::Json
+        } else {
+            LainFraming::Protobuf
+        };
+        let mut encoder =
+            LainEncoder::new(framing, visit).with_exit_fields(self.options.lain_exit_fields);
+        let asked = match is_web {
+            true => self.web_hello(&mut socket, &hello).await,
+            false => Ok(header_hello(&hello)),
+        };
+        let opened = match asked {
+            Ok(Some((credentials, place))) => {
+                let term = hello.header("term-type").unwrap_or("xterm-256color");
+                self.open_lain(visit, credentials, place, term).await
+            }
+            Ok(None) => return,
+            Err(error) => {
+                Err(Error::new(ErrorKind::PermissionDenied, "no hello").with_source(error))
+            }
+        };
+        match opened {
+            Ok(attachment) => {
+                let pump = Pump {
+                    shared: self,
+                    attachment: &attachment,
+                    pings: true,
+                };
+                let decoder = Box::new(LainDecoder::new(framing));
+                pump.run(socket, decoder, Box::new(encoder), Vec::new())
+                    .await;
+            }
+            Err(error) => {
+                let text = match error.kind() {
+                    ErrorKind::PermissionDenied => LainText::NotAuthorized,
+                    ErrorKind::NotFound => LainText::NotFound,
+                    _ => LainText::failed(visit),
+                };
+                tracing::debug!(error = error.chain(), "a LAIN session did not come to be");
+                let mut out = Outgoing::default();
+                encoder.close(text, &mut out);
+                self.say_last(socket, out).await;
+            }
+        }
+    }
+
+    async fn web_hello(
+        &self,
+        socket: &mut Socket,
+        hello: &Hello,
+    ) -> Result<Option<(Credentials, Place)>> {
+        let message = match self.first_message(socket).await? {
+            None => return Ok(None),
+            Some(message) => message.into_data(),
+        };
+        let said = WebHello::parse(&message)?;
+        let credentials = Credentials::new(Some(said.access_token))
+            .with_identity(hello.credentials.identity.clone());
+        let place = Place::Lain {
+            app: said.app_name,
+            proc: said.proc_name,
+            instance: said.instance_no,
+        };
+        Ok(Some((credentials, place)))
+    }
+
+    async fn open_lain(
+        &self,
+        visit: Visit,
+        credentials: Credentials,
+        place: Place,
+        term: &str,
+    ) -> Result<Attachment> {
+        if let Place::Lain { app, .. } = &place
+            && self.options.closed_apps.contains(app)
+        {
+            let closed = "nobody enters this application";
+            return Err(Error::new(ErrorKind::PermissionDenied, closed));
+        }
+        let enters = visit == Visit::Enter;
+        let term = longshore_core::printable(term, 64).into_owned();
+        self.open(Wish {
+            request: AccessRequest::new(credentials, action(enters), place),
+            operation: if enters { "exec.open" } else { "exec.attach" },
+            // Its clients can't come back.
+            options: self.options.session.with_grace(Duration::ZERO),
+            launch: Box::new(move |workload| match enters {
+                true => Launch::shell(
+                    ExecRequest::new(workload, [""; 0])
+                        .with_tty(TerminalSize::default())
+                        .with_env(format!("TERM={term}")),
+                ),
+                false => Launch::Attach(AttachRequest::new(workload)),
+            }),
+        })
+        .await
+    }
+
+    async fn replay_lain(&self, hello: Hello, session: &str, socket: Socket) {
+        let mut encoder = LainEncoder::new(LainFraming::Json, Visit::Enter);
+        let place = Place::Session(session.to_owned());
+        let request = AccessRequest::new(hello.credentials, action(false), place);
+        let opened = async {
+            self.admit(&request, "exec.replay").await?;
+            let recordings = self.recordings.as_ref();
+            let none = || Error::not_found("there are no recordings here");
+            recordings
+                .ok_or_else(none)?
+                .open(&SessionId::new(session)?)
+                .await
+        };
+        let text = match opened.await {
+            Ok(recording) => return self.replay(socket, recording, encoder).await,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => LainText::NotAuthorized,
+            Err(_) => LainText::ReplayFailed,
+        };
+        let mut out = Outgoing::default();
+        encoder.close(text, &mut out);
+        self.say_last(socket, out).await;
+    }
+
+    /// Says the last words and closes.
+    pub(super) async fn say_last(&self, socket: Socket, out: Outgoing) {
+        let (mut sending, mut receiving) = socket.split();
+        let clock = &*self.clock;
+        let limit = self.options.close_limit;
+        let said = async {
+            for message in out.messages {
+                sending.send(Message::Binary(message)).await?;
+            }
+            Ok::<_, tokio_tungstenite::tungstenite::Error>(())
+        };
+        let said = longshore_core::ClockExt::timeout(clock, limit, "the last message", said).await;
+        if let (Ok(Ok(())), Some(closing)) = (said, out.closing) {
+            socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
+        }
+    }
+}
+
+fn header_hello(hello: &Hello) -> Option<(Credentials, Place)> {
+    let text = |name| hello.header(name).unwrap_or_default().to_owned();
+    let place = Place::Lain {
+        app: text("app-name"),
+        proc: text("proc-name"),
+        instance: text("instance-no"),
+    };
+    Some((hello.credentials.clone(), place))
+}

@@ -1,0 +1,193 @@
+use futures::StreamExt;
+use longshore_core::{
+    AttachRequest, ClockExt, Error, ErrorKind, ExecRequest, Result, SessionId, TerminalSize,
+    WorkloadId,
+};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{
+    Hello, Shared,
+    admit::{Wish, action},
+    pump::Pump,
+    socket::{self, Socket},
+};
+use crate::{
+    access::{AccessRequest, Credentials, Place},
+    protocol::{
+        Closing,
+        native::{ClientFrame, NativeDecoder, NativeEncoder, Open, OpenMode, Resume, ready_frame},
+    },
+    session::{Attachment, Launch, Role},
+};
+
+impl Shared {
+    pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket) {
+        let mut text = false;
+        let joined = match self.first(&mut socket).await {
+            Ok(Some(frame)) => {
+                text = match &frame {
+                    ClientFrame::Open(open) => open.text,
+                    ClientFrame::Resume(resume) => resume.text,
+                    _ => false,
+                };
+                self.join(frame, hello.credentials).await
+            }
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match joined {
+            Ok((attachment, want)) => {
+                let ready = ready_frame(attachment.ready()).encode();
+                let pump = Pump {
+                    shared: self,
+                    attachment: &attachment,
+                    pings: true,
+                };
+                let encoder = Box::new(NativeEncoder::new(want).with_text(text));
+                pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
+                    .await;
+            }
+            Err(error) => {
+                let closing = Closing::new(code(&error), error.to_string());
+                let (mut sending, mut receiving) = socket.split();
+                let limit = self.options.close_limit;
+                let clock = &*self.clock;
+                socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
+            }
+        }
+    }
+
+    /// The first frame; `None` when the connection ends before.
+    async fn first(&self, socket: &mut Socket) -> Result<Option<ClientFrame>> {
+        match self.first_message(socket).await? {
+            None => Ok(None),
+            Some(Message::Binary(bytes)) => ClientFrame::decode(bytes).map(Some),
+            Some(_) => Err(Error::protocol("frames are binary messages")),
+        }
+    }
+
+    /// The first data message; `None` when the connection ends before.
+    pub(super) async fn first_message(&self, socket: &mut Socket) -> Result<Option<Message>> {
+        let first = async {
+            loop {
+                match socket.next().await {
+                    Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
+                        return Ok(Some(message));
+                    }
+                    Some(Ok(Message::Close(_))) | None => return Ok(None),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => match socket::closing_for(&error) {
+                        Some(closing) => return Err(Error::protocol(closing.reason)),
+                        None => return Ok(None),
+                    },
+                }
+            }
+        };
+        let limit = self.options.first_message;
+        self.clock
+            .timeout(limit, "the first message", first)
+            .await?
+    }
+
+    async fn join(&self, frame: ClientFrame, known: Credentials) -> Result<(Attachment, u64)> {
+        match frame {
+            ClientFrame::Open(open) => self.open_native(*open, known).await,
+            ClientFrame::Resume(resume) => self.resume_native(resume).await,
+            _ => Err(Error::protocol("the first frame is OPEN or RESUME")),
+        }
+    }
+
+    async fn open_native(&self, open: Open, known: Credentials) -> Result<(Attachment, u64)> {
+        let token = open.token.clone().or(known.token);
+        let credentials = Credentials::new(token).with_identity(known.identity);
+        let looks_on = match open.mode {
+            OpenMode::Watch => Some(Role::Watcher),
+            OpenMode::Approve => Some(Role::Approver),
+            _ => None,
+        };
+        if let Some(role) = looks_on {
+            let request = AccessRequest::new(
+                credentials,
+                action(role == Role::Approver),
+                Place::Session(open.target.clone()),
+            );
+            self.admit(&request, "exec.watch").await?;
+            let attachment = self.hub.watch(&SessionId::new(open.target)?, role)?;
+            let base = attachment.ready().base;
+            return Ok((attachment, base));
+        }
+        let attaches = open.mode == OpenMode::Attach;
+        let place = Place::Container(open.target.clone());
+        let request = AccessRequest::new(credentials, action(!attaches || open.stdin), place)
+            .with_command(open.argv.clone())
+            .with_surroundings(open.env.clone(), open.dir.clone(), open.user.clone());
+        let mut options = self.options.session;
+        if open.ephemeral {
+            options = options.with_grace(std::time::Duration::ZERO);
+        }
+        let operation = if attaches { "exec.attach" } else { "exec.open" };
+        let launch = Box::new(move |workload| launch(open, workload));
+        let wish = Wish {
+            request,
+            operation,
+            options,
+            launch,
+        };
+        Ok((self.open(wish).await?, 0))
+    }
+
+    async fn resume_native(&self, resume: Resume) -> Result<(Attachment, u64)> {
+        let session = SessionId::new(resume.session)?;
+        let attachment = self.hub.resume(&session, &resume.secret, resume.want)?;
+        // Whoever lost their leave while away does not come back in.
+        if let Some(asked) = self.hub.ask_again(&session) {
+            let limit = self.options.admit_limit;
+            let answer = self.clock.timeout(limit, "access control", asked).await;
+            if let Err(error) = answer.and_then(|answer| answer) {
+                return Err(
+                    Error::new(ErrorKind::PermissionDenied, "not allowed").with_source(error)
+                );
+            }
+        }
+        Ok((attachment, resume.want))
+    }
+}
+
+fn launch(open: Open, workload: WorkloadId) -> Launch {
+    if open.mode == OpenMode::Attach {
+        let mut request = AttachRequest::new(workload);
+        (request.stdin, request.backlog) = (open.stdin, open.backlog);
+        return Launch::Attach(request);
+    }
+    let is_shell = open.argv.is_empty();
+    let mut request = ExecRequest::new(workload, open.argv);
+    if open.tty {
+        let size = match (open.cols, open.rows) {
+            (0, _) | (_, 0) => TerminalSize::default(),
+            (columns, rows) => TerminalSize::new(columns, rows),
+        };
+        request = request.with_tty(size);
+        if !open.term.is_empty() {
+            request = request.with_env(format!("TERM={}", open.term));
+        }
+    }
+    request.stdin = open.stdin;
+    request.env.extend(open.env);
+    request.working_dir = open.dir;
+    request.user = open.user;
+    match is_shell {
+        true => Launch::shell(request),
+        false => Launch::Exec(request),
+    }
+}
+
+/// The close code for a session that does not come to be.
+fn code(error: &Error) -> u16 {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => 4003,
+        ErrorKind::NotFound | ErrorKind::Closed => 4004,
+        ErrorKind::ResourceExhausted => 4029,
+        ErrorKind::Protocol | ErrorKind::InvalidInput | ErrorKind::Timeout => 4000,
+        _ => 1011,
+    }
+}

@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use crate::session::SessionOptions;
+
+/// How a gateway treats its connections.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GatewayOptions {
+    /// The bounds of sessions. The grace time counts for the native protocol; sessions of the
+    /// others end with their connection.
+    pub session: SessionOptions,
+    /// Connections at a time. 20,000.
+    pub connections: usize,
+    /// How often a connection is asked whether it lives. 10 s.
+    pub ping: Duration,
+    /// After how many unanswered pings it is dead. 3.
+    pub missed: u32,
+    /// How long a message may take to be sent. 30 s.
+    pub write_limit: Duration,
+    /// How long a client may take to say what it wants. 10 s.
+    pub first_message: Duration,
+    /// How long access control, the directory and the audit may take. 15 s.
+    pub admit_limit: Duration,
+    /// How long a client may take to close its side. 5 s.
+    pub close_limit: Duration,
+    /// The largest message of a client, in bytes. 256 KiB.
+    pub message: usize,
+    /// LAIN applications that nobody enters. `entry`.
+    pub closed_apps: Vec<String>,
+    /// Whether LAIN's CLOSE carries exit code, reason and signal in fields of its own. Old readers
+    /// skip them. Off.
+    pub lain_exit_fields: bool,
+    /// Whether sessions go on that can't be audited. Off: they are refused.
+    pub without_audit: bool,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self {
+            session: SessionOptions::default(),
+            connections: 20_000,
+            ping: Duration::from_secs(10),
+            missed: 3,
+            write_limit: Duration::from_secs(30),
+            first_message: Duration::from_secs(10),
+            admit_limit: Duration::from_secs(15),
+            close_limit: Duration::from_secs(5),
+            message: 256 << 10,
+            closed_apps: vec!["entry".to_owned()],
+            lain_exit_fields: false,
+            without_audit: false,
+        }
+    }
+}
+
+impl GatewayOptions {
+    /// Sets the bounds of sessions.
+    #[must_use]
+    pub fn with_session(mut self, session: SessionOptions) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// Sets how many connections there may be.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// Sets how often a connection is asked whether it lives, and how often it may be silent.
+    #[must_use]
+    pub fn with_ping(mut self, every: Duration, missed: u32) -> Self {
+        (self.ping, self.missed) = (every.max(Duration::from_millis(10)), missed.max(1));
+        self
+    }
+
+    /// Sets which LAIN applications nobody enters.
+    #[must_use]
+    pub fn with_closed_apps(mut self, apps: Vec<String>) -> Self {
+        self.closed_apps = apps;
+        self
+    }
+
+    /// LAIN's CLOSE carries exit code, reason and signal.
+    #[must_use]
+    pub fn with_lain_exit_fields(mut self) -> Self {
+        self.lain_exit_fields = true;
+        self
+    }
+
+    /// Lets sessions go on that can't be audited.
+    #[must_use]
+    pub fn without_audit_if_it_fails(mut self) -> Self {
+        self.without_audit = true;
+        self
+    }
+}

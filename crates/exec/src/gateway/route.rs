@@ -1,0 +1,165 @@
+use http::{HeaderMap, Uri, header};
+use longshore_core::Identity;
+
+use super::Hello;
+use crate::{
+    access::Credentials,
+    protocol::{kubernetes, native, ttyd},
+};
+
+/// What a path asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Native,
+    Lain(LainRoute),
+    Kubernetes(kubernetes::PodRequest),
+    /// With the target.
+    Ttyd(Option<String>),
+    TtydToken,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LainRoute {
+    Enter {
+        is_web: bool,
+    },
+    Attach {
+        is_web: bool,
+    },
+    /// The recording of a session.
+    Replay(String),
+}
+
+impl Route {
+    pub(super) fn parse(uri: &Uri) -> Option<Self> {
+        let query = uri.query().unwrap_or_default();
+        let value = |name: &str| {
+            let mut pairs = pairs(query);
+            pairs.find_map(|(key, value)| (key == name).then_some(value))
+        };
+        let is_web = value("method").as_deref() == Some("web");
+        let path = uri.path();
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        Some(match parts.as_slice() {
+            ["v1", "exec"] => Self::Native,
+            ["enter"] => Self::Lain(LainRoute::Enter { is_web }),
+            ["attach"] => Self::Lain(LainRoute::Attach { is_web }),
+            ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
+            ["ws"] => Self::Ttyd(value("target")),
+            ["token"] => Self::TtydToken,
+            [
+                "api",
+                "v1",
+                "namespaces",
+                namespace,
+                "pods",
+                pod,
+                verb @ ("exec" | "attach"),
+            ] => {
+                let is_attach = *verb == "attach";
+                Self::Kubernetes(kubernetes::PodRequest::new(
+                    namespace,
+                    pod,
+                    is_attach,
+                    pairs(query),
+                ))
+            }
+            _ => return None,
+        })
+    }
+
+    pub(super) fn hello(self, headers: &HeaderMap, known: Option<Identity>) -> Hello {
+        let token = match &self {
+            Self::Lain(LainRoute::Replay(_)) => cookie(headers, "access_token"),
+            Self::Lain(_) => text(headers, "access-token"),
+            _ => None,
+        };
+        let bearer = || {
+            let given = text(headers, header::AUTHORIZATION.as_str())?;
+            let (scheme, token) = given.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| token.trim().to_owned())
+        };
+        Hello {
+            credentials: Credentials::new(token.or_else(bearer)).with_identity(known),
+            headers: headers.clone(),
+            route: self,
+        }
+    }
+
+    /// The best subprotocol that the client offers.
+    pub(super) fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let known: &[&'static str] = match self {
+            Self::Native => &[native::SUBPROTOCOL],
+            Self::Kubernetes(_) => &kubernetes::SUBPROTOCOLS,
+            Self::Ttyd(_) => &[ttyd::SUBPROTOCOL],
+            // LAIN's clients offer none.
+            _ => &[],
+        };
+        let offers: Vec<&str> = headers
+            .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+            .iter()
+            .filter_map(|offer| offer.to_str().ok())
+            .flat_map(|offer| offer.split(',').map(str::trim))
+            .collect();
+        known.iter().copied().find(|known| offers.contains(known))
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut cookies = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|cookies| cookies.to_str().ok())
+        .flat_map(|cookies| cookies.split(';'));
+    cookies.find_map(|cookie| {
+        let (key, value) = cookie.trim().split_once('=')?;
+        (key == name).then(|| value.to_owned())
+    })
+}
+
+/// The pairs of a query, decoded.
+fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    form_urlencoded::parse(query.as_bytes()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_apart() {
+        let parse = |text: &str| Route::parse(&text.parse().unwrap());
+        assert_eq!(parse("/v1/exec"), Some(Route::Native));
+        assert_eq!(
+            parse("/enter"),
+            Some(Route::Lain(LainRoute::Enter { is_web: false }))
+        );
+        assert_eq!(
+            parse("/attach?method=web"),
+            Some(Route::Lain(LainRoute::Attach { is_web: true }))
+        );
+        assert_eq!(
+            parse("/api/sessions/7/replay"),
+            Some(Route::Lain(LainRoute::Replay("7".into())))
+        );
+        assert_eq!(
+            parse("/ws?target=w%65b"),
+            Some(Route::Ttyd(Some("web".into())))
+        );
+        assert_eq!(parse("/token"), Some(Route::TtydToken));
+        assert_eq!((parse("/"), parse("/enter/x")), (None, None));
+        let Some(Route::Kubernetes(pod)) = parse(
+            "/api/v1/namespaces/a/pods/b/exec?command=sh&command=-c&command=echo+%E2%82%AC%2&stdin=true&container=c",
+        ) else {
+            panic!("it is a pod");
+        };
+        assert_eq!(pod.command, ["sh", "-c", "echo €%2"]);
+        assert!(pod.stdin && !pod.tty && pod.container.as_deref() == Some("c"));
+    }
+}

@@ -1,0 +1,20 @@
+//! The wire protocols, as codecs without I/O: what comes in becomes a [`Command`], what the session
+//! tells becomes messages. Each is total: any bytes decode to a command or to a refusal with a close
+//! code and a reason.
+
+#[cfg(feature = "gateway")]
+mod codec;
+#[cfg(feature = "gateway")]
+pub mod kubernetes;
+#[cfg(feature = "gateway")]
+pub mod lain;
+pub mod native;
+#[cfg(feature = "gateway")]
+pub mod ttyd;
+#[cfg(feature = "gateway")]
+mod utf8;
+
+#[cfg(feature = "gateway")]
+pub use codec::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal};
+#[cfg(feature = "gateway")]
+pub use utf8::Utf8Tail;

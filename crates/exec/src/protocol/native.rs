@@ -1,0 +1,33 @@
+//! `longshore.exec.v1`: byte-exact sessions that can be resumed.
+//!
+//! Binary messages, one frame each: a type byte and a body; integers big-endian; JSON in UTF-8.
+//!
+//! | client | body | server | body |
+//! | --- | --- | --- | --- |
+//! | 01 OPEN | JSON [`Open`] | 81 READY | JSON [`ReadyFrame`] |
+//! | 02 RESUME | JSON [`Resume`] | 82 OUTPUT | u64 offset, u8 output (1, 2), bytes |
+//! | 03 INPUT | u64 offset, bytes | 83 IN_ACK | u64 next offset that the process has not taken |
+//! | 04 IN_EOF | u64 offset | 84 GAP | u64 from, u64 to, u8 cause (1 trimmed, 2 flushed) |
+//! | 05 RESIZE | u16 columns, u16 rows | 86 EXIT | JSON [`ExitFrame`] |
+//! | 06 SIGNAL | u8 number | 87 NOTICE | JSON [`NoticeFrame`] |
+//! | 07 ACK | u64 output offset consumed | 8A PONG | u64 |
+//! | 08 DETACH, 09 END | nothing | | |
+//! | 0A PING | u64 | | |
+//!
+//! Close codes: 1000 done, 4000 protocol, 4001 superseded, 4002 hole in the input, 4003 forbidden,
+//! 4004 unknown session or target, 4008 idle, 4009 longest time, 4010 container gone, 4029 limit.
+
+mod body;
+#[cfg(feature = "gateway")]
+mod codec;
+mod frame;
+
+#[cfg(feature = "gateway")]
+pub use codec::{NativeDecoder, NativeEncoder, close_code, ready_frame};
+pub use {
+    body::{ExitFrame, NoticeFrame, Open, OpenMode, ReadyFrame, Resume},
+    frame::{ClientFrame, ServerFrame},
+};
+
+/// The WebSocket subprotocol's name.
+pub const SUBPROTOCOL: &str = "longshore.exec.v1";

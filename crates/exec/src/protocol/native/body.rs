@@ -1,0 +1,159 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::SessionEnd;
+
+/// What to open.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Open {
+    /// Who asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// A container, as the gateway's directory knows it; a session's id for the two that look on.
+    pub target: String,
+    /// To run, attach, or look on.
+    pub mode: OpenMode,
+    /// Program and arguments; empty: a shell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub argv: Vec<String>,
+    /// With a terminal.
+    pub tty: bool,
+    /// With an input.
+    pub stdin: bool,
+    /// `TERM` for it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub term: String,
+    /// Columns; 0: not told.
+    pub cols: u16,
+    /// Rows; 0: not told.
+    pub rows: u16,
+    /// `NAME=value` pairs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Where it runs; empty: as the container.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dir: String,
+    /// As whom; empty: as the container.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Attached: with earlier output first.
+    pub backlog: bool,
+    /// The client leaves for good when its connection ends.
+    pub ephemeral: bool,
+    /// No OUTPUT ends within a UTF-8 character.
+    #[serde(skip_serializing_if = "is_false")]
+    pub text: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Hides the token.
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open")
+            .field("target", &self.target)
+            .field("mode", &self.mode)
+            .field("argv", &self.argv)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an OPEN asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OpenMode {
+    /// A command.
+    #[default]
+    Exec,
+    /// The container's own process.
+    Attach,
+    /// Looking on at a session.
+    Watch,
+    /// Looking on, and letting its input through.
+    Approve,
+}
+
+/// Which session to come back to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Its id.
+    pub session: String,
+    /// The secret of the last READY.
+    pub secret: String,
+    /// The offset of the next output byte.
+    pub want: u64,
+    /// As in [`Open`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub text: bool,
+}
+
+/// Hides the secret.
+impl fmt::Debug for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resume")
+            .field("session", &self.session)
+            .field("want", &self.want)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the session stands.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadyFrame {
+    /// Its id.
+    pub session: String,
+    /// For the next RESUME; absent for who only looks on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The offset of the oldest output that is kept.
+    pub base: u64,
+    /// The offset behind the newest.
+    pub head: u64,
+    /// The offset of the next input; an earlier one is known already.
+    pub in_next: u64,
+    /// What the server can do: `signal`, `resume`.
+    #[serde(default)]
+    pub caps: Vec<String>,
+    /// Bytes of input that may be unacknowledged.
+    pub in_window: u64,
+}
+
+/// Hides the secret.
+impl fmt::Debug for ReadyFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadyFrame")
+            .field("session", &self.session)
+            .field("base", &self.base)
+            .field("head", &self.head)
+            .field("in_next", &self.in_next)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the session ended; behind all output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitFrame {
+    /// The end.
+    #[serde(flatten)]
+    pub end: SessionEnd,
+    /// How many bytes of output there were.
+    pub out_len: u64,
+}
+
+/// Something to show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeFrame {
+    /// `info` or `warning`.
+    pub level: String,
+    /// A stable word.
+    pub code: String,
+    /// A sentence.
+    pub text: String,
+}

@@ -1,0 +1,213 @@
+use std::{future::pending, sync::Arc};
+
+use bytes::Bytes;
+use longshore_core::{Result, SessionId, Signal, TerminalSize};
+
+use super::{
+    Role, Secret, SessionEnd, ViewerEvent, ViewerId,
+    shared::{Shared, Wake},
+};
+
+/// A connection's hold on a session. Dropping it detaches: a writer may come back within the grace
+/// time by its [`Secret`].
+#[derive(Debug)]
+pub struct Attachment {
+    shared: Arc<Shared>,
+    id: ViewerId,
+    wake: Arc<Wake>,
+    ready: Ready,
+}
+
+/// Where a session stands when a connection joins it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Ready {
+    /// The session.
+    pub session: SessionId,
+    /// What the connection may do.
+    pub role: Role,
+    /// What a writer shows to come back; `None` for who only sees.
+    pub secret: Option<Secret>,
+    /// The offset of the oldest output that is kept.
+    pub base: u64,
+    /// The offset behind the newest output.
+    pub head: u64,
+    /// The offset of the next input.
+    pub next_input: u64,
+    /// How many bytes of input may be unacknowledged.
+    pub input_window: usize,
+}
+
+impl Attachment {
+    /// Joins; the session must know the role's right to be here.
+    pub(super) fn new(shared: Arc<Shared>, role: Role, from: Option<u64>) -> Result<Self> {
+        let (id, ready) = shared.by_viewer(|core, now| {
+            let id = core.attach(role, from, now)?;
+            let (base, head) = core.output_range();
+            Ok::<_, longshore_core::Error>((
+                id,
+                Ready {
+                    session: shared.id.clone(),
+                    role,
+                    secret: None,
+                    base,
+                    head,
+                    next_input: core.next_input(),
+                    input_window: core.input_capacity(),
+                },
+            ))
+        })?;
+        let wake = shared.add(id);
+        let secret = (role == Role::Writer).then(|| shared.secret());
+        Ok(Self {
+            shared,
+            id,
+            wake,
+            ready: Ready { secret, ..ready },
+        })
+    }
+
+    /// Where the session stood when this connection joined.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The connection's number.
+    pub fn id(&self) -> ViewerId {
+        self.id
+    }
+
+    /// The next event; `None` after the last one. Output is told only as far as the window allows:
+    /// [`acknowledge`](Self::acknowledge) what was consumed.
+    ///
+    /// # Cancel safety
+    /// Safe: an event that was not returned is told by the next call. One caller at a time.
+    pub async fn next(&self) -> Option<ViewerEvent> {
+        loop {
+            let (event, is_done, later) = self.shared.by_reader(|core, now| {
+                let event = core.poll_event(self.id, now);
+                (event, core.is_done(self.id), core.next_output())
+            });
+            if is_done {
+                self.shared.driver.notify_one();
+            }
+            if event.is_some() || is_done {
+                return event;
+            }
+            let refilled = async {
+                match later {
+                    Some(at) => self.shared.clock.sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.wake.events.notified() => {}
+                () = refilled => {}
+            }
+        }
+    }
+
+    /// The output before `offset` was consumed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`](longshore_core::ErrorKind::Protocol) when it was never sent.
+    pub fn acknowledge(&self, offset: u64) -> Result<()> {
+        let result = self
+            .shared
+            .by_reader(|core, now| core.acknowledge(self.id, offset, now));
+        self.wake.events.notify_one();
+        result
+    }
+
+    /// Input that begins at `offset`; `None`: where the last ended. It waits in memory, so there
+    /// must be [`input_room`](Self::input_room) for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`](longshore_core::ErrorKind::Protocol) for a hole (context `fault` is
+    /// `input-hole`), for more than there is room for, and behind the end of the input.
+    pub fn receive(&self, offset: Option<u64>, bytes: Bytes) -> Result<()> {
+        self.shared
+            .by_viewer(|core, now| core.receive(self.id, offset, bytes, now))?;
+        Ok(())
+    }
+
+    /// Input where the last ended, as fast as the process takes it.
+    ///
+    /// # Errors
+    /// As for [`receive`](Self::receive).
+    ///
+    /// # Cancel safety
+    /// Not safe: a part of the bytes may have been taken.
+    pub async fn send(&self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = self.input_room().await;
+            let piece = bytes.split_to(room.min(bytes.len()));
+            self.receive(None, piece)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is room for input, and says for how much. Cancel safe; one caller at a
+    /// time.
+    pub async fn input_room(&self) -> usize {
+        loop {
+            let room = self.shared.look(|core, _| core.input_room());
+            if room > 0 {
+                return room;
+            }
+            self.wake.room.notified().await;
+        }
+    }
+
+    /// The input ends at `offset`; `None`: where the last ended.
+    ///
+    /// # Errors
+    /// As for [`receive`](Self::receive).
+    pub fn end_input(&self, offset: Option<u64>) -> Result<()> {
+        self.shared
+            .by_viewer(|core, _| core.end_input(self.id, offset))
+    }
+
+    /// Sets the terminal's size; the newest wins.
+    pub fn resize(&self, size: TerminalSize) {
+        self.shared.by_viewer(|core, _| core.resize(self.id, size));
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        self.shared
+            .by_viewer(|core, now| core.signal(self.id, signal, now));
+    }
+
+    /// Stops or resumes output to this connection; a paused writer soon makes the process wait.
+    pub fn set_paused(&self, paused: bool) {
+        self.shared
+            .by_viewer(|core, _| core.set_paused(self.id, paused));
+    }
+
+    /// Passes the right to write to another connection.
+    ///
+    /// # Errors
+    /// This one does not have it, or the other is not here.
+    pub fn grant(&self, to: ViewerId) -> Result<()> {
+        self.shared.by_viewer(|core, _| core.grant(self.id, to))
+    }
+
+    /// Ends the session, or says that its end was heard and nobody will ask for it again.
+    pub fn release(&self) {
+        self.shared
+            .by_viewer(|core, now| core.release(self.id, now));
+    }
+
+    /// How the session ended, once it has.
+    pub fn end(&self) -> Option<SessionEnd> {
+        self.shared.look(|core, _| core.end().cloned())
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.shared.remove(self.id);
+        self.shared.by_viewer(|core, now| core.detach(self.id, now));
+    }
+}

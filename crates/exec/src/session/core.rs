@@ -1,0 +1,267 @@
+mod connections;
+mod process;
+mod time;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use longshore_core::{Signal, TerminalSize, Timestamp};
+
+use super::{
+    Notice, Role, SessionEnd, SessionOptions, ViewerId, WhileDetached, input::InputQueue,
+    log::OutputLog, rate::Rate, viewer::Viewer,
+};
+
+/// A session as a state machine: between one process and those who look at it.
+///
+/// It never waits and asks nobody for the time. The side of the process: [`started`](Self::started),
+/// [`output_room`](Self::output_room), [`output`](Self::output),
+/// [`output_ended`](Self::output_ended), [`exited`](Self::exited), [`take_input`](Self::take_input),
+/// [`input_written`](Self::input_written), [`poll_action`](Self::poll_action). The side of the
+/// connections: [`attach`](Self::attach), [`receive`](Self::receive) and the rest, and
+/// [`poll_event`](Self::poll_event). Whoever drives it calls [`handle_deadline`](Self::handle_deadline)
+/// at [`next_deadline`](Self::next_deadline).
+///
+/// What holds, whatever comes: all viewers see the same bytes under the same offsets, none twice
+/// and none left out without [`ViewerEvent::Gap`](super::ViewerEvent::Gap); the process gets the input in order, once; the end
+/// is told after all output; nothing grows beyond [`SessionOptions`].
+#[derive(Debug)]
+pub struct SessionCore {
+    options: SessionOptions,
+    log: OutputLog,
+    input: InputQueue,
+    viewers: BTreeMap<ViewerId, Viewer>,
+    next_viewer: u64,
+    writer: Option<ViewerId>,
+    /// What the last writer has acknowledged: what lies before need not be kept for it.
+    floor: u64,
+    rate: Option<Rate>,
+    phase: Phase,
+    output_done: bool,
+    exit: Option<SessionEnd>,
+    forced: Option<SessionEnd>,
+    end: Option<SessionEnd>,
+    released: bool,
+    size: Option<TerminalSize>,
+    signals: Vec<Signal>,
+    input_closing: bool,
+    close_asked: bool,
+    recheck_asked: bool,
+    rechecking: bool,
+    recheck_at: Timestamp,
+    recheck_failures: u32,
+    began: Timestamp,
+    active: Timestamp,
+    /// Until when output is from before an interrupt.
+    flushing_until: Option<Timestamp>,
+    /// Until when somebody has to hold the session.
+    alone_until: Option<Timestamp>,
+    /// Until when the end of the process, or of its output, is waited for.
+    patience: Option<Timestamp>,
+    ended_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Running,
+    Ended,
+}
+
+/// What the process's side has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Set the terminal's size.
+    Resize(TerminalSize),
+    /// Send a signal.
+    Signal(Signal),
+    /// All input was written: close it.
+    CloseInput,
+    /// Ask again whether the session's user may still be here.
+    Recheck,
+    /// End the process.
+    Close,
+}
+
+impl SessionCore {
+    /// A session that is about to start, held by nobody yet.
+    pub fn new(options: SessionOptions, now: Timestamp) -> Self {
+        Self {
+            log: OutputLog::default(),
+            input: InputQueue::new(options.input),
+            viewers: BTreeMap::new(),
+            next_viewer: 0,
+            writer: None,
+            floor: 0,
+            rate: options.bandwidth.map(|rate| Rate::new(rate, now)),
+            phase: Phase::Starting,
+            output_done: false,
+            exit: None,
+            forced: None,
+            end: None,
+            released: false,
+            size: None,
+            signals: Vec::new(),
+            input_closing: false,
+            close_asked: false,
+            recheck_asked: false,
+            rechecking: false,
+            recheck_at: now.after(options.recheck),
+            recheck_failures: 0,
+            began: now,
+            active: now,
+            flushing_until: None,
+            alone_until: Some(now.after(options.grace.max(FIRST_ATTACH))),
+            patience: None,
+            ended_at: now,
+            options,
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn end(&self) -> Option<&SessionEnd> {
+        self.end.as_ref()
+    }
+
+    /// Whether it has ended and nobody will ask for it any more.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let waited = self.released || now >= self.ended_at.after(self.options.grace);
+        self.phase == Phase::Ended && waited && self.viewers.values().all(|viewer| viewer.done)
+    }
+
+    /// The offset of the oldest output that is kept, and the one behind the newest.
+    pub fn output_range(&self) -> (u64, u64) {
+        (self.log.base(), self.log.head())
+    }
+
+    /// The offset of the next input that was not received.
+    pub fn next_input(&self) -> u64 {
+        self.input.next()
+    }
+
+    /// How many bytes of input may come now.
+    pub fn input_room(&self) -> usize {
+        self.input.room()
+    }
+
+    /// How many bytes of input may wait.
+    pub fn input_capacity(&self) -> usize {
+        self.options.input
+    }
+
+    /// Whether a connection was told its last event, or has left.
+    pub fn is_done(&self, id: ViewerId) -> bool {
+        self.viewers.get(&id).is_none_or(|viewer| viewer.done)
+    }
+
+    /// Sets how long the session, or its end, is kept for a client that is away.
+    pub fn set_grace(&mut self, grace: Duration) {
+        self.options.grace = grace;
+    }
+
+    /// Whether anybody holds the session.
+    pub fn has_writer(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Bytes of output and input that are kept.
+    pub fn kept(&self) -> usize {
+        self.log.len() + (self.options.input.saturating_sub(self.input.room()))
+    }
+
+    fn tell_writer(&mut self, notice: Notice) {
+        if let Some(viewer) = self.writer.and_then(|id| self.viewers.get_mut(&id)) {
+            viewer.notice(notice);
+        }
+    }
+
+    fn refuse(&mut self, id: ViewerId) {
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.notice(Notice::ReadOnly);
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        self.options.moderated
+            && !self
+                .viewers
+                .values()
+                .any(|viewer| viewer.role == Role::Approver && !viewer.done)
+    }
+
+    /// Whether output is dropped rather than the process held up.
+    fn drops_oldest(&self) -> bool {
+        self.writer.is_none() && self.options.detached == WhileDetached::Live
+    }
+
+    fn most_runs(&self) -> usize {
+        (self.options.log / BYTES_PER_RUN).max(64)
+    }
+
+    /// Forgets what nobody needs.
+    fn trim(&mut self) {
+        let head = self.log.head();
+        let behind = |bytes: usize| head.saturating_sub(bytes as u64);
+        let slowest = self.viewers.values().map(|viewer| viewer.cursor).min();
+        let wanted = slowest.unwrap_or(head).min(behind(self.options.history));
+        // A watcher that falls behind is waited for in memory only, not by the process.
+        let mut start = wanted
+            .max(behind(self.options.log + self.options.history))
+            .min(self.floor);
+        if self.log.runs() >= self.most_runs() {
+            start = start.max(self.floor.min(self.log.start_of_last(self.most_runs() / 2)));
+        }
+        if self.drops_oldest() || self.forced.is_some() {
+            start = start
+                .max(behind(self.options.log))
+                .max(self.log.start_of_last(self.most_runs()));
+        }
+        self.log.trim(start);
+    }
+
+    /// Drops what was not sent yet, and what the interrupted program said before it heard of it and
+    /// is still on its way here, so that the answer to an interrupt is seen soon.
+    fn flush(&mut self, now: Timestamp) {
+        if self.options.interrupt_flush && self.options.detached == WhileDetached::Live {
+            self.flushing_until = Some(now.after(FLUSH));
+            self.skip_unsent();
+        }
+    }
+
+    /// Leaves out what the writer was not sent, but for the newest: a quarter of what the way takes
+    /// within the target delay.
+    fn skip_unsent(&mut self) {
+        let head = self.log.head();
+        let Some(viewer) = self.writer.and_then(|id| self.viewers.get_mut(&id)) else {
+            return;
+        };
+        let kept = (viewer.window.size() / 4).clamp(LEAST_KEPT, MOST_KEPT);
+        if head - viewer.cursor > kept {
+            viewer.flush_to = Some(head - kept);
+        }
+    }
+}
+
+/// How much is read, written and sent at a time.
+pub(super) const PIECE: usize = 16 * 1024;
+const SMALLEST_WINDOW: u64 = 8 * 1024;
+const LARGEST_WINDOW: u64 = 1 << 20;
+const MOST_SIGNALS: usize = 8;
+/// What is kept at an interrupt.
+const LEAST_KEPT: u64 = 4 * 1024;
+const MOST_KEPT: u64 = 64 * 1024;
+/// For so long what comes behind an interrupt may be from before it.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How far the process may be ahead of a connection that holds the session.
+const AHEAD: u64 = 64 * 1024;
+/// What an interactive program is interrupted with: ^C, ^Z and ^\.
+const INTERRUPTS: [u8; 3] = [0x03, 0x1a, 0x1c];
+/// A run costs 16 bytes.
+const BYTES_PER_RUN: usize = 64;
+/// How long the rest of the process is waited for, once its output or itself has ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A session has at least so long until its first connection.
+const FIRST_ATTACH: Duration = Duration::from_secs(10);
+const SHORTEST_RECHECK: Duration = Duration::from_secs(1);
+const MOST_RECHECK_FAILURES: u32 = 3;
+const LEFT: &str = "the client did not come back in time";

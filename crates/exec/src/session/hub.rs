@@ -1,0 +1,317 @@
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use longshore_core::{
+    Access, BoxFuture, Clock, Error, ExecBackend, Identity, Random, Result, SessionId, Shutdown,
+};
+
+use super::{
+    Attachment, HubLimits, Launch, Recorder, Role, SessionCore, SessionEnd, SessionOptions,
+    driver::Driver, limits::Census, shared::Shared,
+};
+
+/// Asks again whether somebody may still be in a session.
+#[async_trait]
+pub trait Leave: Debug + Send + Sync + 'static {
+    /// Leave, and for how long; or the refusal. Cancel safe.
+    async fn ask(&self) -> Result<Access>;
+}
+
+/// What a new session is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OpenRequest {
+    /// Through what.
+    pub backend: Arc<dyn ExecBackend>,
+    /// What runs.
+    pub launch: Launch,
+    /// Whose it is; sessions are counted by subject.
+    pub who: Identity,
+    /// Its bounds.
+    pub options: SessionOptions,
+    /// The leave that was given for it, and who is asked for the next; `None`: it holds for ever.
+    pub leave: Option<(Access, Arc<dyn Leave>)>,
+}
+
+impl OpenRequest {
+    /// A session with the default bounds.
+    pub fn new(backend: Arc<dyn ExecBackend>, launch: Launch, who: Identity) -> Self {
+        Self {
+            backend,
+            launch,
+            who,
+            options: SessionOptions::default(),
+            leave: None,
+        }
+    }
+
+    /// Sets its bounds.
+    #[must_use]
+    pub fn with_options(mut self, options: SessionOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Asks again for leave while the session goes on.
+    #[must_use]
+    pub fn with_leave(mut self, given: Access, leave: Arc<dyn Leave>) -> Self {
+        self.leave = Some((given, leave));
+        self
+    }
+}
+
+/// A session as the hub shows it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Opened {
+    /// Its id.
+    pub session: SessionId,
+    /// Whose it is.
+    pub who: Identity,
+    /// Whether somebody holds it now.
+    pub is_held: bool,
+    /// How it ended, if it has.
+    pub end: Option<SessionEnd>,
+}
+
+/// All sessions of a server: opens them, finds them again, and keeps their number bounded.
+///
+/// Clones share the sessions. They end when their `Shutdown` is triggered.
+#[derive(Clone, Debug)]
+pub struct SessionHub {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    shutdown: Shutdown,
+    limits: HubLimits,
+    recorder: Option<Arc<dyn Recorder>>,
+    without_record: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: HashMap<SessionId, Arc<Shared>>,
+    census: Census,
+}
+
+impl SessionHub {
+    /// A hub without sessions. Its randomness makes ids and secrets:
+    /// [`OsRandom`](longshore_core::OsRandom) outside of tests.
+    pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>, shutdown: Shutdown) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                clock,
+                random,
+                shutdown,
+                limits: HubLimits::default(),
+                recorder: None,
+                without_record: false,
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Sets how many sessions there may be. Clones made before keep theirs.
+    #[must_use]
+    pub fn with_limits(self, limits: HubLimits) -> Self {
+        self.rebuild(|inner| inner.limits = limits)
+    }
+
+    /// Records every session; one that can't be recorded is ended.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
+        self.rebuild(|inner| inner.recorder = Some(recorder))
+    }
+
+    /// Lets sessions go on that can't be recorded.
+    #[must_use]
+    pub fn without_record_if_it_fails(self) -> Self {
+        self.rebuild(|inner| inner.without_record = true)
+    }
+
+    /// Opens a session and holds it. The process starts in the background: input, sizes and signals
+    /// from now on reach it in order, and a failure to start is the session's end.
+    ///
+    /// Must be called within a runtime.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ResourceExhausted`](longshore_core::ErrorKind::ResourceExhausted) when there are
+    /// as many sessions as may be, [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed) after the
+    /// shutdown.
+    pub fn open(&self, request: OpenRequest) -> Result<Attachment> {
+        let inner = &self.inner;
+        if inner.shutdown.is_requested() {
+            return Err(Error::closed("the server is shutting down"));
+        }
+        let id = SessionId::new(inner.random.hex(16))?;
+        let now = inner.clock.now();
+        let mut core = SessionCore::new(request.options, now);
+        let leave = request.leave.map(|(given, leave)| {
+            core.authorized(given.valid_for, now);
+            leave
+        });
+        let subject = request.who.subject.clone();
+        let clock = Arc::clone(&inner.clock);
+        let shared = Arc::new(Shared::new(
+            id.clone(),
+            request.who,
+            leave,
+            core,
+            &*inner.random,
+            clock,
+        ));
+        {
+            let mut state = inner.lock();
+            state.census.enter(&subject, &inner.limits)?;
+            state.sessions.insert(id.clone(), Arc::clone(&shared));
+        }
+        let place = Place {
+            hub: Arc::clone(inner),
+            id,
+            subject,
+        };
+        let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, Some(0))?;
+        let driver = Driver::new(shared, request.backend, request.launch)
+            .recording(inner.recorder.clone(), inner.without_record);
+        let shutdown = inner.shutdown.clone();
+        inner.shutdown.spawn(async move {
+            driver.run(shutdown).await;
+            drop(place);
+        });
+        Ok(attachment)
+    }
+
+    /// Comes back to a session, with output from `want` on. Whoever holds it is told that it was
+    /// taken over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) for an unknown session and for a
+    /// wrong secret, so that nobody learns which sessions there are;
+    /// [`ErrorKind::Protocol`](longshore_core::ErrorKind::Protocol) when `want` lies ahead.
+    pub fn resume(&self, session: &SessionId, secret: &str, want: u64) -> Result<Attachment> {
+        let shared = self.find(session)?;
+        if !shared.renew(secret, &*self.inner.random) {
+            return Err(no_such_session());
+        }
+        Attachment::new(shared, Role::Writer, Some(want))
+    }
+
+    /// Joins a session to look on, from the oldest output that is kept. The caller has made sure
+    /// that it may.
+    ///
+    /// # Errors
+    /// There is no such session, or it has as many connections as may be.
+    pub fn watch(&self, session: &SessionId, role: Role) -> Result<Attachment> {
+        let role = match role {
+            // Who writes needs the secret.
+            Role::Writer => Role::Watcher,
+            other => other,
+        };
+        Attachment::new(self.find(session)?, role, None)
+    }
+
+    /// Asks again whether the session's user may be in it; a refusal ends it. `None` for a session
+    /// whose leave holds for ever. Cancel safe.
+    pub fn ask_again(&self, session: &SessionId) -> Option<BoxFuture<'static, Result<()>>> {
+        let shared = self.find(session).ok()?;
+        let leave = shared.leave.clone()?;
+        Some(Box::pin(async move {
+            let answer = leave.ask().await;
+            shared.by_viewer(|core, now| match &answer {
+                Ok(access) => core.authorized(access.valid_for, now),
+                Err(error) => core.not_authorized(error, now),
+            });
+            answer.map(drop)
+        }))
+    }
+
+    /// Whose a session is.
+    ///
+    /// # Errors
+    /// There is no such session.
+    pub fn owner(&self, session: &SessionId) -> Result<Identity> {
+        Ok(self.find(session)?.who.clone())
+    }
+
+    /// Ends a session from outside.
+    ///
+    /// # Errors
+    /// There is no such session.
+    pub fn end(&self, session: &SessionId, end: SessionEnd) -> Result<()> {
+        self.find(session)?
+            .by_viewer(|core, now| core.terminate(end, now));
+        Ok(())
+    }
+
+    /// All sessions, in no order.
+    pub fn sessions(&self) -> Vec<Opened> {
+        let sessions: Vec<_> = self.inner.lock().sessions.values().cloned().collect();
+        let shown = sessions.iter().map(|shared| {
+            let (is_held, end) = shared.look(|core, _| (core.has_writer(), core.end().cloned()));
+            Opened {
+                session: shared.id.clone(),
+                who: shared.who.clone(),
+                is_held,
+                end,
+            }
+        });
+        shown.collect()
+    }
+
+    fn find(&self, session: &SessionId) -> Result<Arc<Shared>> {
+        let state = self.inner.lock();
+        let found = state.sessions.get(session).cloned();
+        found.ok_or_else(no_such_session)
+    }
+
+    fn rebuild(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let old = &self.inner;
+        let mut inner = Inner {
+            clock: Arc::clone(&old.clock),
+            random: Arc::clone(&old.random),
+            shutdown: old.shutdown.clone(),
+            limits: old.limits,
+            recorder: old.recorder.clone(),
+            without_record: old.without_record,
+            state: Mutex::default(),
+        };
+        change(&mut inner);
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's place in the hub; given back when its driver ends, however it does.
+struct Place {
+    hub: Arc<Inner>,
+    id: SessionId,
+    subject: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.hub.lock();
+        state.sessions.remove(&self.id);
+        state.census.leave(&self.subject);
+    }
+}
+
+fn no_such_session() -> Error {
+    Error::not_found("no such session, or its secret is not the one that was shown")
+}

@@ -1,0 +1,67 @@
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use longshore_core::{BoxStream, OutputKind, Result, SessionId, TerminalSize, Timestamp};
+
+use super::SessionEnd;
+
+/// Something that belongs into a session's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordEvent {
+    /// Output, from this offset on, before anybody sees it.
+    Output {
+        /// The offset of its first byte.
+        offset: u64,
+        /// Which output.
+        kind: OutputKind,
+        /// At least one byte.
+        bytes: Bytes,
+    },
+    /// The terminal got this size.
+    Resize(TerminalSize),
+    /// The session has ended.
+    Ended(SessionEnd),
+}
+
+/// Keeps what happens in sessions.
+///
+/// It is called by each session's driver, one call at a time and in order; output is shown when the
+/// call has returned, so nobody sees what was not recorded. A slow recorder slows the process, never
+/// the input.
+#[async_trait]
+pub trait Recorder: Debug + Send + Sync + 'static {
+    /// Appends to the record of a session.
+    ///
+    /// # Errors
+    /// The session is ended, unless its hub was told to go on without a record.
+    async fn record(&self, session: &SessionId, at: Timestamp, event: &RecordEvent) -> Result<()>;
+}
+
+/// A piece of recorded output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedOutput {
+    /// How long after the beginning.
+    pub at: Duration,
+    /// Which output.
+    pub kind: OutputKind,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// A recording from its beginning to its end.
+pub type RecordingStream = BoxStream<Result<RecordedOutput>>;
+
+/// Gives recordings back.
+#[async_trait]
+pub trait RecordingSource: Debug + Send + Sync + 'static {
+    /// Opens the recording of a session.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) when there is none.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn open(&self, session: &SessionId) -> Result<RecordingStream>;
+}

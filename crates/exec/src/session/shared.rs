@@ -1,0 +1,135 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use longshore_core::{Clock, Identity, Random, SessionId, Timestamp};
+use tokio::sync::Notify;
+
+use super::{
+    SessionCore, ViewerId,
+    hub::Leave,
+    secret::{Secret, Secrets},
+};
+
+/// A session between its driver and its connections.
+pub(super) struct Shared {
+    pub(super) id: SessionId,
+    pub(super) who: Identity,
+    pub(super) leave: Option<Arc<dyn Leave>>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Wakes the driver.
+    pub(super) driver: Notify,
+    state: Mutex<State>,
+}
+
+struct State {
+    core: SessionCore,
+    secrets: Secrets,
+    viewers: Vec<(ViewerId, Arc<Wake>)>,
+}
+
+/// Wakes a connection: for events, and for room for input.
+#[derive(Debug, Default)]
+pub(super) struct Wake {
+    pub(super) events: Notify,
+    pub(super) room: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(
+        id: SessionId,
+        who: Identity,
+        leave: Option<Arc<dyn Leave>>,
+        core: SessionCore,
+        random: &dyn Random,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            id,
+            who,
+            leave,
+            clock,
+            driver: Notify::new(),
+            state: Mutex::new(State {
+                core,
+                secrets: Secrets::new(random),
+                viewers: Vec::new(),
+            }),
+        }
+    }
+
+    /// Looks, and changes nothing that anybody waits for.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&mut SessionCore, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        look(&mut self.lock().core, now)
+    }
+
+    /// A change from the side of the process.
+    pub(super) fn by_driver<T>(&self, change: impl FnOnce(&mut SessionCore, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let result = change(&mut state.core, now);
+        state.wake_viewers();
+        result
+    }
+
+    /// A change from a connection that the driver and others may have to act on.
+    pub(super) fn by_viewer<T>(&self, change: impl FnOnce(&mut SessionCore, Timestamp) -> T) -> T {
+        let result = self.by_driver(change);
+        self.driver.notify_one();
+        result
+    }
+
+    /// A change that matters to the driver only if it makes room for output.
+    pub(super) fn by_reader<T>(&self, change: impl FnOnce(&mut SessionCore, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let before = state.core.output_room();
+        let result = change(&mut state.core, now);
+        if state.core.output_room() > before {
+            self.driver.notify_one();
+        }
+        result
+    }
+
+    pub(super) fn add(&self, id: ViewerId) -> Arc<Wake> {
+        let wake = Arc::new(Wake::default());
+        self.lock().viewers.push((id, Arc::clone(&wake)));
+        wake
+    }
+
+    pub(super) fn remove(&self, id: ViewerId) {
+        self.lock().viewers.retain(|(viewer, _)| *viewer != id);
+    }
+
+    pub(super) fn secret(&self) -> Secret {
+        self.lock().secrets.current().clone()
+    }
+
+    pub(super) fn renew(&self, shown: &str, random: &dyn Random) -> bool {
+        self.lock().secrets.renew(shown, random)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake_viewers(&self) {
+        for (_, wake) in &self.viewers {
+            wake.events.notify_one();
+            wake.room.notify_one();
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("id", &self.id)
+            .field("who", &self.who)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use longshore_core::{
+    AttachRequest, Clock, ClockExt, Error, ExecBackend, ExecOutput, ExecOutputStream, ExecRequest,
+    ExecSession, Result,
+};
+
+use super::{EndReason, SessionEnd};
+
+/// What a session runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Launch {
+    /// A command.
+    Exec(ExecRequest),
+    /// The first of these commands that the container has; the request's own command is not used.
+    FirstOf(ExecRequest, Vec<Vec<String>>),
+    /// The container's own process.
+    Attach(AttachRequest),
+}
+
+impl Launch {
+    /// A login to a container: the first shell of [`SHELLS`] that it has.
+    pub fn shell(request: ExecRequest) -> Self {
+        let shells = SHELLS.iter().map(|shell| vec![(*shell).to_owned()]);
+        Self::FirstOf(request, shells.collect())
+    }
+}
+
+/// The shells that are tried, in this order.
+pub const SHELLS: [&str; 4] = ["/bin/bash", "bash", "/bin/sh", "sh"];
+
+/// A process that runs.
+pub(super) struct Started {
+    pub(super) session: Arc<dyn ExecSession>,
+    pub(super) output: Option<ExecOutputStream>,
+    /// Output that was read to see whether it runs.
+    pub(super) first: Option<ExecOutput>,
+}
+
+/// Starts it. Dropping the future ends what it started.
+pub(super) async fn start(
+    backend: &dyn ExecBackend,
+    launch: &Launch,
+    clock: &dyn Clock,
+) -> Result<Started> {
+    let (request, commands) = match launch {
+        Launch::Attach(request) => return Ok(Started::new(backend.attach(request).await?)),
+        Launch::Exec(request) => return Ok(Started::new(backend.exec(request).await?)),
+        Launch::FirstOf(request, commands) => (request, commands),
+    };
+    let mut refused = Error::invalid("no command to run was given");
+    for (index, command) in commands.iter().enumerate() {
+        let mut request = request.clone();
+        request.command = command.clone();
+        match backend.exec(&request).await {
+            Ok(session) if index + 1 == commands.len() => return Ok(Started::new(session)),
+            Ok(session) => match runs(session, clock).await {
+                Ok(started) => return Ok(started),
+                Err(end) => refused = not_started(&end),
+            },
+            Err(error) if error.context("exit_code").is_some() => refused = error,
+            Err(error) => return Err(error),
+        }
+    }
+    let tried: Vec<_> = commands.iter().map(|command| command.join(" ")).collect();
+    Err(refused.with_context("tried", tried.join(", ")))
+}
+
+impl Started {
+    fn new(session: Arc<dyn ExecSession>) -> Self {
+        Self {
+            output: session.take_output(),
+            session,
+            first: None,
+        }
+    }
+}
+
+/// Waits for a sign of life. An engine may say only in the output, or by the exit code, that there
+/// is no such program.
+async fn runs(session: Arc<dyn ExecSession>, clock: &dyn Clock) -> Result<Started, SessionEnd> {
+    let mut started = Started::new(session);
+    let Some(output) = &mut started.output else {
+        return Ok(started);
+    };
+    tokio::select! {
+        first = output.next() => {
+            started.first = first.and_then(Result::ok);
+        }
+        _ = started.session.wait() => {}
+        () = clock.sleep(SIGN_OF_LIFE) => return Ok(started),
+    }
+    let begins = |start: &[u8]| {
+        let first = started.first.as_ref();
+        first.is_none_or(|first| first.bytes.starts_with(start))
+    };
+    if !begins(b"OCI runtime") && !begins(b"exec") {
+        return Ok(started);
+    }
+    let ended = clock.timeout(EXIT_LIMIT, "the exit code", started.session.wait());
+    match ended.await {
+        Ok(Ok(status)) if SessionEnd::from(status.clone()).reason == EndReason::StartFailed => {
+            Err(status.into())
+        }
+        _ => Ok(started),
+    }
+}
+
+fn not_started(end: &SessionEnd) -> Error {
+    let text = end.text.clone().unwrap_or_else(|| end.to_string());
+    Error::invalid(text).with_context("exit_code", end.code.unwrap_or(127))
+}
+
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+const EXIT_LIMIT: Duration = Duration::from_secs(5);

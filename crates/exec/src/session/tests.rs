@@ -1,0 +1,5 @@
+//! The machine by itself, and the hub over scripted programs.
+
+mod hub;
+mod machine;
+mod property;

@@ -1,0 +1,328 @@
+//! The hub over scripted programs.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use longshore_core::{
+    Access, ClockExt, Error, ErrorKind, ExecRequest, Identity, OsRandom, Result, SessionId,
+    Shutdown, Signal, SystemClock, TerminalSize, Timestamp, WorkloadId,
+};
+
+use crate::{
+    ScriptedExec,
+    session::{
+        Attachment, EndReason, HubLimits, Launch, Leave, OpenRequest, RecordEvent, Recorder, Role,
+        SessionEnd, SessionHub, SessionOptions, ViewerEvent,
+    },
+};
+
+fn web() -> WorkloadId {
+    WorkloadId::new("web").unwrap()
+}
+
+fn programs() -> ScriptedExec {
+    ScriptedExec::new()
+        .with_workload(web())
+        .with_program("sh", |mut process| async move {
+            process.print("$ ").await;
+            while let Some(bytes) = process.read(100).await {
+                let leaves = bytes.ends_with(b"exit\n");
+                process.print(bytes).await;
+                if leaves {
+                    return 7;
+                }
+            }
+            0
+        })
+        .with_program("forever", |process| async move {
+            process.print("ready").await;
+            std::future::pending().await
+        })
+        .with_program("size", |mut process| async move {
+            while process.read(1).await.is_some_and(|byte| byte != "\n") {}
+            process.print(format!("{}", process.size().columns)).await;
+            0
+        })
+        .with_program("flood", |process| async move {
+            for number in 0..10_000 {
+                process.print(format!("{number:09}\n")).await;
+            }
+            0
+        })
+}
+
+fn hub() -> SessionHub {
+    SessionHub::new(
+        Arc::new(SystemClock::new()),
+        Arc::new(OsRandom),
+        Shutdown::new(),
+    )
+}
+
+fn request(command: &str) -> OpenRequest {
+    let exec = ExecRequest::new(web(), [command]).with_tty(TerminalSize::default());
+    OpenRequest::new(
+        Arc::new(programs()),
+        Launch::Exec(exec),
+        Identity::new("ann", "test"),
+    )
+}
+
+/// Reads to the end; gives output and end, acknowledging everything.
+async fn drain(attachment: &Attachment) -> (BytesMut, SessionEnd) {
+    let mut output = BytesMut::new();
+    loop {
+        match attachment.next().await.expect("an end comes first") {
+            ViewerEvent::Output { offset, bytes, .. } => {
+                output.extend_from_slice(&bytes);
+                attachment.acknowledge(offset + bytes.len() as u64).unwrap();
+            }
+            ViewerEvent::Ended(end) => return (output, end),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_types_and_ends() {
+    let hub = hub();
+    let session = hub.open(request("sh")).unwrap();
+    session.send("hello\n".into()).await.unwrap();
+    session.send("exit\n".into()).await.unwrap();
+    let (output, end) = drain(&session).await;
+    assert!(output.starts_with(b"$ hello\n"), "{output:?}");
+    assert_eq!((end.reason, end.code), (EndReason::Exited, Some(7)));
+    session.release();
+    assert!(session.next().await.is_none());
+    drop(session);
+    SystemClock::new().sleep(Duration::from_millis(1)).await;
+    assert!(hub.sessions().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_size_from_before_the_start_is_the_terminals() {
+    let session = hub().open(request("size")).unwrap();
+    session.resize(TerminalSize::new(33, 9));
+    session.resize(TerminalSize::new(44, 9));
+    // The size is set by a task of its own.
+    SystemClock::new().sleep(Duration::from_millis(1)).await;
+    session.send("\n".into()).await.unwrap();
+    assert_eq!(drain(&session).await.0, "44");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_missing_is_a_failed_start_with_its_code() {
+    let session = hub().open(request("nothing")).unwrap();
+    let (_, end) = drain(&session).await;
+    assert_eq!((end.reason, end.code), (EndReason::StartFailed, Some(127)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_shell_that_is_there_is_taken() {
+    let mut opening = request("");
+    opening.launch = Launch::shell(ExecRequest::new(web(), [""]).with_tty(TerminalSize::default()));
+    let session = hub().open(opening).unwrap();
+    session.send("exit\n".into()).await.unwrap();
+    assert_eq!(drain(&session).await.1.code, Some(7));
+
+    let mut opening = request("");
+    opening.launch = Launch::FirstOf(
+        ExecRequest::new(web(), [""]),
+        vec![vec!["bash".into()], vec!["zsh".into()]],
+    );
+    let (_, end) = drain(&hub().open(opening).unwrap()).await;
+    assert_eq!(end.reason, EndReason::StartFailed);
+    assert!(end.text.unwrap().contains("tried: bash, zsh"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_goes_on_and_the_connection_before_is_told() {
+    let hub = hub();
+    let first = hub.open(request("flood")).unwrap();
+    let ready = first.ready().clone();
+    let mut output = BytesMut::new();
+    while output.len() < 5_000 {
+        if let Some(ViewerEvent::Output { bytes, .. }) = first.next().await {
+            output.extend_from_slice(&bytes);
+        }
+    }
+    let secret = ready.secret.unwrap();
+    let wrong = hub.resume(&ready.session, "guess", 0).unwrap_err();
+    let unknown = hub
+        .resume(&SessionId::new("other").unwrap(), secret.reveal(), 0)
+        .unwrap_err();
+    assert_eq!(wrong.to_string(), unknown.to_string());
+    let second = hub
+        .resume(&ready.session, secret.reveal(), output.len() as u64)
+        .unwrap();
+    assert_ne!(
+        second.ready().secret.as_ref().unwrap().reveal(),
+        secret.reveal()
+    );
+    assert_eq!(first.next().await, Some(ViewerEvent::Superseded));
+    assert_eq!(first.next().await, None);
+    drop(first);
+    let (rest, end) = drain(&second).await;
+    output.extend_from_slice(&rest);
+    let expected: String = (0..10_000).map(|number| format!("{number:09}\n")).collect();
+    assert_eq!(output, expected.as_bytes());
+    assert!(end.is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_who_was_away() {
+    let hub = hub();
+    let first = hub.open(request("sh")).unwrap();
+    let ready = first.ready().clone();
+    first.send("exit\n".into()).await.unwrap();
+    drop(first);
+    SystemClock::new().sleep(Duration::from_secs(200)).await;
+    let again = hub
+        .resume(&ready.session, ready.secret.unwrap().reveal(), 0)
+        .unwrap();
+    assert_eq!(drain(&again).await.1.code, Some(7));
+    drop(again);
+    SystemClock::new().sleep(Duration::from_secs(301)).await;
+    assert!(hub.sessions().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_are_limited_and_give_their_place_back() {
+    let hub = hub().with_limits(HubLimits::default().with_sessions(2, 1));
+    let zero = SessionOptions::default().with_grace(Duration::ZERO);
+    let first = hub.open(request("forever").with_options(zero)).unwrap();
+    let full = hub.open(request("forever")).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::ResourceExhausted);
+    drop(first);
+    SystemClock::new().sleep(Duration::from_secs(1)).await;
+    assert!(hub.sessions().is_empty());
+    hub.open(request("forever")).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_arrive_and_an_operator_ends_sessions() {
+    let hub = hub();
+    let session = hub.open(request("forever")).unwrap();
+    while !matches!(session.next().await, Some(ViewerEvent::Output { .. })) {}
+    session.signal(Signal::TERM);
+    let end = drain(&session).await.1;
+    assert_eq!(
+        (end.reason, end.signal),
+        (EndReason::Signaled, Some(Signal::TERM))
+    );
+
+    let session = hub.open(request("forever")).unwrap();
+    let end = SessionEnd::new(EndReason::EndedByOperator);
+    hub.end(&session.ready().session, end).unwrap();
+    assert_eq!(drain(&session).await.1.reason, EndReason::EndedByOperator);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_every_session_with_its_reason() {
+    let shutdown = Shutdown::new();
+    let clock = Arc::new(SystemClock::new());
+    let hub = SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone());
+    let session = hub.open(request("forever")).unwrap();
+    session.next().await;
+    let drained = async {
+        let end = drain(&session).await.1;
+        drop(session);
+        end
+    };
+    let (end, finished) = tokio::join!(drained, shutdown.finish(&*clock, Duration::from_secs(60)));
+    assert_eq!(end.reason, EndReason::ServerShutdown);
+    assert!(finished);
+    assert_eq!(
+        hub.open(request("sh")).unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+}
+
+#[derive(Debug)]
+struct Until(Timestamp);
+
+#[async_trait]
+impl Leave for Until {
+    async fn ask(&self) -> Result<Access> {
+        if longshore_core::Clock::now(&SystemClock::new()) < self.0 {
+            return Ok(Access::default());
+        }
+        Err(Error::new(ErrorKind::PermissionDenied, "revoked"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leave_that_is_withdrawn_ends_the_session() {
+    let opening =
+        request("forever").with_leave(Access::default(), Arc::new(Until(Timestamp::ZERO)));
+    let session = hub().open(opening).unwrap();
+    let end = drain(&session).await.1;
+    assert_eq!(end.reason, EndReason::AuthExpired);
+}
+
+#[derive(Debug, Default)]
+struct Tape {
+    events: std::sync::Mutex<Vec<RecordEvent>>,
+    full: bool,
+}
+
+#[async_trait]
+impl Recorder for Tape {
+    async fn record(&self, _: &SessionId, _: Timestamp, event: &RecordEvent) -> Result<()> {
+        if self.full {
+            return Err(Error::unavailable("the disk is full"));
+        }
+        self.events.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_recorded_before_it_is_seen() {
+    let tape = Arc::new(Tape::default());
+    let hub = hub().with_recorder(tape.clone());
+    let session = hub.open(request("flood")).unwrap();
+    let (output, end) = drain(&session).await;
+    SystemClock::new().sleep(Duration::from_millis(1)).await;
+    let events = tape.events.lock().unwrap();
+    let mut recorded = BytesMut::new();
+    for event in events.iter() {
+        if let RecordEvent::Output { offset, bytes, .. } = event {
+            assert_eq!(*offset, recorded.len() as u64);
+            recorded.extend_from_slice(bytes);
+        }
+    }
+    assert_eq!(recorded, output);
+    assert_eq!(events.last(), Some(&RecordEvent::Ended(end)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recorded_is_ended_unless_told_otherwise() {
+    let tape = Arc::new(Tape {
+        full: true,
+        ..Tape::default()
+    });
+    let strict = hub().with_recorder(tape.clone());
+    let session = strict.open(request("flood")).unwrap();
+    let (output, end) = drain(&session).await;
+    assert_eq!((output.len(), end.reason), (0, EndReason::EndedByOperator));
+    let lenient = hub().with_recorder(tape).without_record_if_it_fails();
+    let (output, end) = drain(&lenient.open(request("flood")).unwrap()).await;
+    assert_eq!(output.len(), 100_000);
+    assert!(end.is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_sees_the_same_and_holds_nobody_up() {
+    let hub = hub();
+    let session = hub.open(request("flood")).unwrap();
+    let lazy = hub.watch(&session.ready().session, Role::Watcher).unwrap();
+    let eager = hub.watch(&session.ready().session, Role::Writer).unwrap();
+    assert_eq!(eager.ready().role, Role::Watcher);
+    assert!(eager.ready().secret.is_none());
+    let ((one, _), (two, _)) = tokio::join!(drain(&session), drain(&eager));
+    assert_eq!(one.len(), 100_000);
+    assert_eq!(one, two);
+    drop(lazy);
+}

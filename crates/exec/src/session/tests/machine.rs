@@ -1,0 +1,425 @@
+//! Single rules of the machine.
+
+use std::time::Duration;
+
+use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Signal, TerminalSize, Timestamp};
+
+use crate::session::{
+    Action, EndReason, GapCause, Notice, Role, SessionCore, SessionEnd, SessionOptions,
+    ViewerEvent, ViewerId, WhileDetached,
+};
+
+const START: Timestamp = Timestamp::from_secs(1_000);
+
+fn begin(options: SessionOptions) -> (SessionCore, ViewerId) {
+    let mut core = SessionCore::new(options, START);
+    let writer = core.attach(Role::Writer, Some(0), START).unwrap();
+    (core, writer)
+}
+
+/// The process starts, and the first writer is told so.
+fn start(core: &mut SessionCore) {
+    core.started();
+    let writer = ViewerId(0);
+    let mut notices = Vec::new();
+    while let Some(ViewerEvent::Notice(notice)) = core.poll_event(writer, START) {
+        notices.push(notice);
+    }
+    assert_eq!(notices.last(), Some(&Notice::Started));
+}
+
+fn later(seconds: u64) -> Timestamp {
+    START.after(Duration::from_secs(seconds))
+}
+
+#[track_caller]
+fn ended(core: &SessionCore) -> SessionEnd {
+    core.end().expect("it has ended").clone()
+}
+
+#[test]
+fn what_comes_before_the_start_waits_for_it() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    core.receive(writer, None, "ls\n".into(), START).unwrap();
+    core.resize(writer, TerminalSize::new(10, 10));
+    core.resize(writer, TerminalSize::new(0, 9));
+    core.resize(writer, TerminalSize::new(99, 9));
+    assert_eq!((core.take_input(9), core.poll_action()), (None, None));
+    start(&mut core);
+    assert_eq!(
+        core.poll_action(),
+        Some(Action::Resize(TerminalSize::new(99, 9)))
+    );
+    assert_eq!(core.poll_action(), None);
+    assert_eq!(core.take_input(9).unwrap(), "ls\n");
+}
+
+#[test]
+fn the_input_is_closed_behind_its_last_byte() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    core.receive(writer, None, "ab".into(), START).unwrap();
+    core.end_input(writer, None).unwrap();
+    assert_eq!(core.poll_action(), None);
+    core.take_input(9).unwrap();
+    core.input_written(2);
+    assert_eq!(core.poll_action(), Some(Action::CloseInput));
+    assert_eq!(core.poll_action(), None);
+}
+
+#[test]
+fn the_end_waits_for_output_and_exit_and_is_told_last() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    core.exited(ExitStatus::signaled(Signal::KILL), START);
+    core.output(OutputKind::Stdout, b"last words", START);
+    assert!(core.end().is_none());
+    core.output_ended(START);
+    assert!(matches!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Output { .. })
+    ));
+    let Some(ViewerEvent::Ended(end)) = core.poll_event(writer, START) else {
+        panic!("the end is told");
+    };
+    assert_eq!(
+        (end.reason, end.code, end.signal),
+        (EndReason::Signaled, Some(137), Some(Signal::KILL))
+    );
+    assert_eq!(core.poll_event(writer, START), None);
+}
+
+#[test]
+fn an_end_that_is_never_learnt_is_lost_and_has_no_code() {
+    let (mut core, _) = begin(SessionOptions::default());
+    start(&mut core);
+    core.output_ended(START);
+    let deadline = core.next_deadline(START).unwrap();
+    core.handle_deadline(deadline);
+    assert_eq!(
+        (ended(&core).reason, ended(&core).code),
+        (EndReason::Lost, None)
+    );
+}
+
+#[test]
+fn output_that_is_held_open_ends_with_the_process_and_not_before_it_was_read() {
+    let (mut core, writer) = begin(SessionOptions::default().with_log(1024));
+    start(&mut core);
+    core.output(OutputKind::Stdout, &[0; 1024], START);
+    core.exited(ExitStatus::exited(0), START);
+    // The client is slow, so the process's output may not have been read to its end.
+    core.handle_deadline(later(60));
+    assert!(core.end().is_none());
+    assert!(core.poll_event(writer, later(60)).is_some());
+    core.acknowledge(writer, 1024, later(60)).unwrap();
+    core.output(OutputKind::Stdout, b"more", later(61));
+    core.handle_deadline(later(70));
+    assert!(core.end().is_none());
+    core.handle_deadline(later(71));
+    assert!(ended(&core).is_success());
+}
+
+#[track_caller]
+fn check_limit(options: SessionOptions, seconds: u64, reason: EndReason) {
+    let (mut core, _) = begin(options);
+    start(&mut core);
+    core.handle_deadline(later(seconds - 1));
+    assert_eq!(core.poll_action(), None);
+    assert!(core.next_deadline(START).unwrap() <= later(seconds));
+    core.handle_deadline(later(seconds));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    core.exited(ExitStatus::signaled(Signal::HUP), later(seconds));
+    core.output_ended(later(seconds));
+    // The process's own code is told beside the reason.
+    assert_eq!(
+        (ended(&core).reason, ended(&core).code),
+        (reason, Some(129))
+    );
+}
+
+#[test]
+fn times_are_limited() {
+    let options = || SessionOptions::default().with_recheck(Duration::from_secs(9999));
+    check_limit(
+        options().with_idle(Duration::from_secs(30)),
+        30,
+        EndReason::Idle,
+    );
+    check_limit(
+        options().with_longest(Duration::from_secs(60)),
+        60,
+        EndReason::MaxDuration,
+    );
+}
+
+#[test]
+fn input_and_output_are_activity() {
+    let options = SessionOptions::default().with_idle(Duration::from_secs(30));
+    let (mut core, writer) = begin(options);
+    start(&mut core);
+    core.receive(writer, None, "x".into(), later(20)).unwrap();
+    core.handle_deadline(later(40));
+    core.output(OutputKind::Stdout, b"x", later(45));
+    core.handle_deadline(later(74));
+    assert_eq!(core.poll_action(), None);
+    core.handle_deadline(later(75));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+}
+
+#[test]
+fn a_client_that_stays_away_loses_its_session() {
+    let grace = Duration::from_secs(5);
+    let (mut core, writer) = begin(SessionOptions::default().with_grace(grace));
+    start(&mut core);
+    core.detach(writer, START);
+    core.handle_deadline(later(4));
+    let writer = core.attach(Role::Writer, Some(0), later(4)).unwrap();
+    core.handle_deadline(later(60));
+    assert_eq!(core.poll_action(), None);
+    core.detach(writer, later(60));
+    core.handle_deadline(later(65));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    core.output_ended(later(65));
+    core.handle_deadline(later(75));
+    assert_eq!(ended(&core).reason, EndReason::Lost);
+    // And the end is kept as long again.
+    assert!(!core.is_over(later(79)) && core.is_over(later(80)));
+}
+
+#[test]
+fn without_grace_a_session_ends_with_its_connection() {
+    let (mut core, writer) = begin(SessionOptions::default().with_grace(Duration::ZERO));
+    start(&mut core);
+    core.detach(writer, START);
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    core.exited(ExitStatus::signaled(Signal::HUP), START);
+    core.output_ended(START);
+    assert!(core.is_over(START));
+}
+
+#[test]
+fn watchers_only_watch() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    let watcher = core.attach(Role::Watcher, None, START).unwrap();
+    start(&mut core);
+    assert_eq!(core.receive(watcher, None, "rm".into(), START).unwrap(), "");
+    core.signal(watcher, Signal::KILL, START);
+    core.release(watcher, START);
+    core.resize(watcher, TerminalSize::new(1, 1));
+    assert_eq!((core.take_input(9), core.poll_action()), (None, None));
+    assert_eq!(
+        core.poll_event(watcher, START),
+        Some(ViewerEvent::Notice(Notice::ReadOnly))
+    );
+    assert_eq!(
+        core.grant(watcher, watcher).unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
+    core.grant(writer, watcher).unwrap();
+    assert_eq!(
+        core.receive(watcher, None, "ls".into(), START).unwrap(),
+        "ls"
+    );
+    assert_eq!(core.receive(writer, None, "rm".into(), START).unwrap(), "");
+    // The heir's leaving is the session's.
+    core.detach(watcher, START);
+    assert!(!core.has_writer());
+}
+
+#[test]
+fn a_moderated_session_takes_input_while_an_approver_is_there() {
+    let (mut core, writer) = begin(SessionOptions::default().with_moderation());
+    assert_eq!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Notice(Notice::InputHeld))
+    );
+    start(&mut core);
+    core.receive(writer, None, "ls".into(), START).unwrap();
+    assert_eq!(core.take_input(9), None);
+    let approver = core.attach(Role::Approver, None, START).unwrap();
+    assert_eq!(core.take_input(9).unwrap(), "ls");
+    assert_eq!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Notice(Notice::InputReleased))
+    );
+    core.receive(writer, None, "rm".into(), START).unwrap();
+    core.detach(approver, START);
+    assert_eq!(core.take_input(9), None);
+}
+
+#[test]
+fn unacknowledged_output_is_bounded_by_the_window() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    let mut sent = 0;
+    for _ in 0..100 {
+        core.output(OutputKind::Stdout, &vec![0; core.output_room()], START);
+        while let Some(ViewerEvent::Output { bytes, .. }) = core.poll_event(writer, START) {
+            sent += bytes.len() as u64;
+        }
+    }
+    assert_eq!(sent, 64 << 10);
+    core.acknowledge(writer, 100, START).unwrap();
+    assert!(core.poll_event(writer, START).is_some());
+    assert_eq!(
+        core.acknowledge(writer, 1 << 40, START).unwrap_err().kind(),
+        ErrorKind::Protocol
+    );
+}
+
+#[test]
+fn a_paused_client_makes_the_process_wait_and_misses_nothing() {
+    let (mut core, writer) = begin(SessionOptions::default().with_log(4096));
+    start(&mut core);
+    core.set_paused(writer, true);
+    core.output(OutputKind::Stdout, &[1; 4096], START);
+    assert_eq!(
+        (core.output_room(), core.poll_event(writer, START)),
+        (0, None)
+    );
+    core.set_paused(writer, false);
+    let Some(ViewerEvent::Output { bytes, .. }) = core.poll_event(writer, START) else {
+        panic!("it goes on");
+    };
+    assert_eq!(bytes.len(), 4096);
+}
+
+#[test]
+fn output_that_alternates_byte_by_byte_never_stands_still() {
+    let options = SessionOptions::default()
+        .with_log(1024)
+        .with_history(1 << 20);
+    let (mut core, writer) = begin(options);
+    start(&mut core);
+    for step in 0..10_000 {
+        let kind = [OutputKind::Stdout, OutputKind::Stderr][step % 2];
+        assert!(core.output_room() > 0, "{step}");
+        core.output(kind, b"x", START);
+        while core.poll_event(writer, START).is_some() {}
+        core.acknowledge(writer, step as u64 + 1, START).unwrap();
+    }
+}
+
+#[test]
+fn an_interrupt_drops_what_was_not_sent() {
+    let options = SessionOptions::default()
+        .with_detached(WhileDetached::Live)
+        .with_interrupt_flush();
+    let (mut core, writer) = begin(options);
+    start(&mut core);
+    for _ in 0..32 {
+        core.output(OutputKind::Stdout, &[0; 16 << 10], START);
+    }
+    core.receive(writer, None, "\u{3}".into(), START).unwrap();
+    let gap = core.poll_event(writer, START).unwrap();
+    let ViewerEvent::Gap {
+        from: 0,
+        to,
+        cause: GapCause::Flushed,
+    } = gap
+    else {
+        panic!("{gap:?}");
+    };
+    assert_eq!(to, 496 << 10);
+    // What the program said before it heard of it is still on its way.
+    let soon = START.after(Duration::from_millis(900));
+    for _ in 0..8 {
+        assert!(core.output_room() > 0, "it is not held up");
+        core.output(OutputKind::Stdout, &[0; 16 << 10], soon);
+    }
+    let gap = core.poll_event(writer, soon).unwrap();
+    assert!(
+        matches!(gap, ViewerEvent::Gap { to, .. } if to == 624 << 10),
+        "{gap:?}"
+    );
+    // Later output is an answer.
+    let later = START.after(Duration::from_secs(2));
+    for _ in 0..4 {
+        core.output(OutputKind::Stdout, &[0; 16 << 10], later);
+    }
+    let next = core.poll_event(writer, later).unwrap();
+    assert!(
+        matches!(next, ViewerEvent::Output { offset, .. } if offset == 624 << 10),
+        "{next:?}"
+    );
+}
+
+#[test]
+fn a_process_is_not_far_ahead_of_who_is_here() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    let mut ahead = 0;
+    while core.output_room() > 0 {
+        let room = core.output_room();
+        core.output(OutputKind::Stdout, &vec![0; room], START);
+        ahead += room;
+    }
+    assert_eq!(ahead, 64 << 10);
+    // For whoever comes back, all of the log is filled.
+    core.detach(writer, START);
+    while core.output_room() > 0 {
+        let room = core.output_room();
+        core.output(OutputKind::Stdout, &vec![0; room], START);
+        ahead += room;
+    }
+    assert_eq!(ahead, 2 << 20);
+}
+
+#[test]
+fn bandwidth_is_limited() {
+    let (mut core, writer) = begin(SessionOptions::default().with_bandwidth(1024));
+    start(&mut core);
+    core.output(OutputKind::Stdout, &[0; 8192], START);
+    let mut got = 0;
+    let mut now = START;
+    for _ in 0..4000 {
+        now = now.after(Duration::from_millis(1));
+        while let Some(ViewerEvent::Output { bytes, .. }) = core.poll_event(writer, now) {
+            got += bytes.len();
+            core.acknowledge(writer, got as u64, now).unwrap();
+        }
+    }
+    assert!((5_000..=5_130).contains(&got), "{got}");
+    assert!(core.next_output().is_some());
+}
+
+#[test]
+fn leave_is_asked_again_and_a_refusal_ends_the_session() {
+    let (mut core, _) = begin(SessionOptions::default());
+    start(&mut core);
+    core.authorized(Some(Duration::from_secs(20)), START);
+    core.handle_deadline(later(19));
+    assert_eq!(core.poll_action(), None);
+    core.handle_deadline(later(20));
+    assert_eq!(core.poll_action(), Some(Action::Recheck));
+    core.handle_deadline(later(25));
+    assert_eq!(core.poll_action(), None);
+    core.authorized(None, later(25));
+    core.handle_deadline(later(325));
+    assert_eq!(core.poll_action(), Some(Action::Recheck));
+    // Somebody who can't be asked is asked again, three times at most.
+    core.not_authorized(&Error::unavailable("down"), later(325));
+    core.handle_deadline(later(326));
+    assert_eq!(core.poll_action(), Some(Action::Recheck));
+    core.not_authorized(&Error::unavailable("down"), later(326));
+    core.handle_deadline(later(327));
+    assert_eq!(core.poll_action(), Some(Action::Recheck));
+    core.not_authorized(&Error::new(ErrorKind::PermissionDenied, "no"), later(327));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    core.exited(ExitStatus::exited(0), later(327));
+    core.output_ended(later(327));
+    assert_eq!(ended(&core).reason, EndReason::AuthExpired);
+    assert!(!ended(&core).is_success());
+}
+
+#[test]
+fn connections_are_limited_and_who_takes_over_is_not_refused() {
+    let (mut core, _) = begin(SessionOptions::default().with_viewers(2));
+    core.attach(Role::Watcher, None, START).unwrap();
+    let full = core.attach(Role::Watcher, None, START).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::ResourceExhausted);
+    core.attach(Role::Writer, Some(0), START).unwrap();
+    let ahead = core.attach(Role::Writer, Some(9), START).unwrap_err();
+    assert_eq!(ahead.kind(), ErrorKind::Protocol);
+}

@@ -1,0 +1,179 @@
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use longshore_core::{OutputKind, Timestamp};
+
+use super::{SessionEnd, window::Window};
+
+/// A connection to a session, by number; numbers are not used again within one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ViewerId(pub(super) u64);
+
+/// What a connection may do in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Types, resizes, signals and ends. There is one at a time; the newest takes over.
+    Writer,
+    /// Only sees.
+    Watcher,
+    /// Only sees; while one is there, the input of a moderated session goes through.
+    Approver,
+}
+
+/// What a connection is told, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ViewerEvent {
+    /// Output, from this offset on.
+    Output {
+        /// The offset of its first byte, counted over both outputs.
+        offset: u64,
+        /// Which output.
+        kind: OutputKind,
+        /// At least one byte.
+        bytes: Bytes,
+    },
+    /// The process has taken the input before this offset.
+    InputTaken(u64),
+    /// Output is missing.
+    Gap {
+        /// The first missing byte.
+        from: u64,
+        /// The byte behind the last missing one.
+        to: u64,
+        /// Why.
+        cause: GapCause,
+    },
+    /// Something to show.
+    Notice(Notice),
+    /// The session has ended, after all of its output. The last event.
+    Ended(SessionEnd),
+    /// Another connection took the session over. The last event.
+    Superseded,
+}
+
+/// Why output is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GapCause {
+    /// It was dropped, because more came than is kept.
+    Trimmed,
+    /// It was dropped at an interrupt.
+    Flushed,
+}
+
+/// Something for the person at a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The process runs.
+    Started,
+    /// The connection only sees; what it sent was not taken.
+    ReadOnly,
+    /// The connection may write now.
+    MayWrite,
+    /// Input waits for an approver.
+    InputHeld,
+    /// An approver is there; input goes through.
+    InputReleased,
+    /// The signal could not be sent.
+    SignalFailed,
+}
+
+impl Notice {
+    /// A stable word.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::ReadOnly => "read-only",
+            Self::MayWrite => "may-write",
+            Self::InputHeld => "input-held",
+            Self::InputReleased => "input-released",
+            Self::SignalFailed => "signal-failed",
+        }
+    }
+
+    /// A sentence.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Started => "the process runs",
+            Self::ReadOnly => "this connection only watches; what it sent was not taken",
+            Self::MayWrite => "this connection may type now",
+            Self::InputHeld => "input waits until somebody who may approve joins",
+            Self::InputReleased => "somebody who may approve is here; input goes through",
+            Self::SignalFailed => {
+                "the signal could not be sent: this container's engine has no way to"
+            }
+        }
+    }
+}
+
+/// One connection's place in the output, and what it was told.
+#[derive(Debug)]
+pub(super) struct Viewer {
+    pub(super) role: Role,
+    /// The next byte to send.
+    pub(super) cursor: u64,
+    /// What lies before was consumed.
+    pub(super) acknowledged: u64,
+    pub(super) window: Window,
+    pub(super) paused: bool,
+    /// The last input offset it was told.
+    pub(super) told_taken: u64,
+    pub(super) superseded: bool,
+    /// Unsent output before this is left out.
+    pub(super) flush_to: Option<u64>,
+    /// It was told the end, or that another took over.
+    pub(super) done: bool,
+    notices: VecDeque<Notice>,
+}
+
+impl Viewer {
+    pub(super) fn new(role: Role, cursor: u64, taken: u64, window: Window) -> Self {
+        Self {
+            role,
+            cursor,
+            acknowledged: cursor,
+            window,
+            paused: false,
+            told_taken: taken,
+            superseded: false,
+            flush_to: None,
+            done: false,
+            notices: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        if self.notices.back() != Some(&notice) && self.notices.len() < MOST_NOTICES {
+            self.notices.push_back(notice);
+        }
+    }
+
+    pub(super) fn next_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// How much output it may be sent now.
+    pub(super) fn room(&mut self) -> usize {
+        if self.paused {
+            return 0;
+        }
+        self.window.room(self.cursor - self.acknowledged)
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize, now: Timestamp) {
+        self.cursor += bytes as u64;
+        self.window.sent(self.cursor, now);
+    }
+
+    /// Leaves out what lies before `offset`.
+    pub(super) fn skip_to(&mut self, offset: u64) {
+        self.cursor = self.cursor.max(offset);
+        // What was left out is never acknowledged by itself.
+        self.acknowledged = self.cursor;
+    }
+}
+
+const MOST_NOTICES: usize = 8;
