@@ -44,8 +44,12 @@ mod docker;
 pub mod gateway;
 #[cfg(any(feature = "client", feature = "gateway"))]
 pub mod protocol;
+#[cfg(feature = "record")]
+pub mod record;
 mod scripted;
 pub mod session;
+#[cfg(any(feature = "client", feature = "gateway", feature = "record"))]
+mod utf8;
 
 #[cfg(feature = "docker")]
 pub use docker::{Cleanup, DockerExec};

@@ -1,4 +1,4 @@
-use std::{future::pending, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::pending, mem, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -9,8 +9,10 @@ use longshore_core::{
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Action, EndReason, Launch, RecordEvent, Recorder, SessionEnd,
+    Action, EndReason, InputJudge, Launch, Notice, RecordEvent, Recorder, RuleAction, SessionAbout,
+    SessionEnd,
     core::PIECE,
+    echo::EchoWitness,
     shared::Shared,
     start::{Started, start},
 };
@@ -21,6 +23,12 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     recorder: Option<Arc<dyn Recorder>>,
     without_record: bool,
+    /// What is to be recorded next. The first event holds the start up.
+    unrecorded: VecDeque<RecordEvent>,
+    /// The session's beginning was recorded, or need not be.
+    begun: bool,
+    witness: Option<EchoWitness>,
+    judge: Option<Box<dyn InputJudge>>,
     session: Option<Arc<dyn ExecSession>>,
     input: Option<ExecInput>,
     output: Option<ExecOutputStream>,
@@ -59,6 +67,10 @@ impl Driver {
             shared,
             recorder: None,
             without_record: false,
+            unrecorded: VecDeque::new(),
+            begun: true,
+            witness: None,
+            judge: None,
             session: None,
             input: None,
             output: None,
@@ -71,9 +83,25 @@ impl Driver {
         }
     }
 
+    /// Lets a judge look at the input.
+    pub(super) fn guarded(mut self, judge: Option<Box<dyn InputJudge>>) -> Self {
+        self.judge = judge;
+        self
+    }
+
     /// Keeps a record; `without` says that a failing one does not end the session.
-    pub(super) fn recording(mut self, recorder: Option<Arc<dyn Recorder>>, without: bool) -> Self {
+    pub(super) fn recording(
+        mut self,
+        recorder: Option<Arc<dyn Recorder>>,
+        without: bool,
+        about: SessionAbout,
+    ) -> Self {
         (self.recorder, self.without_record) = (recorder, without);
+        if self.recorder.is_some() {
+            self.witness = about.records_input.then(EchoWitness::default);
+            self.unrecorded.push_back(RecordEvent::Opened(Box::new(about)));
+            self.begun = false;
+        }
         self
     }
 
@@ -100,7 +128,7 @@ impl Driver {
             let works = &mut self.works;
             tokio::select! {
                 () = self.shared.driver.notified() => {}
-                started = done(&mut works.starting) => self.started(started),
+                started = done(&mut works.starting), if self.begun => self.started(started),
                 (input, bytes, result) = done(&mut works.writing) => self.written(input, bytes, result),
                 piece = next(&mut self.output), if reads => self.read(piece),
                 (piece, result) = done(&mut works.recording) => self.recorded(piece, result),
@@ -143,6 +171,9 @@ impl Driver {
 
     /// Does what the core asks for.
     fn act(&mut self) {
+        if !self.unrecorded.is_empty() && self.works.recording.is_none() {
+            self.record(None);
+        }
         if let Some(piece) = self.pending.take() {
             self.take_in(piece);
         }
@@ -150,7 +181,7 @@ impl Driver {
             match action {
                 Action::Resize(size) => {
                     if let Some(session) = self.session.clone() {
-                        self.record(RecordEvent::Resize(size), None);
+                        self.note(RecordEvent::Resize(size));
                         self.works.resizing =
                             Some(Box::pin(async move { session.resize(size).await }));
                     }
@@ -180,12 +211,53 @@ impl Driver {
                 Action::Close => self.close(),
             }
         }
-        if let Some(input) = self.input.take() {
-            match self.shared.look(|core, _| core.take_input(PIECE)) {
-                Some(bytes) => self.works.writing = Some(Box::pin(write(input, bytes))),
-                None => self.input = Some(input),
+        while let Some(input) = self.input.take() {
+            let Some(bytes) = self.shared.look(|core, _| core.take_input(PIECE)) else {
+                self.input = Some(input);
+                break;
+            };
+            let taken = bytes.len();
+            let bytes = self.judged(bytes);
+            if bytes.is_empty() {
+                self.input = Some(input);
+                self.shared.by_driver(|core, _| core.input_written(taken));
+                continue;
             }
+            if let Some(witness) = &mut self.witness {
+                witness.typed(&bytes);
+            }
+            self.works.writing = Some(Box::pin(write(input, bytes, taken)));
         }
+    }
+
+    /// What a judge leaves of the input.
+    fn judged(&mut self, bytes: Bytes) -> Bytes {
+        let Some(judge) = &mut self.judge else {
+            return bytes;
+        };
+        let judgement = judge.judge(bytes);
+        for hit in judgement.hits {
+            tracing::warn!(
+                session = %self.shared.id,
+                who = %self.shared.who.subject,
+                rule = %hit.rule,
+                action = %hit.action,
+                "input met a rule"
+            );
+            let notice = match hit.action {
+                RuleAction::Block => Some(Notice::InputBlocked),
+                RuleAction::Ask => Some(Notice::InputAsked),
+                RuleAction::Log | RuleAction::Alert => None,
+            };
+            if let Some(notice) = notice {
+                self.shared.by_driver(|core, _| core.notify(notice));
+            }
+            self.note(RecordEvent::Hit(hit));
+        }
+        if let Some(end) = judgement.end {
+            self.shared.by_driver(|core, now| core.terminate(end, now));
+        }
+        judgement.pass
     }
 
     /// The core's next wish whose like is not under way.
@@ -281,7 +353,12 @@ impl Driver {
             kind: piece.kind,
             bytes: piece.bytes.clone(),
         };
-        self.record(event, Some(piece));
+        self.note(event);
+        if let Some(witness) = &mut self.witness {
+            let decided = witness.shown(&piece.bytes);
+            decided.into_iter().for_each(|event| self.note(event));
+        }
+        self.record(Some(piece));
     }
 
     /// Gives output to the core as far as there is room.
@@ -300,17 +377,35 @@ impl Driver {
         }
     }
 
-    fn record(&mut self, event: RecordEvent, then: Option<ExecOutput>) {
+    fn note(&mut self, event: RecordEvent) {
+        if self.recorder.is_none() {
+            return;
+        }
+        let is_hit = matches!(event, RecordEvent::Hit(_));
+        if is_hit && self.unrecorded.len() >= MOST_UNRECORDED {
+            tracing::warn!(session = %self.shared.id, "a rule was met too often to be recorded each time");
+            return;
+        }
+        self.unrecorded.push_back(event);
+    }
+
+    /// Records what waits, and then shows a piece of output. Nothing may be under way.
+    fn record(&mut self, then: Option<ExecOutput>) {
         let Some(recorder) = self.recorder.clone() else {
             return;
         };
         let shared = Arc::clone(&self.shared);
+        let events = mem::take(&mut self.unrecorded);
         self.works.recording = Some(Box::pin(async move {
-            let now = shared.clock.now();
-            let recording = recorder.record(&shared.id, now, &event);
+            let all = async {
+                for event in &events {
+                    recorder.record(&shared.id, shared.clock.now(), event).await?;
+                }
+                Ok(())
+            };
             let result = shared
                 .clock
-                .timeout(RECORD_LIMIT, "the recorder", recording)
+                .timeout(RECORD_LIMIT, "the recorder", all)
                 .await
                 .and_then(|result| result);
             (then, result)
@@ -318,6 +413,7 @@ impl Driver {
     }
 
     fn recorded(&mut self, piece: Option<ExecOutput>, result: Result<()>) {
+        self.begun |= result.is_ok() || self.without_record;
         if let Err(error) = result {
             tracing::warn!(session = %self.shared.id, error = error.chain(), "a session could not be recorded");
             if !self.without_record {
@@ -351,18 +447,23 @@ impl Driver {
         if self.unrecorded_end && self.works.recording.is_none() {
             self.unrecorded_end = false;
             if let Some(end) = self.shared.look(|core, _| core.end().cloned()) {
-                self.record(RecordEvent::Ended(end), None);
+                if let Some(mut witness) = self.witness.take() {
+                    witness.finish().into_iter().for_each(|event| self.note(event));
+                }
+                self.note(RecordEvent::Ended(end));
+                self.record(None);
             }
         }
     }
 }
 
-async fn write(mut input: ExecInput, bytes: Bytes) -> (ExecInput, usize, io::Result<()>) {
+/// Writes `bytes`, which count as `taken`.
+async fn write(mut input: ExecInput, bytes: Bytes, taken: usize) -> (ExecInput, usize, io::Result<()>) {
     let result = match input.write_all(&bytes).await {
         Ok(()) => input.flush().await,
         broken => broken,
     };
-    (input, bytes.len(), result)
+    (input, taken, result)
 }
 
 /// The result of a work that is under way, which is over then. Cancel safe.
@@ -393,3 +494,5 @@ async fn until(deadline: Option<Timestamp>, clock: &dyn longshore_core::Clock) {
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
+/// How many hits may wait for the recorder.
+const MOST_UNRECORDED: usize = 64;
