@@ -1,13 +1,21 @@
 //! Who may get in, and where to.
 
+mod authorized;
+mod commands;
+mod console;
 mod control;
 mod directory;
 mod origin;
 mod place;
+mod policy;
 
 pub use {
+    authorized::ByIdentity,
+    commands::OnlyCommands,
+    console::LainConsole,
     control::{AccessControl, AccessRequest, Admission, AnybodyMay, Credentials, NobodyMay},
     directory::{Directory, Located, StaticDirectory},
     origin::OriginCheck,
     place::Place,
+    policy::TokenPolicy,
 };

@@ -148,14 +148,17 @@ impl Gateway {
     pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
         match self.answer(&mut request) {
             Ok(response) => response,
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
-    fn answer<B>(&self, request: &mut Request<B>) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
+    fn answer<B>(&self, request: &mut Request<B>) -> Result<Response<Full<Bytes>>, Refused> {
         let shared = &self.shared;
         let headers = request.headers();
-        shared.origin.check(headers).map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
+        shared
+            .origin
+            .check(headers)
+            .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
         let Some(route) = Route::parse(request.uri()) else {
             let error = Error::not_found("no such path");
             return Err(refuse(StatusCode::NOT_FOUND, &error));
@@ -214,8 +217,11 @@ impl Shared {
     }
 }
 
-fn refuse(status: StatusCode, error: &Error) -> Response<Full<Bytes>> {
+/// An answer that is no upgrade.
+type Refused = Box<Response<Full<Bytes>>>;
+
+fn refuse(status: StatusCode, error: &Error) -> Refused {
     let mut response = Response::new(Full::from(format!("{error}\n")));
     *response.status_mut() = status;
-    response
+    Box::new(response)
 }

@@ -50,7 +50,10 @@ pub(crate) fn incomplete(bytes: &[u8]) -> usize {
         let hopeless = back > 1
             && matches!(
                 (byte, bytes[bytes.len() - back + 1]),
-                (0xe0, 0x80..=0x9f) | (0xed, 0xa0..=0xbf) | (0xf0, 0x80..=0x8f) | (0xf4, 0x90..=0xbf)
+                (0xe0, 0x80..=0x9f)
+                    | (0xed, 0xa0..=0xbf)
+                    | (0xf0, 0x80..=0x8f)
+                    | (0xf4, 0x90..=0xbf)
             );
         return if needed > back && !hopeless { back } else { 0 };
     }
@@ -111,7 +114,15 @@ mod tests {
 
     #[test]
     fn what_never_becomes_a_character_is_not_held() {
-        for hopeless in [&b"\xff"[..], b"\x80", b"\xc0", b"\xe0\x80", b"\xed\xa0", b"\xf5", b"abc\x80"] {
+        for hopeless in [
+            &b"\xff"[..],
+            b"\x80",
+            b"\xc0",
+            b"\xe0\x80",
+            b"\xed\xa0",
+            b"\xf5",
+            b"abc\x80",
+        ] {
             let mut tail = Utf8Tail::default();
             assert_eq!(tail.push(Bytes::copy_from_slice(hopeless)), hopeless);
         }

@@ -79,7 +79,9 @@ fn place(text: &str) -> Option<(String, Option<u16>)> {
     if authority.as_str().contains('@') {
         return None;
     }
-    let port = authority.port_u16().filter(|port| !matches!(port, 80 | 443));
+    let port = authority
+        .port_u16()
+        .filter(|port| !matches!(port, 80 | 443));
     Some((authority.host().to_ascii_lowercase(), port))
 }
 
@@ -90,7 +92,10 @@ mod tests {
     #[track_caller]
     fn check(headers: &[(&'static str, &str)], allowed: bool) {
         let map = headers.iter().map(|(name, value)| {
-            (header::HeaderName::from_static(name), value.parse().unwrap())
+            (
+                header::HeaderName::from_static(name),
+                value.parse().unwrap(),
+            )
         });
         let mut all = HeaderMap::new();
         for (name, value) in map {
@@ -102,23 +107,75 @@ mod tests {
 
     #[test]
     fn the_stock_client_is_let_in_and_foreign_pages_are_not() {
-        check(&[("host", "entry.lain:443"), ("origin", "http://entry.lain:443")], true);
-        check(&[("host", "entry.lain"), ("origin", "http://entry.lain:443")], true);
-        check(&[("host", "entry.lain"), ("origin", "https://entry.lain")], true);
-        check(&[("host", "Entry.LAIN"), ("origin", "https://entry.lain:80")], true);
-        check(&[("host", "entry.lain:8080"), ("origin", "http://entry.lain:8080")], true);
-        check(&[("host", "127.0.0.1:7681"), ("origin", "http://127.0.0.1:7681")], true);
-        check(&[("host", "[::1]:7681"), ("origin", "http://[::1]:7681")], true);
-        check(&[("host", "whatever")], true);
-        check(&[("host", "entry.lain:8080"), ("origin", "http://entry.lain")], false);
-        check(&[("host", "entry.lain"), ("origin", "https://evil.example")], false);
-        check(&[("host", "entry.lain"), ("origin", "null")], false);
-        check(&[("host", "entry.lain"), ("origin", "http://entry.lain@evil.example")], false);
-        check(&[("origin", "http://entry.lain")], false);
-        check(&[("host", "evil.example"), ("origin", "http://evil.example")], false);
-        check(&[("host", "entry.lain"), ("sec-fetch-site", "cross-site")], false);
         check(
-            &[("host", "entry.lain"), ("origin", "http://entry.lain"), ("origin", "http://b")],
+            &[
+                ("host", "entry.lain:443"),
+                ("origin", "http://entry.lain:443"),
+            ],
+            true,
+        );
+        check(
+            &[("host", "entry.lain"), ("origin", "http://entry.lain:443")],
+            true,
+        );
+        check(
+            &[("host", "entry.lain"), ("origin", "https://entry.lain")],
+            true,
+        );
+        check(
+            &[("host", "Entry.LAIN"), ("origin", "https://entry.lain:80")],
+            true,
+        );
+        check(
+            &[
+                ("host", "entry.lain:8080"),
+                ("origin", "http://entry.lain:8080"),
+            ],
+            true,
+        );
+        check(
+            &[
+                ("host", "127.0.0.1:7681"),
+                ("origin", "http://127.0.0.1:7681"),
+            ],
+            true,
+        );
+        check(
+            &[("host", "[::1]:7681"), ("origin", "http://[::1]:7681")],
+            true,
+        );
+        check(&[("host", "whatever")], true);
+        check(
+            &[("host", "entry.lain:8080"), ("origin", "http://entry.lain")],
+            false,
+        );
+        check(
+            &[("host", "entry.lain"), ("origin", "https://evil.example")],
+            false,
+        );
+        check(&[("host", "entry.lain"), ("origin", "null")], false);
+        check(
+            &[
+                ("host", "entry.lain"),
+                ("origin", "http://entry.lain@evil.example"),
+            ],
+            false,
+        );
+        check(&[("origin", "http://entry.lain")], false);
+        check(
+            &[("host", "evil.example"), ("origin", "http://evil.example")],
+            false,
+        );
+        check(
+            &[("host", "entry.lain"), ("sec-fetch-site", "cross-site")],
+            false,
+        );
+        check(
+            &[
+                ("host", "entry.lain"),
+                ("origin", "http://entry.lain"),
+                ("origin", "http://b"),
+            ],
             false,
         );
     }

@@ -44,7 +44,8 @@ impl Place {
             (1..=256).contains(&name.len()) && name.bytes().all(known)
         };
         // A LAIN name stands in a path of the console.
-        let bare = |name: &str| sane(name) && !name.contains(['/', ':']) && name != ".." && name != ".";
+        let bare =
+            |name: &str| sane(name) && !name.contains(['/', ':']) && name != ".." && name != ".";
         match self {
             Self::Container(name) | Self::Session(name) => sane(name),
             Self::Lain {

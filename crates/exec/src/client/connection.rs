@@ -28,8 +28,12 @@ impl Dialler {
     /// A new connection. Cancel safe.
     pub(super) async fn dial(&self) -> Result<Socket> {
         let limit = self.options.connect_limit;
-        let dialled = self.clock.timeout(limit, "connecting to the gateway", self.handshake());
-        dialled.await?.map_err(|error| error.with_context("gateway", self.connector.describe()))
+        let dialled = self
+            .clock
+            .timeout(limit, "connecting to the gateway", self.handshake());
+        dialled
+            .await?
+            .map_err(|error| error.with_context("gateway", self.connector.describe()))
     }
 
     async fn handshake(&self) -> Result<Socket> {

@@ -115,7 +115,9 @@ impl ClientCore {
                     )));
                 }
                 if self.want + bytes.len() as u64 - self.consumed > MOST_UNREAD {
-                    return Err(Error::protocol("the gateway sends more than may be unacknowledged"));
+                    return Err(Error::protocol(
+                        "the gateway sends more than may be unacknowledged",
+                    ));
                 }
                 self.want += bytes.len() as u64;
                 ClientEvent::Output(ExecOutput { kind, bytes })
@@ -174,7 +176,9 @@ impl ClientCore {
 
     fn safe(&mut self, offset: u64) -> Result<()> {
         if offset > self.sent {
-            return Err(Error::protocol("input was acknowledged that was never sent"));
+            return Err(Error::protocol(
+                "input was acknowledged that was never sent",
+            ));
         }
         if let Some(new) = offset.checked_sub(self.taken) {
             let _ = self.unsafe_input.split_to(new as usize);
@@ -276,7 +280,10 @@ impl ClientCore {
 
     /// Whether a lost connection can be made up for.
     pub fn can_resume(&self) -> bool {
-        let secret = self.ready.as_ref().is_some_and(|ready| ready.secret.is_some());
+        let secret = self
+            .ready
+            .as_ref()
+            .is_some_and(|ready| ready.secret.is_some());
         secret && self.end.is_none() && !self.open.as_ref().is_some_and(|open| open.ephemeral)
     }
 }

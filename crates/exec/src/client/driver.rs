@@ -6,8 +6,7 @@ use std::{
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use longshore_core::{
-    Backoff, ClockExt, Error, ErrorKind, Random, Result, SessionId, Signal,
-    TerminalSize, Timestamp,
+    Backoff, ClockExt, Error, ErrorKind, Random, Result, SessionId, Signal, TerminalSize, Timestamp,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
@@ -47,8 +46,9 @@ pub(super) async fn open(
 ) -> Result<RemoteSession> {
     let socket = join(&mut core, &dialler).await?;
     let session = core.session().unwrap_or_default();
-    let id = SessionId::new(session.to_owned())
-        .map_err(|error| Error::protocol("the gateway gave a malformed session id").with_source(error))?;
+    let id = SessionId::new(session.to_owned()).map_err(|error| {
+        Error::protocol("the gateway gave a malformed session id").with_source(error)
+    })?;
     let (wishes, wished) = mpsc::channel(WISHES);
     let (input, typed) = match core.has_input() {
         true => Some(mpsc::channel(PIECES)).unzip(),
@@ -75,15 +75,16 @@ async fn join(core: &mut ClientCore, dialler: &Dialler) -> Result<Socket> {
     let joined = async {
         let first = Message::Binary(core.connect().encode());
         socket.send(first).await.map_err(lost)?;
-        loop {
-            match core.handle(receive(&mut socket).await?)? {
-                ClientEvent::Ready => return Ok(()),
-                _ => return Err(Error::protocol("the gateway's first frame is not READY")),
-            }
+        match core.handle(receive(&mut socket).await?)? {
+            ClientEvent::Ready => Ok(()),
+            _ => Err(Error::protocol("the gateway's first frame is not READY")),
         }
     };
     let limit = dialler.options.connect_limit;
-    dialler.clock.timeout(limit, "the gateway's READY", joined).await??;
+    dialler
+        .clock
+        .timeout(limit, "the gateway's READY", joined)
+        .await??;
     Ok(socket)
 }
 
@@ -156,7 +157,10 @@ impl Driver {
         let mut flushing = false;
         loop {
             if sending.is_none() {
-                sending = self.core.poll_frame().map(|frame| Message::Binary(frame.encode()));
+                sending = self
+                    .core
+                    .poll_frame()
+                    .map(|frame| Message::Binary(frame.encode()));
             }
             if sending.is_none() && !flushing && self.core.end().is_some() {
                 // The end was heard, and that was said.
@@ -242,7 +246,9 @@ type Sink = futures::stream::SplitSink<Socket, Message>;
 /// Gives the waiting message to the sink as soon as it takes one, and then sees it out. Cancel safe.
 async fn write(sink: &mut Sink, sending: &mut Option<Message>, flushing: &mut bool) -> Result<()> {
     if sending.is_some() {
-        poll_fn(|context| sink.poll_ready_unpin(context)).await.map_err(lost)?;
+        poll_fn(|context| sink.poll_ready_unpin(context))
+            .await
+            .map_err(lost)?;
         if let Some(message) = sending.take() {
             sink.start_send_unpin(message).map_err(lost)?;
             *flushing = true;

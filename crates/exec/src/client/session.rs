@@ -102,10 +102,13 @@ impl ExecSession for RemoteSession {
 
     fn take_output(&self) -> Option<ExecOutputStream> {
         let output = take(&self.output)?;
-        Some(Box::pin(futures::stream::unfold(output, |mut output| async {
-            let piece = output.recv().await?;
-            Some((piece, output))
-        })))
+        Some(Box::pin(futures::stream::unfold(
+            output,
+            |mut output| async {
+                let piece = output.recv().await?;
+                Some((piece, output))
+            },
+        )))
     }
 
     async fn resize(&self, size: TerminalSize) -> Result<()> {

@@ -53,7 +53,9 @@ impl Shared {
         let limit = self.options.admit_limit;
         let admission = self.admit(&wish.request, wish.operation).await?;
         let place = wish.request.place.clone();
-        let found = self.clock.timeout(limit, "finding the container", self.directory.find(&place));
+        let found = self
+            .clock
+            .timeout(limit, "finding the container", self.directory.find(&place));
         let opened = match found.await.and_then(|found| found) {
             Err(error) => Err(error),
             Ok(located) => {
@@ -71,7 +73,9 @@ impl Shared {
         };
         if let Err(error) = &opened {
             let outcome = AuditOutcome::Failed(error.to_string());
-            let _ = self.record(&admission.who, &wish.request, wish.operation, outcome).await;
+            let _ = self
+                .record(&admission.who, &wish.request, wish.operation, outcome)
+                .await;
         }
         opened
     }
@@ -86,13 +90,18 @@ impl Shared {
             Error::new(ErrorKind::PermissionDenied, "not allowed").with_source(error)
         };
         if !request.place.is_sane() {
-            return Err(denied(Error::invalid("the name of the target is malformed")));
+            return Err(denied(Error::invalid(
+                "the name of the target is malformed",
+            )));
         }
         let limit = self.options.admit_limit;
-        let asked = self.clock.timeout(limit, "access control", self.access.admit(request));
+        let asked = self
+            .clock
+            .timeout(limit, "access control", self.access.admit(request));
         match asked.await.and_then(|admission| admission) {
             Ok(admission) => {
-                self.record(&admission.who, request, operation, AuditOutcome::Started).await?;
+                self.record(&admission.who, request, operation, AuditOutcome::Started)
+                    .await?;
                 Ok(admission)
             }
             Err(error) => {
@@ -121,7 +130,9 @@ impl Shared {
         let now = self.clock.now();
         let event = AuditEvent::new(now, who.clone(), request.action, operation, target, outcome);
         let limit = self.options.admit_limit;
-        let recorded = self.clock.timeout(limit, "the audit record", audit.record(event));
+        let recorded = self
+            .clock
+            .timeout(limit, "the audit record", audit.record(event));
         match recorded.await.and_then(|recorded| recorded) {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -138,5 +149,9 @@ impl Shared {
 
 /// What somebody does who sends nothing.
 pub(super) fn action(sends_input: bool) -> Action {
-    if sends_input { Action::Enter } else { Action::Read }
+    if sends_input {
+        Action::Enter
+    } else {
+        Action::Read
+    }
 }

@@ -35,7 +35,11 @@ impl Shared {
         let asked = request.clone();
         let opened = self.open(Wish {
             request: access,
-            operation: if request.is_attach { "exec.attach" } else { "exec.open" },
+            operation: if request.is_attach {
+                "exec.attach"
+            } else {
+                "exec.open"
+            },
             options: self.options.session.with_grace(Duration::ZERO),
             launch: Box::new(move |workload| {
                 if asked.is_attach {

@@ -33,9 +33,13 @@ impl Shared {
             }
             _ => return,
         };
-        let framing = if is_web { LainFraming::Json } else { LainFraming::Protobuf };
-        let mut encoder = LainEncoder::new(framing, visit)
-            .with_exit_fields(self.options.lain_exit_fields);
+        let framing = if is_web {
+            LainFraming::Json
+        } else {
+            LainFraming::Protobuf
+        };
+        let mut encoder =
+            LainEncoder::new(framing, visit).with_exit_fields(self.options.lain_exit_fields);
         let asked = match is_web {
             true => self.web_hello(&mut socket, &hello).await,
             false => Ok(header_hello(&hello)),
@@ -46,7 +50,9 @@ impl Shared {
                 self.open_lain(visit, credentials, place, term).await
             }
             Ok(None) => return,
-            Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "no hello").with_source(error)),
+            Err(error) => {
+                Err(Error::new(ErrorKind::PermissionDenied, "no hello").with_source(error))
+            }
         };
         match opened {
             Ok(attachment) => {
@@ -56,7 +62,8 @@ impl Shared {
                     pings: true,
                 };
                 let decoder = Box::new(LainDecoder::new(framing));
-                pump.run(socket, decoder, Box::new(encoder), Vec::new()).await;
+                pump.run(socket, decoder, Box::new(encoder), Vec::new())
+                    .await;
             }
             Err(error) => {
                 let text = match error.kind() {
@@ -132,7 +139,10 @@ impl Shared {
             self.admit(&request, "exec.replay").await?;
             let recordings = self.recordings.as_ref();
             let none = || Error::not_found("there are no recordings here");
-            recordings.ok_or_else(none)?.open(&SessionId::new(session)?).await
+            recordings
+                .ok_or_else(none)?
+                .open(&SessionId::new(session)?)
+                .await
         };
         let text = match opened.await {
             Ok(recording) => return self.replay(socket, recording, encoder).await,

@@ -15,9 +15,7 @@ use crate::{
     access::{AccessRequest, Credentials, Place},
     protocol::{
         Closing,
-        native::{
-            ClientFrame, NativeDecoder, NativeEncoder, Open, OpenMode, Resume, ready_frame,
-        },
+        native::{ClientFrame, NativeDecoder, NativeEncoder, Open, OpenMode, Resume, ready_frame},
     },
     session::{Attachment, Launch, Role},
 };
@@ -38,7 +36,8 @@ impl Shared {
                     pings: true,
                 };
                 let encoder = Box::new(NativeEncoder::new(want));
-                pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready]).await;
+                pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
+                    .await;
             }
             Err(error) => {
                 let closing = Closing::new(code(&error), error.to_string());
@@ -77,7 +76,9 @@ impl Shared {
             }
         };
         let limit = self.options.first_message;
-        self.clock.timeout(limit, "the first message", first).await?
+        self.clock
+            .timeout(limit, "the first message", first)
+            .await?
     }
 
     async fn join(&self, frame: ClientFrame, known: Credentials) -> Result<(Attachment, u64)> {
@@ -134,7 +135,9 @@ impl Shared {
             let limit = self.options.admit_limit;
             let answer = self.clock.timeout(limit, "access control", asked).await;
             if let Err(error) = answer.and_then(|answer| answer) {
-                return Err(Error::new(ErrorKind::PermissionDenied, "not allowed").with_source(error));
+                return Err(
+                    Error::new(ErrorKind::PermissionDenied, "not allowed").with_source(error)
+                );
             }
         }
         Ok((attachment, resume.want))

@@ -55,7 +55,11 @@ impl Shared {
                 },
             }
             for message in out.messages.drain(..) {
-                if self.put(&mut sending, Message::Binary(message)).await.is_none() {
+                if self
+                    .put(&mut sending, Message::Binary(message))
+                    .await
+                    .is_none()
+                {
                     return;
                 }
             }
@@ -68,7 +72,10 @@ impl Shared {
 
     async fn put(&self, sending: &mut Sending, message: Message) -> Option<()> {
         let limit = self.options.write_limit;
-        let sent = self.clock.timeout(limit, "sending", sending.send(message)).await;
+        let sent = self
+            .clock
+            .timeout(limit, "sending", sending.send(message))
+            .await;
         sent.ok()?.ok()
     }
 }

@@ -20,8 +20,12 @@ pub(super) enum Route {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LainRoute {
-    Enter { is_web: bool },
-    Attach { is_web: bool },
+    Enter {
+        is_web: bool,
+    },
+    Attach {
+        is_web: bool,
+    },
     /// The recording of a session.
     Replay(String),
 }
@@ -43,9 +47,22 @@ impl Route {
             ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
             ["ws"] => Self::Ttyd(value("target")),
             ["token"] => Self::TtydToken,
-            ["api", "v1", "namespaces", namespace, "pods", pod, verb @ ("exec" | "attach")] => {
+            [
+                "api",
+                "v1",
+                "namespaces",
+                namespace,
+                "pods",
+                pod,
+                verb @ ("exec" | "attach"),
+            ] => {
                 let is_attach = *verb == "attach";
-                Self::Kubernetes(kubernetes::PodRequest::new(namespace, pod, is_attach, pairs(query)))
+                Self::Kubernetes(kubernetes::PodRequest::new(
+                    namespace,
+                    pod,
+                    is_attach,
+                    pairs(query),
+                ))
             }
             _ => return None,
         })
@@ -60,7 +77,9 @@ impl Route {
         let bearer = || {
             let given = text(headers, header::AUTHORIZATION.as_str())?;
             let (scheme, token) = given.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| token.trim().to_owned())
         };
         Hello {
             credentials: Credentials::new(token.or_else(bearer)).with_identity(known),
@@ -117,10 +136,22 @@ mod tests {
     fn paths_are_told_apart() {
         let parse = |text: &str| Route::parse(&text.parse().unwrap());
         assert_eq!(parse("/v1/exec"), Some(Route::Native));
-        assert_eq!(parse("/enter"), Some(Route::Lain(LainRoute::Enter { is_web: false })));
-        assert_eq!(parse("/attach?method=web"), Some(Route::Lain(LainRoute::Attach { is_web: true })));
-        assert_eq!(parse("/api/sessions/7/replay"), Some(Route::Lain(LainRoute::Replay("7".into()))));
-        assert_eq!(parse("/ws?target=w%65b"), Some(Route::Ttyd(Some("web".into()))));
+        assert_eq!(
+            parse("/enter"),
+            Some(Route::Lain(LainRoute::Enter { is_web: false }))
+        );
+        assert_eq!(
+            parse("/attach?method=web"),
+            Some(Route::Lain(LainRoute::Attach { is_web: true }))
+        );
+        assert_eq!(
+            parse("/api/sessions/7/replay"),
+            Some(Route::Lain(LainRoute::Replay("7".into())))
+        );
+        assert_eq!(
+            parse("/ws?target=w%65b"),
+            Some(Route::Ttyd(Some("web".into())))
+        );
         assert_eq!(parse("/token"), Some(Route::TtydToken));
         assert_eq!((parse("/"), parse("/enter/x")), (None, None));
         let Some(Route::Kubernetes(pod)) = parse(

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt, stream::{SplitSink, SplitStream}};
+use futures::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
@@ -17,7 +20,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Shared, refuse};
+use super::{Refused, Shared, refuse};
 use crate::protocol::Closing;
 
 /// A client's connection.
@@ -31,10 +34,13 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<Self, Response<Full<Bytes>>> {
+    pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<Self, Refused> {
         let says = |name: header::HeaderName, wanted: &str| {
             let values = headers.get_all(name);
-            let mut words = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+            let mut words = values
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','));
             words.any(|word| word.trim().eq_ignore_ascii_case(wanted))
         };
         if method != Method::GET
@@ -52,7 +58,9 @@ impl Handshake {
             return Err(bad("the WebSocket version is not 13"));
         }
         let key = headers.get(header::SEC_WEBSOCKET_KEY);
-        let key = key.filter(|key| key.len() == 24).ok_or_else(|| bad("the WebSocket key is malformed"))?;
+        let key = key
+            .filter(|key| key.len() == 24)
+            .ok_or_else(|| bad("the WebSocket key is malformed"))?;
         let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
             .map_err(|_| bad("the WebSocket key is malformed"))?;
         Ok(Self { accept })

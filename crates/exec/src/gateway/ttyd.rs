@@ -24,7 +24,9 @@ use crate::{
 /// `GET /token`: the page's own credentials, as the browser's basic authentication gave them, for
 /// its first message.
 pub(super) fn token(headers: &HeaderMap) -> Response<Full<Bytes>> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|given| given.to_str().ok());
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|given| given.to_str().ok());
     let basic = given.and_then(|given| given.split_once(' '));
     let token = basic
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
@@ -34,7 +36,9 @@ pub(super) fn token(headers: &HeaderMap) -> Response<Full<Bytes>> {
     let json = HeaderValue::from_static("application/json;charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
     response
 }
 
@@ -61,7 +65,8 @@ impl Shared {
                     pings: true,
                 };
                 let first = TtydEncoder::first(&title);
-                pump.run(socket, Box::new(TtydDecoder), Box::new(TtydEncoder), first).await;
+                pump.run(socket, Box::new(TtydDecoder), Box::new(TtydEncoder), first)
+                    .await;
             }
             Err(error) => {
                 let code = match error.kind() {
@@ -83,7 +88,8 @@ impl Shared {
         first: TtydHello,
         known: Credentials,
     ) -> Result<Attachment> {
-        let target = target.ok_or_else(|| Error::invalid("the page's address names no ?target="))?;
+        let target =
+            target.ok_or_else(|| Error::invalid("the page's address names no ?target="))?;
         let token = Some(first.token).filter(|token| !token.is_empty());
         let credentials = Credentials::new(token.or(known.token)).with_identity(known.identity);
         let size = match (first.columns, first.rows) {

@@ -1,7 +1,7 @@
 use longshore_core::{Result, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::log::{Head, LogDecoder, LogEntry};
+use super::log::{Head, LogDecoder};
 use crate::session::{RecordEvent, SessionAbout, SessionEnd};
 
 /// How far a session is.
@@ -61,9 +61,6 @@ pub struct SessionSummary {
     /// How often a rule was met.
     #[serde(default)]
     pub hits: u64,
-    /// The time of the last event, while the log is being followed.
-    #[serde(skip)]
-    last: Timestamp,
 }
 
 impl SessionSummary {
@@ -80,12 +77,11 @@ impl SessionSummary {
             head: String::new(),
             is_cut: false,
             hits: 0,
-            last: at,
         }
     }
 
-    /// Takes an event in that was written.
-    pub(super) fn note(&mut self, at: Timestamp, event: &RecordEvent) {
+    /// Takes an event in that was written, behind one of the time `last`.
+    pub(super) fn note(&mut self, last: Timestamp, at: Timestamp, event: &RecordEvent) {
         match event {
             RecordEvent::Hit(_) => self.hits += 1,
             RecordEvent::Full => self.is_cut = true,
@@ -97,11 +93,10 @@ impl SessionSummary {
             RecordEvent::Interrupted => {
                 self.status = SessionStatus::Interrupted;
                 self.is_cut = true;
-                self.ended_at = Some(self.last);
+                self.ended_at = Some(last);
             }
             _ => {}
         }
-        self.last = at;
     }
 
     pub(super) fn moved(&mut self, head: &Head, bytes: u64) {
@@ -114,16 +109,18 @@ impl SessionSummary {
         known: &mut Option<Self>,
         decoder: &mut LogDecoder,
         session: &SessionId,
-        mut each: impl FnMut(LogEntry),
     ) -> Result<()> {
-        while let Some(entry) = decoder.next_entry()? {
+        loop {
+            let last = decoder.at();
+            let Some(entry) = decoder.next_entry()? else {
+                break;
+            };
             if let RecordEvent::Opened(about) = &entry.event {
                 *known = Some(Self::new(session.clone(), (**about).clone(), entry.at));
             }
             if let Some(summary) = known {
-                summary.note(entry.at, &entry.event);
+                summary.note(last, entry.at, &entry.event);
             }
-            each(entry);
         }
         if let Some(summary) = known {
             summary.moved(&decoder.head(), decoder.whole());

@@ -12,6 +12,8 @@ pub(super) struct Tape {
     encoder: LogEncoder,
     summary: SessionSummary,
     commands: u64,
+    /// The time of the last event.
+    last: Timestamp,
 }
 
 /// The next piece of a log.
@@ -42,6 +44,7 @@ impl Tape {
             encoder,
             summary,
             commands: 0,
+            last: at,
         };
         let step = Step {
             bytes,
@@ -54,11 +57,12 @@ impl Tape {
     }
 
     /// Goes on with a record that was read to its end.
-    pub(super) fn resume(encoder: LogEncoder, summary: SessionSummary) -> Self {
+    pub(super) fn resume(encoder: LogEncoder, summary: SessionSummary, last: Timestamp) -> Self {
         Self {
             encoder,
             summary,
             commands: 0,
+            last,
         }
     }
 
@@ -107,7 +111,8 @@ impl Tape {
         self.summary.moved(&step.head, bytes);
         let mut command = None;
         if let Some(event) = &step.event {
-            self.summary.note(step.at, event);
+            self.summary.note(self.last, step.at, event);
+            self.last = step.at;
             if let RecordEvent::Input(line) = event
                 && self.commands < limits.commands as u64
             {

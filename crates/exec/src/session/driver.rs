@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{
     Action, EndReason, InputJudge, Launch, Notice, RecordEvent, Recorder, RuleAction, SessionAbout,
-    SessionEnd,
+    SessionCore, SessionEnd,
     core::PIECE,
     echo::EchoWitness,
     shared::Shared,
@@ -55,11 +55,7 @@ struct Works {
 }
 
 impl Driver {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        backend: Arc<dyn ExecBackend>,
-        launch: Launch,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn ExecBackend>, launch: Launch) -> Self {
         let clock = Arc::clone(&shared.clock);
         let starting: BoxFuture<'static, _> =
             Box::pin(async move { start(&*backend, &launch, &*clock).await });
@@ -115,7 +111,12 @@ impl Driver {
             self.act();
             let (over, room, deadline, ended) = self.shared.look(|core, now| {
                 let ended = core.end().is_some();
-                (core.is_over(now), core.output_room(), core.next_deadline(now), ended)
+                (
+                    core.is_over(now),
+                    core.output_room(),
+                    core.next_deadline(now),
+                    ended,
+                )
             });
             if ended {
                 self.let_go();
@@ -163,7 +164,7 @@ impl Driver {
                     });
                 }
                 () = until(deadline, &*clock) => {
-                    self.shared.by_driver(|core, now| core.handle_deadline(now));
+                    self.shared.by_driver(SessionCore::handle_deadline);
                 }
             }
         }
@@ -171,10 +172,10 @@ impl Driver {
 
     /// Does what the core asks for.
     fn act(&mut self) {
-        if !self.unrecorded.is_empty() && self.works.recording.is_none() {
-            self.record(None);
-        }
-        if let Some(piece) = self.pending.take() {
+        // Without room nothing changes, and nobody is woken for nothing.
+        if self.shared.look(|core, _| core.output_room()) > 0
+            && let Some(piece) = self.pending.take()
+        {
             self.take_in(piece);
         }
         while let Some(action) = self.next_action() {
@@ -227,6 +228,9 @@ impl Driver {
                 witness.typed(&bytes);
             }
             self.works.writing = Some(Box::pin(write(input, bytes, taken)));
+        }
+        if !self.unrecorded.is_empty() && self.works.recording.is_none() {
+            self.record(None);
         }
     }
 
@@ -341,7 +345,7 @@ impl Driver {
                     tracing::debug!(session = %self.shared.id, error = error.chain(), "the output broke off");
                 }
                 self.output = None;
-                return self.shared.by_driver(|core, now| core.output_ended(now));
+                return self.shared.by_driver(SessionCore::output_ended);
             }
         };
         if self.recorder.is_none() {

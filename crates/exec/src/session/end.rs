@@ -98,7 +98,9 @@ impl SessionEnd {
 
     /// The process could not be started.
     pub fn start_failed(error: &Error) -> Self {
-        let code = error.context("exit_code").and_then(|code| code.parse().ok());
+        let code = error
+            .context("exit_code")
+            .and_then(|code| code.parse().ok());
         Self {
             code,
             error: Some(error.kind()),
@@ -217,7 +219,11 @@ mod tests {
             EndReason::StartFailed,
             Some(127),
         );
-        check(ExitStatus::signaled(Signal::KILL), EndReason::Signaled, Some(137));
+        check(
+            ExitStatus::signaled(Signal::KILL),
+            EndReason::Signaled,
+            Some(137),
+        );
         let mut oom = ExitStatus::signaled(Signal::KILL);
         oom.out_of_memory = true;
         check(oom, EndReason::Oom, Some(137));

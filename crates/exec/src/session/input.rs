@@ -151,11 +151,20 @@ mod tests {
     #[test]
     fn what_comes_twice_is_dropped_and_a_hole_is_refused() {
         let mut queue = InputQueue::new(8);
-        assert_eq!(queue.receive(0, Bytes::from_static(b"abc")), Ok(Bytes::from_static(b"abc")));
-        assert_eq!(queue.receive(1, Bytes::from_static(b"bcd")), Ok(Bytes::from_static(b"d")));
+        assert_eq!(
+            queue.receive(0, Bytes::from_static(b"abc")),
+            Ok(Bytes::from_static(b"abc"))
+        );
+        assert_eq!(
+            queue.receive(1, Bytes::from_static(b"bcd")),
+            Ok(Bytes::from_static(b"d"))
+        );
         assert_eq!(
             queue.receive(5, Bytes::from_static(b"x")),
-            Err(InputFault::Hole { expected: 4, offset: 5 })
+            Err(InputFault::Hole {
+                expected: 4,
+                offset: 5
+            })
         );
         assert_eq!(
             queue.receive(4, Bytes::from_static(b"12345")),
@@ -167,7 +176,10 @@ mod tests {
         assert_eq!((queue.taken(), queue.room()), (2, 6));
         assert_eq!(queue.end(4), Ok(()));
         assert!(!queue.is_done());
-        assert_eq!(queue.receive(4, Bytes::from_static(b"x")), Err(InputFault::AfterEnd));
+        assert_eq!(
+            queue.receive(4, Bytes::from_static(b"x")),
+            Err(InputFault::AfterEnd)
+        );
         assert_eq!(queue.take(9), Some(Bytes::from_static(b"cd")));
         queue.written(2);
         assert!(queue.is_done());
@@ -179,7 +191,9 @@ mod tests {
         queue.receive(0, Bytes::from_static(b"abcd")).unwrap();
         queue.close();
         assert_eq!((queue.taken(), queue.room()), (4, 4));
-        queue.receive(4, Bytes::from_static(b"more than fits")).unwrap();
+        queue
+            .receive(4, Bytes::from_static(b"more than fits"))
+            .unwrap();
         assert_eq!(queue.take(9), None);
         assert_eq!(queue.taken(), queue.next());
     }

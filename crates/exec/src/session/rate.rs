@@ -24,7 +24,9 @@ impl Rate {
         let passed = now.since(self.filled).as_micros();
         let earned = passed.saturating_mul(u128::from(self.per_second)) / 1_000_000;
         if earned > 0 {
-            self.bytes = self.per_second.min(self.bytes.saturating_add(earned as u64));
+            self.bytes = self
+                .per_second
+                .min(self.bytes.saturating_add(earned as u64));
             self.filled = now;
         }
         usize::try_from(self.bytes).unwrap_or(usize::MAX)

@@ -8,7 +8,6 @@ use tokio::sync::Notify;
 
 use super::{
     SessionCore, ViewerId,
-    core::PIECE,
     hub::Leave,
     secret::{Secret, Secrets},
 };
@@ -86,9 +85,9 @@ impl Shared {
     pub(super) fn by_reader<T>(&self, change: impl FnOnce(&mut SessionCore, Timestamp) -> T) -> T {
         let now = self.clock.now();
         let mut state = self.lock();
-        let held_up = state.core.output_room() < PIECE;
+        let before = state.core.output_room();
         let result = change(&mut state.core, now);
-        if held_up {
+        if state.core.output_room() > before {
             self.driver.notify_one();
         }
         result

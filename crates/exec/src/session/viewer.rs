@@ -108,9 +108,13 @@ impl Notice {
             Self::MayWrite => "this connection may type now",
             Self::InputHeld => "input waits until somebody who may approve joins",
             Self::InputReleased => "somebody who may approve is here; input goes through",
-            Self::SignalFailed => "the signal could not be sent: this container's engine has no way to",
+            Self::SignalFailed => {
+                "the signal could not be sent: this container's engine has no way to"
+            }
             Self::InputBlocked => "a rule of this server does not allow this line; it was not run",
-            Self::InputAsked => "a rule of this server asks: press Enter again to run this line, or change it",
+            Self::InputAsked => {
+                "a rule of this server asks: press Enter again to run this line, or change it"
+            }
         }
     }
 }

@@ -1,8 +1,14 @@
 //! The gateway and its protocols, each by a client of its own, over scripted programs.
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
+mod access;
+mod hostile;
+mod lain;
+mod peers;
 #[path = "../suites/programs.rs"]
 mod programs;
+mod raw;
 mod resume;
+mod scale;
 mod server;
 mod suite;

@@ -100,12 +100,15 @@ async fn a_hundred_cuts_lose_and_double_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_was_away_learns_the_end() {
-    let server = Server::over(Arc::new(program().with_program("late", |process| async move {
-        process.print("soon").await;
-        SystemClock::new().sleep(Duration::from_secs(20)).await;
-        process.print("now").await;
-        9
-    })));
+    let server = Server::over(Arc::new(program().with_program(
+        "late",
+        |process| async move {
+            process.print("soon").await;
+            SystemClock::new().sleep(Duration::from_secs(20)).await;
+            process.print("now").await;
+            9
+        },
+    )));
     let mut open = Open::default();
     (open.target, open.argv) = ("web".into(), vec!["late".into()]);
     let session = server.client().open(open).await.unwrap();
@@ -120,7 +123,11 @@ async fn a_client_that_was_away_learns_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_client_gives_up_in_the_end() {
     let server = Server::scripted();
-    let session = server.client().exec(&ExecRequest::new(id("web"), ["forever"])).await.unwrap();
+    let session = server
+        .client()
+        .exec(&ExecRequest::new(id("web"), ["forever"]))
+        .await
+        .unwrap();
     let start = server.clock.now();
     // A shutdown closes sessions; their connections say so.
     server.shutdown.trigger();

@@ -44,7 +44,9 @@ pub(crate) struct Server {
 impl Server {
     /// With everybody let in.
     pub(crate) fn open(directory: impl Directory, options: GatewayOptions) -> Arc<Self> {
-        Self::new(directory, options, |gateway| gateway.with_access(Arc::new(AnybodyMay)))
+        Self::new(directory, options, |gateway| {
+            gateway.with_access(Arc::new(AnybodyMay))
+        })
     }
 
     pub(crate) fn new(
@@ -56,8 +58,13 @@ impl Server {
         let shutdown = Shutdown::new();
         let hub = SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone())
             .with_limits(HubLimits::default());
-        let gateway = Gateway::new(hub.clone(), Arc::new(directory), clock.clone(), shutdown.clone())
-            .with_options(options);
+        let gateway = Gateway::new(
+            hub.clone(),
+            Arc::new(directory),
+            clock.clone(),
+            shutdown.clone(),
+        )
+        .with_options(options);
         Arc::new(Self {
             gateway: configure(gateway),
             hub,
@@ -71,7 +78,10 @@ impl Server {
 
     /// Over one engine.
     pub(crate) fn over(backend: Arc<dyn ExecBackend>) -> Arc<Self> {
-        Self::open(StaticDirectory::new().with_engine(backend), GatewayOptions::default())
+        Self::open(
+            StaticDirectory::new().with_engine(backend),
+            GatewayOptions::default(),
+        )
     }
 
     /// Over the programs of the suites, in a container `web`.

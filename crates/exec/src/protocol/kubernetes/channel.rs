@@ -179,14 +179,23 @@ mod tests {
     }
 
     fn read(v5: bool, bytes: &[u8]) -> Result<Command, Refusal> {
-        let message = Incoming { bytes: Bytes::copy_from_slice(bytes), is_text: false };
+        let message = Incoming {
+            bytes: Bytes::copy_from_slice(bytes),
+            is_text: false,
+        };
         KubernetesDecoder::new(v5, &request()).decode(message)
     }
 
     #[test]
     fn golden_messages_of_clients() {
-        assert_eq!(read(true, b"\x00ls\n").unwrap(), Command::Input(None, "ls\n".into()));
-        assert_eq!(read(true, b"\x00").unwrap(), Command::Input(None, "".into()));
+        assert_eq!(
+            read(true, b"\x00ls\n").unwrap(),
+            Command::Input(None, "ls\n".into())
+        );
+        assert_eq!(
+            read(true, b"\x00").unwrap(),
+            Command::Input(None, "".into())
+        );
         let size = read(true, b"\x04{\"Width\":80,\"Height\":24}").unwrap();
         assert_eq!(size, Command::Resize(TerminalSize::new(80, 24)));
         assert_eq!(read(true, b"\xff\x00").unwrap(), Command::InputEnd(None));
@@ -206,19 +215,34 @@ mod tests {
     #[test]
     fn golden_messages_of_the_server() {
         assert_eq!(KubernetesEncoder::new(&request()).ready(), &b"\x01"[..]);
-        let output = |kind| ViewerEvent::Output { offset: 0, kind, bytes: "hi".into() };
+        let output = |kind| ViewerEvent::Output {
+            offset: 0,
+            kind,
+            bytes: "hi".into(),
+        };
         assert_eq!(last(output(OutputKind::Stdout)), &b"\x01hi"[..]);
         assert_eq!(last(output(OutputKind::Stderr)), &b"\x02hi"[..]);
         let end = |status: ExitStatus| last(ViewerEvent::Ended(status.into()));
-        assert_eq!(end(ExitStatus::exited(0)), &b"\x03{\"metadata\":{},\"status\":\"Success\"}"[..]);
+        assert_eq!(
+            end(ExitStatus::exited(0)),
+            &b"\x03{\"metadata\":{},\"status\":\"Success\"}"[..]
+        );
         let failure: Value = serde_json::from_slice(&end(ExitStatus::exited(7))[1..]).unwrap();
         assert_eq!(failure["reason"], "NonZeroExitCode");
-        assert_eq!(failure["details"]["causes"][0], json!({"reason": "ExitCode", "message": "7"}));
+        assert_eq!(
+            failure["details"]["causes"][0],
+            json!({"reason": "ExitCode", "message": "7"})
+        );
     }
 
     #[test]
     fn no_end_but_a_known_zero_is_a_success() {
-        for reason in [EndReason::Lost, EndReason::Idle, EndReason::ContainerGone, EndReason::StartFailed] {
+        for reason in [
+            EndReason::Lost,
+            EndReason::Idle,
+            EndReason::ContainerGone,
+            EndReason::StartFailed,
+        ] {
             let mut end = SessionEnd::new(reason);
             assert_eq!(status(&end)["reason"], "InternalError");
             end.code = Some(0);

@@ -56,5 +56,8 @@ pub(super) fn of_end(end: &SessionEnd, visit: Visit) -> String {
 }
 
 pub(super) fn red(text: &str) -> String {
-    format!("\x1b[31m>>> {}\x1b[0m", longshore_core::printable(text, 300))
+    format!(
+        "\x1b[31m>>> {}\x1b[0m",
+        longshore_core::printable(text, 300)
+    )
 }

@@ -14,19 +14,21 @@ impl Decoder for NativeDecoder {
             return Err(Refusal::protocol("frames are binary messages"));
         }
         let frame = ClientFrame::decode(message.bytes);
-        Ok(match frame.map_err(|error| Refusal { code: 4000, error })? {
-            ClientFrame::Open(_) | ClientFrame::Resume(_) => {
-                return Err(Refusal::protocol("a connection has one session"));
-            }
-            ClientFrame::Input(offset, bytes) => Command::Input(Some(offset), bytes),
-            ClientFrame::InputEnd(offset) => Command::InputEnd(Some(offset)),
-            ClientFrame::Resize(size) => Command::Resize(size),
-            ClientFrame::Signal(signal) => Command::Signal(signal),
-            ClientFrame::Ack(offset) => Command::Acknowledge(offset),
-            ClientFrame::Detach => Command::Detach,
-            ClientFrame::End => Command::End,
-            ClientFrame::Ping(token) => Command::Ping(token),
-        })
+        Ok(
+            match frame.map_err(|error| Refusal { code: 4000, error })? {
+                ClientFrame::Open(_) | ClientFrame::Resume(_) => {
+                    return Err(Refusal::protocol("a connection has one session"));
+                }
+                ClientFrame::Input(offset, bytes) => Command::Input(Some(offset), bytes),
+                ClientFrame::InputEnd(offset) => Command::InputEnd(Some(offset)),
+                ClientFrame::Resize(size) => Command::Resize(size),
+                ClientFrame::Signal(signal) => Command::Signal(signal),
+                ClientFrame::Ack(offset) => Command::Acknowledge(offset),
+                ClientFrame::Detach => Command::Detach,
+                ClientFrame::End => Command::End,
+                ClientFrame::Ping(token) => Command::Ping(token),
+            },
+        )
     }
 }
 
@@ -109,7 +111,10 @@ pub fn close_code(reason: EndReason) -> u16 {
 pub fn ready_frame(ready: &Ready) -> ServerFrame {
     ServerFrame::Ready(ReadyFrame {
         session: ready.session.to_string(),
-        secret: ready.secret.as_ref().map(|secret| secret.reveal().to_owned()),
+        secret: ready
+            .secret
+            .as_ref()
+            .map(|secret| secret.reveal().to_owned()),
         base: ready.base,
         head: ready.head,
         in_next: ready.next_input,

@@ -119,27 +119,56 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Command {
-        let message = Incoming { bytes: Bytes::copy_from_slice(bytes), is_text: false };
+        let message = Incoming {
+            bytes: Bytes::copy_from_slice(bytes),
+            is_text: false,
+        };
         TtydDecoder.decode(message).unwrap()
     }
 
     #[test]
     fn golden_messages_of_the_page() {
         let hello = TtydHello::parse(br#"{"AuthToken":"dTpw","columns":80,"rows":24}"#).unwrap();
-        assert_eq!((hello.token.as_str(), hello.columns, hello.rows), ("dTpw", 80, 24));
+        assert_eq!(
+            (hello.token.as_str(), hello.columns, hello.rows),
+            ("dTpw", 80, 24)
+        );
         assert_eq!(read(b"0ls"), Command::Input(None, "ls".into()));
-        assert_eq!(read(br#"1{"columns":80,"rows":24}"#), Command::Resize(TerminalSize::new(80, 24)));
-        assert_eq!((read(b"2"), read(b"3")), (Command::Pause(true), Command::Pause(false)));
-        assert_eq!((read(b"9x"), read(b""), read(b"1x")), (Command::Ignore, Command::Ignore, Command::Ignore));
+        assert_eq!(
+            read(br#"1{"columns":80,"rows":24}"#),
+            Command::Resize(TerminalSize::new(80, 24))
+        );
+        assert_eq!(
+            (read(b"2"), read(b"3")),
+            (Command::Pause(true), Command::Pause(false))
+        );
+        assert_eq!(
+            (read(b"9x"), read(b""), read(b"1x")),
+            (Command::Ignore, Command::Ignore, Command::Ignore)
+        );
     }
 
     #[test]
     fn golden_messages_of_the_server() {
-        assert_eq!(TtydEncoder::first("web"), vec![Bytes::from("1web"), Bytes::from("2{}")]);
+        assert_eq!(
+            TtydEncoder::first("web"),
+            vec![Bytes::from("1web"), Bytes::from("2{}")]
+        );
         let mut out = Outgoing::default();
-        TtydEncoder.event(ViewerEvent::Output { offset: 0, kind: OutputKind::Stdout, bytes: "hi".into() }, &mut out);
+        TtydEncoder.event(
+            ViewerEvent::Output {
+                offset: 0,
+                kind: OutputKind::Stdout,
+                bytes: "hi".into(),
+            },
+            &mut out,
+        );
         assert_eq!(out.messages, vec![Bytes::from("0hi")]);
-        for (status, code) in [(ExitStatus::exited(0), 1000), (ExitStatus::exited(1), 4100), (ExitStatus::unknown("x"), 4100)] {
+        for (status, code) in [
+            (ExitStatus::exited(0), 1000),
+            (ExitStatus::exited(1), 4100),
+            (ExitStatus::unknown("x"), 4100),
+        ] {
             let mut out = Outgoing::default();
             TtydEncoder.event(ViewerEvent::Ended(status.into()), &mut out);
             assert_eq!(out.closing.unwrap().code, code);

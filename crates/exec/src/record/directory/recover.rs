@@ -55,7 +55,7 @@ fn finish(
     let mut damage = loop {
         let followed = match read(&mut file, &mut decoder)? {
             0 => break None,
-            _ => SessionSummary::follow(&mut summary, &mut decoder, session, |_| {}),
+            _ => SessionSummary::follow(&mut summary, &mut decoder, session),
         };
         if let Err(error) = followed {
             let blank = decoder.is_torn_blank() && is_blank(&mut file)?;
@@ -98,7 +98,7 @@ fn finish(
     }
     let mut found = None;
     let at = decoder.at();
-    let tape = Tape::resume(LogEncoder::resume(&decoder), summary);
+    let tape = Tape::resume(LogEncoder::resume(&decoder), summary, at);
     let mut writing = Writing::resume(tape, file);
     if writing.summary().status == SessionStatus::Active {
         let limits = RecordLimits::default();

@@ -22,7 +22,7 @@ pub(super) const RULES: [(&str, &str, RulePlace); 20] = [
     ("init", r"(?:tel)?init\s+[06]", Command),
     ("mkfs", r"mkfs(?:\.\w+)?\s.*", Command),
     ("dd-device", r"dd\s+(?:\S+\s+)*of=/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|dm-|mapper/)\S*(?:\s.*)?", Command),
-    ("kill-all", r"kill\s+(?:-\w+\s+)*(?:--\s+)?-1|killall5(?:\s.*)?", Command),
+    ("kill-all", r"kill\s+(?:(?:-\w+\s+)+(?:--\s+)?|--\s+)-1|killall5(?:\s.*)?", Command),
     ("iptables-flush", r"ip6?tables\s+(?:\S+\s+)*(?:-F|--flush)(?:\s.*)?|nft\s+flush\s.*", Command),
     ("crontab-remove", r"crontab\s+(?:-u\s+\S+\s+)?-r(?:\s.*)?", Command),
     ("write-accounts", r">{1,2}\s*/etc/(?:passwd|shadow|sudoers)\b", Anywhere),
@@ -31,7 +31,7 @@ pub(super) const RULES: [(&str, &str, RulePlace); 20] = [
 ];
 
 /// Where a command may begin, with words that run another, settings of variables, and a path.
-pub(super) const BEFORE: &str = r#"(?:^|[;&|({`!]|\$\(|\b(?:then|else|do)\s)\s*(?:(?:sudo|doas|command|builtin|nohup|time|nice|env|busybox|setsid|xargs|timeout\s+\S+)(?:\s+-\S+)*\s+|\w+=\S*\s+)*["'\\]?(?:[\w.-]*/)*"#;
+pub(super) const BEFORE: &str = r#"(?:^|[;&|({`!]|\$\(|\b(?:then|else|do)\s)\s*(?:(?:sudo|doas|command|builtin|nohup|time|nice|env|busybox|setsid|xargs|timeout\s+\S+)(?:\s+-\S+)*\s+|[0-9A-Za-z_]+=\S*\s+)*["'\\]?(?:[0-9A-Za-z_.-]*/)*"#;
 
 /// Where its words end.
 pub(super) const BEHIND: &str = r#"["']?\s*(?:$|[;&|)}`<>\s])"#;

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use longshore_core::{ExecRequest, Identity, TerminalSize, WorkloadId};
 
@@ -5,8 +7,8 @@ use super::*;
 use crate::session::{Launch, SessionOrigin};
 
 fn names(line: &str) -> Vec<String> {
-    let rules = RuleSet::new(Rule::standard()).unwrap();
-    rules.meets(line).into_iter().map(|(name, _)| name.to_owned()).collect()
+    static RULES: LazyLock<RuleSet> = LazyLock::new(|| RuleSet::new(Rule::standard()).unwrap());
+    RULES.meets(line).into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
 #[track_caller]
@@ -47,7 +49,7 @@ fn what_the_standard_rules_meet() {
     hit("init", &["init 0", "telinit 6"]);
     hit("mkfs", &["mkfs.ext4 /dev/sda1", "mkfs -t xfs /dev/vdb"]);
     hit("dd-device", &["dd if=/dev/zero of=/dev/sda bs=1M", "dd of=/dev/nvme0n1"]);
-    hit("kill-all", &["kill -9 -1", "kill -1", "killall5", "kill -KILL -- -1"]);
+    hit("kill-all", &["kill -9 -1", "kill -- -1", "killall5", "kill -KILL -- -1"]);
     hit("iptables-flush", &["iptables -F", "ip6tables -t nat --flush", "nft flush ruleset"]);
     hit("crontab-remove", &["crontab -r", "crontab -u bob -r"]);
     hit("write-accounts", &["echo x >> /etc/passwd", "cat a >/etc/sudoers"]);
@@ -64,7 +66,7 @@ fn what_they_do_not_meet() {
         "git commit -m 'useradd is gone'", "history", "history 20", "history | grep c", "rm -rf build",
         "rm -rf ./", "rm -rf /srv/app/cache", "rm -rf /tmp/x", "rm -f /etc/motd", "rm -r /home/bob/x",
         "rm file", "ls /; rm -rf x", "nmapper", "passwd.sh", "cat /etc/passwd", "ls > /etc/passwords",
-        "init 3", "initctl list", "dd if=/dev/sda of=disk.img", "dd if=a of=/dev/null", "kill -1 4711",
+        "init 3", "initctl list", "dd if=/dev/sda of=disk.img", "dd if=a of=/dev/null", "kill -1 4711", "kill -1",
         "kill -9 1", "iptables -L", "crontab -l", "crontab -e", "nc -l 80", "shutdown_hook", "reboots",
         "systemctl status halt.target", "vim exec.c", "rmdir /etc",
     ]);

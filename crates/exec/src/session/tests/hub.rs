@@ -53,12 +53,20 @@ fn programs() -> ScriptedExec {
 }
 
 fn hub() -> SessionHub {
-    SessionHub::new(Arc::new(SystemClock::new()), Arc::new(OsRandom), Shutdown::new())
+    SessionHub::new(
+        Arc::new(SystemClock::new()),
+        Arc::new(OsRandom),
+        Shutdown::new(),
+    )
 }
 
 fn request(command: &str) -> OpenRequest {
     let exec = ExecRequest::new(web(), [command]).with_tty(TerminalSize::default());
-    OpenRequest::new(Arc::new(programs()), Launch::Exec(exec), Identity::new("ann", "test"))
+    OpenRequest::new(
+        Arc::new(programs()),
+        Launch::Exec(exec),
+        Identity::new("ann", "test"),
+    )
 }
 
 /// Reads to the end; gives output and end, acknowledging everything.
@@ -119,7 +127,10 @@ async fn the_first_shell_that_is_there_is_taken() {
     assert_eq!(drain(&session).await.1.code, Some(7));
 
     let mut opening = request("");
-    opening.launch = Launch::FirstOf(ExecRequest::new(web(), [""]), vec![vec!["bash".into()], vec!["zsh".into()]]);
+    opening.launch = Launch::FirstOf(
+        ExecRequest::new(web(), [""]),
+        vec![vec!["bash".into()], vec!["zsh".into()]],
+    );
     let (_, end) = drain(&hub().open(opening).unwrap()).await;
     assert_eq!(end.reason, EndReason::StartFailed);
     assert!(end.text.unwrap().contains("tried: bash, zsh"));
@@ -138,10 +149,17 @@ async fn who_comes_back_goes_on_and_the_connection_before_is_told() {
     }
     let secret = ready.secret.unwrap();
     let wrong = hub.resume(&ready.session, "guess", 0).unwrap_err();
-    let unknown = hub.resume(&SessionId::new("other").unwrap(), secret.reveal(), 0).unwrap_err();
+    let unknown = hub
+        .resume(&SessionId::new("other").unwrap(), secret.reveal(), 0)
+        .unwrap_err();
     assert_eq!(wrong.to_string(), unknown.to_string());
-    let second = hub.resume(&ready.session, secret.reveal(), output.len() as u64).unwrap();
-    assert_ne!(second.ready().secret.as_ref().unwrap().reveal(), secret.reveal());
+    let second = hub
+        .resume(&ready.session, secret.reveal(), output.len() as u64)
+        .unwrap();
+    assert_ne!(
+        second.ready().secret.as_ref().unwrap().reveal(),
+        secret.reveal()
+    );
     assert_eq!(first.next().await, Some(ViewerEvent::Superseded));
     assert_eq!(first.next().await, None);
     drop(first);
@@ -160,7 +178,9 @@ async fn the_end_waits_for_who_was_away() {
     first.send("exit\n".into()).await.unwrap();
     drop(first);
     SystemClock::new().sleep(Duration::from_secs(200)).await;
-    let again = hub.resume(&ready.session, ready.secret.unwrap().reveal(), 0).unwrap();
+    let again = hub
+        .resume(&ready.session, ready.secret.unwrap().reveal(), 0)
+        .unwrap();
     assert_eq!(drain(&again).await.1.code, Some(7));
     drop(again);
     SystemClock::new().sleep(Duration::from_secs(301)).await;
@@ -184,10 +204,13 @@ async fn sessions_are_limited_and_give_their_place_back() {
 async fn signals_arrive_and_an_operator_ends_sessions() {
     let hub = hub();
     let session = hub.open(request("forever")).unwrap();
-    assert!(matches!(session.next().await, Some(ViewerEvent::Output { .. })));
+    while !matches!(session.next().await, Some(ViewerEvent::Output { .. })) {}
     session.signal(Signal::TERM);
     let end = drain(&session).await.1;
-    assert_eq!((end.reason, end.signal), (EndReason::Signaled, Some(Signal::TERM)));
+    assert_eq!(
+        (end.reason, end.signal),
+        (EndReason::Signaled, Some(Signal::TERM))
+    );
 
     let session = hub.open(request("forever")).unwrap();
     let end = SessionEnd::new(EndReason::EndedByOperator);
@@ -210,7 +233,10 @@ async fn a_shutdown_ends_every_session_with_its_reason() {
     let (end, finished) = tokio::join!(drained, shutdown.finish(&*clock, Duration::from_secs(60)));
     assert_eq!(end.reason, EndReason::ServerShutdown);
     assert!(finished);
-    assert_eq!(hub.open(request("sh")).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(
+        hub.open(request("sh")).unwrap_err().kind(),
+        ErrorKind::Closed
+    );
 }
 
 #[derive(Debug)]
@@ -228,7 +254,8 @@ impl Leave for Until {
 
 #[tokio::test(start_paused = true)]
 async fn leave_that_is_withdrawn_ends_the_session() {
-    let opening = request("forever").with_leave(Access::default(), Arc::new(Until(Timestamp::ZERO)));
+    let opening =
+        request("forever").with_leave(Access::default(), Arc::new(Until(Timestamp::ZERO)));
     let session = hub().open(opening).unwrap();
     let end = drain(&session).await.1;
     assert_eq!(end.reason, EndReason::AuthExpired);
@@ -272,7 +299,10 @@ async fn everything_is_recorded_before_it_is_seen() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_recorded_is_ended_unless_told_otherwise() {
-    let tape = Arc::new(Tape { full: true, ..Tape::default() });
+    let tape = Arc::new(Tape {
+        full: true,
+        ..Tape::default()
+    });
     let strict = hub().with_recorder(tape.clone());
     let session = strict.open(request("flood")).unwrap();
     let (output, end) = drain(&session).await;

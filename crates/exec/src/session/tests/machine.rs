@@ -17,6 +17,17 @@ fn begin(options: SessionOptions) -> (SessionCore, ViewerId) {
     (core, writer)
 }
 
+/// The process starts, and the first writer is told so.
+fn start(core: &mut SessionCore) {
+    core.started();
+    let writer = ViewerId(0);
+    let mut notices = Vec::new();
+    while let Some(ViewerEvent::Notice(notice)) = core.poll_event(writer, START) {
+        notices.push(notice);
+    }
+    assert_eq!(notices.last(), Some(&Notice::Started));
+}
+
 fn later(seconds: u64) -> Timestamp {
     START.after(Duration::from_secs(seconds))
 }
@@ -34,8 +45,11 @@ fn what_comes_before_the_start_waits_for_it() {
     core.resize(writer, TerminalSize::new(0, 9));
     core.resize(writer, TerminalSize::new(99, 9));
     assert_eq!((core.take_input(9), core.poll_action()), (None, None));
-    core.started();
-    assert_eq!(core.poll_action(), Some(Action::Resize(TerminalSize::new(99, 9))));
+    start(&mut core);
+    assert_eq!(
+        core.poll_action(),
+        Some(Action::Resize(TerminalSize::new(99, 9)))
+    );
     assert_eq!(core.poll_action(), None);
     assert_eq!(core.take_input(9).unwrap(), "ls\n");
 }
@@ -43,7 +57,7 @@ fn what_comes_before_the_start_waits_for_it() {
 #[test]
 fn the_input_is_closed_behind_its_last_byte() {
     let (mut core, writer) = begin(SessionOptions::default());
-    core.started();
+    start(&mut core);
     core.receive(writer, None, "ab".into(), START).unwrap();
     core.end_input(writer, None).unwrap();
     assert_eq!(core.poll_action(), None);
@@ -56,33 +70,42 @@ fn the_input_is_closed_behind_its_last_byte() {
 #[test]
 fn the_end_waits_for_output_and_exit_and_is_told_last() {
     let (mut core, writer) = begin(SessionOptions::default());
-    core.started();
+    start(&mut core);
     core.exited(ExitStatus::signaled(Signal::KILL), START);
     core.output(OutputKind::Stdout, b"last words", START);
     assert!(core.end().is_none());
     core.output_ended(START);
-    assert!(matches!(core.poll_event(writer, START), Some(ViewerEvent::Output { .. })));
+    assert!(matches!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Output { .. })
+    ));
     let Some(ViewerEvent::Ended(end)) = core.poll_event(writer, START) else {
         panic!("the end is told");
     };
-    assert_eq!((end.reason, end.code, end.signal), (EndReason::Signaled, Some(137), Some(Signal::KILL)));
+    assert_eq!(
+        (end.reason, end.code, end.signal),
+        (EndReason::Signaled, Some(137), Some(Signal::KILL))
+    );
     assert_eq!(core.poll_event(writer, START), None);
 }
 
 #[test]
 fn an_end_that_is_never_learnt_is_lost_and_has_no_code() {
     let (mut core, _) = begin(SessionOptions::default());
-    core.started();
+    start(&mut core);
     core.output_ended(START);
     let deadline = core.next_deadline(START).unwrap();
     core.handle_deadline(deadline);
-    assert_eq!((ended(&core).reason, ended(&core).code), (EndReason::Lost, None));
+    assert_eq!(
+        (ended(&core).reason, ended(&core).code),
+        (EndReason::Lost, None)
+    );
 }
 
 #[test]
 fn output_that_is_held_open_ends_with_the_process_and_not_before_it_was_read() {
     let (mut core, writer) = begin(SessionOptions::default().with_log(1024));
-    core.started();
+    start(&mut core);
     core.output(OutputKind::Stdout, &[0; 1024], START);
     core.exited(ExitStatus::exited(0), START);
     // The client is slow, so the process's output may not have been read to its end.
@@ -100,7 +123,7 @@ fn output_that_is_held_open_ends_with_the_process_and_not_before_it_was_read() {
 #[track_caller]
 fn check_limit(options: SessionOptions, seconds: u64, reason: EndReason) {
     let (mut core, _) = begin(options);
-    core.started();
+    start(&mut core);
     core.handle_deadline(later(seconds - 1));
     assert_eq!(core.poll_action(), None);
     assert!(core.next_deadline(START).unwrap() <= later(seconds));
@@ -109,21 +132,32 @@ fn check_limit(options: SessionOptions, seconds: u64, reason: EndReason) {
     core.exited(ExitStatus::signaled(Signal::HUP), later(seconds));
     core.output_ended(later(seconds));
     // The process's own code is told beside the reason.
-    assert_eq!((ended(&core).reason, ended(&core).code), (reason, Some(129)));
+    assert_eq!(
+        (ended(&core).reason, ended(&core).code),
+        (reason, Some(129))
+    );
 }
 
 #[test]
 fn times_are_limited() {
     let options = || SessionOptions::default().with_recheck(Duration::from_secs(9999));
-    check_limit(options().with_idle(Duration::from_secs(30)), 30, EndReason::Idle);
-    check_limit(options().with_longest(Duration::from_secs(60)), 60, EndReason::MaxDuration);
+    check_limit(
+        options().with_idle(Duration::from_secs(30)),
+        30,
+        EndReason::Idle,
+    );
+    check_limit(
+        options().with_longest(Duration::from_secs(60)),
+        60,
+        EndReason::MaxDuration,
+    );
 }
 
 #[test]
 fn input_and_output_are_activity() {
     let options = SessionOptions::default().with_idle(Duration::from_secs(30));
     let (mut core, writer) = begin(options);
-    core.started();
+    start(&mut core);
     core.receive(writer, None, "x".into(), later(20)).unwrap();
     core.handle_deadline(later(40));
     core.output(OutputKind::Stdout, b"x", later(45));
@@ -137,7 +171,7 @@ fn input_and_output_are_activity() {
 fn a_client_that_stays_away_loses_its_session() {
     let grace = Duration::from_secs(5);
     let (mut core, writer) = begin(SessionOptions::default().with_grace(grace));
-    core.started();
+    start(&mut core);
     core.detach(writer, START);
     core.handle_deadline(later(4));
     let writer = core.attach(Role::Writer, Some(0), later(4)).unwrap();
@@ -156,7 +190,7 @@ fn a_client_that_stays_away_loses_its_session() {
 #[test]
 fn without_grace_a_session_ends_with_its_connection() {
     let (mut core, writer) = begin(SessionOptions::default().with_grace(Duration::ZERO));
-    core.started();
+    start(&mut core);
     core.detach(writer, START);
     assert_eq!(core.poll_action(), Some(Action::Close));
     core.exited(ExitStatus::signaled(Signal::HUP), START);
@@ -168,16 +202,25 @@ fn without_grace_a_session_ends_with_its_connection() {
 fn watchers_only_watch() {
     let (mut core, writer) = begin(SessionOptions::default());
     let watcher = core.attach(Role::Watcher, None, START).unwrap();
-    core.started();
+    start(&mut core);
     assert_eq!(core.receive(watcher, None, "rm".into(), START).unwrap(), "");
     core.signal(watcher, Signal::KILL, START);
     core.release(watcher, START);
     core.resize(watcher, TerminalSize::new(1, 1));
     assert_eq!((core.take_input(9), core.poll_action()), (None, None));
-    assert_eq!(core.poll_event(watcher, START), Some(ViewerEvent::Notice(Notice::ReadOnly)));
-    assert_eq!(core.grant(watcher, watcher).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(
+        core.poll_event(watcher, START),
+        Some(ViewerEvent::Notice(Notice::ReadOnly))
+    );
+    assert_eq!(
+        core.grant(watcher, watcher).unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
     core.grant(writer, watcher).unwrap();
-    assert_eq!(core.receive(watcher, None, "ls".into(), START).unwrap(), "ls");
+    assert_eq!(
+        core.receive(watcher, None, "ls".into(), START).unwrap(),
+        "ls"
+    );
     assert_eq!(core.receive(writer, None, "rm".into(), START).unwrap(), "");
     // The heir's leaving is the session's.
     core.detach(watcher, START);
@@ -187,13 +230,19 @@ fn watchers_only_watch() {
 #[test]
 fn a_moderated_session_takes_input_while_an_approver_is_there() {
     let (mut core, writer) = begin(SessionOptions::default().with_moderation());
-    core.started();
-    assert_eq!(core.poll_event(writer, START), Some(ViewerEvent::Notice(Notice::InputHeld)));
+    assert_eq!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Notice(Notice::InputHeld))
+    );
+    start(&mut core);
     core.receive(writer, None, "ls".into(), START).unwrap();
     assert_eq!(core.take_input(9), None);
     let approver = core.attach(Role::Approver, None, START).unwrap();
     assert_eq!(core.take_input(9).unwrap(), "ls");
-    assert_eq!(core.poll_event(writer, START), Some(ViewerEvent::Notice(Notice::InputReleased)));
+    assert_eq!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::Notice(Notice::InputReleased))
+    );
     core.receive(writer, None, "rm".into(), START).unwrap();
     core.detach(approver, START);
     assert_eq!(core.take_input(9), None);
@@ -202,7 +251,7 @@ fn a_moderated_session_takes_input_while_an_approver_is_there() {
 #[test]
 fn unacknowledged_output_is_bounded_by_the_window() {
     let (mut core, writer) = begin(SessionOptions::default());
-    core.started();
+    start(&mut core);
     let mut sent = 0;
     for _ in 0..100 {
         core.output(OutputKind::Stdout, &vec![0; core.output_room()], START);
@@ -213,16 +262,22 @@ fn unacknowledged_output_is_bounded_by_the_window() {
     assert_eq!(sent, 64 << 10);
     core.acknowledge(writer, 100, START).unwrap();
     assert!(core.poll_event(writer, START).is_some());
-    assert_eq!(core.acknowledge(writer, 1 << 40, START).unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(
+        core.acknowledge(writer, 1 << 40, START).unwrap_err().kind(),
+        ErrorKind::Protocol
+    );
 }
 
 #[test]
 fn a_paused_client_makes_the_process_wait_and_misses_nothing() {
     let (mut core, writer) = begin(SessionOptions::default().with_log(4096));
-    core.started();
+    start(&mut core);
     core.set_paused(writer, true);
     core.output(OutputKind::Stdout, &[1; 4096], START);
-    assert_eq!((core.output_room(), core.poll_event(writer, START)), (0, None));
+    assert_eq!(
+        (core.output_room(), core.poll_event(writer, START)),
+        (0, None)
+    );
     core.set_paused(writer, false);
     let Some(ViewerEvent::Output { bytes, .. }) = core.poll_event(writer, START) else {
         panic!("it goes on");
@@ -232,9 +287,11 @@ fn a_paused_client_makes_the_process_wait_and_misses_nothing() {
 
 #[test]
 fn output_that_alternates_byte_by_byte_never_stands_still() {
-    let options = SessionOptions::default().with_log(1024).with_history(1 << 20);
+    let options = SessionOptions::default()
+        .with_log(1024)
+        .with_history(1 << 20);
     let (mut core, writer) = begin(options);
-    core.started();
+    start(&mut core);
     for step in 0..10_000 {
         let kind = [OutputKind::Stdout, OutputKind::Stderr][step % 2];
         assert!(core.output_room() > 0, "{step}");
@@ -250,13 +307,18 @@ fn an_interrupt_drops_what_was_not_sent() {
         .with_detached(WhileDetached::Live)
         .with_interrupt_flush();
     let (mut core, writer) = begin(options);
-    core.started();
+    start(&mut core);
     for _ in 0..32 {
         core.output(OutputKind::Stdout, &[0; 16 << 10], START);
     }
     core.receive(writer, None, "\u{3}".into(), START).unwrap();
     let gap = core.poll_event(writer, START).unwrap();
-    let ViewerEvent::Gap { from: 0, to, cause: GapCause::Flushed } = gap else {
+    let ViewerEvent::Gap {
+        from: 0,
+        to,
+        cause: GapCause::Flushed,
+    } = gap
+    else {
         panic!("{gap:?}");
     };
     assert_eq!(to, 448 << 10);
@@ -265,7 +327,7 @@ fn an_interrupt_drops_what_was_not_sent() {
 #[test]
 fn bandwidth_is_limited() {
     let (mut core, writer) = begin(SessionOptions::default().with_bandwidth(1024));
-    core.started();
+    start(&mut core);
     core.output(OutputKind::Stdout, &[0; 8192], START);
     let mut got = 0;
     let mut now = START;
@@ -283,7 +345,7 @@ fn bandwidth_is_limited() {
 #[test]
 fn leave_is_asked_again_and_a_refusal_ends_the_session() {
     let (mut core, _) = begin(SessionOptions::default());
-    core.started();
+    start(&mut core);
     core.authorized(Some(Duration::from_secs(20)), START);
     core.handle_deadline(later(19));
     assert_eq!(core.poll_action(), None);

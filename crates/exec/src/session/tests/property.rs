@@ -79,7 +79,13 @@ impl World {
             typed: Vec::new(),
             read: Vec::new(),
             writing: 0,
-            clients: vec![Client { id: None, want: 0, end: None, writes: true, gaps: 0 }],
+            clients: vec![Client {
+                id: None,
+                want: 0,
+                end: None,
+                writes: true,
+                gaps: 0,
+            }],
             asked: None,
         }
     }
@@ -88,11 +94,18 @@ impl World {
         match deed {
             Deed::Print(error, most) => {
                 let room = self.core.output_room().min(*most);
-                let kind = if *error { OutputKind::Stderr } else { OutputKind::Stdout };
+                let kind = if *error {
+                    OutputKind::Stderr
+                } else {
+                    OutputKind::Stdout
+                };
                 let start = self.printed.len();
-                let bytes: Vec<u8> = (start..start + room).map(|at| (at * 7 % 251) as u8).collect();
+                let bytes: Vec<u8> = (start..start + room)
+                    .map(|at| (at * 7 % 251) as u8)
+                    .collect();
                 self.core.output(kind, &bytes, self.now);
-                self.printed.extend(bytes.into_iter().map(|byte| (kind, byte)));
+                self.printed
+                    .extend(bytes.into_iter().map(|byte| (kind, byte)));
             }
             Deed::Read(most) => {
                 self.core.input_written(std::mem::take(&mut self.writing));
@@ -106,7 +119,9 @@ impl World {
                 let start = self.typed.len().saturating_sub(*again);
                 let end = self.typed.len() + bytes.min(&self.core.input_room());
                 let piece: Vec<u8> = (start..end).map(|at| (at * 11 % 253) as u8).collect();
-                let new = self.core.receive(id, Some(start as u64), piece.clone().into(), self.now);
+                let new = self
+                    .core
+                    .receive(id, Some(start as u64), piece.clone().into(), self.now);
                 assert_eq!(new.unwrap().len(), end - self.typed.len());
                 self.typed.truncate(start);
                 self.typed.extend(piece);
@@ -127,19 +142,27 @@ impl World {
             Deed::Return => {
                 // A second connection takes over as well.
                 let want = self.clients[0].want;
-                if let Ok(id) = self.core.attach(Role::Writer, Some(want), self.now) {
-                    if let Some(old) = self.clients[0].id.replace(id) {
-                        assert_eq!(self.core.poll_event(old, self.now), Some(ViewerEvent::Superseded));
-                        assert!(self.core.poll_event(old, self.now).is_none());
-                        self.core.detach(old, self.now);
-                        assert!(self.core.has_writer());
-                    }
+                let Ok(id) = self.core.attach(Role::Writer, Some(want), self.now) else {
+                    return;
+                };
+                if let Some(old) = self.clients[0].id.replace(id) {
+                    let told = self.core.poll_event(old, self.now);
+                    assert_eq!(told, Some(ViewerEvent::Superseded));
+                    assert!(self.core.poll_event(old, self.now).is_none());
+                    self.core.detach(old, self.now);
+                    assert!(self.core.has_writer());
                 }
             }
             Deed::Watch => {
                 if let Ok(id) = self.core.attach(Role::Watcher, None, self.now) {
                     let want = self.core.output_range().0;
-                    self.clients.push(Client { id: Some(id), want, end: None, writes: false, gaps: 0 });
+                    self.clients.push(Client {
+                        id: Some(id),
+                        want,
+                        end: None,
+                        writes: false,
+                        gaps: 0,
+                    });
                 }
             }
             Deed::Leave(who) => {
@@ -169,7 +192,11 @@ impl World {
         let client = &mut self.clients[who];
         let Some(id) = client.id else { return false };
         match self.core.poll_event(id, self.now) {
-            Some(ViewerEvent::Output { offset, kind, bytes }) => {
+            Some(ViewerEvent::Output {
+                offset,
+                kind,
+                bytes,
+            }) => {
                 assert_eq!(offset, client.want, "the output is in order");
                 assert!(!bytes.is_empty());
                 for byte in bytes {
@@ -192,7 +219,11 @@ impl World {
                 assert_eq!(offset as usize, self.read.len() - self.writing);
             }
             Some(ViewerEvent::Ended(end)) => {
-                assert_eq!(client.want as usize, self.printed.len(), "the end is told last");
+                assert_eq!(
+                    client.want as usize,
+                    self.printed.len(),
+                    "the end is told last"
+                );
                 client.end = Some(end.reason);
             }
             Some(ViewerEvent::Notice(_)) => {}

@@ -12,7 +12,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn output(kind: OutputKind, bytes: impl Into<Bytes>) -> ViewerEvent {
-    ViewerEvent::Output { offset: 0, kind, bytes: bytes.into() }
+    ViewerEvent::Output {
+        offset: 0,
+        kind,
+        bytes: bytes.into(),
+    }
 }
 
 fn told(framing: LainFraming, events: impl IntoIterator<Item = ViewerEvent>) -> Outgoing {
@@ -25,7 +29,10 @@ fn told(framing: LainFraming, events: impl IntoIterator<Item = ViewerEvent>) -> 
 }
 
 fn read(framing: LainFraming, bytes: impl Into<Bytes>) -> Result<Command, Refusal> {
-    LainDecoder::new(framing).decode(Incoming { bytes: bytes.into(), is_text: true })
+    LainDecoder::new(framing).decode(Incoming {
+        bytes: bytes.into(),
+        is_text: true,
+    })
 }
 
 /// The frames of the specification, section 1.1.
@@ -42,7 +49,10 @@ fn golden_protobuf_frames() {
     end.code = Some(0);
     let out = told(Protobuf, [ViewerEvent::Ended(end)]);
     assert_eq!(hex(&out.messages[0][..4]), "0802122b");
-    assert_eq!(&out.messages[0][4..], b"\x1b[32m>>> You quit the container safely.\x1b[0m");
+    assert_eq!(
+        &out.messages[0][4..],
+        b"\x1b[32m>>> You quit the container safely.\x1b[0m"
+    );
     assert_eq!(out.messages[0].len(), 4 + 43);
     assert_eq!(out.closing.unwrap().code, 1000);
     let plain = read(Protobuf, &b"\x12\x01\x61"[..]).unwrap();
@@ -55,15 +65,31 @@ fn golden_protobuf_frames() {
 #[test]
 fn golden_json_messages() {
     use LainFraming::Json;
-    assert_eq!(told(Json, [output(OutputKind::Stdout, "hi")]).messages[0], r#"{"content":"aGk="}"#);
+    assert_eq!(
+        told(Json, [output(OutputKind::Stdout, "hi")]).messages[0],
+        r#"{"content":"aGk="}"#
+    );
     let mut out = Outgoing::default();
     LainEncoder::new(Json, Visit::Enter).keepalive(&mut out);
     assert_eq!(out.messages[0], r#"{"msgType":3,"content":"cGluZw=="}"#);
     let mut decoder = LainDecoder::new(Json);
-    let mut read = |text: &'static str| decoder.decode(Incoming { bytes: text.into(), is_text: false }).unwrap();
-    assert_eq!(read(r#"{"msgType":1,"content":"ODAgMjQ="}"#), Command::Resize(TerminalSize::new(80, 24)));
+    let mut read = |text: &'static str| {
+        decoder
+            .decode(Incoming {
+                bytes: text.into(),
+                is_text: false,
+            })
+            .unwrap()
+    };
+    assert_eq!(
+        read(r#"{"msgType":1,"content":"ODAgMjQ="}"#),
+        Command::Resize(TerminalSize::new(80, 24))
+    );
     // Fault 17: an absent type is 0, whatever came before.
-    assert_eq!(read(r#"{"content":"YQ=="}"#), Command::Input(None, "a".into()));
+    assert_eq!(
+        read(r#"{"content":"YQ=="}"#),
+        Command::Input(None, "a".into())
+    );
 }
 
 #[test]
@@ -74,15 +100,24 @@ fn the_end_is_told_in_fields_of_its_own_when_asked_for() {
     let mut out = Outgoing::default();
     encoder.event(ViewerEvent::Ended(end), &mut out);
     // exit_code = 137, reason = "signaled", signal = 9
-    assert_eq!(hex(&out.messages[0][47..]), "18890122087369676e616c65642809");
+    assert_eq!(
+        hex(&out.messages[0][47..]),
+        "18890122087369676e616c65642809"
+    );
 }
 
 #[test]
 fn sizes_that_are_none_are_ignored() {
-    for bad in ["", "80", "80  24", "80 24 1", "-1 24", "+80 24", "a b", "80 99999", " 80 24"] {
+    for bad in [
+        "", "80", "80  24", "80 24 1", "-1 24", "+80 24", "a b", "80 99999", " 80 24",
+    ] {
         let mut message = vec![0x08, 0x01, 0x12, bad.len() as u8];
         message.extend_from_slice(bad.as_bytes());
-        assert_eq!(read(LainFraming::Protobuf, message).unwrap(), Command::Ignore, "{bad:?}");
+        assert_eq!(
+            read(LainFraming::Protobuf, message).unwrap(),
+            Command::Ignore,
+            "{bad:?}"
+        );
     }
 }
 
@@ -101,10 +136,16 @@ fn ends_that_entry_did_not_know_are_told_too() {
     let texts = [
         (EndReason::StartFailed, LainText::CannotEnter.as_str()),
         (EndReason::AuthExpired, LainText::NotAuthorized.as_str()),
-        (EndReason::Idle, "\x1b[31m>>> The session was ended: idle.\x1b[0m"),
+        (
+            EndReason::Idle,
+            "\x1b[31m>>> The session was ended: idle.\x1b[0m",
+        ),
     ];
     for (reason, text) in texts {
-        let out = told(LainFraming::Protobuf, [ViewerEvent::Ended(SessionEnd::new(reason))]);
+        let out = told(
+            LainFraming::Protobuf,
+            [ViewerEvent::Ended(SessionEnd::new(reason))],
+        );
         assert!(out.messages[0].ends_with(text.as_bytes()), "{reason}");
     }
 }
