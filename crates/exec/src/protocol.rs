@@ -13,6 +13,6 @@ pub mod native;
 pub mod ttyd;
 
 #[cfg(feature = "gateway")]
-pub use codec::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal};
-#[cfg(feature = "gateway")]
 pub use crate::utf8::Utf8Tail;
+#[cfg(feature = "gateway")]
+pub use codec::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal};

@@ -98,7 +98,8 @@ impl Recorder for Announced {
             }
             _ => return Ok(()),
         };
-        self.tell(session, &known, at, operation, outcome, labels).await
+        self.tell(session, &known, at, operation, outcome, labels)
+            .await
     }
 }
 

@@ -118,7 +118,8 @@ impl Inner {
                 return Err(error);
             }
         };
-        self.ledger().update(session, |known| known.clone_from(writing.summary()));
+        self.ledger()
+            .update(session, |known| known.clone_from(writing.summary()));
         let writing = Arc::new(tokio::sync::Mutex::new(writing));
         self.open().insert(session.clone(), writing);
         Ok(())
@@ -134,7 +135,8 @@ impl Inner {
         }
         let result = writing.append(&self.files, step, &self.limits);
         let summary = writing.summary();
-        self.ledger().update(&summary.session, |known| known.clone_from(summary));
+        self.ledger()
+            .update(&summary.session, |known| known.clone_from(summary));
         if is_last {
             self.open().remove(&summary.session);
         }

@@ -73,7 +73,9 @@ impl Imported {
             last = *at;
         }
         let end = SessionEnd::new(EndReason::Lost).with_text("imported; its end is not known");
-        recorder.record(session, last, &RecordEvent::Ended(end)).await
+        recorder
+            .record(session, last, &RecordEvent::Ended(end))
+            .await
     }
 
     /// Adds an event that happened so many microseconds after the beginning; never before the one

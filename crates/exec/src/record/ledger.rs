@@ -2,9 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use longshore_core::{Error, ErrorKind, Result, SessionId, Timestamp};
 
-use super::{
-    CommandQuery, RecordLimits, Retention, SessionQuery, SessionStatus, SessionSummary,
-};
+use super::{CommandQuery, RecordLimits, Retention, SessionQuery, SessionStatus, SessionSummary};
 
 /// All sessions of a store, in order, with the room they take.
 #[derive(Debug, Default)]
@@ -22,7 +20,8 @@ impl Ledger {
     pub(super) fn put(&mut self, summary: SessionSummary) {
         self.remove(&summary.session.clone());
         self.total += summary.bytes;
-        self.by_age.insert((summary.created_at, summary.session.clone()));
+        self.by_age
+            .insert((summary.created_at, summary.session.clone()));
         self.sessions.insert(summary.session.clone(), summary);
     }
 
@@ -53,8 +52,11 @@ impl Ledger {
         limits: &RecordLimits,
     ) -> Result<Vec<SessionId>> {
         if self.sessions.contains_key(session) {
-            return Err(Error::new(ErrorKind::AlreadyExists, "this session has a record already")
-                .with_context("session", session));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "this session has a record already",
+            )
+            .with_context("session", session));
         }
         let more = (self.sessions.len() + 1).saturating_sub(limits.sessions);
         self.room(more, FIRST, limits)

@@ -69,7 +69,10 @@ impl Head {
 
     /// The head behind one more record.
     fn then(&self, record: &[u8]) -> Self {
-        let hash = Sha256::new().chain_update(self.hash).chain_update(record).finalize();
+        let hash = Sha256::new()
+            .chain_update(self.hash)
+            .chain_update(record)
+            .finalize();
         Self {
             records: self.records + 1,
             hash: hash.into(),

@@ -123,8 +123,12 @@ impl RecordStore for MemoryRecords {
     async fn commands(&self, query: &CommandQuery) -> Result<Vec<CommandGuess>> {
         let state = self.lock();
         let sessions = state.ledger.with_commands(query);
-        let logs = sessions.iter().filter_map(|session| state.logs.get(session));
-        let met = logs.flat_map(|log| &log.commands).filter(|command| query.meets(command));
+        let logs = sessions
+            .iter()
+            .filter_map(|session| state.logs.get(session));
+        let met = logs
+            .flat_map(|log| &log.commands)
+            .filter(|command| query.meets(command));
         Ok(query.page(met.cloned().collect()))
     }
 

@@ -111,7 +111,11 @@ impl CommandQuery {
     /// The page, newest first.
     pub(super) fn page(&self, mut commands: Vec<CommandGuess>) -> Vec<CommandGuess> {
         commands.sort_by(|a, b| (b.at, &b.session, b.number).cmp(&(a.at, &a.session, a.number)));
-        commands.into_iter().skip(self.of.offset).take(self.of.limit).collect()
+        commands
+            .into_iter()
+            .skip(self.of.offset)
+            .take(self.of.limit)
+            .collect()
     }
 }
 

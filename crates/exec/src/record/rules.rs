@@ -56,7 +56,11 @@ pub enum RulePlace {
 
 impl Rule {
     /// A rule for a command.
-    pub fn command(name: impl Into<String>, pattern: impl Into<String>, action: RuleAction) -> Self {
+    pub fn command(
+        name: impl Into<String>,
+        pattern: impl Into<String>,
+        action: RuleAction,
+    ) -> Self {
         Self {
             name: name.into(),
             pattern: pattern.into(),
@@ -126,7 +130,9 @@ impl RuleSet {
             )));
         }
         let build = |expressions: Vec<String>| {
-            RegexSetBuilder::new(expressions).size_limit(LARGEST).build()
+            RegexSetBuilder::new(expressions)
+                .size_limit(LARGEST)
+                .build()
         };
         for rule in &rules {
             // By itself first: brackets that close ours would let it say something else. And the
@@ -159,7 +165,9 @@ impl RuleSet {
     pub fn meets(&self, line: &str) -> Vec<(&str, RuleAction)> {
         let met = self.inner.set.matches(line);
         let rules = met.iter().filter_map(|index| self.inner.rules.get(index));
-        rules.map(|rule| (rule.name.as_str(), rule.action)).collect()
+        rules
+            .map(|rule| (rule.name.as_str(), rule.action))
+            .collect()
     }
 }
 

@@ -144,7 +144,10 @@ impl Tape {
         }
         Err(Error::new(
             ErrorKind::ResourceExhausted,
-            format!("the record of a session may have {} bytes, and is full", limits.session),
+            format!(
+                "the record of a session may have {} bytes, and is full",
+                limits.session
+            ),
         )
         .with_context("session", &self.summary.session))
     }

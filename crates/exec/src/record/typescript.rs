@@ -119,17 +119,28 @@ fn head(script: &Bytes) -> (Option<Timestamp>, Bytes) {
     if !script.starts_with(STARTED.as_bytes()) {
         return (None, script.clone());
     }
-    let end = script.iter().position(|&byte| byte == b'\n').unwrap_or(script.len() - 1);
+    let end = script
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .unwrap_or(script.len() - 1);
     let line = String::from_utf8_lossy(&script[STARTED.len()..end.max(STARTED.len())]);
     // util-linux writes a space for the T, and what it knows in brackets behind.
-    let time = line.split('[').next().unwrap_or_default().trim().replacen(' ', "T", 1);
+    let time = line
+        .split('[')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .replacen(' ', "T", 1);
     let time = Timestamp::parse_rfc3339(&time).ok().flatten();
     (time, script.slice(end + 1..))
 }
 
 /// The output without the last line.
 fn body(rest: Bytes) -> Bytes {
-    match rest.windows(DONE.len()).rposition(|part| part == DONE.as_bytes()) {
+    match rest
+        .windows(DONE.len())
+        .rposition(|part| part == DONE.as_bytes())
+    {
         Some(at) => rest.slice(..at),
         None => rest,
     }

@@ -120,7 +120,10 @@ impl SessionAbout {
             Launch::Exec(request) => (request, vec![request.command.clone()]),
             Launch::FirstOf(request, commands) => (request, commands.clone()),
         };
-        let term = request.env.iter().find_map(|pair| pair.strip_prefix("TERM="));
+        let term = request
+            .env
+            .iter()
+            .find_map(|pair| pair.strip_prefix("TERM="));
         Self {
             who,
             kind: SessionKind::Exec,

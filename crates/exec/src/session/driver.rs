@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, future::pending, mem, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::pending, io, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -95,7 +95,8 @@ impl Driver {
         (self.recorder, self.without_record) = (recorder, without);
         if self.recorder.is_some() {
             self.witness = about.records_input.then(EchoWitness::default);
-            self.unrecorded.push_back(RecordEvent::Opened(Box::new(about)));
+            self.unrecorded
+                .push_back(RecordEvent::Opened(Box::new(about)));
             self.begun = false;
         }
         self
@@ -403,7 +404,9 @@ impl Driver {
         self.works.recording = Some(Box::pin(async move {
             let all = async {
                 for event in &events {
-                    recorder.record(&shared.id, shared.clock.now(), event).await?;
+                    recorder
+                        .record(&shared.id, shared.clock.now(), event)
+                        .await?;
                 }
                 Ok(())
             };
@@ -452,7 +455,10 @@ impl Driver {
             self.unrecorded_end = false;
             if let Some(end) = self.shared.look(|core, _| core.end().cloned()) {
                 if let Some(mut witness) = self.witness.take() {
-                    witness.finish().into_iter().for_each(|event| self.note(event));
+                    witness
+                        .finish()
+                        .into_iter()
+                        .for_each(|event| self.note(event));
                 }
                 self.note(RecordEvent::Ended(end));
                 self.record(None);
@@ -462,7 +468,11 @@ impl Driver {
 }
 
 /// Writes `bytes`, which count as `taken`.
-async fn write(mut input: ExecInput, bytes: Bytes, taken: usize) -> (ExecInput, usize, io::Result<()>) {
+async fn write(
+    mut input: ExecInput,
+    bytes: Bytes,
+    taken: usize,
+) -> (ExecInput, usize, io::Result<()>) {
     let result = match input.write_all(&bytes).await {
         Ok(()) => input.flush().await,
         broken => broken,

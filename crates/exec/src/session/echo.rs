@@ -107,7 +107,10 @@ impl EchoWitness {
     pub(super) fn finish(&mut self) -> Vec<RecordEvent> {
         if !self.line.bytes.is_empty() {
             let mut last = mem::take(&mut self.line);
-            let waits = self.expected.iter().any(|expected| *expected != Expected::End);
+            let waits = self
+                .expected
+                .iter()
+                .any(|expected| *expected != Expected::End);
             last.fate = match last.fate {
                 Fate::Open if !waits && self.ended.is_empty() => Fate::Shown,
                 _ => Fate::Hidden,
@@ -129,7 +132,9 @@ impl EchoWitness {
         let is_searched = (DISTINCT..=LONGEST_SEARCH).contains(&line.text.len());
         if is_searched && !line.edited && line.fate != Fate::Hidden {
             let mut search = Search::new(&line.text);
-            self.shown.iter().for_each(|&byte| search.push(&line.text, byte));
+            self.shown
+                .iter()
+                .for_each(|&byte| search.push(&line.text, byte));
             line.search = Some(search);
         }
         line.settle();
@@ -226,7 +231,9 @@ impl EchoWitness {
                 Fate::Open | Fate::Doubtful if self.ended.len() <= most => break,
                 _ => {}
             }
-            let Some(line) = self.ended.pop_front() else { break };
+            let Some(line) = self.ended.pop_front() else {
+                break;
+            };
             if line.fate == Fate::Open {
                 // Its echo is awaited no more.
                 while let Some(expected) = self.expected.pop_front() {

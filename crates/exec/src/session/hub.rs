@@ -11,8 +11,7 @@ use longshore_core::{
 
 use super::{
     Attachment, HubLimits, InputGuard, Launch, Recorder, Role, SessionAbout, SessionCore,
-    SessionEnd, SessionOptions, SessionOrigin,
-    driver::Driver, limits::Census, shared::Shared,
+    SessionEnd, SessionOptions, SessionOrigin, driver::Driver, limits::Census, shared::Shared,
 };
 
 /// Asks again whether somebody may still be in a session.

@@ -32,7 +32,9 @@ impl Plain {
             },
             (State::Text, _) => return Some(byte),
             (State::Escape | State::StringEscape, b'[') => State::Control,
-            (State::Escape | State::StringEscape, b']' | b'P' | b'X' | b'^' | b'_') => State::String,
+            (State::Escape | State::StringEscape, b']' | b'P' | b'X' | b'^' | b'_') => {
+                State::String
+            }
             (State::Escape | State::StringEscape, b'O' | b'N' | b' '..=b'/') => State::Single,
             (State::Escape | State::StringEscape | State::Single, _) => State::Text,
             (State::Control, b'@'..=b'~') => State::Text,

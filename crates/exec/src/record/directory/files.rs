@@ -92,7 +92,11 @@ impl Files {
             Error::internal("a summary can't be written as JSON").with_source(error)
         })?;
         let written = || {
-            let mut file = private().write(true).create(true).truncate(true).open(&new)?;
+            let mut file = private()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&new)?;
             file.write_all(&text)?;
             file.sync_data()?;
             fs::rename(&new, &path)
@@ -122,7 +126,9 @@ impl Files {
     pub(super) fn read_commands(&self, session: &SessionId) -> Result<Vec<CommandGuess>> {
         let bytes = bounded(&self.path(session, "commands")?, LONGEST_COMMANDS).unwrap_or_default();
         let lines = bytes.split(|&byte| byte == b'\n');
-        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        Ok(lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect())
     }
 
     pub(super) fn remove(&self, session: &SessionId) {
@@ -141,8 +147,10 @@ impl Files {
 
     fn path(&self, session: &SessionId, kind: &str) -> Result<PathBuf> {
         if !is_name(session) {
-            return Err(Error::invalid("the session's id can't be the name of a file")
-                .with_context("session", session));
+            return Err(
+                Error::invalid("the session's id can't be the name of a file")
+                    .with_context("session", session),
+            );
         }
         Ok(self.root.join(format!("{session}.{kind}")))
     }

@@ -2,12 +2,7 @@ use std::{fs::File, io::Read};
 
 use longshore_core::{Error, Result, SessionId};
 
-use super::{
-    Recovered,
-    files::Files,
-    read,
-    writing::Writing,
-};
+use super::{Recovered, files::Files, read, writing::Writing};
 use crate::{
     record::{
         RecordLimits, SessionStatus, SessionSummary,
@@ -24,7 +19,10 @@ pub(super) fn recover(files: &Files) -> Result<(Ledger, Vec<Recovered>)> {
     let mut recovered = Vec::new();
     for session in files.sessions()? {
         let known = files.read_summary(&session);
-        if let Some(summary) = known.as_ref().filter(|known| known.status != SessionStatus::Active) {
+        if let Some(summary) = known
+            .as_ref()
+            .filter(|known| known.status != SessionStatus::Active)
+        {
             ledger.put(summary.clone());
             continue;
         }
@@ -87,7 +85,9 @@ fn finish(
     let Some(summary) = summary else {
         return Ok((None, None));
     };
-    let length = file.metadata().map_err(|error| Error::io("cannot look at a record", error))?;
+    let length = file
+        .metadata()
+        .map_err(|error| Error::io("cannot look at a record", error))?;
     let torn = length.len().saturating_sub(decoder.whole());
     if torn > 0 {
         let blank = decoder.is_torn_blank();

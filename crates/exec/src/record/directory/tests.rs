@@ -17,7 +17,11 @@ fn opened() -> RecordEvent {
     let request = ExecRequest::new(WorkloadId::new("web").unwrap(), ["sh"]);
     let launch = Launch::Exec(request.with_tty(TerminalSize::default()));
     let who = Identity::new("alice", "token");
-    RecordEvent::Opened(Box::new(SessionAbout::new(who, &launch, SessionOrigin::new())))
+    RecordEvent::Opened(Box::new(SessionAbout::new(
+        who,
+        &launch,
+        SessionOrigin::new(),
+    )))
 }
 
 fn output(offset: u64, text: &'static str) -> RecordEvent {
@@ -38,7 +42,10 @@ async fn session(records: &DirectoryRecords, name: &str, ended: bool) -> Session
     let mut events = vec![opened(), output(0, "first"), output(5, "second")];
     events.extend(ended.then(|| RecordEvent::Ended(SessionEnd::new(EndReason::Exited))));
     for (at, event) in events.iter().enumerate() {
-        records.record(&session, Timestamp::from_secs(at as u64 + 1), event).await.unwrap();
+        records
+            .record(&session, Timestamp::from_secs(at as u64 + 1), event)
+            .await
+            .unwrap();
     }
     session
 }
@@ -85,7 +92,10 @@ async fn ids_that_mean_something_to_a_path_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let records = open(&dir.path().join("records"));
     for name in ["..", ".", "a.b", "a\\b", "~"] {
-        let error = records.record(&id(name), Timestamp::ZERO, &opened()).await.unwrap_err();
+        let error = records
+            .record(&id(name), Timestamp::ZERO, &opened())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
         assert!(records.session(&id(name)).await.is_err());
     }
@@ -103,10 +113,15 @@ async fn sessions_of_a_dead_server_are_interrupted() {
     assert_eq!(records.recovered(), [found]);
     let summary = records.session(&scene.session).await.unwrap();
     assert_eq!(summary.status, SessionStatus::Interrupted);
-    assert_eq!((summary.ended_at, summary.end.clone()), (Some(Timestamp::from_secs(3)), None));
+    assert_eq!(
+        (summary.ended_at, summary.end.clone()),
+        (Some(Timestamp::from_secs(3)), None)
+    );
     let verified = records.verify(&scene.session, None).await.unwrap();
     assert!(verified.is_complete && verified.output == 11);
-    let late = records.record(&scene.session, Timestamp::from_secs(9), &output(11, "x")).await;
+    let late = records
+        .record(&scene.session, Timestamp::from_secs(9), &output(11, "x"))
+        .await;
     assert_eq!(late.unwrap_err().kind(), ErrorKind::Closed);
     drop(records);
     let again = open(scene.dir.path());
@@ -136,8 +151,17 @@ async fn an_end_of_zeros_is_torn_too() {
         let scene = left(false).await;
         scene.edit(|bytes| bytes.resize(bytes.len() + zeros, 0));
         let records = open(scene.dir.path());
-        assert_eq!((records.recovered()[0].torn, records.recovered()[0].damage.clone()), (zeros as u64, None));
-        assert_eq!(records.verify(&scene.session, None).await.unwrap().output, 11);
+        assert_eq!(
+            (
+                records.recovered()[0].torn,
+                records.recovered()[0].damage.clone()
+            ),
+            (zeros as u64, None)
+        );
+        assert_eq!(
+            records.verify(&scene.session, None).await.unwrap().output,
+            11
+        );
     }
 }
 
@@ -151,8 +175,18 @@ async fn a_changed_record_is_damaged_and_left_as_it_is() {
     let before = fs::read(&scene.log).unwrap();
     let records = open(scene.dir.path());
     assert!(records.recovered()[0].damage.is_some());
-    assert_eq!(records.session(&scene.session).await.unwrap().status, SessionStatus::Damaged);
-    assert_eq!(records.verify(&scene.session, None).await.unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(
+        records.session(&scene.session).await.unwrap().status,
+        SessionStatus::Damaged
+    );
+    assert_eq!(
+        records
+            .verify(&scene.session, None)
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Protocol
+    );
     assert_eq!(fs::read(&scene.log).unwrap(), before);
 }
 
@@ -163,7 +197,12 @@ async fn the_index_knows_a_record_that_was_cut() {
     scene.edit(|bytes| bytes.truncate(end));
     let records = open(scene.dir.path());
     let error = records.verify(&scene.session, None).await.unwrap_err();
-    assert!(error.message().starts_with("the record was cut: 4 events were written"), "{error}");
+    assert!(
+        error
+            .message()
+            .starts_with("the record was cut: 4 events were written"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -177,13 +216,27 @@ async fn a_record_that_was_written_anew_is_found_by_its_head() {
         let _ = fs::remove_file(scene.dir.path().join(format!("s.{kind}")));
     }
     let records = open(scene.dir.path());
-    let events = [opened(), output(0, "other"), output(5, "second"), RecordEvent::Ended(SessionEnd::new(EndReason::Exited))];
+    let events = [
+        opened(),
+        output(0, "other"),
+        output(5, "second"),
+        RecordEvent::Ended(SessionEnd::new(EndReason::Exited)),
+    ];
     for event in &events {
-        records.record(&scene.session, Timestamp::from_secs(1), event).await.unwrap();
+        records
+            .record(&scene.session, Timestamp::from_secs(1), event)
+            .await
+            .unwrap();
     }
     records.verify(&scene.session, None).await.unwrap();
-    let error = records.verify(&scene.session, Some(&head)).await.unwrap_err();
-    assert!(error.message().starts_with("the record was rewritten"), "{error}");
+    let error = records
+        .verify(&scene.session, Some(&head))
+        .await
+        .unwrap_err();
+    assert!(
+        error.message().starts_with("the record was rewritten"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +244,10 @@ async fn an_index_that_is_lost_is_read_from_the_log() {
     for text in [None, Some("not JSON")] {
         let scene = left(true).await;
         let json = scene.dir.path().join("s.json");
-        let known = open(scene.dir.path()).session(&scene.session).await.unwrap();
+        let known = open(scene.dir.path())
+            .session(&scene.session)
+            .await
+            .unwrap();
         match text {
             None => fs::remove_file(&json).unwrap(),
             Some(text) => fs::write(&json, text).unwrap(),
@@ -199,7 +255,10 @@ async fn an_index_that_is_lost_is_read_from_the_log() {
         let records = open(scene.dir.path());
         assert_eq!(records.recovered(), []);
         let found = records.session(&scene.session).await.unwrap();
-        assert_eq!(serde_json::to_value(&found).unwrap(), serde_json::to_value(&known).unwrap());
+        assert_eq!(
+            serde_json::to_value(&found).unwrap(),
+            serde_json::to_value(&known).unwrap()
+        );
     }
 }
 
@@ -215,7 +274,14 @@ async fn other_files_harm_nobody() {
     assert_eq!(records.recovered().len(), 1, "the one that is not a record");
     assert!(records.recovered()[0].damage.is_some() && root.join("x.log").exists());
     assert!(!root.join("empty.log").exists());
-    assert_eq!(records.sessions(&SessionQuery::default()).await.unwrap().len(), 1);
+    assert_eq!(
+        records
+            .sessions(&SessionQuery::default())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -229,6 +295,9 @@ async fn a_dropped_call_writes_all_or_nothing() {
         let _ = tokio::time::timeout(std::time::Duration::from_micros(round), recording).await;
     }
     let end = RecordEvent::Ended(SessionEnd::new(EndReason::Exited));
-    records.record(&session, Timestamp::from_secs(6), &end).await.unwrap();
+    records
+        .record(&session, Timestamp::from_secs(6), &end)
+        .await
+        .unwrap();
     assert!(records.verify(&session, None).await.unwrap().is_complete);
 }

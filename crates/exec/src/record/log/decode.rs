@@ -202,7 +202,10 @@ impl LogDecoder {
     }
 
     fn fault(&self, what: &str) -> Error {
-        Error::protocol(format!("the record is broken at {}: {what}", self.head.records))
-            .with_context("session", &self.session)
+        Error::protocol(format!(
+            "the record is broken at {}: {what}",
+            self.head.records
+        ))
+        .with_context("session", &self.session)
     }
 }

@@ -51,7 +51,13 @@ impl LogEncoder {
                         OutputKind::Stderr => ERROR_OUTPUT,
                         OutputKind::Stdout => OUTPUT,
                     };
-                    put(&mut out, &mut head, kind, at, &[&offset.to_be_bytes(), piece])?;
+                    put(
+                        &mut out,
+                        &mut head,
+                        kind,
+                        at,
+                        &[&offset.to_be_bytes(), piece],
+                    )?;
                     offset += piece.len() as u64;
                 }
             }
@@ -107,9 +113,8 @@ fn put(out: &mut Vec<u8>, head: &mut Head, kind: u8, at: Timestamp, body: &[&[u8
 
 fn json(value: &impl serde::Serialize) -> Result<Bytes> {
     let text = serde_json::to_vec(value);
-    let text = text.map_err(|error| {
-        Error::internal("an event can't be written as JSON").with_source(error)
-    })?;
+    let text = text
+        .map_err(|error| Error::internal("an event can't be written as JSON").with_source(error))?;
     Ok(Bytes::from(text))
 }
 

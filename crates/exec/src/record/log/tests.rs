@@ -14,7 +14,11 @@ fn session() -> SessionId {
 fn about() -> Box<SessionAbout> {
     let request = ExecRequest::new(WorkloadId::new("web").unwrap(), ["sh", "-l"]);
     let launch = Launch::Exec(request.with_tty(TerminalSize::new(100, 30)));
-    Box::new(SessionAbout::new(Identity::new("alice", "token"), &launch, SessionOrigin::new()))
+    Box::new(SessionAbout::new(
+        Identity::new("alice", "token"),
+        &launch,
+        SessionOrigin::new(),
+    ))
 }
 
 fn output(offset: u64, kind: OutputKind, bytes: &[u8]) -> RecordEvent {
@@ -45,7 +49,9 @@ fn write(events: &[RecordEvent]) -> (Vec<u8>, Vec<usize>, Head) {
     let (mut encoder, mut log) = LogEncoder::new(&session());
     let mut starts = vec![log.len()];
     for (at, event) in events.iter().enumerate() {
-        let (bytes, head) = encoder.encode(Timestamp::from_secs(at as u64), event).unwrap();
+        let (bytes, head) = encoder
+            .encode(Timestamp::from_secs(at as u64), event)
+            .unwrap();
         encoder.accept(head);
         log.extend_from_slice(&bytes);
         starts.push(log.len());
@@ -74,9 +80,15 @@ fn every_event_comes_back() {
     let back: Vec<_> = entries.iter().map(|entry| entry.event.clone()).collect();
     assert_eq!(back, events());
     for (at, entry) in entries.iter().enumerate() {
-        assert_eq!((entry.sequence, entry.at), (at as u64, Timestamp::from_secs(at as u64)));
+        assert_eq!(
+            (entry.sequence, entry.at),
+            (at as u64, Timestamp::from_secs(at as u64))
+        );
     }
-    assert_eq!((decoder.head(), decoder.torn(), decoder.is_complete()), (head, 0, true));
+    assert_eq!(
+        (decoder.head(), decoder.torn(), decoder.is_complete()),
+        (head, 0, true)
+    );
     assert_eq!((decoder.whole(), decoder.output()), (log.len() as u64, 9));
 }
 
@@ -85,13 +97,20 @@ fn every_event_comes_back() {
 fn the_form_is_the_documented_one() {
     let (log, starts, head) = write(&events());
     assert!(log.starts_with(b"LONGSHORE RECORD 1\n\x02s1"));
-    assert_eq!(&log[starts[3]..][..16], b"\0\0\0\x03\x04\0\0\0\0\0\x2d\xc6\xc0ls\r");
+    assert_eq!(
+        &log[starts[3]..][..16],
+        b"\0\0\0\x03\x04\0\0\0\0\0\x2d\xc6\xc0ls\r"
+    );
     assert_eq!(starts[4] - starts[3], 4 + 1 + 8 + 3 + 32);
     let mut hash: [u8; 32] = Sha256::digest(&log[..starts[0]]).into();
     for pair in starts.windows(2) {
         let record = &log[pair[0]..pair[1]];
         let (front, last) = record.split_at(record.len() - 32);
-        hash = Sha256::new().chain_update(hash).chain_update(front).finalize().into();
+        hash = Sha256::new()
+            .chain_update(hash)
+            .chain_update(front)
+            .finalize()
+            .into();
         assert_eq!(hash, last);
     }
     assert_eq!((head.hash, head.records), (hash, 9));
@@ -125,7 +144,9 @@ fn records_that_were_moved_removed_or_repeated_are_found() {
     let record = |at: usize| &log[starts[at]..starts[at + 1]];
     let of = |order: Vec<usize>| {
         let mut changed = log[..starts[0]].to_vec();
-        order.iter().for_each(|&at| changed.extend_from_slice(record(at)));
+        order
+            .iter()
+            .for_each(|&at| changed.extend_from_slice(record(at)));
         read(&changed)
     };
     for at in 0..count - 1 {
@@ -157,26 +178,37 @@ fn a_cut_ends_at_the_last_whole_record() {
         assert_eq!(entries.len(), whole);
         assert!(!decoder.is_complete() && decoder.head() != head);
         let begins = starts[whole].min(if end < starts[0] { 0 } else { usize::MAX });
-        assert_eq!((decoder.whole(), decoder.torn()), (begins as u64, (end - begins) as u64));
+        assert_eq!(
+            (decoder.whole(), decoder.torn()),
+            (begins as u64, (end - begins) as u64)
+        );
     }
 }
 
 #[test]
 fn long_output_is_split_and_other_events_are_bounded() {
     let long = vec![b'x'; 200_000];
-    let (log, _, head) = write(&[RecordEvent::Opened(about()), output(5, OutputKind::Stdout, &long)]);
+    let (log, _, head) = write(&[
+        RecordEvent::Opened(about()),
+        output(5, OutputKind::Stdout, &long),
+    ]);
     let (entries, error, _) = read(&log);
     assert!(error.is_none() && head.records == 5);
     let mut next = 5;
     for entry in &entries[1..] {
-        let RecordEvent::Output { offset, bytes, .. } = &entry.event else { panic!("{entry:?}") };
+        let RecordEvent::Output { offset, bytes, .. } = &entry.event else {
+            panic!("{entry:?}")
+        };
         assert_eq!(*offset, next);
         next += bytes.len() as u64;
     }
     assert_eq!(next, 200_005);
     let (encoder, _) = LogEncoder::new(&session());
     let input = RecordEvent::Input(Bytes::from(vec![0; LONGEST + 1]));
-    assert_eq!(encoder.encode(Timestamp::ZERO, &input).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        encoder.encode(Timestamp::ZERO, &input).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
 }
 
 proptest! {

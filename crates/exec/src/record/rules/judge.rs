@@ -41,7 +41,9 @@ impl Judge {
             whole = format!("{blocked}{text}");
             met = self.rules.meets(&whole);
         }
-        met.into_iter().map(|(name, action)| RuleHit::new(name, action)).collect()
+        met.into_iter()
+            .map(|(name, action)| RuleHit::new(name, action))
+            .collect()
     }
 }
 
@@ -68,7 +70,8 @@ impl InputJudge for Judge {
             match action {
                 Some(RuleAction::Block) if self.rules.ends_session => {
                     let end = SessionEnd::new(EndReason::EndedByOperator);
-                    judgement.end = Some(end.with_text("a rule of this server does not allow this line"));
+                    judgement.end =
+                        Some(end.with_text("a rule of this server does not allow this line"));
                     judgement.pass = bytes.slice(..at);
                     return judgement;
                 }
@@ -76,7 +79,11 @@ impl InputJudge for Judge {
                     // What was pasted behind it was meant to follow it, so it goes too.
                     let text = self.line.text();
                     self.blocked.get_or_insert_default().push_str(&text);
-                    if self.blocked.as_ref().is_some_and(|text| text.len() > LONGEST_BLOCKED) {
+                    if self
+                        .blocked
+                        .as_ref()
+                        .is_some_and(|text| text.len() > LONGEST_BLOCKED)
+                    {
                         self.blocked = Some(text);
                     }
                     self.line.clear();

@@ -25,22 +25,47 @@ fn check(steps: &[&str], recorded: &[Option<&str>]) {
 
 #[test]
 fn a_line_that_is_echoed_is_recorded() {
-    check(&[">l", "<l", ">s", "<s", ">\r", "<\r\nfile\r\n$ "], &[Some("ls\r")]);
+    check(
+        &[">l", "<l", ">s", "<s", ">\r", "<\r\nfile\r\n$ "],
+        &[Some("ls\r")],
+    );
     check(&[">ls\r", "<ls\r\nfile\r\n$ "], &[Some("ls\r")]);
-    check(&["<$ ", ">größe", "<gr\u{f6}\u{df}e", ">\r", "<\r\n"], &[Some("größe\r")]);
-    check(&[">l\u{7f}", "<l\u{8} \u{8}", ">ps\r", "<ps\r\n"], &[Some("l\u{7f}ps\r")]);
-    check(&[">l", "<\u{1b}[1ml\u{1b}[0m", ">\u{1b}[D", "<\u{8}", ">\r", "<\r\n"], &[Some("l\r")]);
+    check(
+        &["<$ ", ">größe", "<gr\u{f6}\u{df}e", ">\r", "<\r\n"],
+        &[Some("größe\r")],
+    );
+    check(
+        &[">l\u{7f}", "<l\u{8} \u{8}", ">ps\r", "<ps\r\n"],
+        &[Some("l\u{7f}ps\r")],
+    );
+    check(
+        &[
+            ">l",
+            "<\u{1b}[1ml\u{1b}[0m",
+            ">\u{1b}[D",
+            "<\u{8}",
+            ">\r",
+            "<\r\n",
+        ],
+        &[Some("l\r")],
+    );
 }
 
 #[test]
 fn a_password_leaves_no_trace_but_that_there_was_one() {
     check(&["<Password: ", ">hunter22\r", "<\r\n$ "], &[None]);
-    check(&["<Password: ", ">h", ">unter22", ">\r", "<\r\nSorry\r\n"], &[None]);
+    check(
+        &["<Password: ", ">h", ">unter22", ">\r", "<\r\nSorry\r\n"],
+        &[None],
+    );
     check(&[">hunter22\r", "<********\r\n"], &[None]);
     check(&[">h", "<*", ">u", "<*", ">\r", "<\r\nhu\r\n"], &[None]);
     check(&["<Password: ", ">hunter22"], &[None]);
     // Typed before the prompt of `read -s` came.
-    check(&[">read -s x\r", "<read -s x\r\n", ">hunter22\r", "<\r\n$ "], &[Some("read -s x\r"), None]);
+    check(
+        &[">read -s x\r", "<read -s x\r\n", ">hunter22\r", "<\r\n$ "],
+        &[Some("read -s x\r"), None],
+    );
     check(&[">y\r", "<\r\nyes, but which?"], &[None]);
     check(&[">hunter22\r", "<hunter2", "<\r\n"], &[None]);
 }
@@ -58,7 +83,11 @@ fn lines_pasted_at_once_are_recorded() {
             "<echo first\r\nfirst\r\n$ echo second\r\nsecond\r\n",
             "<$ echo third\r\nthird\r\n",
         ],
-        &[Some("echo first\r"), Some("echo second\r"), Some("echo third\r")],
+        &[
+            Some("echo first\r"),
+            Some("echo second\r"),
+            Some("echo third\r"),
+        ],
     );
 }
 
@@ -70,7 +99,10 @@ fn the_window_of_doubt_ends() {
     let echo = format!("<{}\r\n", "k".repeat(10_000));
     check(&[&long, &echo], &[Some(&long[1..])]);
     let longer = format!(">{}\r", "k".repeat(LONGEST_LINE + 1));
-    check(&[&longer, &format!("<{}\r\n", "k".repeat(LONGEST_LINE + 1))], &[None]);
+    check(
+        &[&longer, &format!("<{}\r\n", "k".repeat(LONGEST_LINE + 1))],
+        &[None],
+    );
 }
 
 #[test]
