@@ -8,8 +8,8 @@
 //! * [`ScriptedExec`]: the same in memory, for tests of whatever is built on top.
 //!
 //! The process engine and the simulation in `longshore-engine` are exec backends of their own.
-//! What this crate is not: a terminal, a server or a recorder. It carries bytes; it does not look
-//! at them.
+//! What this crate is not: a terminal or a server. Exec and sessions carry bytes and do not look at
+//! them; `record` (a feature) keeps them, and rules for input look at lines where an embedder asks for it.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -48,9 +48,11 @@ pub mod protocol;
 pub mod record;
 mod scripted;
 pub mod session;
-#[cfg(any(feature = "client", feature = "gateway", feature = "record"))]
+#[cfg(feature = "record")]
 mod utf8;
 
 #[cfg(feature = "docker")]
 pub use docker::{Cleanup, DockerExec};
 pub use scripted::{ScriptedExec, ScriptedProcess};
+#[cfg(feature = "record")]
+pub use utf8::Utf8Tail;

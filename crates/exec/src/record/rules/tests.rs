@@ -154,7 +154,7 @@ fn what_they_do_not_meet() {
         "rm -rf /srv/app/cache",
         "rm -rf /tmp/x",
         "rm -f /etc/motd",
-        "rm -r /home/bob/x",
+        "rm -r /srv/bob/x",
         "rm file",
         "ls /; rm -rf x",
         "nmapper",
