@@ -90,6 +90,7 @@ impl ClientCore {
                 session: ready.session.clone(),
                 secret,
                 want: self.want,
+                text: self.open.as_ref().is_some_and(|open| open.text),
             }),
             None => ClientFrame::Open(self.open.clone().unwrap_or_default()),
         }

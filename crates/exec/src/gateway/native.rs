@@ -22,8 +22,16 @@ use crate::{
 
 impl Shared {
     pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket) {
+        let mut text = false;
         let joined = match self.first(&mut socket).await {
-            Ok(Some(frame)) => self.join(frame, hello.credentials).await,
+            Ok(Some(frame)) => {
+                text = match &frame {
+                    ClientFrame::Open(open) => open.text,
+                    ClientFrame::Resume(resume) => resume.text,
+                    _ => false,
+                };
+                self.join(frame, hello.credentials).await
+            }
             Ok(None) => return,
             Err(error) => Err(error),
         };
@@ -35,7 +43,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                 };
-                let encoder = Box::new(NativeEncoder::new(want));
+                let encoder = Box::new(NativeEncoder::new(want).with_text(text));
                 pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
                     .await;
             }

@@ -43,6 +43,14 @@ pub struct Open {
     pub backlog: bool,
     /// The client leaves for good when its connection ends.
     pub ephemeral: bool,
+    /// No OUTPUT ends within a UTF-8 character.
+    #[serde(skip_serializing_if = "is_false")]
+    pub text: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Hides the token.
@@ -81,6 +89,9 @@ pub struct Resume {
     pub secret: String,
     /// The offset of the next output byte.
     pub want: u64,
+    /// As in [`Open`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub text: bool,
 }
 
 /// Hides the secret.
