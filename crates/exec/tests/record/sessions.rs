@@ -247,13 +247,14 @@ async fn a_recorder_never_delays_input() {
     assert_eq!(times[0], times[1]);
 }
 
-/// Refuses everything.
+/// Refuses everything, after a while.
 #[derive(Debug)]
 struct Broken;
 
 #[async_trait]
 impl Recorder for Broken {
     async fn record(&self, _: &SessionId, _: Timestamp, _: &RecordEvent) -> Result<()> {
+        SystemClock::new().sleep(Duration::from_millis(10)).await;
         Err(Error::unavailable("the disk is full"))
     }
 }
