@@ -121,7 +121,8 @@ impl Shared {
         let attaches = open.mode == OpenMode::Attach;
         let place = Place::Container(open.target.clone());
         let request = AccessRequest::new(credentials, action(!attaches || open.stdin), place)
-            .with_command(open.argv.clone());
+            .with_command(open.argv.clone())
+            .with_surroundings(open.env.clone(), open.dir.clone(), open.user.clone());
         let mut options = self.options.session;
         if open.ephemeral {
             options = options.with_grace(std::time::Duration::ZERO);
