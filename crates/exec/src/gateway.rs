@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `/v1/exec` | [`longshore.exec.v1`](crate::protocol::native) |
 //! | `/enter`, `/attach`, with `?method=web` as JSON, `/api/sessions/{id}/replay` | [LAIN Entry](crate::protocol::lain) |
+//! | `/api/ping`, `/api/sessions`, `/api/commands` (no WebSocket) | LAIN Entry's HTTP API, over a [`RecordStore`] |
 //! | `/api/v1/namespaces/{ns}/pods/{pod}/exec` and `attach` | [Kubernetes](crate::protocol::kubernetes) v5 and v4 |
 //! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
 //!
 //! Tokens come in a header, a cookie or the first message, never in a URL.
 
 mod admit;
+mod history;
 mod kubernetes;
 mod lain;
 mod native;
@@ -20,7 +22,7 @@ mod route;
 mod socket;
 mod ttyd;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -30,9 +32,10 @@ use tokio::sync::Semaphore;
 
 pub use options::GatewayOptions;
 
-use self::route::Route;
+use self::{history::Question, route::Route};
 use crate::{
     access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck},
+    record::RecordStore,
     session::{RecordingSource, SessionHub},
 };
 
@@ -42,7 +45,7 @@ use crate::{
 /// Until [`with_access`](Self::with_access) nobody may get in.
 ///
 /// ```
-/// # use std::sync::Arc;
+/// # use std::{net::IpAddr, sync::Arc};
 /// # use longshore_core::{OsRandom, Shutdown, SystemClock};
 /// # use longshore_exec::{ScriptedExec, access::{AnybodyMay, StaticDirectory}, gateway::Gateway, session::SessionHub};
 /// # #[tokio::main(flavor = "current_thread")]
@@ -72,6 +75,7 @@ struct Shared {
     access: Arc<dyn AccessControl>,
     audit: Option<Arc<dyn AuditSink>>,
     recordings: Option<Arc<dyn RecordingSource>>,
+    records: Option<Arc<dyn RecordStore>>,
     origin: OriginCheck,
     options: Arc<GatewayOptions>,
     connections: Arc<Semaphore>,
@@ -95,6 +99,7 @@ impl Gateway {
                 access: Arc::new(NobodyMay),
                 audit: None,
                 recordings: None,
+                records: None,
                 origin: OriginCheck::new(),
                 connections: Arc::new(Semaphore::new(options.connections)),
                 options: Arc::new(options),
@@ -125,6 +130,14 @@ impl Gateway {
         self
     }
 
+    /// Serves recordings and the index of sessions. Who may look is asked about the place
+    /// [`Records`](crate::access::Place::Records).
+    #[must_use]
+    pub fn with_records(mut self, records: Arc<dyn RecordStore>) -> Self {
+        self.shared.records = Some(Arc::clone(&records));
+        self.with_recordings(records)
+    }
+
     /// Says under which names browsers may call.
     #[must_use]
     pub fn with_origin(mut self, origin: OriginCheck) -> Self {
@@ -144,15 +157,19 @@ impl Gateway {
     /// Answers one request; a connection that is upgraded is served by a task of its own. Must be
     /// called within a runtime. Dropping the future has no other effect than a lost answer.
     ///
-    /// An [`Identity`] among the request's extensions is what the server around it has proven.
+    /// An [`Identity`] among the request's extensions is what the server around it has proven, an
+    /// [`IpAddr`] the client's address, for records.
     pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
-        match self.answer(&mut request) {
-            Ok(response) => response,
+        let answer = self.answer(&mut request);
+        drop(request);
+        match answer {
+            Ok(Answer::Response(response)) => response,
+            Ok(Answer::History(question)) => self.shared.history(question).await,
             Err(refused) => *refused,
         }
     }
 
-    fn answer<B>(&self, request: &mut Request<B>) -> Result<Response<Full<Bytes>>, Refused> {
+    fn answer<B>(&self, request: &mut Request<B>) -> Result<Answer, Refused> {
         let shared = &self.shared;
         let headers = request.headers();
         shared
@@ -164,11 +181,21 @@ impl Gateway {
             return Err(refuse(StatusCode::NOT_FOUND, &error));
         };
         if let Route::TtydToken = route {
-            return Ok(ttyd::token(headers));
+            return Ok(Answer::Response(ttyd::token(headers)));
+        }
+        let known = request.extensions().get::<Identity>().cloned();
+        let peer = request.extensions().get::<IpAddr>().copied();
+        let source = history::source(peer, headers, shared.options.trusts_real_ip);
+        if let Route::History(history) = &route {
+            let history = history.clone();
+            return Ok(Answer::History(Question {
+                method: request.method().clone(),
+                route: history,
+                credentials: route.hello(headers, known, source).credentials,
+            }));
         }
         let handshake = socket::Handshake::check(request.method(), headers)?;
-        let known = request.extensions().get::<Identity>().cloned();
-        let hello = route.hello(headers, known);
+        let hello = route.hello(headers, known, source);
         let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
             let error = Error::new(ErrorKind::ResourceExhausted, "too many connections");
             return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &error));
@@ -182,8 +209,14 @@ impl Gateway {
             }
             drop(permit);
         });
-        Ok(handshake.response(subprotocol))
+        Ok(Answer::Response(handshake.response(subprotocol)))
     }
+}
+
+/// How a request is answered.
+enum Answer {
+    Response(Response<Full<Bytes>>),
+    History(Question),
 }
 
 /// What is known of a connection before its first message.
@@ -212,7 +245,7 @@ impl Shared {
             Route::Kubernetes(_) => self.serve_kubernetes(hello, socket).await,
             Route::Ttyd(_) => self.serve_ttyd(hello, socket).await,
             // Answered before.
-            Route::TtydToken => {}
+            Route::TtydToken | Route::History(_) => {}
         }
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! The process engine and the simulation in `longshore-engine` are exec backends of their own.
 //! What this crate is not: a terminal or an HTTP server; a gateway is mounted in one. It carries
-//! bytes; it does not look at them.
+//! bytes and does not look at them; only records (feature `record`) keep them, and rules look at
+//! lines of input where an embedder asks for it.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -40,21 +41,27 @@
 
 #[cfg(feature = "gateway")]
 pub mod access;
-#[cfg(feature = "client")]
-pub mod client;
 #[cfg(feature = "docker")]
 mod cleanup;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "docker")]
 mod docker;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 #[cfg(any(feature = "client", feature = "gateway"))]
 pub mod protocol;
+#[cfg(feature = "record")]
+pub mod record;
 mod scripted;
 pub mod session;
+#[cfg(feature = "record")]
+mod utf8;
 
 #[cfg(feature = "docker")]
 pub use cleanup::{Cleanup, CleanupOutcome, CleanupReport, CleanupRung, LeftBehind};
 #[cfg(feature = "docker")]
 pub use docker::{DockerExec, Stub};
 pub use scripted::{ScriptedExec, ScriptedProcess};
+#[cfg(feature = "record")]
+pub use utf8::Utf8Tail;

@@ -11,10 +11,8 @@ pub mod lain;
 pub mod native;
 #[cfg(feature = "gateway")]
 pub mod ttyd;
-#[cfg(feature = "gateway")]
-mod utf8;
 
 #[cfg(feature = "gateway")]
-pub use codec::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal};
+pub use crate::utf8::Utf8Tail;
 #[cfg(feature = "gateway")]
-pub use utf8::Utf8Tail;
+pub use codec::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal};

@@ -5,15 +5,19 @@
 //! is a state machine; [`SessionHub`] drives many of them over any
 //! [`ExecBackend`](longshore_core::ExecBackend) and hands out [`Attachment`]s.
 
+mod about;
 mod attachment;
 mod core;
 mod driver;
+mod echo;
 mod end;
+mod guard;
 mod hub;
 mod input;
 mod limits;
 mod log;
 mod options;
+pub(crate) mod plain;
 mod rate;
 mod recorder;
 mod secret;
@@ -26,9 +30,11 @@ mod window;
 mod tests;
 
 pub use self::{
+    about::{SessionAbout, SessionKind, SessionOrigin},
     attachment::{Attachment, Ready},
     core::{Action, SessionCore},
     end::{EndReason, SessionEnd},
+    guard::{InputGuard, InputJudge, Judgement, RuleAction, RuleHit},
     hub::{Leave, OpenRequest, Opened, SessionHub},
     limits::HubLimits,
     options::{SessionOptions, WhileDetached},

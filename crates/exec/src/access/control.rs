@@ -1,4 +1,7 @@
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    net::IpAddr,
+};
 
 use async_trait::async_trait;
 use longshore_core::{Access, Action, Error, ErrorKind, Identity, Result};
@@ -14,6 +17,8 @@ pub struct Credentials {
     /// Who it is already known to be, by a client certificate or the server that the gateway is
     /// mounted in: an [`Identity`] among the request's extensions.
     pub identity: Option<Identity>,
+    /// Where the client is, as far as that is known. For records; it proves nothing.
+    pub source: Option<IpAddr>,
 }
 
 impl Credentials {
@@ -22,7 +27,15 @@ impl Credentials {
         Self {
             token: token.filter(|token| !token.is_empty()),
             identity: None,
+            source: None,
         }
+    }
+
+    /// Adds where the client is.
+    #[must_use]
+    pub fn with_source(mut self, source: Option<IpAddr>) -> Self {
+        self.source = source;
+        self
     }
 
     /// Adds who it is already known to be.

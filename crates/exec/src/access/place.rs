@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::session::SessionOrigin;
+
 /// Where somebody wants to get in, in the words of the protocol that was used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -26,6 +28,8 @@ pub enum Place {
     },
     /// Another session, to look on.
     Session(String),
+    /// The records of all sessions.
+    Records,
 }
 
 impl Place {
@@ -33,6 +37,7 @@ impl Place {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Session(_) => "session",
+            Self::Records => "records",
             _ => "container",
         }
     }
@@ -48,6 +53,7 @@ impl Place {
             |name: &str| sane(name) && !name.contains(['/', ':']) && name != ".." && name != ".";
         match self {
             Self::Container(name) | Self::Session(name) => sane(name),
+            Self::Records => true,
             Self::Lain {
                 app,
                 proc,
@@ -67,6 +73,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Container(name) | Self::Session(name) => f.write_str(name),
+            Self::Records => f.write_str("records"),
             Self::Lain {
                 app,
                 proc,
@@ -80,6 +87,26 @@ impl fmt::Display for Place {
                 Some(container) => write!(f, "{namespace}/{pod}/{container}"),
                 None => write!(f, "{namespace}/{pod}"),
             },
+        }
+    }
+}
+
+impl Place {
+    /// What a session's record says of it.
+    pub(crate) fn origin(&self) -> SessionOrigin {
+        let origin = SessionOrigin::new();
+        match self {
+            Self::Lain {
+                app,
+                proc,
+                instance,
+            } => origin.with_instance(app, proc, instance),
+            Self::Pod {
+                namespace,
+                pod,
+                container,
+            } => origin.with_instance(namespace, pod, container.clone().unwrap_or_default()),
+            Self::Container(_) | Self::Session(_) | Self::Records => origin,
         }
     }
 }

@@ -64,9 +64,14 @@ impl Shared {
                     request: wish.request.clone(),
                     who: admission.who.clone(),
                 };
+                let origin = place
+                    .origin()
+                    .with_source(wish.request.credentials.source)
+                    .with_node(located.node);
                 let launch = (wish.launch)(located.workload);
                 let request = OpenRequest::new(located.backend, launch, admission.who.clone())
                     .with_options(wish.options)
+                    .with_origin(origin)
                     .with_leave(admission.access, Arc::new(leave));
                 self.hub.open(request)
             }

@@ -90,7 +90,8 @@ impl Shared {
         };
         let said = WebHello::parse(&message)?;
         let credentials = Credentials::new(Some(said.access_token))
-            .with_identity(hello.credentials.identity.clone());
+            .with_identity(hello.credentials.identity.clone())
+            .with_source(hello.credentials.source);
         let place = Place::Lain {
             app: said.app_name,
             proc: said.proc_name,

@@ -99,7 +99,9 @@ impl Shared {
 
     async fn open_native(&self, open: Open, known: Credentials) -> Result<(Attachment, u64)> {
         let token = open.token.clone().or(known.token);
-        let credentials = Credentials::new(token).with_identity(known.identity);
+        let credentials = Credentials::new(token)
+            .with_identity(known.identity)
+            .with_source(known.source);
         let looks_on = match open.mode {
             OpenMode::Watch => Some(Role::Watcher),
             OpenMode::Approve => Some(Role::Approver),

@@ -32,6 +32,9 @@ pub struct GatewayOptions {
     pub lain_exit_fields: bool,
     /// Whether sessions go on that can't be audited. Off: they are refused.
     pub without_audit: bool,
+    /// Whether the header `X-Real-IP` says where clients are, for records. Only behind a proxy that
+    /// sets it. Off.
+    pub trusts_real_ip: bool,
 }
 
 impl Default for GatewayOptions {
@@ -49,6 +52,7 @@ impl Default for GatewayOptions {
             closed_apps: vec!["entry".to_owned()],
             lain_exit_fields: false,
             without_audit: false,
+            trusts_real_ip: false,
         }
     }
 }
@@ -93,6 +97,13 @@ impl GatewayOptions {
     #[must_use]
     pub fn without_audit_if_it_fails(mut self) -> Self {
         self.without_audit = true;
+        self
+    }
+
+    /// Believes a proxy's header `X-Real-IP`.
+    #[must_use]
+    pub fn with_real_ip_trusted(mut self) -> Self {
+        self.trusts_real_ip = true;
         self
     }
 }

@@ -1,7 +1,9 @@
+use std::net::IpAddr;
+
 use http::{HeaderMap, Uri, header};
 use longshore_core::Identity;
 
-use super::Hello;
+use super::{Hello, history::HistoryRoute};
 use crate::{
     access::Credentials,
     protocol::{kubernetes, native, ttyd},
@@ -16,6 +18,7 @@ pub(super) enum Route {
     /// With the target.
     Ttyd(Option<String>),
     TtydToken,
+    History(HistoryRoute),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,9 @@ impl Route {
             ["v1", "exec"] => Self::Native,
             ["enter"] => Self::Lain(LainRoute::Enter { is_web }),
             ["attach"] => Self::Lain(LainRoute::Attach { is_web }),
+            ["api", "ping"] => Self::History(HistoryRoute::Ping),
+            ["api", "sessions"] => Self::History(HistoryRoute::Sessions(pairs(query).collect())),
+            ["api", "commands"] => Self::History(HistoryRoute::Commands(pairs(query).collect())),
             ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
             ["ws"] => Self::Ttyd(value("target")),
             ["token"] => Self::TtydToken,
@@ -68,9 +74,14 @@ impl Route {
         })
     }
 
-    pub(super) fn hello(self, headers: &HeaderMap, known: Option<Identity>) -> Hello {
+    pub(super) fn hello(
+        self,
+        headers: &HeaderMap,
+        known: Option<Identity>,
+        source: Option<IpAddr>,
+    ) -> Hello {
         let token = match &self {
-            Self::Lain(LainRoute::Replay(_)) => cookie(headers, "access_token"),
+            Self::Lain(LainRoute::Replay(_)) | Self::History(_) => cookie(headers, "access_token"),
             Self::Lain(_) => text(headers, "access-token"),
             _ => None,
         };
@@ -82,7 +93,9 @@ impl Route {
                 .then(|| token.trim().to_owned())
         };
         Hello {
-            credentials: Credentials::new(token.or_else(bearer)).with_identity(known),
+            credentials: Credentials::new(token.or_else(bearer))
+                .with_identity(known)
+                .with_source(source),
             headers: headers.clone(),
             route: self,
         }
@@ -153,6 +166,13 @@ mod tests {
             Some(Route::Ttyd(Some("web".into())))
         );
         assert_eq!(parse("/token"), Some(Route::TtydToken));
+        assert_eq!(parse("/api/ping"), Some(Route::History(HistoryRoute::Ping)));
+        let pairs = vec![("user".to_owned(), "a%".to_owned())];
+        let sessions = HistoryRoute::Sessions(pairs);
+        assert_eq!(
+            parse("/api/sessions?user=a%25"),
+            Some(Route::History(sessions))
+        );
         assert_eq!((parse("/"), parse("/enter/x")), (None, None));
         let Some(Route::Kubernetes(pod)) = parse(
             "/api/v1/namespaces/a/pods/b/exec?command=sh&command=-c&command=echo+%E2%82%AC%2&stdin=true&container=c",

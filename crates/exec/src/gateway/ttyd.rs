@@ -91,7 +91,9 @@ impl Shared {
         let target =
             target.ok_or_else(|| Error::invalid("the page's address names no ?target="))?;
         let token = Some(first.token).filter(|token| !token.is_empty());
-        let credentials = Credentials::new(token.or(known.token)).with_identity(known.identity);
+        let credentials = Credentials::new(token.or(known.token))
+            .with_identity(known.identity)
+            .with_source(known.source);
         let size = match (first.columns, first.rows) {
             (0, _) | (_, 0) => TerminalSize::default(),
             (columns, rows) => TerminalSize::new(columns, rows),

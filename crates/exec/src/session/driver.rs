@@ -1,4 +1,6 @@
-use std::{future::pending, io, sync::Arc, time::Duration};
+mod recording;
+
+use std::{collections::VecDeque, future::pending, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -9,8 +11,9 @@ use longshore_core::{
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Action, EndReason, Launch, RecordEvent, Recorder, SessionCore, SessionEnd,
+    Action, EndReason, InputJudge, Launch, RecordEvent, Recorder, SessionCore, SessionEnd,
     core::PIECE,
+    echo::EchoWitness,
     shared::Shared,
     start::{Started, start},
 };
@@ -21,6 +24,12 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     recorder: Option<Arc<dyn Recorder>>,
     without_record: bool,
+    /// What is to be recorded next. The first event holds the start up.
+    unrecorded: VecDeque<RecordEvent>,
+    /// The session's beginning was recorded, or need not be.
+    begun: bool,
+    witness: Option<EchoWitness>,
+    judge: Option<Box<dyn InputJudge>>,
     session: Option<Arc<dyn ExecSession>>,
     input: Option<ExecInput>,
     output: Option<ExecOutputStream>,
@@ -55,6 +64,10 @@ impl Driver {
             shared,
             recorder: None,
             without_record: false,
+            unrecorded: VecDeque::new(),
+            begun: true,
+            witness: None,
+            judge: None,
             session: None,
             input: None,
             output: None,
@@ -65,12 +78,6 @@ impl Driver {
                 ..Works::default()
             },
         }
-    }
-
-    /// Keeps a record; `without` says that a failing one does not end the session.
-    pub(super) fn recording(mut self, recorder: Option<Arc<dyn Recorder>>, without: bool) -> Self {
-        (self.recorder, self.without_record) = (recorder, without);
-        self
     }
 
     /// Runs until the session is over.
@@ -113,7 +120,7 @@ impl Driver {
                     }
                 }
                 () = self.shared.driver.notified() => {}
-                started = done(&mut works.starting) => self.started(started),
+                started = done(&mut works.starting), if self.begun => self.started(started),
                 (input, bytes, result) = done(&mut works.writing) => self.written(input, bytes, result),
                 (piece, result) = done(&mut works.recording) => self.recorded(piece, result),
                 status = done(&mut works.exit) => self.exited(status),
@@ -157,7 +164,7 @@ impl Driver {
             match action {
                 Action::Resize(size) => {
                     if let Some(session) = self.session.clone() {
-                        self.record(RecordEvent::Resize(size), None);
+                        self.note(RecordEvent::Resize(size));
                         self.works.resizing =
                             Some(Box::pin(async move { session.resize(size).await }));
                     }
@@ -187,11 +194,25 @@ impl Driver {
                 Action::Close => self.close(),
             }
         }
-        if let Some(input) = self.input.take() {
-            match self.shared.look(|core, _| core.take_input(PIECE)) {
-                Some(bytes) => self.works.writing = Some(Box::pin(write(input, bytes))),
-                None => self.input = Some(input),
+        while let Some(input) = self.input.take() {
+            let Some(bytes) = self.shared.look(|core, _| core.take_input(PIECE)) else {
+                self.input = Some(input);
+                break;
+            };
+            let taken = bytes.len();
+            let bytes = self.judged(bytes);
+            if bytes.is_empty() {
+                self.input = Some(input);
+                self.shared.by_driver(|core, _| core.input_written(taken));
+                continue;
             }
+            if let Some(witness) = &mut self.witness {
+                witness.typed(&bytes);
+            }
+            self.works.writing = Some(Box::pin(write(input, bytes, taken)));
+        }
+        if !self.unrecorded.is_empty() && self.works.recording.is_none() {
+            self.record(None);
         }
     }
 
@@ -288,7 +309,12 @@ impl Driver {
             kind: piece.kind,
             bytes: piece.bytes.clone(),
         };
-        self.record(event, Some(piece));
+        self.note(event);
+        if let Some(witness) = &mut self.witness {
+            let decided = witness.shown(&piece.bytes);
+            decided.into_iter().for_each(|event| self.note(event));
+        }
+        self.record(Some(piece));
     }
 
     /// Gives output to the core as far as there is room.
@@ -304,39 +330,6 @@ impl Driver {
         });
         if !piece.bytes.is_empty() {
             self.pending = Some(piece);
-        }
-    }
-
-    fn record(&mut self, event: RecordEvent, then: Option<ExecOutput>) {
-        let Some(recorder) = self.recorder.clone() else {
-            return;
-        };
-        let shared = Arc::clone(&self.shared);
-        self.works.recording = Some(Box::pin(async move {
-            let now = shared.clock.now();
-            let recording = recorder.record(&shared.id, now, &event);
-            let result = shared
-                .clock
-                .timeout(RECORD_LIMIT, "the recorder", recording)
-                .await
-                .and_then(|result| result);
-            (then, result)
-        }));
-    }
-
-    fn recorded(&mut self, piece: Option<ExecOutput>, result: Result<()>) {
-        if let Err(error) = result {
-            tracing::warn!(session = %self.shared.id, error = error.chain(), "a session could not be recorded");
-            if !self.without_record {
-                let end = SessionEnd::new(EndReason::EndedByOperator)
-                    .with_text("the session could not be recorded");
-                self.shared.by_driver(|core, now| core.terminate(end, now));
-                // What was not recorded is not shown.
-                return;
-            }
-        }
-        if let Some(piece) = piece {
-            self.take_in(piece);
         }
     }
 
@@ -358,18 +351,30 @@ impl Driver {
         if self.unrecorded_end && self.works.recording.is_none() {
             self.unrecorded_end = false;
             if let Some(end) = self.shared.look(|core, _| core.end().cloned()) {
-                self.record(RecordEvent::Ended(end), None);
+                if let Some(mut witness) = self.witness.take() {
+                    witness
+                        .finish()
+                        .into_iter()
+                        .for_each(|event| self.note(event));
+                }
+                self.note(RecordEvent::Ended(end));
+                self.record(None);
             }
         }
     }
 }
 
-async fn write(mut input: ExecInput, bytes: Bytes) -> (ExecInput, usize, io::Result<()>) {
+/// Writes `bytes`, which count as `taken`.
+async fn write(
+    mut input: ExecInput,
+    bytes: Bytes,
+    taken: usize,
+) -> (ExecInput, usize, io::Result<()>) {
     let result = match input.write_all(&bytes).await {
         Ok(()) => input.flush().await,
         broken => broken,
     };
-    (input, bytes.len(), result)
+    (input, taken, result)
 }
 
 /// The result of a work that is under way, which is over then. Cancel safe.
@@ -399,4 +404,3 @@ async fn until(deadline: Option<Timestamp>, clock: &dyn longshore_core::Clock) {
 }
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
-const RECORD_LIMIT: Duration = Duration::from_secs(10);

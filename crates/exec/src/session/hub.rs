@@ -10,8 +10,8 @@ use longshore_core::{
 };
 
 use super::{
-    Attachment, HubLimits, Launch, Recorder, Role, SessionCore, SessionEnd, SessionOptions,
-    driver::Driver, limits::Census, shared::Shared,
+    Attachment, HubLimits, InputGuard, Launch, Recorder, Role, SessionAbout, SessionCore,
+    SessionEnd, SessionOptions, SessionOrigin, driver::Driver, limits::Census, shared::Shared,
 };
 
 /// Asks again whether somebody may still be in a session.
@@ -35,6 +35,8 @@ pub struct OpenRequest {
     pub options: SessionOptions,
     /// The leave that was given for it, and who is asked for the next; `None`: it holds for ever.
     pub leave: Option<(Access, Arc<dyn Leave>)>,
+    /// Where it comes from, for the record.
+    pub origin: SessionOrigin,
 }
 
 impl OpenRequest {
@@ -46,7 +48,15 @@ impl OpenRequest {
             who,
             options: SessionOptions::default(),
             leave: None,
+            origin: SessionOrigin::default(),
         }
+    }
+
+    /// Says where it comes from.
+    #[must_use]
+    pub fn with_origin(mut self, origin: SessionOrigin) -> Self {
+        self.origin = origin;
+        self
     }
 
     /// Sets its bounds.
@@ -94,6 +104,7 @@ struct Inner {
     limits: HubLimits,
     recorder: Option<Arc<dyn Recorder>>,
     without_record: bool,
+    guard: Option<Arc<dyn InputGuard>>,
     state: Mutex<State>,
 }
 
@@ -115,6 +126,7 @@ impl SessionHub {
                 limits: HubLimits::default(),
                 recorder: None,
                 without_record: false,
+                guard: None,
                 state: Mutex::default(),
             }),
         }
@@ -136,6 +148,12 @@ impl SessionHub {
     #[must_use]
     pub fn without_record_if_it_fails(self) -> Self {
         self.rebuild(|inner| inner.without_record = true)
+    }
+
+    /// Looks at input before the processes get it.
+    #[must_use]
+    pub fn with_guard(self, guard: Arc<dyn InputGuard>) -> Self {
+        self.rebuild(|inner| inner.guard = Some(guard))
     }
 
     /// Opens a session and holds it. The process starts in the background: input, sizes and signals
@@ -160,6 +178,8 @@ impl SessionHub {
             leave
         });
         let subject = request.who.subject.clone();
+        let about = SessionAbout::new(request.who.clone(), &request.launch, request.origin)
+            .with_input_recorded(request.options.input_recorded);
         let clock = Arc::clone(&inner.clock);
         let shared = Arc::new(Shared::new(
             id.clone(),
@@ -181,7 +201,8 @@ impl SessionHub {
         };
         let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, Some(0))?;
         let driver = Driver::new(shared, request.backend, request.launch)
-            .recording(inner.recorder.clone(), inner.without_record);
+            .guarded(inner.guard.as_ref().and_then(|guard| guard.begin(&about)))
+            .recording(inner.recorder.clone(), inner.without_record, about);
         let shutdown = inner.shutdown.clone();
         inner.shutdown.spawn(async move {
             driver.run(shutdown).await;
@@ -282,6 +303,7 @@ impl SessionHub {
             limits: old.limits,
             recorder: old.recorder.clone(),
             without_record: old.without_record,
+            guard: old.guard.clone(),
             state: Mutex::default(),
         };
         change(&mut inner);

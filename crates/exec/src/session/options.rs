@@ -48,6 +48,8 @@ pub struct SessionOptions {
     pub viewers: usize,
     /// How often leave is asked again, at the latest. Five minutes.
     pub recheck: Duration,
+    /// The user agreed to have input recorded, as far as the terminal has shown it. Off.
+    pub input_recorded: bool,
 }
 
 impl Default for SessionOptions {
@@ -67,6 +69,7 @@ impl Default for SessionOptions {
             moderated: false,
             viewers: 16,
             recheck: Duration::from_secs(300),
+            input_recorded: false,
         }
     }
 }
@@ -146,6 +149,13 @@ impl SessionOptions {
     #[must_use]
     pub fn with_viewers(mut self, viewers: usize) -> Self {
         self.viewers = viewers.max(1);
+        self
+    }
+
+    /// The user agreed to have input recorded.
+    #[must_use]
+    pub fn with_input_recorded(mut self) -> Self {
+        self.input_recorded = true;
         self
     }
 

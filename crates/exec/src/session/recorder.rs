@@ -4,12 +4,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_core::{BoxStream, OutputKind, Result, SessionId, TerminalSize, Timestamp};
 
-use super::SessionEnd;
+use super::{RuleHit, SessionAbout, SessionEnd};
 
 /// Something that belongs into a session's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordEvent {
+    /// The session is about to start. The first event, before anything runs.
+    Opened(Box<SessionAbout>),
     /// Output, from this offset on, before anybody sees it.
     Output {
         /// The offset of its first byte.
@@ -19,8 +21,19 @@ pub enum RecordEvent {
         /// At least one byte.
         bytes: Bytes,
     },
+    /// A line of input that the terminal has shown, with its end; escape sequences are left out.
+    /// Only with the user's consent, and recorded when it was shown.
+    Input(Bytes),
+    /// A line of input that the terminal has not shown.
+    InputHidden,
+    /// A line of input met a rule.
+    Hit(RuleHit),
     /// The terminal got this size.
     Resize(TerminalSize),
+    /// The record is as long as it may be; what follows is missing.
+    Full,
+    /// The server ended before the session did. Written by whoever finds the record afterwards.
+    Interrupted,
     /// The session has ended.
     Ended(SessionEnd),
 }

@@ -79,6 +79,10 @@ pub enum Notice {
     InputReleased,
     /// The signal could not be sent.
     SignalFailed,
+    /// A rule keeps a line of input from the process.
+    InputBlocked,
+    /// A rule holds a line of input until Enter is pressed again.
+    InputAsked,
 }
 
 impl Notice {
@@ -91,6 +95,8 @@ impl Notice {
             Self::InputHeld => "input-held",
             Self::InputReleased => "input-released",
             Self::SignalFailed => "signal-failed",
+            Self::InputBlocked => "input-blocked",
+            Self::InputAsked => "input-asked",
         }
     }
 
@@ -104,6 +110,10 @@ impl Notice {
             Self::InputReleased => "somebody who may approve is here; input goes through",
             Self::SignalFailed => {
                 "the signal could not be sent: this container's engine has no way to"
+            }
+            Self::InputBlocked => "a rule of this server does not allow this line; it was not run",
+            Self::InputAsked => {
+                "a rule of this server asks: press Enter again to run this line, or change it"
             }
         }
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 mod access;
+mod history;
 mod hostile;
 mod lain;
 mod peers;

@@ -54,10 +54,20 @@ impl Server {
         options: GatewayOptions,
         configure: impl FnOnce(Gateway) -> Gateway,
     ) -> Arc<Self> {
+        Self::with_hub(directory, options, |hub| hub, configure)
+    }
+
+    pub(crate) fn with_hub(
+        directory: impl Directory,
+        options: GatewayOptions,
+        change: impl FnOnce(SessionHub) -> SessionHub,
+        configure: impl FnOnce(Gateway) -> Gateway,
+    ) -> Arc<Self> {
         let clock = Arc::new(SystemClock::new());
         let shutdown = Shutdown::new();
         let hub = SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone())
             .with_limits(HubLimits::default());
+        let hub = change(hub);
         let gateway = Gateway::new(
             hub.clone(),
             Arc::new(directory),

@@ -70,7 +70,7 @@ impl LainEncoder {
         while !bytes.is_empty() {
             let most = bytes.len().min(LONGEST_CONTENT);
             let whole = if most < bytes.len() {
-                most - crate::protocol::utf8::incomplete(&bytes[..most])
+                most - crate::utf8::incomplete(&bytes[..most])
             } else {
                 most
             };

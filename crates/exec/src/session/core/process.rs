@@ -109,6 +109,11 @@ impl SessionCore {
         self.input.written(bytes);
     }
 
+    /// Tells whoever writes something.
+    pub fn notify(&mut self, notice: Notice) {
+        self.tell_writer(notice);
+    }
+
     /// The process takes no more input.
     pub fn input_closed(&mut self) {
         self.input.close();

@@ -39,7 +39,7 @@ impl Utf8Tail {
 }
 
 /// How many bytes at the end begin a character that may still become whole.
-pub(super) fn incomplete(bytes: &[u8]) -> usize {
+pub(crate) fn incomplete(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let byte = bytes[bytes.len() - back];
         if byte & 0b1100_0000 == 0b1000_0000 {

@@ -1,0 +1,118 @@
+//! The canonical form of a session's record: what happened, byte for byte, each event with its time
+//! and bound to all before it.
+//!
+//! ```text
+//! file   = "LONGSHORE RECORD 1\n" length:u8 session record*
+//! record = length:u32 kind:u8 at:u64 body hash:32 bytes
+//! ```
+//!
+//! Integers are big-endian. `length` counts the body, `at` is in microseconds since 1970, `hash` is
+//! SHA-256 over the hash before (of the file's head for the first) and the record up to its hash.
+//!
+//! | kind | body |
+//! | --- | --- |
+//! | 1 opened | JSON [`SessionAbout`](crate::session::SessionAbout) |
+//! | 2 output, 3 error output | u64 offset, bytes |
+//! | 4 input | bytes |
+//! | 5 hidden input, 8 full, 10 interrupted | nothing |
+//! | 6 size | u16 columns, u16 rows |
+//! | 7 rule met | JSON [`RuleHit`](crate::session::RuleHit) |
+//! | 9 ended | JSON [`SessionEnd`](crate::session::SessionEnd) |
+//!
+//! The chain shows that a record was changed, removed or moved. It can't show by itself that its
+//! end was cut off or that all of it was written anew: keep the [`Head`] elsewhere. The stores keep
+//! it in their index, and [`Announced`](super::Announced) puts it into the audit log.
+
+mod decode;
+mod encode;
+
+use std::fmt;
+
+use longshore_core::{SessionId, Timestamp};
+use sha2::{Digest, Sha256};
+
+pub use self::{decode::LogDecoder, encode::LogEncoder};
+use crate::session::RecordEvent;
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its number, from 0 without gaps.
+    pub sequence: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: RecordEvent,
+}
+
+/// The end of a log: how many records there are, and the hash that stands for all of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Records so far.
+    pub records: u64,
+    hash: [u8; 32],
+}
+
+impl Head {
+    fn of(session: &SessionId) -> (Vec<u8>, Self) {
+        let name = session.as_ref().as_bytes();
+        let mut bytes = MAGIC.to_vec();
+        // An id is at most 128 bytes long.
+        bytes.push(name.len() as u8);
+        bytes.extend_from_slice(name);
+        let head = Self {
+            records: 0,
+            hash: Sha256::digest(&bytes).into(),
+        };
+        (bytes, head)
+    }
+
+    /// The head behind one more record.
+    fn then(&self, record: &[u8]) -> Self {
+        let hash = Sha256::new()
+            .chain_update(self.hash)
+            .chain_update(record)
+            .finalize();
+        Self {
+            records: self.records + 1,
+            hash: hash.into(),
+        }
+    }
+
+    /// The hash, lower-case hexadecimal.
+    pub fn hash(&self) -> String {
+        use fmt::Write;
+        let mut text = String::with_capacity(64);
+        for byte in self.hash {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head({}, {})", self.records, self.hash())
+    }
+}
+
+const MAGIC: &[u8] = b"LONGSHORE RECORD 1\n";
+/// Length, kind and time.
+const FRONT: usize = 4 + 1 + 8;
+const HASH: usize = 32;
+/// The longest body; longer output is split.
+const LONGEST: usize = 256 << 10;
+
+const OPENED: u8 = 1;
+const OUTPUT: u8 = 2;
+const ERROR_OUTPUT: u8 = 3;
+const INPUT: u8 = 4;
+const INPUT_HIDDEN: u8 = 5;
+const RESIZE: u8 = 6;
+const HIT: u8 = 7;
+const FULL: u8 = 8;
+const ENDED: u8 = 9;
+const INTERRUPTED: u8 = 10;
+
+#[cfg(test)]
+mod tests;

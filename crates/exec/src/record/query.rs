@@ -1,0 +1,212 @@
+use longshore_core::Timestamp;
+
+use super::{CommandGuess, SessionSummary};
+
+/// Which sessions. Texts are patterns as in SQL's LIKE: `%` stands for any text, `_` for one
+/// character, `\` takes the next character as it is; case does not matter in ASCII. Empty: all.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionQuery {
+    /// This session only. No pattern.
+    pub session: String,
+    /// Opened at this time or later.
+    pub since: Timestamp,
+    /// How many at most. 20.
+    pub limit: usize,
+    /// How many are left out first.
+    pub offset: usize,
+    /// Whose.
+    pub user: String,
+    /// Of which application.
+    pub app: String,
+}
+
+impl Default for SessionQuery {
+    fn default() -> Self {
+        Self {
+            session: String::new(),
+            since: Timestamp::ZERO,
+            limit: 20,
+            offset: 0,
+            user: String::new(),
+            app: String::new(),
+        }
+    }
+}
+
+impl SessionQuery {
+    /// Sets whose sessions, and of which application.
+    #[must_use]
+    pub fn with_patterns(mut self, user: impl Into<String>, app: impl Into<String>) -> Self {
+        (self.user, self.app) = (user.into(), app.into());
+        self
+    }
+
+    /// Sets the one session.
+    #[must_use]
+    pub fn with_session(mut self, session: impl Into<String>) -> Self {
+        self.session = session.into();
+        self
+    }
+
+    /// Sets the time from which sessions count.
+    #[must_use]
+    pub fn with_since(mut self, since: Timestamp) -> Self {
+        self.since = since;
+        self
+    }
+
+    /// Sets how many, and how many are left out first.
+    #[must_use]
+    pub fn with_page(mut self, limit: usize, offset: usize) -> Self {
+        (self.limit, self.offset) = (limit, offset);
+        self
+    }
+
+    /// Everything but the time.
+    pub(super) fn meets(&self, summary: &SessionSummary) -> bool {
+        (self.session.is_empty() || self.session == summary.session.as_ref())
+            && like(&self.user, &summary.about.who.subject)
+            && like(&self.app, &summary.about.origin.app)
+    }
+}
+
+/// Which commands: those of these sessions whose text is like a pattern. `since` is about the
+/// command: later than it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CommandQuery {
+    /// Of which sessions, since when, how many.
+    pub of: SessionQuery,
+    /// Their text.
+    pub content: String,
+}
+
+impl CommandQuery {
+    /// Commands of these sessions.
+    pub fn new(of: SessionQuery) -> Self {
+        Self {
+            of,
+            content: String::new(),
+        }
+    }
+
+    /// Sets what the text is like.
+    #[must_use]
+    pub fn with_content(mut self, content: impl Into<String>) -> Self {
+        self.content = content.into();
+        self
+    }
+
+    /// Whether a session may have such commands.
+    pub(super) fn may_be_in(&self, summary: &SessionSummary) -> bool {
+        let over = summary.ended_at.is_some_and(|ended| ended < self.of.since);
+        !over && self.of.meets(summary)
+    }
+
+    pub(super) fn meets(&self, command: &CommandGuess) -> bool {
+        command.at > self.of.since && like(&self.content, &command.content)
+    }
+
+    /// The page, newest first.
+    pub(super) fn page(&self, mut commands: Vec<CommandGuess>) -> Vec<CommandGuess> {
+        commands.sort_by(|a, b| (b.at, &b.session, b.number).cmp(&(a.at, &a.session, a.number)));
+        commands
+            .into_iter()
+            .skip(self.of.offset)
+            .take(self.of.limit)
+            .collect()
+    }
+}
+
+/// SQL's LIKE. Time: the product of the lengths at worst, so both are bounded by the caller.
+fn like(pattern: &str, text: &str) -> bool {
+    if pattern.is_empty() {
+        return true;
+    }
+    let pattern = parse(pattern);
+    let text: Vec<char> = text.chars().collect();
+    let (mut at, mut next) = (0, 0);
+    // The last `%`, and how much of the text it stands for.
+    let mut back: Option<(usize, usize)> = None;
+    while at < text.len() {
+        match pattern.get(next) {
+            Some(Part::Any) => {
+                back = Some((next, at));
+                next += 1;
+            }
+            Some(Part::One) => (at, next) = (at + 1, next + 1),
+            Some(Part::This(this)) if this.eq_ignore_ascii_case(&text[at]) => {
+                (at, next) = (at + 1, next + 1);
+            }
+            _ => match back {
+                None => return false,
+                Some((any, from)) => {
+                    back = Some((any, from + 1));
+                    (at, next) = (from + 1, any + 1);
+                }
+            },
+        }
+    }
+    pattern[next..].iter().all(|part| *part == Part::Any)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Any,
+    One,
+    This(char),
+}
+
+fn parse(pattern: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        parts.push(match character {
+            '%' => Part::Any,
+            '_' => Part::One,
+            '\\' => Part::This(characters.next().unwrap_or('\\')),
+            other => Part::This(other),
+        });
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, text: &str, expected: bool) {
+        assert_eq!(like(pattern, text), expected, "{pattern} {text}");
+    }
+
+    #[test]
+    fn patterns_are_those_of_sql() {
+        check("", "anything", true);
+        check("%", "", true);
+        check("alice%", "alice@example.com", true);
+        check("%@EXAMPLE.com", "alice@example.com", true);
+        check("al_ce", "alice", true);
+        check("al_ce", "alce", false);
+        check("a%b%c", "a1b2b3c", true);
+        check("a%b%c", "a1b2b3", false);
+        check("100\\%", "100%", true);
+        check("100\\%", "1000", false);
+        check("\\_", "_", true);
+        check("_", "ß", true);
+        check("a", "", false);
+        check("\\", "\\", true);
+    }
+
+    proptest! {
+        #[test]
+        fn they_match_like_regular_expressions(pattern in "[ab%_]{0,8}", text in "[ab]{0,12}") {
+            let expression = pattern.replace('%', ".*").replace('_', ".");
+            let expression = regex::Regex::new(&format!("^{expression}$")).unwrap();
+            prop_assert_eq!(like(&pattern, &text), pattern.is_empty() || expression.is_match(&text));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+use std::{mem, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use longshore_core::{ClockExt, ExecOutput, Result};
+
+use super::Driver;
+use crate::session::{
+    EndReason, InputJudge, Notice, RecordEvent, Recorder, RuleAction, SessionAbout, SessionEnd,
+    echo::EchoWitness,
+};
+
+/// What goes into the record, and what is kept from the process.
+impl Driver {
+    /// Lets a judge look at the input.
+    pub(in super::super) fn guarded(mut self, judge: Option<Box<dyn InputJudge>>) -> Self {
+        self.judge = judge;
+        self
+    }
+
+    /// Keeps a record; `without` says that a failing one does not end the session.
+    pub(in super::super) fn recording(
+        mut self,
+        recorder: Option<Arc<dyn Recorder>>,
+        without: bool,
+        about: SessionAbout,
+    ) -> Self {
+        (self.recorder, self.without_record) = (recorder, without);
+        if self.recorder.is_some() {
+            self.witness = about.records_input.then(EchoWitness::default);
+            self.unrecorded
+                .push_back(RecordEvent::Opened(Box::new(about)));
+            self.begun = false;
+        }
+        self
+    }
+
+    /// What a judge leaves of the input.
+    pub(super) fn judged(&mut self, bytes: Bytes) -> Bytes {
+        let Some(judge) = &mut self.judge else {
+            return bytes;
+        };
+        let judgement = judge.judge(bytes);
+        for hit in judgement.hits {
+            tracing::warn!(
+                session = %self.shared.id,
+                who = %self.shared.who.subject,
+                rule = %hit.rule,
+                action = %hit.action,
+                "input met a rule"
+            );
+            let notice = match hit.action {
+                RuleAction::Block => Some(Notice::InputBlocked),
+                RuleAction::Ask => Some(Notice::InputAsked),
+                RuleAction::Log | RuleAction::Alert => None,
+            };
+            if let Some(notice) = notice {
+                self.shared.by_driver(|core, _| core.notify(notice));
+            }
+            self.note(RecordEvent::Hit(hit));
+        }
+        if let Some(end) = judgement.end {
+            self.shared.by_driver(|core, now| core.terminate(end, now));
+        }
+        judgement.pass
+    }
+
+    pub(super) fn note(&mut self, event: RecordEvent) {
+        if self.recorder.is_none() {
+            return;
+        }
+        let is_hit = matches!(event, RecordEvent::Hit(_));
+        if is_hit && self.unrecorded.len() >= MOST_UNRECORDED {
+            tracing::warn!(session = %self.shared.id, "a rule was met too often to be recorded each time");
+            return;
+        }
+        self.unrecorded.push_back(event);
+    }
+
+    /// Records what waits, and then shows a piece of output. Nothing may be under way.
+    pub(super) fn record(&mut self, then: Option<ExecOutput>) {
+        let Some(recorder) = self.recorder.clone() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let events = mem::take(&mut self.unrecorded);
+        self.works.recording = Some(Box::pin(async move {
+            let all = async {
+                for event in &events {
+                    recorder
+                        .record(&shared.id, shared.clock.now(), event)
+                        .await?;
+                }
+                Ok(())
+            };
+            let result = shared
+                .clock
+                .timeout(RECORD_LIMIT, "the recorder", all)
+                .await
+                .and_then(|result| result);
+            (then, result)
+        }));
+    }
+
+    pub(super) fn recorded(&mut self, piece: Option<ExecOutput>, result: Result<()>) {
+        self.begun |= result.is_ok() || self.without_record;
+        if let Err(error) = result {
+            tracing::warn!(session = %self.shared.id, error = error.chain(), "a session could not be recorded");
+            if !self.without_record {
+                let end = SessionEnd::new(EndReason::EndedByOperator)
+                    .with_text("the session could not be recorded");
+                self.shared.by_driver(|core, now| core.terminate(end, now));
+                // What was not recorded is not shown.
+                return;
+            }
+        }
+        if let Some(piece) = piece {
+            self.take_in(piece);
+        }
+    }
+}
+
+const RECORD_LIMIT: Duration = Duration::from_secs(10);
+/// How many hits may wait for the recorder.
+const MOST_UNRECORDED: usize = 64;
