@@ -6,6 +6,7 @@
 //! | `/enter`, `/attach`, with `?method=web` as JSON, `/api/sessions/{id}/replay` | [LAIN Entry](crate::protocol::lain) |
 //! | `/api/v1/namespaces/{ns}/pods/{pod}/exec` and `attach` | [Kubernetes](crate::protocol::kubernetes) v5 and v4 |
 //! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
+//! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
 //!
 //! Tokens come in a header, a cookie or the first message, never in a URL.
 
@@ -34,6 +35,7 @@ use self::route::Route;
 use crate::{
     access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck},
     session::{RecordingSource, SessionHub},
+    web::{self, Assets},
 };
 
 /// The gateway, as a function from request to response: mount it in any HTTP server that can hand
@@ -72,6 +74,7 @@ struct Shared {
     access: Arc<dyn AccessControl>,
     audit: Option<Arc<dyn AuditSink>>,
     recordings: Option<Arc<dyn RecordingSource>>,
+    page: Option<Arc<dyn Assets>>,
     origin: OriginCheck,
     options: Arc<GatewayOptions>,
     connections: Arc<Semaphore>,
@@ -95,6 +98,7 @@ impl Gateway {
                 access: Arc::new(NobodyMay),
                 audit: None,
                 recordings: None,
+                page: None,
                 origin: OriginCheck::new(),
                 connections: Arc::new(Semaphore::new(options.connections)),
                 options: Arc::new(options),
@@ -122,6 +126,13 @@ impl Gateway {
     #[must_use]
     pub fn with_recordings(mut self, recordings: Arc<dyn RecordingSource>) -> Self {
         self.shared.recordings = Some(recordings);
+        self
+    }
+
+    /// Serves a web terminal below `/terminal/`.
+    #[must_use]
+    pub fn with_page(mut self, page: Arc<dyn Assets>) -> Self {
+        self.shared.page = Some(page);
         self
     }
 
@@ -158,17 +169,26 @@ impl Gateway {
     ) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
         let shared = &self.shared;
         let headers = request.headers();
+        let route = Route::parse(request.uri());
+        if let (Some(Route::Page(file)), Some(page)) = (&route, &shared.page) {
+            // Links from other sites may lead here: these are files that everybody may read.
+            return Ok(match file {
+                Some(file) => web::serve(&**page, file, request.method(), headers),
+                None => web::redirect(request.uri().query()),
+            });
+        }
         shared
             .origin
             .check(headers)
             .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
-        let Some(route) = Route::parse(request.uri()) else {
-            let error = Error::not_found("no such path");
-            return Err(refuse(StatusCode::NOT_FOUND, &error));
+        let route = match route {
+            None | Some(Route::Page(_)) => {
+                let error = Error::not_found("no such path");
+                return Err(refuse(StatusCode::NOT_FOUND, &error));
+            }
+            Some(Route::TtydToken) => return Ok(ttyd::token(headers)),
+            Some(route) => route,
         };
-        if let Route::TtydToken = route {
-            return Ok(ttyd::token(headers));
-        }
         let handshake = socket::Handshake::check(request.method(), headers)?;
         let known = request.extensions().get::<Identity>().cloned();
         let hello = route.hello(headers, known);
@@ -215,7 +235,7 @@ impl Shared {
             Route::Kubernetes(_) => self.serve_kubernetes(hello, socket).await,
             Route::Ttyd(_) => self.serve_ttyd(hello, socket).await,
             // Answered before.
-            Route::TtydToken => {}
+            Route::TtydToken | Route::Page(_) => {}
         }
     }
 }

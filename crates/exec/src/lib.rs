@@ -46,6 +46,8 @@ pub mod gateway;
 pub mod protocol;
 mod scripted;
 pub mod session;
+#[cfg(feature = "gateway")]
+pub mod web;
 
 #[cfg(feature = "docker")]
 pub use docker::{Cleanup, DockerExec};

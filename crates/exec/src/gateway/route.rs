@@ -16,6 +16,8 @@ pub(super) enum Route {
     /// With the target.
     Ttyd(Option<String>),
     TtydToken,
+    /// A file of the web terminal; `None`: its folder, without the slash.
+    Page(Option<String>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ impl Route {
             ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
             ["ws"] => Self::Ttyd(value("target")),
             ["token"] => Self::TtydToken,
+            ["terminal"] => Self::Page(None),
+            ["terminal", file] => Self::Page(Some((*file).to_owned())),
             [
                 "api",
                 "v1",
@@ -153,6 +157,8 @@ mod tests {
             Some(Route::Ttyd(Some("web".into())))
         );
         assert_eq!(parse("/token"), Some(Route::TtydToken));
+        assert_eq!(parse("/terminal?target=a"), Some(Route::Page(None)));
+        assert_eq!(parse("/terminal/x.css?1"), Some(Route::Page(Some("x.css".into()))));
         assert_eq!((parse("/"), parse("/enter/x")), (None, None));
         let Some(Route::Kubernetes(pod)) = parse(
             "/api/v1/namespaces/a/pods/b/exec?command=sh&command=-c&command=echo+%E2%82%AC%2&stdin=true&container=c",

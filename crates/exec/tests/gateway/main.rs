@@ -8,6 +8,7 @@ mod peers;
 #[path = "../suites/programs.rs"]
 mod programs;
 mod raw;
+mod page;
 mod resume;
 mod server;
 mod suite;
