@@ -23,7 +23,7 @@ impl Assets for Files {
 }
 
 async fn ask(method: Method, path: &str, headers: &[(&str, &str)]) -> (Response<()>, String) {
-    let files = Files([("index.html", "<p>page"), ("x.css", "p {}")].into());
+    let files = Files([("index.html", "<p>page"), ("x.css", "p { }")].into());
     let server = Server::new(StaticDirectory::new(), GatewayOptions::default(), |gateway| {
         gateway.with_page(Arc::new(files))
     });
