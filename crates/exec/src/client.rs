@@ -16,7 +16,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use longshore_core::{
     AttachRequest, Clock, Connector, Error, ErrorKind, ExecBackend, ExecRequest, ExecSession,
-    Random, Result,
+    Random, Result, TerminalSize,
 };
 
 pub use self::{
@@ -95,24 +95,30 @@ impl ExecBackend for RemoteExec {
                 "a gateway starts no privileged commands",
             ));
         }
-        let mut open = Open::default();
-        open.target = request.workload.to_string();
-        open.argv.clone_from(&request.command);
-        (open.tty, open.stdin) = (request.tty, request.stdin);
-        if let Some(size) = request.size {
-            (open.cols, open.rows) = (size.columns, size.rows);
-        }
-        open.env.clone_from(&request.env);
-        open.dir.clone_from(&request.working_dir);
-        open.user.clone_from(&request.user);
+        let size = request.size.unwrap_or(TerminalSize::new(0, 0));
+        let open = Open {
+            target: request.workload.to_string(),
+            argv: request.command.clone(),
+            tty: request.tty,
+            stdin: request.stdin,
+            cols: size.columns,
+            rows: size.rows,
+            env: request.env.clone(),
+            dir: request.working_dir.clone(),
+            user: request.user.clone(),
+            ..Open::default()
+        };
         self.start(open).await
     }
 
     async fn attach(&self, request: &AttachRequest) -> Result<Arc<dyn ExecSession>> {
-        let mut open = Open::default();
-        open.target = request.workload.to_string();
-        open.mode = OpenMode::Attach;
-        (open.stdin, open.backlog) = (request.stdin, request.backlog);
+        let open = Open {
+            target: request.workload.to_string(),
+            mode: OpenMode::Attach,
+            stdin: request.stdin,
+            backlog: request.backlog,
+            ..Open::default()
+        };
         self.start(open).await
     }
 }

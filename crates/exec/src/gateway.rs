@@ -159,14 +159,11 @@ impl Gateway {
     pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
         match self.answer(&mut request) {
             Ok(response) => response,
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
-    fn answer<B>(
-        &self,
-        request: &mut Request<B>,
-    ) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
+    fn answer<B>(&self, request: &mut Request<B>) -> Result<Response<Full<Bytes>>, Refused> {
         let shared = &self.shared;
         let headers = request.headers();
         let route = Route::parse(request.uri());
@@ -240,8 +237,11 @@ impl Shared {
     }
 }
 
-fn refuse(status: StatusCode, error: &Error) -> Response<Full<Bytes>> {
+/// An answer that is no upgrade.
+type Refused = Box<Response<Full<Bytes>>>;
+
+fn refuse(status: StatusCode, error: &Error) -> Refused {
     let mut response = Response::new(Full::from(format!("{error}\n")));
     *response.status_mut() = status;
-    response
+    Box::new(response)
 }

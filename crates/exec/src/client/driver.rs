@@ -75,11 +75,9 @@ async fn join(core: &mut ClientCore, dialler: &Dialler) -> Result<Socket> {
     let joined = async {
         let first = Message::Binary(core.connect().encode());
         socket.send(first).await.map_err(lost)?;
-        loop {
-            match core.handle(receive(&mut socket).await?)? {
-                ClientEvent::Ready => return Ok(()),
-                _ => return Err(Error::protocol("the gateway's first frame is not READY")),
-            }
+        match core.handle(receive(&mut socket).await?)? {
+            ClientEvent::Ready => Ok(()),
+            _ => Err(Error::protocol("the gateway's first frame is not READY")),
         }
     };
     let limit = dialler.options.connect_limit;

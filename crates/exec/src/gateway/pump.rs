@@ -2,7 +2,7 @@ use std::{
     future::pending,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -52,7 +52,7 @@ impl Pump<'_> {
         let limit = self.shared.options.close_limit;
         let (mut sending, mut receiving) = socket.split();
         let encoder = Mutex::new(encoder);
-        let unanswered = AtomicU32::new(0);
+        let unanswered = Unanswered::default();
         let (pongs, asked) = mpsc::channel(MOST_PONGS);
         let stop = {
             let write = self.write(&mut sending, &encoder, first, asked, &unanswered);
@@ -101,7 +101,7 @@ impl Pump<'_> {
         receiving: &mut Receiving,
         decoder: &mut dyn Decoder,
         pongs: &mpsc::Sender<u64>,
-        unanswered: &AtomicU32,
+        unanswered: &Unanswered,
     ) -> Stop {
         loop {
             let incoming = match receiving.next().await {
@@ -123,16 +123,20 @@ impl Pump<'_> {
                 },
                 // Whatever comes shows that the client lives.
                 Some(Ok(_)) => {
-                    unanswered.store(0, Ordering::Relaxed);
+                    unanswered.clear();
                     continue;
                 }
             };
-            unanswered.store(0, Ordering::Relaxed);
+            unanswered.clear();
             let command = match decoder.decode(incoming) {
                 Ok(command) => command,
                 Err(refusal) => return Stop::Refused(refusal),
             };
-            match self.apply(command, pongs).await {
+            // While the process takes no input nothing is read, so no answer is either.
+            unanswered.set_reading(false);
+            let applied = self.apply(command, pongs).await;
+            unanswered.set_reading(true);
+            match applied {
                 Ok(true) => {}
                 Ok(false) => return Stop::Left,
                 Err(error) => {
@@ -176,7 +180,7 @@ impl Pump<'_> {
         encoder: &Mutex<Box<dyn Encoder>>,
         first: Vec<Bytes>,
         mut asked: mpsc::Receiver<u64>,
-        unanswered: &AtomicU32,
+        unanswered: &Unanswered,
     ) -> Option<Closing> {
         let clock = &*self.shared.clock;
         let options = &self.shared.options;
@@ -222,7 +226,7 @@ impl Pump<'_> {
                 }
                 () = clock.sleep_until(next_ping), if self.pings => {
                     next_ping = clock.now().after(options.ping);
-                    if unanswered.fetch_add(1, Ordering::Relaxed) >= options.missed {
+                    if unanswered.count() > options.missed {
                         tracing::debug!("a client does not answer any more");
                         return None;
                     }
@@ -251,6 +255,32 @@ impl Pump<'_> {
             .timeout(limit, "sending", sending.send(message));
         sent.await?
             .map_err(|error| Error::closed("the connection is gone").with_source(error))
+    }
+}
+
+/// The pings that were not answered yet, while answers are read.
+#[derive(Default)]
+struct Unanswered {
+    pings: AtomicU32,
+    not_reading: AtomicBool,
+}
+
+impl Unanswered {
+    fn clear(&self) {
+        self.pings.store(0, Ordering::Relaxed);
+    }
+
+    fn set_reading(&self, reads: bool) {
+        self.not_reading.store(!reads, Ordering::Relaxed);
+        self.clear();
+    }
+
+    /// One more; how many there are.
+    fn count(&self) -> u32 {
+        if self.not_reading.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.pings.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

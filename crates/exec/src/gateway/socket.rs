@@ -20,7 +20,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Shared, refuse};
+use super::{Refused, Shared, refuse};
 use crate::protocol::Closing;
 
 /// A client's connection.
@@ -34,10 +34,7 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) fn check(
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> Result<Self, Response<Full<Bytes>>> {
+    pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<Self, Refused> {
         let says = |name: header::HeaderName, wanted: &str| {
             let values = headers.get_all(name);
             let mut words = values

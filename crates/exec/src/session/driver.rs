@@ -9,7 +9,7 @@ use longshore_core::{
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Action, EndReason, Launch, RecordEvent, Recorder, SessionEnd,
+    Action, EndReason, Launch, RecordEvent, Recorder, SessionCore, SessionEnd,
     core::PIECE,
     shared::Shared,
     start::{Started, start},
@@ -136,7 +136,7 @@ impl Driver {
                     });
                 }
                 () = until(deadline, &*clock) => {
-                    self.shared.by_driver(|core, now| core.handle_deadline(now));
+                    self.shared.by_driver(SessionCore::handle_deadline);
                 }
             }
         }
@@ -273,7 +273,7 @@ impl Driver {
                     tracing::debug!(session = %self.shared.id, error = error.chain(), "the output broke off");
                 }
                 self.output = None;
-                return self.shared.by_driver(|core, now| core.output_ended(now));
+                return self.shared.by_driver(SessionCore::output_ended);
             }
         };
         if self.recorder.is_none() {

@@ -211,7 +211,7 @@ async fn sessions_are_audited_before_they_begin() {
     audited.client().open(open("copy")).await.unwrap();
     let closed = server(|gateway| gateway.with_audit(book.clone()));
     closed.client().open(open("copy")).await.unwrap_err();
-    let events = book.events.lock().unwrap();
+    let events = book.events.lock().unwrap().clone();
     assert_eq!(events[0].outcome, AuditOutcome::Started);
     assert_eq!(
         (events[0].operation.as_str(), events[0].target.name.as_str()),

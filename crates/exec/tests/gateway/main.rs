@@ -10,5 +10,6 @@ mod programs;
 mod raw;
 mod page;
 mod resume;
+mod scale;
 mod server;
 mod suite;

@@ -139,6 +139,23 @@ async fn pings_are_answered() {
     }
 }
 
+/// A process that takes no input holds its client's messages up, and nobody takes that for death.
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_input_waits_is_not_dead() {
+    let server = server();
+    let path = pod("command=forever&stdin=true&stdout=true");
+    let mut raw = Raw::open(&server, &path, &[V5]).await;
+    assert_eq!(raw.message().await, [1]);
+    assert_eq!(raw.message().await, b"\x01ready\n");
+    for _ in 0..5 {
+        raw.send(BINARY, &[0; 30_000]).await;
+    }
+    for _ in 0..12 {
+        assert_eq!(raw.receive().await.unwrap().0, PING);
+    }
+    assert_eq!(server.hub.sessions().len(), 1);
+}
+
 const TTY: (&str, &str) = ("Sec-WebSocket-Protocol", "tty");
 
 #[tokio::test(start_paused = true)]

@@ -142,16 +142,15 @@ impl World {
             Deed::Return => {
                 // A second connection takes over as well.
                 let want = self.clients[0].want;
-                if let Ok(id) = self.core.attach(Role::Writer, Some(want), self.now) {
-                    if let Some(old) = self.clients[0].id.replace(id) {
-                        assert_eq!(
-                            self.core.poll_event(old, self.now),
-                            Some(ViewerEvent::Superseded)
-                        );
-                        assert!(self.core.poll_event(old, self.now).is_none());
-                        self.core.detach(old, self.now);
-                        assert!(self.core.has_writer());
-                    }
+                let Ok(id) = self.core.attach(Role::Writer, Some(want), self.now) else {
+                    return;
+                };
+                if let Some(old) = self.clients[0].id.replace(id) {
+                    let told = self.core.poll_event(old, self.now);
+                    assert_eq!(told, Some(ViewerEvent::Superseded));
+                    assert!(self.core.poll_event(old, self.now).is_none());
+                    self.core.detach(old, self.now);
+                    assert!(self.core.has_writer());
                 }
             }
             Deed::Watch => {

@@ -105,8 +105,10 @@ fn secrets_are_not_printed() {
         secret: "hidden".into(),
         want: 3,
     };
-    let mut open = Open::default();
-    open.token = Some("hidden".into());
+    let open = Open {
+        token: Some("hidden".into()),
+        ..Open::default()
+    };
     assert!(!format!("{resume:?}{open:?}").contains("hidden"));
 }
 

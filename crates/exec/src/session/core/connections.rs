@@ -1,0 +1,293 @@
+//! The side of the connections.
+
+use bytes::Bytes;
+use longshore_core::{Error, ErrorKind, Result, Signal, TerminalSize, Timestamp};
+
+use super::{
+    INTERRUPTS, LARGEST_WINDOW, LEFT, MOST_SIGNALS, PIECE, Phase, SMALLEST_WINDOW, SessionCore,
+};
+use crate::session::{
+    EndReason, GapCause, Notice, Role, SessionEnd, ViewerEvent, ViewerId, viewer::Viewer,
+    window::Window,
+};
+
+impl SessionCore {
+    /// Lets a connection in that wants output from `from` on; `None`: all that is kept. A writer
+    /// takes over from the one before.
+    ///
+    /// # Errors
+    /// Too many are here, the session is over, or `from` lies ahead of all output.
+    pub fn attach(&mut self, role: Role, from: Option<u64>, now: Timestamp) -> Result<ViewerId> {
+        if self.is_over(now) {
+            return Err(Error::closed("the session is over"));
+        }
+        let here = self.viewers.len();
+        // A place is kept for who writes; whoever it takes over from has not left yet.
+        let most = match role {
+            Role::Writer => 2 * self.options.viewers.max(1),
+            _ => self.options.viewers.max(1) - usize::from(self.writer.is_none()),
+        };
+        if here >= most {
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                format!("the session has {here} connections already"),
+            ));
+        }
+        let from = from.unwrap_or(self.log.base());
+        if from > self.log.head() {
+            return Err(Error::protocol(format!(
+                "output from offset {from} was asked for, and there are {} bytes",
+                self.log.head()
+            )));
+        }
+        let window = Window::new(
+            self.options.window as u64,
+            SMALLEST_WINDOW,
+            LARGEST_WINDOW,
+            self.options.queued,
+        );
+        let mut viewer = Viewer::new(role, from, self.input.taken(), window);
+        let id = ViewerId(self.next_viewer);
+        self.next_viewer += 1;
+        match role {
+            Role::Writer => {
+                if let Some(old) = self.writer.and_then(|id| self.viewers.get_mut(&id)) {
+                    old.superseded = true;
+                }
+                self.writer = Some(id);
+                self.alone_until = None;
+                self.floor = self.floor.max(from);
+                if self.phase == Phase::Running {
+                    viewer.notice(Notice::Started);
+                }
+                if self.is_held() {
+                    viewer.notice(Notice::InputHeld);
+                }
+                self.viewers.insert(id, viewer);
+            }
+            Role::Approver => {
+                let held = self.is_held();
+                self.viewers.insert(id, viewer);
+                if held {
+                    self.tell_writer(Notice::InputReleased);
+                }
+            }
+            Role::Watcher => {
+                self.viewers.insert(id, viewer);
+            }
+        }
+        Ok(id)
+    }
+
+    /// A connection has gone. A writer may come back within the grace time.
+    pub fn detach(&mut self, id: ViewerId, now: Timestamp) {
+        let held = self.is_held();
+        let Some(viewer) = self.viewers.remove(&id) else {
+            return;
+        };
+        if self.writer == Some(id) {
+            self.writer = None;
+            self.alone_until = Some(now.after(self.options.grace));
+            self.floor = self.floor.max(viewer.acknowledged);
+            if self.options.grace.is_zero() && self.phase != Phase::Ended {
+                self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
+            }
+        }
+        if !held && self.is_held() {
+            self.tell_writer(Notice::InputHeld);
+        }
+        self.trim();
+    }
+
+    /// The writer gives the session up, or has heard its end.
+    pub fn release(&mut self, id: ViewerId, now: Timestamp) {
+        if self.writer != Some(id) {
+            return self.refuse(id);
+        }
+        self.released = true;
+        if self.phase != Phase::Ended {
+            let end = SessionEnd::new(EndReason::EndedByOperator).with_text("the client ended it");
+            self.terminate(end, now);
+        }
+    }
+
+    /// Input of a connection, beginning at `offset`; `None`: where the last ended. Gives what is
+    /// new of it, for a record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] for a hole, for more than may wait, and for input after its end. The
+    /// input of a watcher is no error: it is told that it only watches.
+    pub fn receive(
+        &mut self,
+        id: ViewerId,
+        offset: Option<u64>,
+        bytes: Bytes,
+        now: Timestamp,
+    ) -> Result<Bytes> {
+        if self.writer != Some(id) {
+            self.refuse(id);
+            return Ok(Bytes::new());
+        }
+        let new = self
+            .input
+            .receive(offset.unwrap_or(self.input.next()), bytes)?;
+        if !new.is_empty() {
+            self.active = now;
+            if new.iter().any(|byte| INTERRUPTS.contains(byte)) {
+                self.flush(id);
+            }
+        }
+        Ok(new)
+    }
+
+    /// The input ends at `offset`; `None`: where the last ended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] for a hole.
+    pub fn end_input(&mut self, id: ViewerId, offset: Option<u64>) -> Result<()> {
+        if self.writer != Some(id) {
+            self.refuse(id);
+            return Ok(());
+        }
+        Ok(self.input.end(offset.unwrap_or(self.input.next()))?)
+    }
+
+    /// The terminal has a new size. Of several that wait, only the newest is set. A size of
+    /// nothing is ignored.
+    pub fn resize(&mut self, id: ViewerId, size: TerminalSize) {
+        if self.writer != Some(id) {
+            // Every watcher has a size of its own: not worth a word.
+            return;
+        }
+        if size.columns > 0 && size.rows > 0 {
+            self.size = Some(size);
+        }
+    }
+
+    /// A signal for the process. More than a few that wait are dropped.
+    pub fn signal(&mut self, id: ViewerId, signal: Signal, now: Timestamp) {
+        if self.writer != Some(id) {
+            return self.refuse(id);
+        }
+        self.active = now;
+        if self.signals.len() < MOST_SIGNALS && !self.signals.contains(&signal) {
+            self.signals.push(signal);
+        }
+    }
+
+    /// The connection has consumed the output before `offset`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] when that was never sent.
+    pub fn acknowledge(&mut self, id: ViewerId, offset: u64, now: Timestamp) -> Result<()> {
+        let Some(viewer) = self.viewers.get_mut(&id) else {
+            return Ok(());
+        };
+        if offset > viewer.cursor {
+            return Err(Error::protocol(format!(
+                "output up to offset {offset} was acknowledged, and {} bytes were sent",
+                viewer.cursor
+            )));
+        }
+        if offset > viewer.acknowledged {
+            let new = offset - viewer.acknowledged;
+            viewer.acknowledged = offset;
+            viewer.window.acknowledged(offset, new, now);
+            if self.writer == Some(id) {
+                self.floor = self.floor.max(offset);
+            }
+            self.trim();
+        }
+        Ok(())
+    }
+
+    /// Stops or resumes output to a connection.
+    pub fn set_paused(&mut self, id: ViewerId, paused: bool) {
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.paused = paused;
+        }
+    }
+
+    /// Passes the right to write from the writer to another connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] when `from` is not the writer, [`ErrorKind::NotFound`] when
+    /// `to` is not here.
+    pub fn grant(&mut self, from: ViewerId, to: ViewerId) -> Result<()> {
+        if self.writer != Some(from) {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "only the connection that writes can pass that on",
+            ));
+        }
+        if from == to {
+            return Ok(());
+        }
+        let Some(heir) = self.viewers.get_mut(&to) else {
+            return Err(Error::not_found("no such connection in this session"));
+        };
+        heir.role = Role::Writer;
+        heir.notice(Notice::MayWrite);
+        self.floor = self.floor.max(heir.acknowledged);
+        self.writer = Some(to);
+        if let Some(old) = self.viewers.get_mut(&from) {
+            old.role = Role::Watcher;
+            old.notice(Notice::ReadOnly);
+        }
+        Ok(())
+    }
+
+    /// What a connection is told next.
+    pub fn poll_event(&mut self, id: ViewerId, now: Timestamp) -> Option<ViewerEvent> {
+        let (base, head, taken) = (self.log.base(), self.log.head(), self.input.taken());
+        let writes = self.writer == Some(id);
+        let viewer = self.viewers.get_mut(&id)?;
+        if viewer.done {
+            return None;
+        }
+        if viewer.superseded {
+            viewer.done = true;
+            return Some(ViewerEvent::Superseded);
+        }
+        if let Some(notice) = viewer.next_notice() {
+            return Some(ViewerEvent::Notice(notice));
+        }
+        if writes && viewer.told_taken < taken {
+            viewer.told_taken = taken;
+            return Some(ViewerEvent::InputTaken(taken));
+        }
+        let flushed = viewer.flush_to.take();
+        for (to, cause) in [
+            (Some(base), GapCause::Trimmed),
+            (flushed, GapCause::Flushed),
+        ] {
+            if let Some(to) = to
+                && viewer.cursor < to
+            {
+                let from = viewer.cursor;
+                viewer.skip_to(to);
+                return Some(ViewerEvent::Gap { from, to, cause });
+            }
+        }
+        if viewer.cursor < head {
+            let mut room = viewer.room().min(PIECE);
+            if let Some(rate) = &mut self.rate {
+                room = room.min(rate.room(now));
+            }
+            let (kind, bytes) = self.log.read(viewer.cursor, room)?;
+            let offset = viewer.cursor;
+            viewer.sent(bytes.len(), now);
+            if let Some(rate) = &mut self.rate {
+                rate.spend(bytes.len());
+            }
+            return Some(ViewerEvent::Output {
+                offset,
+                kind,
+                bytes,
+            });
+        }
+        let end = self.end.clone()?;
+        viewer.done = true;
+        Some(ViewerEvent::Ended(end))
+    }
+}

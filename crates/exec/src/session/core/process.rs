@@ -1,0 +1,170 @@
+//! The side of the process.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Timestamp};
+
+use super::{Action, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK, SessionCore};
+use crate::session::{EndReason, Notice, SessionEnd};
+
+impl SessionCore {
+    /// The process runs. Input and sizes from before go to it now, in order.
+    pub fn started(&mut self) {
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Running;
+            self.tell_writer(Notice::Started);
+        }
+    }
+
+    /// The process could not be started.
+    pub fn start_failed(&mut self, error: &Error, now: Timestamp) {
+        let end = SessionEnd::start_failed(error);
+        let end = self.forced.take().unwrap_or(end);
+        self.finish(end, now);
+    }
+
+    /// How much output may be given now. At 0 the process has to wait.
+    pub fn output_room(&self) -> usize {
+        if self.phase == Phase::Ended || self.forced.is_some() {
+            // What a dying process still says is not held up by a client that has gone.
+            return PIECE;
+        }
+        if self.drops_oldest() {
+            return PIECE;
+        }
+        if self.log.runs() >= self.most_runs() {
+            return 0;
+        }
+        let kept = self.log.head() - self.floor.max(self.log.base());
+        self.options.log.saturating_sub(kept as usize).min(PIECE)
+    }
+
+    /// Output of the process, at most [`output_room`](Self::output_room) bytes of it.
+    pub fn output(&mut self, kind: OutputKind, bytes: &[u8], now: Timestamp) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.active = now;
+        self.log.push(kind, bytes);
+        if self.patience.is_some() {
+            // Its output still flows, so there is more to wait for.
+            self.patience = Some(now.after(PATIENCE));
+        }
+        self.trim();
+    }
+
+    /// All output was given.
+    pub fn output_ended(&mut self, now: Timestamp) {
+        self.output_done = true;
+        self.settle(now);
+    }
+
+    /// How the process ended.
+    pub fn exited(&mut self, status: ExitStatus, now: Timestamp) {
+        if self.exit.is_none() {
+            self.exit = Some(status.into());
+            self.settle(now);
+        }
+    }
+
+    /// How the process ended could not be learnt.
+    pub fn exit_unknown(&mut self, error: &Error, now: Timestamp) {
+        if self.exit.is_none() {
+            let reason = match error.kind() {
+                ErrorKind::NotFound => EndReason::ContainerGone,
+                _ => EndReason::Lost,
+            };
+            self.exit = Some(SessionEnd::new(reason).with_text(error.to_string()));
+            self.settle(now);
+        }
+    }
+
+    /// The next input to write, at most `most` bytes.
+    pub fn take_input(&mut self, most: usize) -> Option<Bytes> {
+        if self.phase != Phase::Running || self.is_held() {
+            return None;
+        }
+        self.input.take(most)
+    }
+
+    /// So many bytes of what [`take_input`](Self::take_input) gave were written.
+    pub fn input_written(&mut self, bytes: usize) {
+        self.input.written(bytes);
+    }
+
+    /// The process takes no more input.
+    pub fn input_closed(&mut self) {
+        self.input.close();
+        self.input_closing = true;
+    }
+
+    /// What [`poll_action`](Self::poll_action) would give.
+    pub fn peek_action(&self) -> Option<Action> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        if self.forced.is_some() {
+            return (!self.close_asked).then_some(Action::Close);
+        }
+        if self.recheck_asked && !self.rechecking {
+            return Some(Action::Recheck);
+        }
+        if self.phase != Phase::Running {
+            return None;
+        }
+        if let Some(size) = self.size {
+            return Some(Action::Resize(size));
+        }
+        if let Some(signal) = self.signals.first() {
+            return Some(Action::Signal(*signal));
+        }
+        (self.input.is_done() && !self.input_closing).then_some(Action::CloseInput)
+    }
+
+    /// What there is to do for the process, once.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.peek_action()?;
+        match action {
+            Action::Close => self.close_asked = true,
+            Action::Recheck => self.rechecking = true,
+            Action::Resize(_) => self.size = None,
+            Action::Signal(_) => drop(self.signals.remove(0)),
+            Action::CloseInput => self.input_closing = true,
+        }
+        Some(action)
+    }
+
+    /// A signal could not be sent.
+    pub fn signal_failed(&mut self) {
+        if let Some(viewer) = self.writer.and_then(|id| self.viewers.get_mut(&id)) {
+            viewer.notice(Notice::SignalFailed);
+        }
+    }
+
+    /// Leave was given again, for so long.
+    pub fn authorized(&mut self, valid_for: Option<Duration>, now: Timestamp) {
+        self.recheck_failures = 0;
+        (self.recheck_asked, self.rechecking) = (false, false);
+        let wait = valid_for.map_or(self.options.recheck, |valid| {
+            valid.min(self.options.recheck)
+        });
+        self.recheck_at = now.after(wait.max(SHORTEST_RECHECK));
+    }
+
+    /// Leave was refused, or nobody could be asked. A refusal ends the session at once; the other
+    /// does when it happens three times in a row.
+    pub fn not_authorized(&mut self, error: &Error, now: Timestamp) {
+        self.recheck_failures += 1;
+        (self.recheck_asked, self.rechecking) = (false, false);
+        let refused = matches!(
+            error.kind(),
+            ErrorKind::PermissionDenied | ErrorKind::Unauthenticated
+        );
+        if refused || self.recheck_failures >= MOST_RECHECK_FAILURES {
+            self.terminate(SessionEnd::new(EndReason::AuthExpired), now);
+        } else {
+            self.recheck_at = now.after(SHORTEST_RECHECK);
+        }
+    }
+}

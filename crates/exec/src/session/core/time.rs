@@ -1,0 +1,125 @@
+//! Limits, deadlines and ends.
+
+use std::time::Duration;
+
+use longshore_core::Timestamp;
+
+use super::{LEFT, PATIENCE, Phase, SessionCore};
+use crate::session::{EndReason, SessionEnd, rate::Rate};
+
+impl SessionCore {
+    /// Ends the session for this reason. The process is closed; what it still says is told before
+    /// the end.
+    pub fn terminate(&mut self, end: SessionEnd, now: Timestamp) {
+        if self.phase == Phase::Ended || self.forced.is_some() {
+            return;
+        }
+        self.forced = Some(end);
+        self.settle(now);
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) has to be called.
+    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut next = None;
+        let mut by = |at: Timestamp| next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
+        if self.phase == Phase::Ended {
+            // Afterwards only the connections that have not heard the end keep it.
+            let kept_until = self.ended_at.after(self.options.grace);
+            if now < kept_until && !self.is_over(now) {
+                by(kept_until);
+            }
+            return next;
+        }
+        if let Some(patience) = self.patience
+            && (self.output_done || self.forced.is_some() || self.output_room() > 0)
+        {
+            by(patience);
+        }
+        if self.forced.is_some() {
+            return next;
+        }
+        if let Some(until) = self.alone_until {
+            by(until);
+        }
+        if let Some(idle) = self.options.idle {
+            by(self.active.after(idle));
+        }
+        if let Some(longest) = self.options.longest {
+            by(self.began.after(longest));
+        }
+        if !self.recheck_asked {
+            by(self.recheck_at);
+        }
+        next
+    }
+
+    /// When output that only the bandwidth holds back may go on.
+    pub fn next_output(&self) -> Option<Timestamp> {
+        self.rate.as_ref().map(Rate::next_room)
+    }
+
+    /// Time has passed.
+    pub fn handle_deadline(&mut self, now: Timestamp) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        if let Some(patience) = self.patience
+            && now >= patience
+            && (self.output_done || self.forced.is_some() || self.output_room() > 0)
+        {
+            return self.conclude(now);
+        }
+        if self.forced.is_some() {
+            return;
+        }
+        let passed = |since: Timestamp, limit: Option<Duration>| {
+            limit.is_some_and(|limit| now >= since.after(limit))
+        };
+        if self.alone_until.is_some_and(|until| now >= until) {
+            self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
+        } else if passed(self.began, self.options.longest) {
+            self.terminate(SessionEnd::new(EndReason::MaxDuration), now);
+        } else if passed(self.active, self.options.idle) {
+            self.terminate(SessionEnd::new(EndReason::Idle), now);
+        } else if now >= self.recheck_at && !self.recheck_asked {
+            self.recheck_asked = true;
+        }
+    }
+
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        match (&self.exit, self.output_done) {
+            (Some(_), true) => self.conclude(now),
+            (None, false) if self.forced.is_none() => {}
+            _ => {
+                self.patience.get_or_insert(now.after(PATIENCE));
+            }
+        }
+    }
+
+    /// Ends with what is known. The process's own code is told beside the reason of who ended it.
+    fn conclude(&mut self, now: Timestamp) {
+        let end = match (self.forced.take(), self.exit.take()) {
+            (Some(forced), Some(known)) => SessionEnd {
+                code: known.code,
+                signal: known.signal,
+                ..forced
+            },
+            (Some(end), None) | (None, Some(end)) => end,
+            // The process or its output does not end by itself.
+            (None, None) => SessionEnd::new(EndReason::Lost)
+                .with_text("the output ended and the process's end was not learnt"),
+        };
+        self.finish(end, now);
+    }
+
+    pub(super) fn finish(&mut self, end: SessionEnd, now: Timestamp) {
+        self.phase = Phase::Ended;
+        self.end = Some(end);
+        self.ended_at = now;
+        self.input.close();
+        self.trim();
+    }
+}
