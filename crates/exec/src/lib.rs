@@ -44,6 +44,8 @@ mod docker;
 pub mod gateway;
 #[cfg(any(feature = "client", feature = "gateway"))]
 pub mod protocol;
+#[cfg(feature = "screen")]
+pub mod screen;
 mod scripted;
 pub mod session;
 #[cfg(feature = "gateway")]

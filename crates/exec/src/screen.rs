@@ -4,8 +4,7 @@
 //! the default scrollback takes about a megabyte. Hence a hub keeps no screens unless
 //! [`SessionHub::with_screens`](crate::session::SessionHub::with_screens) is called.
 //!
-//! Known limits: lines that were wrapped are not joined across the edge between scrollback and
-//! screen; a window that is narrowed and widened again is reflowed by the model's rules, not by the
+//! Known limits: a window that is narrowed and widened again is reflowed by the model's rules, not by the
 //! client's; characters newer than the client's Unicode tables may have another width there.
 
 mod cluster;
@@ -15,7 +14,7 @@ mod scanner;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use avt::Terminal;
 use bytes::Bytes;
@@ -57,7 +56,6 @@ impl Screens for TerminalScreens {
 }
 
 /// A terminal without a window.
-#[derive(Debug)]
 struct TerminalScreen {
     terminal: Terminal,
     scanner: Scanner,
@@ -77,32 +75,42 @@ impl TerminalScreen {
         }
     }
 
-    /// The lines above the screen, as much of the newest as is worth sending.
+    /// The lines above the screen, as much of the newest as is worth sending; behind them the lines
+    /// of the screen, which push them up. That the model draws these again, in place, is what keeps
+    /// lines together that were wrapped across the edge.
     fn scrollback(&self) -> String {
         let (_, rows) = self.terminal.size();
         let lines: Vec<_> = self.terminal.primary_screen().all_lines().collect();
-        let above = &lines[..lines.len().saturating_sub(rows)];
+        if lines.len() <= rows {
+            return String::new();
+        }
+        let above = lines.len() - rows;
         let mut drawn = Vec::new();
         let mut bytes = 0;
-        for line in above.iter().rev() {
-            let text = draw(line);
+        for (place, line) in lines.iter().enumerate().rev() {
+            let goes_on = place.checked_sub(1).is_some_and(|before| lines[before].is_wrapped());
+            let text = draw(line, goes_on);
             bytes += text.len();
-            if bytes > MOST_SCROLLBACK {
+            if place < above && bytes > MOST_SCROLLBACK {
                 break;
             }
             drawn.push(text);
         }
-        if drawn.is_empty() {
-            return String::new();
-        }
         let mut text: String = drawn.into_iter().rev().collect();
-        if !text.ends_with("\r\n") {
-            text.push_str("\r\n");
+        // Not beyond the last line.
+        if text.ends_with("\r\n") {
+            text.truncate(text.len() - 2);
         }
-        // Up and out of the screen.
-        text.push_str(&"\n".repeat(rows - 1));
         text.push_str("\x1b[H");
         text
+    }
+}
+
+impl fmt::Debug for TerminalScreen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TerminalScreen")
+            .field("size", &self.terminal.size())
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,17 +159,22 @@ impl Screen for TerminalScreen {
         // The model's dump sets tab stops by CTC, which few terminals know.
         let drawn = drawn.replace("\x1b[5W", "\x1b[3g").replace("\x1b[W", "\x1bH").replace("\x1b[0W", "\x1bH");
         let mut bytes = self.scanner.restore(&drawn).into_bytes();
+        bytes.extend_from_slice(self.scanner.unfinished().as_bytes());
         bytes.extend_from_slice(&self.partial);
         bytes.into()
     }
 }
 
-/// A line with its colours, and its end unless the next goes on with it.
-fn draw(line: &avt::Line) -> String {
+/// A line with its colours, and its end unless the next goes on with it. One that goes on with the
+/// line before is not empty, or there would be no wrap.
+fn draw(line: &avt::Line, goes_on: bool) -> String {
     let cells = line.cells();
     let is_blank = |cell: &&avt::Cell| cell.char() == ' ' && cell.width() == 1 && cell.pen().is_default();
     let blanks = cells.iter().rev().take_while(is_blank).count();
-    let shown = if line.is_wrapped() { cells } else { &cells[..cells.len() - blanks] };
+    let shown = match line.is_wrapped() {
+        true => cells,
+        false => &cells[..(cells.len() - blanks).max(usize::from(goes_on))],
+    };
     let mut text = String::new();
     let mut pen = avt::Pen::default();
     for cell in shown.iter().filter(|cell| cell.width() > 0) {
@@ -187,5 +200,5 @@ fn bounded(size: TerminalSize) -> (usize, usize) {
 /// A client may say any size; nobody reads more.
 const MOST_COLUMNS: usize = 512;
 const MOST_ROWS: usize = 256;
-/// Bytes of scrollback in a redraw.
+/// Bytes of scrollback and screen in a redraw, beyond which scrollback is left out.
 const MOST_SCROLLBACK: usize = 256 << 10;

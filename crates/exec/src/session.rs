@@ -16,6 +16,7 @@ mod log;
 mod options;
 mod rate;
 mod recorder;
+mod screen;
 mod secret;
 mod shared;
 mod start;
@@ -33,6 +34,7 @@ pub use self::{
     limits::HubLimits,
     options::{SessionOptions, WhileDetached},
     recorder::{RecordEvent, RecordedOutput, Recorder, RecordingSource, RecordingStream},
+    screen::{Screen, Screens},
     secret::Secret,
     start::{Launch, SHELLS},
     viewer::{GapCause, Notice, Role, ViewerEvent, ViewerId},

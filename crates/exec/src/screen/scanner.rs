@@ -8,6 +8,8 @@ use super::{cluster::Clusters, modes::Modes};
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     state: State,
+    /// An unfinished sequence; of a long string the beginning.
+    sequence: String,
     /// A sequence's parameters and intermediate bytes.
     parameters: String,
     /// A character that something may still combine with.
@@ -36,6 +38,7 @@ impl Scanner {
             } else {
                 self.flush(out);
                 self.follow(char);
+                self.keep(char);
                 out.push(char);
             }
         }
@@ -49,9 +52,18 @@ impl Scanner {
         }
     }
 
-    /// The model's text as the process meant it, and what was held back.
+    /// The model's text as the process meant it.
     pub(super) fn restore(&self, text: &str) -> String {
-        self.clusters.restore(text) + &self.held
+        self.clusters.restore(text)
+    }
+
+    /// What the model has not got yet, or only the beginning of: it follows what the model shows.
+    pub(super) fn unfinished(&self) -> String {
+        if self.state == State::Ground {
+            return self.held.clone();
+        }
+        // The model's own dump may end within this sequence as well: CAN leaves that.
+        format!("\x18{}", self.sequence)
     }
 
     pub(super) fn modes(&self) -> &Modes {
@@ -108,6 +120,15 @@ impl Scanner {
         };
     }
 
+    fn keep(&mut self, char: char) {
+        if self.state == State::Ground || matches!(char, '\x1b' | '\u{80}'..='\u{9f}') {
+            self.sequence.clear();
+        }
+        if self.state != State::Ground && self.sequence.len() < LONGEST_SEQUENCE {
+            self.sequence.push(char);
+        }
+    }
+
     fn begin(&mut self) -> State {
         self.parameters.clear();
         State::Csi
@@ -134,3 +155,4 @@ fn is_printable(char: char) -> bool {
 /// Bytes of a character with what combines with it.
 const LONGEST_CLUSTER: usize = 64;
 const LONGEST_PARAMETERS: usize = 64;
+const LONGEST_SEQUENCE: usize = 4096;

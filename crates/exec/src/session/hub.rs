@@ -10,7 +10,7 @@ use longshore_core::{
 };
 
 use super::{
-    Attachment, HubLimits, Launch, Recorder, Role, SessionCore, SessionEnd, SessionOptions,
+    Attachment, HubLimits, Launch, Recorder, Role, Screens, SessionCore, SessionEnd, SessionOptions,
     driver::Driver, limits::Census, shared::Shared,
 };
 
@@ -93,6 +93,7 @@ struct Inner {
     shutdown: Shutdown,
     limits: HubLimits,
     recorder: Option<Arc<dyn Recorder>>,
+    screens: Option<Arc<dyn Screens>>,
     without_record: bool,
     state: Mutex<State>,
 }
@@ -114,6 +115,7 @@ impl SessionHub {
                 shutdown,
                 limits: HubLimits::default(),
                 recorder: None,
+                screens: None,
                 without_record: false,
                 state: Mutex::default(),
             }),
@@ -130,6 +132,13 @@ impl SessionHub {
     #[must_use]
     pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
         self.rebuild(|inner| inner.recorder = Some(recorder))
+    }
+
+    /// Keeps what the terminal of every session shows, for whoever joins late or has missed output.
+    /// Sessions without a terminal have none, nor have attachments, whose size is not known.
+    #[must_use]
+    pub fn with_screens(self, screens: Arc<dyn Screens>) -> Self {
+        self.rebuild(|inner| inner.screens = Some(screens))
     }
 
     /// Lets sessions go on that can't be recorded.
@@ -155,6 +164,9 @@ impl SessionHub {
         let id = SessionId::new(inner.random.hex(16))?;
         let now = inner.clock.now();
         let mut core = SessionCore::new(request.options, now);
+        if let (Some(screens), Some(size)) = (&inner.screens, request.launch.terminal()) {
+            core = core.with_screen(screens.screen(size));
+        }
         let leave = request.leave.map(|(given, leave)| {
             core.authorized(given.valid_for, now);
             leave
@@ -281,6 +293,7 @@ impl SessionHub {
             shutdown: old.shutdown.clone(),
             limits: old.limits,
             recorder: old.recorder.clone(),
+            screens: old.screens.clone(),
             without_record: old.without_record,
             state: Mutex::default(),
         };

@@ -56,6 +56,7 @@ async fn a_wrong_first_frame_is_refused() {
         session: "nope".into(),
         secret: "x".into(),
         want: 0,
+        snapshot: false,
     };
     check_first(
         &ClientFrame::Resume(resume).encode(),
@@ -180,6 +181,7 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
             session,
             secret: secret.into(),
             want: 0,
+            snapshot: false,
         })
         .encode()
     };

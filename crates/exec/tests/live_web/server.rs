@@ -7,6 +7,7 @@ use longshore_exec::{
     ScriptedExec, ScriptedProcess,
     access::{AnybodyMay, StaticDirectory},
     gateway::{Gateway, GatewayOptions},
+    screen::TerminalScreens,
     session::{SessionHub, SessionOptions},
     web::EmbeddedPage,
 };
@@ -71,7 +72,7 @@ impl Drop for Server {
 }
 
 fn screens(hub: SessionHub) -> SessionHub {
-    hub
+    hub.with_screens(Arc::new(TerminalScreens::new()))
 }
 
 /// A shell with a prompt that knows three commands.

@@ -43,6 +43,9 @@ pub struct Open {
     pub backlog: bool,
     /// The client leaves for good when its connection ends.
     pub ephemeral: bool,
+    /// The client draws SNAPSHOT.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
 }
 
 /// Hides the token.
@@ -81,6 +84,9 @@ pub struct Resume {
     pub secret: String,
     /// The offset of the next output byte.
     pub want: u64,
+    /// The client draws SNAPSHOT.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
 }
 
 /// Hides the secret.

@@ -47,6 +47,9 @@ impl SessionCore {
         }
         self.active = now;
         self.log.push(kind, bytes);
+        if let Some(screen) = &mut self.screen {
+            screen.output(bytes);
+        }
         if self.patience.is_some() {
             // Its output still flows, so there is more to wait for.
             self.patience = Some(now.after(PATIENCE));
@@ -128,7 +131,12 @@ impl SessionCore {
         match action {
             Action::Close => self.close_asked = true,
             Action::Recheck => self.rechecking = true,
-            Action::Resize(_) => self.size = None,
+            Action::Resize(size) => {
+                self.size = None;
+                if let Some(screen) = &mut self.screen {
+                    screen.resize(size);
+                }
+            }
             Action::Signal(_) => drop(self.signals.remove(0)),
             Action::CloseInput => self.input_closing = true,
         }

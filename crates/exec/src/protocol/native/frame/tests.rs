@@ -39,6 +39,7 @@ fn golden_frames_of_clients() {
         session: "s".into(),
         secret: "x".into(),
         want: 3,
+        snapshot: false,
     };
     let frame = ClientFrame::Resume(resume).encode();
     assert_eq!(&frame[1..], br#"{"session":"s","secret":"x","want":3}"#);
@@ -104,6 +105,7 @@ fn secrets_are_not_printed() {
         session: "s".into(),
         secret: "hidden".into(),
         want: 3,
+        snapshot: false,
     };
     let open = Open {
         token: Some("hidden".into()),
