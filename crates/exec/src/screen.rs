@@ -11,10 +11,11 @@ mod cluster;
 mod modes;
 mod pen;
 mod scanner;
+mod trim;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use avt::Terminal;
 use bytes::Bytes;
@@ -150,16 +151,28 @@ impl Screen for TerminalScreen {
         self.terminal.resize(columns, rows);
     }
 
-    fn redraw(&self) -> Bytes {
+    fn redraw(&mut self) -> Bytes {
         let (columns, rows) = self.terminal.size();
+        let unfinished = self.scanner.unfinished().to_owned();
+        let in_sequence = self.scanner.is_in_sequence();
+        if in_sequence {
+            // The model dumps an unfinished sequence in a way that not every terminal knows.
+            self.terminal.feed(CANCEL);
+        }
         // RIS, then XTWINOPS 8: terminals that don't let programs set their size ignore it.
         let mut drawn = format!("\x1bc\x1b[8;{rows};{columns}t");
         self.scanner.modes().write(&mut drawn);
-        let _ = write!(drawn, "{}{}", self.scrollback(), self.terminal.dump());
+        drawn.push_str(&self.scrollback());
+        let primary = self.terminal.primary_screen().visible_lines();
+        let active = self.terminal.screen().visible_lines();
+        drawn.push_str(&trim::trim(&self.terminal.dump(), primary, active));
         // The model's dump sets tab stops by CTC, which few terminals know.
         let drawn = drawn.replace("\x1b[5W", "\x1b[3g").replace("\x1b[W", "\x1bH").replace("\x1b[0W", "\x1bH");
         let mut bytes = self.scanner.restore(&drawn).into_bytes();
-        bytes.extend_from_slice(self.scanner.unfinished().as_bytes());
+        bytes.extend_from_slice(unfinished.as_bytes());
+        if in_sequence {
+            self.terminal.feed(unfinished.as_str());
+        }
         bytes.extend_from_slice(&self.partial);
         bytes.into()
     }
@@ -188,6 +201,10 @@ fn draw(line: &avt::Line, goes_on: bool) -> String {
         text.push_str("\x1b[m");
     }
     if !line.is_wrapped() {
+        if goes_on && blanks > 0 {
+            // It may have been scrolled in with the colour of its first character.
+            text.push_str("\x1b[K");
+        }
         text.push_str("\r\n");
     }
     text
@@ -197,6 +214,8 @@ fn bounded(size: TerminalSize) -> (usize, usize) {
     (usize::from(size.columns).clamp(1, MOST_COLUMNS), usize::from(size.rows).clamp(1, MOST_ROWS))
 }
 
+/// CAN ends a sequence.
+const CANCEL: &str = "\x18";
 /// A client may say any size; nobody reads more.
 const MOST_COLUMNS: usize = 512;
 const MOST_ROWS: usize = 256;

@@ -58,12 +58,15 @@ impl Scanner {
     }
 
     /// What the model has not got yet, or only the beginning of: it follows what the model shows.
-    pub(super) fn unfinished(&self) -> String {
-        if self.state == State::Ground {
-            return self.held.clone();
+    pub(super) fn unfinished(&self) -> &str {
+        match self.state {
+            State::Ground => &self.held,
+            _ => &self.sequence,
         }
-        // The model's own dump may end within this sequence as well: CAN leaves that.
-        format!("\x18{}", self.sequence)
+    }
+
+    pub(super) fn is_in_sequence(&self) -> bool {
+        self.state != State::Ground
     }
 
     pub(super) fn modes(&self) -> &Modes {

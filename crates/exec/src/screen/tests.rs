@@ -25,12 +25,11 @@ fn text(screen: &TerminalScreen) -> (Vec<String>, Option<(usize, usize)>) {
 /// everything.
 #[track_caller]
 fn check(columns: u16, rows: u16, before: &[u8], after: &[u8]) {
-    let seen = shown(columns, rows, &[before]);
-    let mut whole = seen;
+    let mut whole = shown(columns, rows, &[before]);
     let redraw = whole.redraw();
     whole.output(after);
     // Whatever was on it before.
-    let late = shown(columns, rows, &[b"\x1b[?1049h\x1b[2;3r\x1b[31mother\x1b(0\x0e\x1b[?2004h\x1b[4h", &redraw, after]);
+    let mut late = shown(columns, rows, &[b"\x1b[?1049h\x1b[2;3r\x1b[31mother\x1b(0\x0e\x1b[?2004h\x1b[4h", &redraw, after]);
     assert_eq!(text(&late), text(&whole));
     let redraws = [late.redraw(), whole.redraw()].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert_eq!(redraws[0], redraws[1], "{:?} and {:?}", String::from_utf8_lossy(before), String::from_utf8_lossy(after));
@@ -63,7 +62,7 @@ fn scrollback_comes_with_its_colours_and_wraps() {
 fn combining_marks_are_not_cells_of_their_own() {
     let screen = shown(10, 2, &["e\u{301}".as_bytes(), b"x\xcc", b"\x81y"]);
     assert_eq!(text(&screen), (vec!["e\u{301}x\u{301}".to_owned(), String::new()], Some((2, 0))), "y may go on");
-    let screen = shown(10, 2, &["e\u{301}x\u{301}y\r".as_bytes()]);
+    let mut screen = shown(10, 2, &["e\u{301}x\u{301}y\r".as_bytes()]);
     assert_eq!(screen.terminal.cursor_position().col, 0);
     assert!(String::from_utf8_lossy(&screen.redraw()).contains("e\u{301}x\u{301}y"));
 }
@@ -77,7 +76,7 @@ fn the_primary_screen_is_there_behind_the_alternate_one() {
 
 #[test]
 fn modes_that_say_what_is_sent_come_back() {
-    let screen = shown(20, 5, &[b"\x1b[?1000h\x1b[?1002h\x1b[?1006h\x1b[?2004h\x1b[?1004h\x1b[?2004l\x1b[5 q\x1b="]);
+    let mut screen = shown(20, 5, &[b"\x1b[?1000h\x1b[?1002h\x1b[?1006h\x1b[?2004h\x1b[?1004h\x1b[?2004l\x1b[5 q\x1b="]);
     let redraw = String::from_utf8(screen.redraw().to_vec()).unwrap();
     for expected in ["\x1b[?1002h", "\x1b[?1006h", "\x1b[?1004h", "\x1b[5 q", "\x1b="] {
         assert!(redraw.contains(expected), "{expected:?} in {redraw:?}");

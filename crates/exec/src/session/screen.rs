@@ -15,7 +15,7 @@ pub trait Screen: Debug + Send {
     /// Bytes that bring a terminal of this size, whatever it shows, to the same screen, scrollback
     /// and modes; the output that follows goes on from there, even in the middle of a character or
     /// a sequence.
-    fn redraw(&self) -> Bytes;
+    fn redraw(&mut self) -> Bytes;
 }
 
 /// Makes the screens of new sessions.

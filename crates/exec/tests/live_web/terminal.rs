@@ -124,3 +124,33 @@ async fn what_a_container_prints_runs_no_script_and_other_sites_stay_out() {
     browser.evaluate(&format!("try {{ {socket} }} catch {{ window.said = 'refused' }}")).await;
     browser.wait_for("window.said", "refused").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_window_looks_on_and_sees_the_same_screen() {
+    let Some((server, relay, mut browser)) = page("web terminal watched", "?target=web&command=shell").await else {
+        return;
+    };
+    browser.wait_for("document.activeElement.id", "token").await;
+    browser.type_text("\n").await;
+    browser.wait_for(SCREEN, "web:/srv$").await;
+    browser.type_text("flood 300\ncolours\necho 漢字 e\u{301} 😀\n").await;
+    browser.wait_for(SCREEN, "\n漢字").await;
+    let seen = browser.wait_for(SCREEN, "$ \n").await;
+    let session = server.hub.sessions()[0].session.to_string();
+    let url = format!("http://{}/terminal/?target={session}", relay.address);
+    let mut second = Browser::open(&url).await.unwrap();
+    second.wait_for("document.activeElement.id", "token").await;
+    second.click("#watch").await;
+    second.evaluate("document.getElementById('form').requestSubmit()").await;
+    second.wait_for(STATE_TEXT, "watching, read-only").await;
+    second.wait_for(SCREEN, "\n漢字").await;
+    let shown = second.evaluate(SCREEN).await;
+    assert_eq!(shown.as_str().unwrap().replace('\u{a0}', " "), seen.replace('\u{a0}', " "));
+    second.screenshot("6-watching").await;
+    browser.type_text("echo both\n").await;
+    second.wait_for(SCREEN, "\nboth").await;
+    second.type_text("echo no\n").await;
+    browser.type_text("echo end\n").await;
+    let screen = browser.wait_for(SCREEN, "\nend").await;
+    assert!(!screen.contains("echo no"), "{screen}");
+}

@@ -282,7 +282,7 @@ impl SessionCore {
             }
         }
         if std::mem::take(&mut viewer.redraw)
-            && let Some(screen) = &self.screen
+            && let Some(screen) = &mut self.screen
         {
             viewer.skip_to(head);
             return Some(ViewerEvent::Snapshot {
