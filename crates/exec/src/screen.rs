@@ -11,9 +11,9 @@ mod cluster;
 mod modes;
 mod pen;
 mod scanner;
-mod trim;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 use std::fmt;
 
@@ -89,7 +89,9 @@ impl TerminalScreen {
         let mut drawn = Vec::new();
         let mut bytes = 0;
         for (place, line) in lines.iter().enumerate().rev() {
-            let goes_on = place.checked_sub(1).is_some_and(|before| lines[before].is_wrapped());
+            let goes_on = place
+                .checked_sub(1)
+                .is_some_and(|before| lines[before].is_wrapped());
             let text = draw(line, goes_on);
             bytes += text.len();
             if place < above && bytes > MOST_SCROLLBACK {
@@ -129,7 +131,8 @@ impl Screen for TerminalScreen {
                 }
                 Err(error) => {
                     let (valid, after) = rest.split_at(error.valid_up_to());
-                    self.scanner.take(std::str::from_utf8(valid).unwrap_or_default(), &mut text);
+                    self.scanner
+                        .take(std::str::from_utf8(valid).unwrap_or_default(), &mut text);
                     rest = after;
                     match error.error_len() {
                         // As xterm.js does: what is no character is nothing.
@@ -167,7 +170,10 @@ impl Screen for TerminalScreen {
         let active = self.terminal.screen().visible_lines();
         drawn.push_str(&trim::trim(&self.terminal.dump(), primary, active));
         // The model's dump sets tab stops by CTC, which few terminals know.
-        let drawn = drawn.replace("\x1b[5W", "\x1b[3g").replace("\x1b[W", "\x1bH").replace("\x1b[0W", "\x1bH");
+        let drawn = drawn
+            .replace("\x1b[5W", "\x1b[3g")
+            .replace("\x1b[W", "\x1bH")
+            .replace("\x1b[0W", "\x1bH");
         let mut bytes = self.scanner.restore(&drawn).into_bytes();
         bytes.extend_from_slice(unfinished.as_bytes());
         if in_sequence {
@@ -182,7 +188,8 @@ impl Screen for TerminalScreen {
 /// line before is not empty, or there would be no wrap.
 fn draw(line: &avt::Line, goes_on: bool) -> String {
     let cells = line.cells();
-    let is_blank = |cell: &&avt::Cell| cell.char() == ' ' && cell.width() == 1 && cell.pen().is_default();
+    let is_blank =
+        |cell: &&avt::Cell| cell.char() == ' ' && cell.width() == 1 && cell.pen().is_default();
     let blanks = cells.iter().rev().take_while(is_blank).count();
     let shown = match line.is_wrapped() {
         true => cells,
@@ -211,7 +218,10 @@ fn draw(line: &avt::Line, goes_on: bool) -> String {
 }
 
 fn bounded(size: TerminalSize) -> (usize, usize) {
-    (usize::from(size.columns).clamp(1, MOST_COLUMNS), usize::from(size.rows).clamp(1, MOST_ROWS))
+    (
+        usize::from(size.columns).clamp(1, MOST_COLUMNS),
+        usize::from(size.rows).clamp(1, MOST_ROWS),
+    )
 }
 
 /// CAN ends a sequence.

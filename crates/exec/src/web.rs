@@ -67,7 +67,11 @@ pub struct Asset {
 
 impl Asset {
     /// A file. The version changes whenever the content does.
-    pub fn new(bytes: impl Into<Bytes>, content_type: &'static str, version: impl Into<String>) -> Self {
+    pub fn new(
+        bytes: impl Into<Bytes>,
+        content_type: &'static str,
+        version: impl Into<String>,
+    ) -> Self {
         Self {
             bytes: bytes.into(),
             content_type,
@@ -82,7 +86,12 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 
     frame-ancestors 'none'";
 
 /// Answers for a file.
-pub(crate) fn serve(assets: &dyn Assets, name: &str, method: &Method, headers: &HeaderMap) -> Response<Full<Bytes>> {
+pub(crate) fn serve(
+    assets: &dyn Assets,
+    name: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     secure(response.headers_mut());
     if method != Method::GET && method != Method::HEAD {
@@ -98,7 +107,9 @@ pub(crate) fn serve(assets: &dyn Assets, name: &str, method: &Method, headers: &
     };
     let tag = format!("\"{}\"", asset.version);
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
-    let known = known.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let known = known
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
     let is_known = known.map(str::trim).any(|known| known == tag);
     let answer = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(&tag) {
@@ -108,7 +119,10 @@ pub(crate) fn serve(assets: &dyn Assets, name: &str, method: &Method, headers: &
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
-    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    answer.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(asset.content_type),
+    );
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(asset.bytes.len()));
     if method == Method::GET {
         *response.body_mut() = Full::new(asset.bytes);
@@ -150,8 +164,14 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-cache"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
     (
         HeaderName::from_static("permissions-policy"),
         "camera=(), geolocation=(), microphone=()",

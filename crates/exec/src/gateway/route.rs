@@ -158,7 +158,10 @@ mod tests {
         );
         assert_eq!(parse("/token"), Some(Route::TtydToken));
         assert_eq!(parse("/terminal?target=a"), Some(Route::Page(None)));
-        assert_eq!(parse("/terminal/x.css?1"), Some(Route::Page(Some("x.css".into()))));
+        assert_eq!(
+            parse("/terminal/x.css?1"),
+            Some(Route::Page(Some("x.css".into())))
+        );
         assert_eq!((parse("/"), parse("/enter/x")), (None, None));
         let Some(Route::Kubernetes(pod)) = parse(
             "/api/v1/namespaces/a/pods/b/exec?command=sh&command=-c&command=echo+%E2%82%AC%2&stdin=true&container=c",

@@ -55,8 +55,13 @@ impl Clusters {
 
     fn find(&self, code: char) -> Option<&String> {
         let code = u32::from(code);
-        let narrow = code.checked_sub(NARROW).and_then(|place| self.narrow.get(place as usize));
-        narrow.or_else(|| code.checked_sub(WIDE).and_then(|place| self.wide.get(place as usize)))
+        let narrow = code
+            .checked_sub(NARROW)
+            .and_then(|place| self.narrow.get(place as usize));
+        narrow.or_else(|| {
+            code.checked_sub(WIDE)
+                .and_then(|place| self.wide.get(place as usize))
+        })
     }
 }
 
@@ -78,7 +83,14 @@ mod tests {
     #[test]
     fn clusters_come_back_and_code_points_of_ours_too() {
         let mut clusters = Clusters::default();
-        let texts = ["e\u{301}", "が", "か\u{3099}", "\u{104000}", "\u{3a000}", "a"];
+        let texts = [
+            "e\u{301}",
+            "が",
+            "か\u{3099}",
+            "\u{104000}",
+            "\u{3a000}",
+            "a",
+        ];
         let coded: Vec<_> = texts.iter().map(|text| clusters.code(text)).collect();
         let widths: Vec<_> = coded.iter().map(|code| code.width()).collect();
         assert_eq!(widths, [1, 2, 2, 1, 2, 1].map(Some));
@@ -96,7 +108,11 @@ mod tests {
             clusters.code(&format!("{base}{mark}"));
         }
         assert_eq!(clusters.known.len(), MOST as usize);
-        assert_eq!(clusters.code("x\u{301}\u{302}"), NARROW.try_into().unwrap(), "the other width has room");
+        assert_eq!(
+            clusters.code("x\u{301}\u{302}"),
+            NARROW.try_into().unwrap(),
+            "the other width has room"
+        );
         assert_eq!(clusters.code("\u{3a000}"), '\u{fffd}');
         assert_eq!(clusters.code("漢\u{301}\u{301}"), '漢');
     }

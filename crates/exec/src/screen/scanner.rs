@@ -26,7 +26,9 @@ enum State {
     EscapeIntermediate,
     Csi,
     /// A string that ends with ST; with BEL as well if so.
-    Text { bell: bool },
+    Text {
+        bell: bool,
+    },
 }
 
 impl Scanner {

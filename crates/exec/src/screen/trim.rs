@@ -11,7 +11,11 @@ use avt::Line;
 ///
 /// The lines are those that the dump draws: where one goes on with nothing but blanks, they stay, or
 /// there would be no wrap.
-pub(super) fn trim<'a>(dump: &str, primary: impl Iterator<Item = &'a Line>, alternate: impl Iterator<Item = &'a Line>) -> String {
+pub(super) fn trim<'a>(
+    dump: &str,
+    primary: impl Iterator<Item = &'a Line>,
+    alternate: impl Iterator<Item = &'a Line>,
+) -> String {
     let mut ends = ends(primary);
     let mut alternate = Some(self::ends(alternate));
     let mut trimmed = String::with_capacity(dump.len());
@@ -22,7 +26,9 @@ pub(super) fn trim<'a>(dump: &str, primary: impl Iterator<Item = &'a Line>, alte
     while let Some(char) = rest.chars().next() {
         let piece = match char {
             '\x1b' if rest.starts_with(ALTERNATE) => ALTERNATE.len(),
-            '\x1b' => rest[2.min(rest.len())..].find(is_final).map_or(rest.len(), |end| end + 3),
+            '\x1b' => rest[2.min(rest.len())..]
+                .find(is_final)
+                .map_or(rest.len(), |end| end + 3),
             '\r' => 2.min(rest.len()),
             other => other.len_utf8(),
         };
@@ -68,7 +74,10 @@ fn ends<'a>(lines: impl Iterator<Item = &'a Line>) -> IntoIter<bool> {
     let mut ends = Vec::new();
     let mut goes_on = false;
     for line in lines {
-        let is_blank = line.cells().iter().all(|cell| cell.char() == ' ' && cell.pen().is_default());
+        let is_blank = line
+            .cells()
+            .iter()
+            .all(|cell| cell.char() == ' ' && cell.pen().is_default());
         if !line.is_wrapped() {
             ends.push(!(goes_on && is_blank));
         }
@@ -161,14 +170,26 @@ mod tests {
 
     #[test]
     fn coloured_blanks_stay() {
-        check("\x1b[44ma \x1b[9b\x1b[49m \r\n", "\x1b[44ma \x1b[9b\x1b[49m\r\n");
-        check("\x1b[38:5:7;7mx\x1b[39m \r\n\x1b[27m \r\n", "\x1b[38;5;7;7mx\x1b[39m \r\n\x1b[27m\r\n");
-        check("\x1b[48:2:1:0:0mx\x1b[49m \r\n", "\x1b[48;2;1;0;0mx\x1b[49m\r\n");
+        check(
+            "\x1b[44ma \x1b[9b\x1b[49m \r\n",
+            "\x1b[44ma \x1b[9b\x1b[49m\r\n",
+        );
+        check(
+            "\x1b[38:5:7;7mx\x1b[39m \r\n\x1b[27m \r\n",
+            "\x1b[38;5;7;7mx\x1b[39m \r\n\x1b[27m\r\n",
+        );
+        check(
+            "\x1b[48:2:1:0:0mx\x1b[49m \r\n",
+            "\x1b[48;2;1;0;0mx\x1b[49m\r\n",
+        );
     }
 
     #[test]
     fn what_comes_behind_a_screen_is_not_touched() {
         check("a  \x1b[1;3H\x1b[0m \x1b7", "a\x1b[1;3H\x1b[0m \x1b7");
-        check("a \x1b[0m\x1b[?1047h\x1b[1;1Hb \r\n \x1b[2;1H ", "a\x1b[0m\x1b[?1047h\x1b[1;1Hb\r\n\x1b[2;1H ");
+        check(
+            "a \x1b[0m\x1b[?1047h\x1b[1;1Hb \r\n \x1b[2;1H ",
+            "a\x1b[0m\x1b[?1047h\x1b[1;1Hb\r\n\x1b[2;1H ",
+        );
     }
 }

@@ -76,7 +76,8 @@ impl Attachment {
     /// missing, and at once for a connection that only sees.
     #[must_use]
     pub fn with_snapshots(self) -> Self {
-        self.shared.by_viewer(|core, _| core.accept_snapshots(self.id));
+        self.shared
+            .by_viewer(|core, _| core.accept_snapshots(self.id));
         self
     }
 

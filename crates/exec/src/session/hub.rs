@@ -10,8 +10,8 @@ use longshore_core::{
 };
 
 use super::{
-    Attachment, HubLimits, Launch, Recorder, Role, Screens, SessionCore, SessionEnd, SessionOptions,
-    driver::Driver, limits::Census, shared::Shared,
+    Attachment, HubLimits, Launch, Recorder, Role, Screens, SessionCore, SessionEnd,
+    SessionOptions, driver::Driver, limits::Census, shared::Shared,
 };
 
 /// Asks again whether somebody may still be in a session.

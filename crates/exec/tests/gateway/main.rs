@@ -4,11 +4,11 @@
 mod access;
 mod hostile;
 mod lain;
+mod page;
 mod peers;
 #[path = "../suites/programs.rs"]
 mod programs;
 mod raw;
-mod page;
 mod resume;
 mod scale;
 mod server;

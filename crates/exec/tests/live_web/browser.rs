@@ -40,9 +40,22 @@ impl Browser {
         let profile = format!("longshore-web-{}-{number}", std::process::id());
         let profile = env::temp_dir().join(profile);
         let mut process = Command::new(program)
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-extensions"])
-            .args(["--window-size=1000,640", "--remote-debugging-port=0", "--lang=en"])
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+            ])
+            .args([
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-extensions",
+            ])
+            .args([
+                "--window-size=1000,640",
+                "--remote-debugging-port=0",
+                "--lang=en",
+            ])
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")
             .stdin(Stdio::null())
@@ -65,7 +78,9 @@ impl Browser {
         })
         .await;
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let place = address.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
+        let place = address
+            .strip_prefix("ws://")
+            .and_then(|rest| rest.split('/').next());
         let stream = TcpStream::connect(place.unwrap()).await.unwrap();
         let (socket, _) = client_async(address, stream).await.unwrap();
         let mut browser = Self {
@@ -76,7 +91,9 @@ impl Browser {
             process,
             profile,
         };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" })).await;
+        let target = browser
+            .call("Target.createTarget", json!({ "url": "about:blank" }))
+            .await;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = browser.call("Target.attachToTarget", attach).await;
         browser.session = attached["sessionId"].as_str().unwrap().to_owned();
@@ -84,7 +101,9 @@ impl Browser {
             browser.call(&format!("{domain}.enable"), json!({})).await;
         }
         browser.call("Page.navigate", json!({ "url": url })).await;
-        browser.wait_for("document.readyState + location.protocol", "completehttp:").await;
+        browser
+            .wait_for("document.readyState + location.protocol", "completehttp:")
+            .await;
         Some(browser)
     }
 
@@ -97,7 +116,10 @@ impl Browser {
             "allowUnsafeEvalBlockedByCSP": false,
         });
         let answer = self.call("Runtime.evaluate", arguments).await;
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        assert!(
+            answer["exceptionDetails"].is_null(),
+            "{expression}: {answer}"
+        );
         answer["result"]["value"].clone()
     }
 
@@ -113,7 +135,10 @@ impl Browser {
             }
             clock.sleep(Duration::from_millis(100)).await;
         }
-        panic!("{expression} gives {last:?}, without {part:?}; complaints: {:?}", self.complaints);
+        panic!(
+            "{expression} gives {last:?}, without {part:?}; complaints: {:?}",
+            self.complaints
+        );
     }
 
     /// Types as a keyboard would; `\n` is the Enter key.
@@ -131,12 +156,15 @@ impl Browser {
     }
 
     pub(crate) async fn click(&mut self, selector: &str) {
-        self.evaluate(&format!("document.querySelector({selector:?}).click()")).await;
+        self.evaluate(&format!("document.querySelector({selector:?}).click()"))
+            .await;
     }
 
     /// Keeps a picture of the page below `target/`.
     pub(crate) async fn screenshot(&mut self, name: &str) {
-        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let picture = self
+            .call("Page.captureScreenshot", json!({ "format": "png" }))
+            .await;
         let bytes = STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web-terminal");
         fs::create_dir_all(&folder).unwrap();
@@ -150,7 +178,10 @@ impl Browser {
         if !self.session.is_empty() {
             message["sessionId"] = json!(self.session);
         }
-        self.socket.send(Message::text(message.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
         loop {
             let next = within(self.socket.next()).await;
             let Message::Text(text) = next.unwrap().unwrap() else {
@@ -185,10 +216,15 @@ impl Drop for Browser {
 
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
 }
 
 async fn within<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let limit = Duration::from_secs(60);
-    SystemClock::new().timeout(limit, "the browser", future).await.unwrap()
+    SystemClock::new()
+        .timeout(limit, "the browser", future)
+        .await
+        .unwrap()
 }

@@ -26,7 +26,11 @@ impl Server {
         let page = EmbeddedPage::load()?;
         let clock = Arc::new(SystemClock::new());
         let shutdown = Shutdown::new();
-        let hub = screens(SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone()));
+        let hub = screens(SessionHub::new(
+            clock.clone(),
+            Arc::new(OsRandom),
+            shutdown.clone(),
+        ));
         let engine = ScriptedExec::new()
             .with_workload(WorkloadId::new("web")?)
             .with_program("shell", |process| shell(process));
@@ -81,7 +85,9 @@ async fn shell(mut process: ScriptedProcess) -> u8 {
         .print("\x1b]0;web: shell\x07\x1b[1;34mlongshore\x1b[0m \x1b[2m日本語 한국어 中文 😀🚢 e\u{301}\x1b[0m\r\n")
         .await;
     loop {
-        process.print("\x1b[32mweb\x1b[0m:\x1b[36m/srv\x1b[0m$ ").await;
+        process
+            .print("\x1b[32mweb\x1b[0m:\x1b[36m/srv\x1b[0m$ ")
+            .await;
         let mut line = Vec::new();
         loop {
             let Some(bytes) = process.read(1).await else {
@@ -99,15 +105,21 @@ async fn shell(mut process: ScriptedProcess) -> u8 {
             ("echo", text) => process.print(format!("{text}\r\n")).await,
             ("size", _) => {
                 let size = process.size();
-                process.print(format!("{} columns, {} rows\r\n", size.columns, size.rows)).await;
+                process
+                    .print(format!("{} columns, {} rows\r\n", size.columns, size.rows))
+                    .await;
             }
             ("colours", _) => {
                 let blocks = (0..8).map(|n| format!("\x1b[4{n}m  \x1b[10{n}m  "));
-                process.print(format!("{}\x1b[0m\r\n", blocks.collect::<String>())).await;
+                process
+                    .print(format!("{}\x1b[0m\r\n", blocks.collect::<String>()))
+                    .await;
             }
             ("flood", lines) => {
                 for n in 0..lines.parse().unwrap_or(0u32) {
-                    process.print(format!("\x1b[3{}mline {n} 漢字 🚢\x1b[0m\r\n", n % 8)).await;
+                    process
+                        .print(format!("\x1b[3{}mline {n} 漢字 🚢\x1b[0m\r\n", n % 8))
+                        .await;
                 }
             }
             ("exit", code) => return code.parse().unwrap_or(2),

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use longshore_core::{OutputKind, TerminalSize, Timestamp};
 
-use crate::session::{GapCause, Role, Screen, SessionCore, SessionOptions, ViewerEvent, WhileDetached};
+use crate::session::{
+    GapCause, Role, Screen, SessionCore, SessionOptions, ViewerEvent, WhileDetached,
+};
 
-const START: Timestamp = Timestamp::from_millis(1_000_000);
+const START: Timestamp = Timestamp::from_secs(1_000);
 
 /// Counts.
 #[derive(Debug, Default)]
@@ -24,7 +26,12 @@ impl Screen for Counter {
     }
 
     fn redraw(&mut self) -> Bytes {
-        format!("{} bytes, {:?}", self.bytes, self.size.map(|size| size.columns)).into()
+        format!(
+            "{} bytes, {:?}",
+            self.bytes,
+            self.size.map(|size| size.columns)
+        )
+        .into()
     }
 }
 
@@ -64,7 +71,10 @@ fn who_looks_on_is_shown_the_screen_first() {
     assert_eq!(events(&mut core, late), [snapshot(700, "700 bytes, None")]);
     output(&mut core, 3);
     let told = events(&mut core, late);
-    assert!(matches!(&told[..], [ViewerEvent::Output { offset: 700, bytes, .. }] if bytes.len() == 3), "{told:?}");
+    assert!(
+        matches!(&told[..], [ViewerEvent::Output { offset: 700, bytes, .. }] if bytes.len() == 3),
+        "{told:?}"
+    );
     core.acknowledge(late, 703, START).unwrap();
     assert!(core.acknowledge(late, 704, START).is_err());
 }
@@ -75,7 +85,11 @@ fn a_writer_is_shown_the_screen_behind_a_gap_only() {
     let writer = core.attach(Role::Writer, Some(0), START).unwrap();
     core.accept_snapshots(writer);
     output(&mut core, 5);
-    assert_eq!(events(&mut core, writer).len(), 1, "output, and nothing else");
+    assert_eq!(
+        events(&mut core, writer).len(),
+        1,
+        "output, and nothing else"
+    );
     core.resize(writer, TerminalSize::new(33, 9));
     core.poll_action();
     core.detach(writer, START);
@@ -84,7 +98,11 @@ fn a_writer_is_shown_the_screen_behind_a_gap_only() {
     core.accept_snapshots(back);
     let told = events(&mut core, back);
     let base = core.output_range().0;
-    let gap = ViewerEvent::Gap { from: 5, to: base, cause: GapCause::Trimmed };
+    let gap = ViewerEvent::Gap {
+        from: 5,
+        to: base,
+        cause: GapCause::Trimmed,
+    };
     assert!(base > 5);
     assert_eq!(told, [gap, snapshot(5005, "5005 bytes, Some(33)")]);
 }
@@ -95,10 +113,20 @@ fn who_does_not_ask_gets_the_bytes() {
     output(&mut core, 700);
     let late = core.attach(Role::Watcher, None, START).unwrap();
     let told = events(&mut core, late);
-    assert!(told.iter().all(|event| matches!(event, ViewerEvent::Output { .. })), "{told:?}");
+    assert!(
+        told.iter()
+            .all(|event| matches!(event, ViewerEvent::Output { .. })),
+        "{told:?}"
+    );
     let mut plain = SessionCore::new(SessionOptions::default(), START);
     let watcher = plain.attach(Role::Watcher, None, START).unwrap();
     plain.accept_snapshots(watcher);
     output(&mut plain, 5);
-    assert!(matches!(events(&mut plain, watcher)[..], [ViewerEvent::Output { .. }]), "there is no screen");
+    assert!(
+        matches!(
+            events(&mut plain, watcher)[..],
+            [ViewerEvent::Output { .. }]
+        ),
+        "there is no screen"
+    );
 }
