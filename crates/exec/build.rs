@@ -3,7 +3,6 @@
 
 use std::{env, path::Path};
 
-#[expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(page_is_built)");
     println!("cargo::rerun-if-changed=web/dist");

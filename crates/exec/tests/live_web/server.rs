@@ -33,7 +33,7 @@ impl Server {
         ));
         let engine = ScriptedExec::new()
             .with_workload(WorkloadId::new("web")?)
-            .with_program("shell", |process| shell(process));
+            .with_program("shell", shell);
         let directory = StaticDirectory::new().with_engine(Arc::new(engine));
         let session = SessionOptions::default().with_history(1024);
         let gateway = Gateway::new(hub.clone(), Arc::new(directory), clock, shutdown.clone())

@@ -116,6 +116,7 @@ function onEvent(event) {
       notice(`${event.bytes} bytes of output are missing: more came than is kept`);
       return;
     case "snapshot":
+      takeSize(event.bytes);
       terminal.reset();
       terminal.write(event.bytes);
       return;
@@ -138,6 +139,15 @@ function openTerminal() {
 function fitTerminal() {
   if (at("terminal").hidden || !session) return;
   if (session.writes) fit.fit();
+}
+
+/** A redraw begins with RIS and the session's size (XTWINOPS 8). It is read here and not by a handler
+ * of xterm's parser, which may not resize while it parses. */
+function takeSize(bytes) {
+  if (session.writes) return;
+  const start = new TextDecoder().decode(bytes.subarray(0, 32));
+  const [, rows, cols] = (/^\u001bc\u001b\[8;(\d{1,3});(\d{1,3})t/u).exec(start) ?? [];
+  if (rows > 0 && cols > 1) terminal.resize(Number(cols), Number(rows));
 }
 
 function askAgain() {
@@ -189,13 +199,6 @@ terminal.onResize(({ cols, rows }) => {
 });
 terminal.onTitleChange((title) => {
   document.title = title === "" ? "Terminal" : title.slice(0, 200);
-});
-// The size of the session, told before its redraw (XTWINOPS 8). Programs can't resize the page of
-// the one who types.
-terminal.parser.registerCsiHandler({ final: "t" }, ([what, rows, cols]) => {
-  const sane = what === 8 && rows > 0 && rows <= 1000 && cols > 1 && cols <= 1000;
-  if (sane && session && !session.writes) terminal.resize(cols, rows);
-  return true;
 });
 terminal.attachCustomKeyEventHandler((event) => {
   if (event.key !== "F6" || !event.ctrlKey) return true;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Timestamp};
 
 use super::{Action, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK, SessionCore};
-use crate::session::{EndReason, Notice, SessionEnd};
+use crate::session::{EndReason, Notice, Role, SessionEnd};
 
 impl SessionCore {
     /// The process runs. Input and sizes from before go to it now, in order.
@@ -135,6 +135,10 @@ impl SessionCore {
                 self.size = None;
                 if let Some(screen) = &mut self.screen {
                     screen.resize(size);
+                    // Who only sees draws at the writer's size.
+                    for viewer in self.viewers.values_mut() {
+                        viewer.redraw |= viewer.takes_snapshots && viewer.role != Role::Writer;
+                    }
                 }
             }
             Action::Signal(_) => drop(self.signals.remove(0)),

@@ -130,3 +130,21 @@ fn who_does_not_ask_gets_the_bytes() {
         "there is no screen"
     );
 }
+
+#[test]
+fn who_looks_on_is_shown_the_screen_again_at_a_new_size() {
+    let mut core = core();
+    let writer = core.attach(Role::Writer, Some(0), START).unwrap();
+    let watcher = core.attach(Role::Watcher, None, START).unwrap();
+    for id in [writer, watcher] {
+        core.accept_snapshots(id);
+    }
+    assert_eq!(events(&mut core, watcher), [snapshot(0, "0 bytes, None")]);
+    core.resize(writer, TerminalSize::new(70, 9));
+    core.poll_action();
+    assert_eq!(
+        events(&mut core, watcher),
+        [snapshot(0, "0 bytes, Some(70)")]
+    );
+    assert_eq!(events(&mut core, writer), []);
+}
