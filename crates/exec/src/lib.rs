@@ -5,11 +5,15 @@
 //!
 //! * [`DockerExec`] (feature `docker`): exec and attach through the Docker API, over any
 //!   [`Connector`](longshore_core::Connector), with and without a terminal;
-//! * [`ScriptedExec`]: the same in memory, for tests of whatever is built on top.
+//! * [`ScriptedExec`]: the same in memory, for tests of whatever is built on top;
+//! * [`session`]: sessions over any backend that outlive their connections;
+//! * `protocol` and `gateway` (feature `gateway`): LAIN Entry, Kubernetes, ttyd and a protocol of
+//!   longshore's own over WebSocket; `access` says who may get in;
+//! * `client` (feature `client`): the other end, which resumes by itself.
 //!
 //! The process engine and the simulation in `longshore-engine` are exec backends of their own.
-//! What this crate is not: a terminal, a server or a recorder. It carries bytes; it does not look
-//! at them.
+//! What this crate is not: a terminal or an HTTP server; a gateway is mounted in one. It carries
+//! bytes; it does not look at them.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

@@ -7,8 +7,9 @@ use super::{AccessControl, AccessRequest, Admission};
 
 /// Lets only listed commands through to another access control.
 ///
-/// A program is compared as it was written; its arguments are free. Who may run a shell may run
-/// anything, so a login is allowed by name: [`with_login`](Self::with_login).
+/// A program is compared as it was written; its arguments are free. Environment, folder and user
+/// must be the container's own, because they decide what a name stands for. Who may run a shell may
+/// run anything, so a login is allowed by name: [`with_login`](Self::with_login).
 #[derive(Clone, Debug)]
 pub struct OnlyCommands {
     inner: Arc<dyn AccessControl>,
@@ -45,7 +46,8 @@ impl AccessControl for OnlyCommands {
             Some(program) => self.programs.contains(program),
             None => self.login || request.action == Action::Read,
         };
-        if !allowed {
+        let own = request.env.is_empty() && request.dir.is_empty() && request.user.is_empty();
+        if !allowed || !own {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 "this command is not on the list of those that may be run",

@@ -56,6 +56,12 @@ pub struct AccessRequest {
     pub place: Place,
     /// The command, if one was named.
     pub command: Vec<String>,
+    /// `NAME=value` pairs that it is to get: they can change what a command does.
+    pub env: Vec<String>,
+    /// Where it is to run; empty: as the container.
+    pub dir: String,
+    /// As whom it is to run; empty: as the container.
+    pub user: String,
 }
 
 impl AccessRequest {
@@ -66,6 +72,9 @@ impl AccessRequest {
             action,
             place,
             command: Vec::new(),
+            env: Vec::new(),
+            dir: String::new(),
+            user: String::new(),
         }
     }
 
@@ -73,6 +82,13 @@ impl AccessRequest {
     #[must_use]
     pub fn with_command(mut self, command: Vec<String>) -> Self {
         self.command = command;
+        self
+    }
+
+    /// Adds what the command is to get, and where and as whom it is to run.
+    #[must_use]
+    pub fn with_surroundings(mut self, env: Vec<String>, dir: String, user: String) -> Self {
+        (self.env, self.dir, self.user) = (env, dir, user);
         self
     }
 }

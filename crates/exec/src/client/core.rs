@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use longshore_core::{Error, ExecOutput, Result, Signal, TerminalSize};
 
 use crate::{
-    protocol::native::{ClientFrame, Open, ReadyFrame, Resume, ServerFrame},
+    protocol::native::{ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
     session::SessionEnd,
 };
 
@@ -91,6 +91,7 @@ impl ClientCore {
                 secret,
                 want: self.want,
                 snapshot: false,
+                text: self.open.as_ref().is_some_and(|open| open.text),
             }),
             None => ClientFrame::Open(self.open.clone().unwrap_or_default()),
         }
@@ -275,6 +276,12 @@ impl ClientCore {
     /// Whether it was opened with an input.
     pub fn has_input(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.stdin)
+    }
+
+    /// Whether the input is a workload's own, which others may go on to use.
+    pub fn shares_input(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.mode == OpenMode::Attach)
     }
 
     /// The session's id, once it is known.

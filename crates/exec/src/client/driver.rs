@@ -179,10 +179,12 @@ impl Driver {
                 delivered = self.output.deliver() => self.core.consumed(delivered),
                 written = write(&mut sink, &mut sending, &mut flushing) => written?,
                 piece = piece(&mut self.input), if reads_input => match piece {
-                    Some(bytes) => self.core.write(&bytes),
-                    None => {
+                    Some(bytes) if !bytes.is_empty() => self.core.write(&bytes),
+                    told => {
                         self.input = None;
-                        self.core.end_input();
+                        if told.is_some() || !self.core.shares_input() {
+                            self.core.end_input();
+                        }
                     }
                 },
                 wish = self.wishes.recv() => match wish {

@@ -22,8 +22,16 @@ use crate::{
 
 impl Shared {
     pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket) {
+        let mut text = false;
         let joined = match self.first(&mut socket).await {
-            Ok(Some(frame)) => self.join(frame, hello.credentials).await,
+            Ok(Some(frame)) => {
+                text = match &frame {
+                    ClientFrame::Open(open) => open.text,
+                    ClientFrame::Resume(resume) => resume.text,
+                    _ => false,
+                };
+                self.join(frame, hello.credentials).await
+            }
             Ok(None) => return,
             Err(error) => Err(error),
         };
@@ -35,7 +43,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                 };
-                let encoder = Box::new(NativeEncoder::new(want));
+                let encoder = Box::new(NativeEncoder::new(want).with_text(text));
                 pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
                     .await;
             }
@@ -112,7 +120,8 @@ impl Shared {
         let attaches = open.mode == OpenMode::Attach;
         let place = Place::Container(open.target.clone());
         let request = AccessRequest::new(credentials, action(!attaches || open.stdin), place)
-            .with_command(open.argv.clone());
+            .with_command(open.argv.clone())
+            .with_surroundings(open.env.clone(), open.dir.clone(), open.user.clone());
         let mut options = self.options.session;
         if open.ephemeral {
             options = options.with_grace(std::time::Duration::ZERO);

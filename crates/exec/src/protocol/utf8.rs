@@ -22,9 +22,14 @@ impl Utf8Tail {
         whole.slice(..end)
     }
 
-    /// Whether anything is held.
-    pub fn is_holding(&self) -> bool {
-        !self.held.is_empty()
+    /// How many bytes are held.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
     }
 
     /// What is held, given up on.
@@ -81,7 +86,7 @@ mod tests {
                     out.extend_from_slice(&piece);
                 }
                 assert_eq!(out, text);
-                assert!(!tail.is_holding());
+                assert!(tail.is_empty());
             }
         }
     }
@@ -108,7 +113,7 @@ mod tests {
                 let piece = tail.push(Bytes::copy_from_slice(piece));
                 prop_assert!(std::str::from_utf8(&piece).is_ok());
             }
-            prop_assert!(!tail.is_holding());
+            prop_assert!(tail.is_empty());
         }
     }
 

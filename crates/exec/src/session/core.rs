@@ -22,7 +22,7 @@ use super::{
 /// at [`next_deadline`](Self::next_deadline).
 ///
 /// What holds, whatever comes: all viewers see the same bytes under the same offsets, none twice
-/// and none left out without [`ViewerEvent::Gap`]; the process gets the input in order, once; the end
+/// and none left out without [`ViewerEvent::Gap`](super::ViewerEvent::Gap); the process gets the input in order, once; the end
 /// is told after all output; nothing grows beyond [`SessionOptions`].
 #[derive(Debug)]
 pub struct SessionCore {

@@ -174,7 +174,16 @@ async fn only_listed_commands_run() {
     assert_eq!(session.ended().await.unwrap().code, Some(4));
     let mut shell = open("");
     shell.argv.clear();
-    for refused in [open("copy"), shell] {
+    // What decides which program a name stands for is not the client's to choose.
+    let with = |change: fn(&mut Open)| {
+        let mut open = open("exit");
+        change(&mut open);
+        open
+    };
+    let env = with(|open| open.env = vec!["PATH=/tmp".into()]);
+    let dir = with(|open| open.dir = "/tmp".into());
+    let user = with(|open| open.user = "root".into());
+    for refused in [open("copy"), shell, env, dir, user] {
         let refused = server.client().open(refused).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
     }

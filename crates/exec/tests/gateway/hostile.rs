@@ -57,6 +57,7 @@ async fn a_wrong_first_frame_is_refused() {
         secret: "x".into(),
         want: 0,
         snapshot: false,
+        text: false,
     };
     check_first(
         &ClientFrame::Resume(resume).encode(),
@@ -182,6 +183,7 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
             secret: secret.into(),
             want: 0,
             snapshot: false,
+            text: false,
         })
         .encode()
     };

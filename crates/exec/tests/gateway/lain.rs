@@ -1,13 +1,20 @@
 //! LAIN's clients, written from the specification's section on them alone: protobuf by hand, the
 //! stock client's habits, the web client's JSON.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use longshore_core::{
-    ClockExt, Error, ExecRequest, OutputKind, Result, SessionId, SystemClock, TerminalSize,
+    ClockExt, Error, ExecRequest, OutputKind, Random, Result, SeededRandom, SessionId, SystemClock,
+    TerminalSize,
 };
 use longshore_exec::{
     ScriptedExec,
@@ -246,8 +253,6 @@ async fn pings_come_in_pairs() {
     let server = server();
     let mut raw = Raw::open(&server, "/enter", &headers("1")).await;
     until(&mut raw, "TERM=xterm-256color\r\n").await;
-    let start = longshore_core::Clock::now(&SystemClock::new());
-    let _ = start;
     for _ in 0..5 {
         assert_eq!(raw.receive().await, Some((PING, vec![])));
         assert_eq!(raw.receive().await, Some((BINARY, message(3, b"ping"))));
@@ -277,6 +282,56 @@ async fn a_dropped_connection_ends_its_session() {
     drop(raw);
     SystemClock::new().sleep(Duration::from_secs(1)).await;
     assert!(server.hub.sessions().is_empty());
+}
+
+/// Fault 1, a thousand times: whenever the connection drops, no process and no state is left.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_drops_leave_nothing() {
+    struct Running(Arc<AtomicUsize>);
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let running = Arc::new(AtomicUsize::new(0));
+    let begun = Arc::new(AtomicUsize::new(0));
+    let (counted, seen) = (Arc::clone(&running), Arc::clone(&begun));
+    let exec = ScriptedExec::new().with_workload(id("c1")).with_program(
+        "/bin/bash",
+        move |mut process| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            seen.fetch_add(1, Ordering::Relaxed);
+            let running = Running(Arc::clone(&counted));
+            async move {
+                loop {
+                    process.print("x".repeat(10_000)).await;
+                    if process.read(10).await.is_none() {
+                        drop(running);
+                        return 0;
+                    }
+                }
+            }
+        },
+    );
+    let directory = StaticDirectory::new().with(lain("1"), Located::new(Arc::new(exec), id("c1")));
+    let server = Server::open(directory, GatewayOptions::default());
+    let (clock, random) = (SystemClock::new(), SeededRandom::new(5));
+    for _ in 0..1000 {
+        let session = async {
+            let mut raw = Raw::open(&server, "/enter", &headers("1")).await;
+            for _ in 0..20 {
+                types(&mut raw, "k").await;
+                raw.message().await;
+                clock.sleep(Duration::from_micros(50)).await;
+            }
+        };
+        let moment = Duration::from_micros(random.next_u64() % 3000);
+        let _ = clock.timeout(moment, "the session", session).await;
+    }
+    clock.sleep(Duration::from_secs(1)).await;
+    assert!(begun.load(Ordering::Relaxed) > 500);
+    assert_eq!(running.load(Ordering::Relaxed), 0, "processes");
+    assert!(server.hub.sessions().is_empty(), "sessions");
 }
 
 #[tokio::test(start_paused = true)]

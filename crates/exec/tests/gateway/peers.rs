@@ -147,9 +147,16 @@ async fn a_client_whose_input_waits_is_not_dead() {
     let mut raw = Raw::open(&server, &path, &[V5]).await;
     assert_eq!(raw.message().await, [1]);
     assert_eq!(raw.message().await, b"\x01ready\n");
-    for _ in 0..5 {
-        raw.send(BINARY, &[0; 30_000]).await;
-    }
+    // Until all buffers on the way are full; its answers to pings wait behind them.
+    let clock = SystemClock::new();
+    let full = async {
+        loop {
+            raw.send(BINARY, &[0; 30_000]).await;
+        }
+    };
+    let full: Result<(), _> = clock.timeout(Duration::from_secs(1), "sending", full).await;
+    full.unwrap_err();
+    raw.answers = false;
     for _ in 0..12 {
         assert_eq!(raw.receive().await.unwrap().0, PING);
     }

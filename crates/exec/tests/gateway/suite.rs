@@ -64,3 +64,8 @@ impl Harness for Through {
 }
 
 longshore_core::exec_suite!(paused, fresh());
+
+/// The same on several threads and in real time.
+mod live {
+    longshore_core::exec_suite!(live, super::fresh());
+}

@@ -119,7 +119,7 @@ impl Encoder for LainEncoder {
     }
 
     fn holds_back(&self) -> bool {
-        self.stdout.is_holding() || self.stderr.is_holding()
+        !self.stdout.is_empty() || !self.stderr.is_empty()
     }
 
     fn flush(&mut self, out: &mut Outgoing) {

@@ -44,8 +44,16 @@ pub struct Open {
     /// The client leaves for good when its connection ends.
     pub ephemeral: bool,
     /// The client draws SNAPSHOT.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_false")]
     pub snapshot: bool,
+    /// No OUTPUT ends within a UTF-8 character.
+    #[serde(skip_serializing_if = "is_false")]
+    pub text: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Hides the token.
@@ -85,8 +93,11 @@ pub struct Resume {
     /// The offset of the next output byte.
     pub want: u64,
     /// The client draws SNAPSHOT.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub snapshot: bool,
+    /// As in [`Open`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub text: bool,
 }
 
 /// Hides the secret.

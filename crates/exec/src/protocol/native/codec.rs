@@ -1,6 +1,9 @@
+use bytes::Bytes;
+use longshore_core::OutputKind;
+
 use super::{ClientFrame, ExitFrame, NoticeFrame, ReadyFrame, ServerFrame};
 use crate::{
-    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal},
+    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, Utf8Tail},
     session::{EndReason, Ready, ViewerEvent},
 };
 
@@ -33,16 +36,50 @@ impl Decoder for NativeDecoder {
 }
 
 /// The frames of the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NativeEncoder {
-    /// The offset behind what was told.
+    /// The offset behind what was told or is held back.
     told: u64,
+    /// Whether no frame may end within a character.
+    text: bool,
+    held: Utf8Tail,
+    held_kind: OutputKind,
 }
 
 impl NativeEncoder {
     /// Goes on at this output offset.
     pub fn new(offset: u64) -> Self {
-        Self { told: offset }
+        Self {
+            told: offset,
+            text: false,
+            held: Utf8Tail::default(),
+            held_kind: OutputKind::Stdout,
+        }
+    }
+
+    /// No OUTPUT ends within a UTF-8 character, for clients that decode each by itself. Offsets and
+    /// bytes stay the same; an incomplete character waits 50 ms, or until the other output comes.
+    #[must_use]
+    pub fn with_text(mut self, text: bool) -> Self {
+        self.text = text;
+        self
+    }
+
+    fn output(&mut self, offset: u64, kind: OutputKind, bytes: Bytes, out: &mut Outgoing) {
+        if kind != self.held_kind {
+            self.flush(out);
+            self.held_kind = kind;
+        }
+        let start = offset - self.held.len() as u64;
+        self.told = offset + bytes.len() as u64;
+        let bytes = if self.text {
+            self.held.push(bytes)
+        } else {
+            bytes
+        };
+        if !bytes.is_empty() {
+            out.push(ServerFrame::Output(start, kind, bytes).encode());
+        }
     }
 }
 
@@ -53,12 +90,10 @@ impl Encoder for NativeEncoder {
                 offset,
                 kind,
                 bytes,
-            } => {
-                self.told = offset + bytes.len() as u64;
-                ServerFrame::Output(offset, kind, bytes)
-            }
+            } => return self.output(offset, kind, bytes, out),
             ViewerEvent::InputTaken(offset) => ServerFrame::InputAck(offset),
             ViewerEvent::Gap { from, to, cause } => {
+                self.flush(out);
                 self.told = to;
                 ServerFrame::Gap(from, to, cause)
             }
@@ -72,6 +107,7 @@ impl Encoder for NativeEncoder {
                 text: notice.text().to_owned(),
             }),
             ViewerEvent::Ended(end) => {
+                self.flush(out);
                 out.closing = Some(Closing::new(close_code(end.reason), end.to_string()));
                 ServerFrame::Exit(ExitFrame {
                     end,
@@ -93,6 +129,18 @@ impl Encoder for NativeEncoder {
 
     fn pong(&mut self, token: u64, out: &mut Outgoing) {
         out.push(ServerFrame::Pong(token).encode());
+    }
+
+    fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn flush(&mut self, out: &mut Outgoing) {
+        let bytes = self.held.flush();
+        if !bytes.is_empty() {
+            let start = self.told - bytes.len() as u64;
+            out.push(ServerFrame::Output(start, self.held_kind, bytes).encode());
+        }
     }
 
     fn client_acknowledges(&self) -> bool {
@@ -125,4 +173,49 @@ pub fn ready_frame(ready: &Ready) -> ServerFrame {
         caps: vec!["signal".to_owned(), "resume".to_owned()],
         in_window: ready.input_window as u64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::session::SessionEnd;
+
+    proptest! {
+        /// Whatever the pieces and outputs: the same bytes under the same offsets, and no frame of
+        /// a text ends within a character.
+        #[test]
+        fn text_mode_changes_no_byte_and_splits_no_character(
+            pieces in prop::collection::vec((any::<bool>(), "[aé日𝄞]{0,6}"), 0..20),
+            size in 1usize..7,
+        ) {
+            let mut encoder = NativeEncoder::new(0).with_text(true);
+            let mut out = Outgoing::default();
+            let mut sent = Vec::new();
+            for (error, text) in &pieces {
+                let kind = if *error { OutputKind::Stderr } else { OutputKind::Stdout };
+                for piece in text.as_bytes().chunks(size) {
+                    let bytes = Bytes::copy_from_slice(piece);
+                    let offset = sent.len() as u64;
+                    sent.extend(piece.iter().map(|byte| (kind, *byte)));
+                    encoder.event(ViewerEvent::Output { offset, kind, bytes }, &mut out);
+                }
+            }
+            encoder.event(ViewerEvent::Ended(SessionEnd::new(EndReason::Exited)), &mut out);
+            let mut told = Vec::new();
+            for message in out.messages {
+                match ServerFrame::decode(message).unwrap() {
+                    ServerFrame::Output(offset, kind, bytes) => {
+                        prop_assert_eq!(offset, told.len() as u64);
+                        prop_assert!(std::str::from_utf8(&bytes).is_ok());
+                        told.extend(bytes.iter().map(|byte| (kind, *byte)));
+                    }
+                    ServerFrame::Exit(exit) => prop_assert_eq!(exit.out_len, sent.len() as u64),
+                    other => panic!("{other:?}"),
+                }
+            }
+            prop_assert_eq!(told, sent);
+        }
+    }
 }

@@ -40,6 +40,7 @@ fn golden_frames_of_clients() {
         secret: "x".into(),
         want: 3,
         snapshot: false,
+        text: false,
     };
     let frame = ClientFrame::Resume(resume).encode();
     assert_eq!(&frame[1..], br#"{"session":"s","secret":"x","want":3}"#);
@@ -106,6 +107,7 @@ fn secrets_are_not_printed() {
         secret: "hidden".into(),
         want: 3,
         snapshot: false,
+        text: false,
     };
     let open = Open {
         token: Some("hidden".into()),
