@@ -98,6 +98,7 @@ impl Encoder for NativeEncoder {
                 ServerFrame::Gap(from, to, cause)
             }
             ViewerEvent::Snapshot { offset, bytes } => {
+                self.flush(out);
                 self.told = offset;
                 ServerFrame::Snapshot(offset, bytes)
             }
