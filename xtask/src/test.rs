@@ -6,6 +6,7 @@ mod examples;
 mod fresh;
 mod install;
 mod junit;
+mod page;
 mod suites;
 
 use std::process::ExitCode;
@@ -128,6 +129,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             "install",
             finish("install", started, install::run(arguments.no_install)),
         ));
+        let started = Instant::now();
+        println!("\n━━ page: the web terminal's, from npm, before it is compiled in");
+        results.push(("page", finish("page", started, page::run())));
     }
     for stage in chosen {
         println!("\n━━ {}: {}", stage.name, stage.what);

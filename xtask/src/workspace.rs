@@ -29,7 +29,8 @@ pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         let hidden = name.starts_with('.') && ![".ci", ".cargo", ".config"].contains(&&*name);
-        if hidden || name == "target" || path.is_symlink() {
+        let made = ["target", "node_modules", "dist"].contains(&&*name);
+        if hidden || made || path.is_symlink() {
             continue;
         }
         if path.is_dir() {

@@ -7,6 +7,7 @@
 //! | `/api/ping`, `/api/sessions`, `/api/commands` (no WebSocket) | LAIN Entry's HTTP API, over a [`RecordStore`] |
 //! | `/api/v1/namespaces/{ns}/pods/{pod}/exec` and `attach` | [Kubernetes](crate::protocol::kubernetes) v5 and v4 |
 //! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
+//! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
 //!
 //! Tokens come in a header, a cookie or the first message, never in a URL.
 
@@ -37,6 +38,7 @@ use crate::{
     access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck},
     record::RecordStore,
     session::{RecordingSource, SessionHub},
+    web::{self, Assets},
 };
 
 /// The gateway, as a function from request to response: mount it in any HTTP server that can hand
@@ -76,6 +78,7 @@ struct Shared {
     audit: Option<Arc<dyn AuditSink>>,
     recordings: Option<Arc<dyn RecordingSource>>,
     records: Option<Arc<dyn RecordStore>>,
+    page: Option<Arc<dyn Assets>>,
     origin: OriginCheck,
     options: Arc<GatewayOptions>,
     connections: Arc<Semaphore>,
@@ -100,6 +103,7 @@ impl Gateway {
                 audit: None,
                 recordings: None,
                 records: None,
+                page: None,
                 origin: OriginCheck::new(),
                 connections: Arc::new(Semaphore::new(options.connections)),
                 options: Arc::new(options),
@@ -138,6 +142,13 @@ impl Gateway {
         self.with_recordings(records)
     }
 
+    /// Serves a web terminal below `/terminal/`.
+    #[must_use]
+    pub fn with_page(mut self, page: Arc<dyn Assets>) -> Self {
+        self.shared.page = Some(page);
+        self
+    }
+
     /// Says under which names browsers may call.
     #[must_use]
     pub fn with_origin(mut self, origin: OriginCheck) -> Self {
@@ -172,17 +183,28 @@ impl Gateway {
     fn answer<B>(&self, request: &mut Request<B>) -> Result<Answer, Refused> {
         let shared = &self.shared;
         let headers = request.headers();
+        let route = Route::parse(request.uri());
+        if let (Some(Route::Page(file)), Some(page)) = (&route, &shared.page) {
+            // Links from other sites may lead here: these are files that everybody may read.
+            return Ok(match file {
+                Some(file) => {
+                    Answer::Response(web::serve(&**page, file, request.method(), headers))
+                }
+                None => Answer::Response(web::redirect(request.uri().query())),
+            });
+        }
         shared
             .origin
             .check(headers)
             .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
-        let Some(route) = Route::parse(request.uri()) else {
-            let error = Error::not_found("no such path");
-            return Err(refuse(StatusCode::NOT_FOUND, &error));
+        let route = match route {
+            None | Some(Route::Page(_)) => {
+                let error = Error::not_found("no such path");
+                return Err(refuse(StatusCode::NOT_FOUND, &error));
+            }
+            Some(Route::TtydToken) => return Ok(Answer::Response(ttyd::token(headers))),
+            Some(route) => route,
         };
-        if let Route::TtydToken = route {
-            return Ok(Answer::Response(ttyd::token(headers)));
-        }
         let known = request.extensions().get::<Identity>().cloned();
         let peer = request.extensions().get::<IpAddr>().copied();
         let source = history::source(peer, headers, shared.options.trusts_real_ip);
@@ -245,7 +267,7 @@ impl Shared {
             Route::Kubernetes(_) => self.serve_kubernetes(hello, socket).await,
             Route::Ttyd(_) => self.serve_ttyd(hello, socket).await,
             // Answered before.
-            Route::TtydToken | Route::History(_) => {}
+            Route::TtydToken | Route::History(_) | Route::Page(_) => {}
         }
     }
 }

@@ -53,10 +53,14 @@ pub mod gateway;
 pub mod protocol;
 #[cfg(feature = "record")]
 pub mod record;
+#[cfg(feature = "screen")]
+pub mod screen;
 mod scripted;
 pub mod session;
 #[cfg(feature = "record")]
 mod utf8;
+#[cfg(feature = "gateway")]
+pub mod web;
 
 #[cfg(feature = "docker")]
 pub use cleanup::{Cleanup, CleanupOutcome, CleanupReport, CleanupRung, LeftBehind};

@@ -20,6 +20,7 @@ mod options;
 pub(crate) mod plain;
 mod rate;
 mod recorder;
+mod screen;
 mod secret;
 mod shared;
 mod start;
@@ -39,6 +40,7 @@ pub use self::{
     limits::HubLimits,
     options::{SessionOptions, WhileDetached},
     recorder::{RecordEvent, RecordedOutput, Recorder, RecordingSource, RecordingStream},
+    screen::{Screen, Screens},
     secret::Secret,
     start::{Launch, SHELLS},
     viewer::{GapCause, Notice, Role, ViewerEvent, ViewerId},

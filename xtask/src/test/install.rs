@@ -69,6 +69,11 @@ fn missing() -> Vec<&'static str> {
     if !Path::new(ZOOKEEPER).is_file() {
         packages.push("zookeeper");
     }
+    for (file, package) in FONTS {
+        if !Path::new(file).is_file() {
+            packages.push(package);
+        }
+    }
     packages
 }
 
@@ -124,6 +129,24 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("docker-compose", "docker-compose"),
     ("etcd", "etcd-server"),
     ("java", "default-jre-headless"),
+    ("chromium", "chromium"),
+    ("npm", "npm"),
+];
+
+/// Fonts for what the browser's pictures show.
+const FONTS: &[(&str, &str)] = &[
+    (
+        "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+        "fonts-dejavu-core",
+    ),
+    (
+        "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
+        "fonts-noto-color-emoji",
+    ),
+    (
+        "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc",
+        "fonts-wqy-zenhei",
+    ),
 ];
 
 /// ZooKeeper has no program of its own.

@@ -90,6 +90,7 @@ impl ClientCore {
                 session: ready.session.clone(),
                 secret,
                 want: self.want,
+                snapshot: false,
                 text: self.open.as_ref().is_some_and(|open| open.text),
             }),
             None => ClientFrame::Open(self.open.clone().unwrap_or_default()),
@@ -145,6 +146,9 @@ impl ClientCore {
             }
             ServerFrame::Notice(notice) if notice.code == "started" => ClientEvent::Started,
             ServerFrame::Notice(notice) => ClientEvent::Notice(notice.code, notice.text),
+            ServerFrame::Snapshot(..) => {
+                return Err(Error::protocol("a snapshot that was not asked for"));
+            }
             ServerFrame::Pong(_) | ServerFrame::Ready(_) => ClientEvent::Nothing,
         })
     }

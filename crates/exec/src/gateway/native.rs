@@ -115,6 +115,7 @@ impl Shared {
             );
             self.admit(&request, "exec.watch").await?;
             let attachment = self.hub.watch(&SessionId::new(open.target)?, role)?;
+            let attachment = with_snapshots(attachment, open.snapshot);
             let base = attachment.ready().base;
             return Ok((attachment, base));
         }
@@ -128,6 +129,7 @@ impl Shared {
             options = options.with_grace(std::time::Duration::ZERO);
         }
         let operation = if attaches { "exec.attach" } else { "exec.open" };
+        let snapshots = open.snapshot;
         let launch = Box::new(move |workload| launch(open, workload));
         let wish = Wish {
             request,
@@ -135,7 +137,8 @@ impl Shared {
             options,
             launch,
         };
-        Ok((self.open(wish).await?, 0))
+        let attachment = self.open(wish).await?;
+        Ok((with_snapshots(attachment, snapshots), 0))
     }
 
     async fn resume_native(&self, resume: Resume) -> Result<(Attachment, u64)> {
@@ -151,7 +154,14 @@ impl Shared {
                 );
             }
         }
-        Ok((attachment, resume.want))
+        Ok((with_snapshots(attachment, resume.snapshot), resume.want))
+    }
+}
+
+fn with_snapshots(attachment: Attachment, takes: bool) -> Attachment {
+    match takes {
+        true => attachment.with_snapshots(),
+        false => attachment,
     }
 }
 

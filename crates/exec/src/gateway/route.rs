@@ -19,6 +19,8 @@ pub(super) enum Route {
     Ttyd(Option<String>),
     TtydToken,
     History(HistoryRoute),
+    /// A file of the web terminal; `None`: its folder, without the slash.
+    Page(Option<String>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ impl Route {
             ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
             ["ws"] => Self::Ttyd(value("target")),
             ["token"] => Self::TtydToken,
+            ["terminal"] => Self::Page(None),
+            ["terminal", file] => Self::Page(Some((*file).to_owned())),
             [
                 "api",
                 "v1",
@@ -172,6 +176,11 @@ mod tests {
         assert_eq!(
             parse("/api/sessions?user=a%25"),
             Some(Route::History(sessions))
+        );
+        assert_eq!(parse("/terminal?target=a"), Some(Route::Page(None)));
+        assert_eq!(
+            parse("/terminal/x.css?1"),
+            Some(Route::Page(Some("x.css".into())))
         );
         assert_eq!((parse("/"), parse("/enter/x")), (None, None));
         let Some(Route::Kubernetes(pod)) = parse(

@@ -11,8 +11,11 @@
 //! | 05 RESIZE | u16 columns, u16 rows | 86 EXIT | JSON [`ExitFrame`] |
 //! | 06 SIGNAL | u8 number | 87 NOTICE | JSON [`NoticeFrame`] |
 //! | 07 ACK | u64 output offset consumed | 8A PONG | u64 |
-//! | 08 DETACH, 09 END | nothing | | |
+//! | 08 DETACH, 09 END | nothing | 85 SNAPSHOT | u64 offset, bytes |
 //! | 0A PING | u64 | | |
+//!
+//! SNAPSHOT goes to clients that ask for it, of gateways that keep a screen: behind a GAP, and first
+//! to who only looks on. Its bytes redraw a terminal, and output goes on at its offset.
 //!
 //! Close codes: 1000 done, 4000 protocol, 4001 superseded, 4002 hole in the input, 4003 forbidden,
 //! 4004 unknown session or target, 4008 idle, 4009 longest time, 4010 container gone, 4029 limit.

@@ -72,6 +72,15 @@ impl Attachment {
         &self.ready
     }
 
+    /// Takes [`ViewerEvent::Snapshot`], if the hub keeps a screen for the session: where output is
+    /// missing, and at once for a connection that only sees.
+    #[must_use]
+    pub fn with_snapshots(self) -> Self {
+        self.shared
+            .by_viewer(|core, _| core.accept_snapshots(self.id));
+        self
+    }
+
     /// The connection's number.
     pub fn id(&self) -> ViewerId {
         self.id

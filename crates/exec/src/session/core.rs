@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use longshore_core::{Signal, TerminalSize, Timestamp};
 
 use super::{
-    Notice, Role, SessionEnd, SessionOptions, ViewerId, WhileDetached, input::InputQueue,
+    Notice, Role, Screen, SessionEnd, SessionOptions, ViewerId, WhileDetached, input::InputQueue,
     log::OutputLog, rate::Rate, viewer::Viewer,
 };
 
@@ -28,6 +28,7 @@ use super::{
 pub struct SessionCore {
     options: SessionOptions,
     log: OutputLog,
+    screen: Option<Box<dyn Screen>>,
     input: InputQueue,
     viewers: BTreeMap<ViewerId, Viewer>,
     next_viewer: u64,
@@ -88,6 +89,7 @@ impl SessionCore {
     pub fn new(options: SessionOptions, now: Timestamp) -> Self {
         Self {
             log: OutputLog::default(),
+            screen: None,
             input: InputQueue::new(options.input),
             viewers: BTreeMap::new(),
             next_viewer: 0,
@@ -116,6 +118,13 @@ impl SessionCore {
             ended_at: now,
             options,
         }
+    }
+
+    /// Keeps what the terminal shows, for connections that ask for it.
+    #[must_use]
+    pub fn with_screen(mut self, screen: Box<dyn Screen>) -> Self {
+        self.screen = Some(screen);
+        self
     }
 
     /// How it ended, once it has.

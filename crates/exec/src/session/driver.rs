@@ -163,6 +163,8 @@ impl Driver {
         while let Some(action) = self.next_action() {
             match action {
                 Action::Resize(size) => {
+                    // Whoever only sees is shown the screen at this size.
+                    self.shared.by_driver(|_, _| ());
                     if let Some(session) = self.session.clone() {
                         self.note(RecordEvent::Resize(size));
                         self.works.resizing =

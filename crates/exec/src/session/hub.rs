@@ -10,7 +10,7 @@ use longshore_core::{
 };
 
 use super::{
-    Attachment, HubLimits, InputGuard, Launch, Recorder, Role, SessionAbout, SessionCore,
+    Attachment, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout, SessionCore,
     SessionEnd, SessionOptions, SessionOrigin, driver::Driver, limits::Census, shared::Shared,
 };
 
@@ -103,6 +103,7 @@ struct Inner {
     shutdown: Shutdown,
     limits: HubLimits,
     recorder: Option<Arc<dyn Recorder>>,
+    screens: Option<Arc<dyn Screens>>,
     without_record: bool,
     guard: Option<Arc<dyn InputGuard>>,
     state: Mutex<State>,
@@ -125,6 +126,7 @@ impl SessionHub {
                 shutdown,
                 limits: HubLimits::default(),
                 recorder: None,
+                screens: None,
                 without_record: false,
                 guard: None,
                 state: Mutex::default(),
@@ -142,6 +144,13 @@ impl SessionHub {
     #[must_use]
     pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
         self.rebuild(|inner| inner.recorder = Some(recorder))
+    }
+
+    /// Keeps what the terminal of every session shows, for whoever joins late or has missed output.
+    /// Sessions without a terminal have none, nor have attachments, whose size is not known.
+    #[must_use]
+    pub fn with_screens(self, screens: Arc<dyn Screens>) -> Self {
+        self.rebuild(|inner| inner.screens = Some(screens))
     }
 
     /// Lets sessions go on that can't be recorded.
@@ -173,6 +182,9 @@ impl SessionHub {
         let id = SessionId::new(inner.random.hex(16))?;
         let now = inner.clock.now();
         let mut core = SessionCore::new(request.options, now);
+        if let (Some(screens), Some(size)) = (&inner.screens, request.launch.terminal()) {
+            core = core.with_screen(screens.screen(size));
+        }
         let leave = request.leave.map(|(given, leave)| {
             core.authorized(given.valid_for, now);
             leave
@@ -302,6 +314,7 @@ impl SessionHub {
             shutdown: old.shutdown.clone(),
             limits: old.limits,
             recorder: old.recorder.clone(),
+            screens: old.screens.clone(),
             without_record: old.without_record,
             guard: old.guard.clone(),
             state: Mutex::default(),

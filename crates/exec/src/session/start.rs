@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use longshore_core::{
     AttachRequest, Clock, ClockExt, Error, ExecBackend, ExecOutput, ExecOutputStream, ExecRequest,
-    ExecSession, Result,
+    ExecSession, Result, TerminalSize,
 };
 
 use super::{EndReason, SessionEnd};
@@ -25,6 +25,16 @@ impl Launch {
     pub fn shell(request: ExecRequest) -> Self {
         let shells = SHELLS.iter().map(|shell| vec![(*shell).to_owned()]);
         Self::FirstOf(request, shells.collect())
+    }
+
+    /// The size of its terminal, if it has one that is known.
+    pub(super) fn terminal(&self) -> Option<TerminalSize> {
+        match self {
+            Self::Exec(request) | Self::FirstOf(request, _) => {
+                request.tty.then(|| request.size.unwrap_or_default())
+            }
+            Self::Attach(_) => None,
+        }
     }
 }
 

@@ -3,3 +3,4 @@
 mod hub;
 mod machine;
 mod property;
+mod snapshot;

@@ -45,6 +45,13 @@ pub enum ViewerEvent {
         /// Why.
         cause: GapCause,
     },
+    /// What the terminal shows after all output before `offset`, from which output goes on.
+    Snapshot {
+        /// The offset of the next output.
+        offset: u64,
+        /// Output that redraws screen, scrollback and modes on any terminal.
+        bytes: Bytes,
+    },
     /// Something to show.
     Notice(Notice),
     /// The session has ended, after all of its output. The last event.
@@ -132,6 +139,10 @@ pub(super) struct Viewer {
     /// The last input offset it was told.
     pub(super) told_taken: u64,
     pub(super) superseded: bool,
+    /// It is shown the screen where output is missing.
+    pub(super) takes_snapshots: bool,
+    /// It is shown the screen next.
+    pub(super) redraw: bool,
     /// Unsent output before this is left out.
     pub(super) flush_to: Option<u64>,
     /// It was told the end, or that another took over.
@@ -149,6 +160,8 @@ impl Viewer {
             paused: false,
             told_taken: taken,
             superseded: false,
+            takes_snapshots: false,
+            redraw: false,
             flush_to: None,
             done: false,
             notices: VecDeque::new(),

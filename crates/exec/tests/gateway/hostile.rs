@@ -56,6 +56,7 @@ async fn a_wrong_first_frame_is_refused() {
         session: "nope".into(),
         secret: "x".into(),
         want: 0,
+        snapshot: false,
         text: false,
     };
     check_first(
@@ -181,6 +182,7 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
             session,
             secret: secret.into(),
             want: 0,
+            snapshot: false,
             text: false,
         })
         .encode()

@@ -5,6 +5,7 @@ mod access;
 mod history;
 mod hostile;
 mod lain;
+mod page;
 mod peers;
 #[path = "../suites/programs.rs"]
 mod programs;

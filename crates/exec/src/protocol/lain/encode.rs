@@ -98,7 +98,10 @@ impl Encoder for LainEncoder {
             }
             // These have no place on this wire: input is not acknowledged, and sessions that end
             // with their connection are neither cut nor taken over.
-            ViewerEvent::InputTaken(_) | ViewerEvent::Gap { .. } | ViewerEvent::Superseded => {}
+            ViewerEvent::InputTaken(_)
+            | ViewerEvent::Gap { .. }
+            | ViewerEvent::Snapshot { .. }
+            | ViewerEvent::Superseded => {}
         }
     }
 

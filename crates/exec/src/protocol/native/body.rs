@@ -43,6 +43,9 @@ pub struct Open {
     pub backlog: bool,
     /// The client leaves for good when its connection ends.
     pub ephemeral: bool,
+    /// The client draws SNAPSHOT.
+    #[serde(skip_serializing_if = "is_false")]
+    pub snapshot: bool,
     /// No OUTPUT ends within a UTF-8 character.
     #[serde(skip_serializing_if = "is_false")]
     pub text: bool,
@@ -89,6 +92,9 @@ pub struct Resume {
     pub secret: String,
     /// The offset of the next output byte.
     pub want: u64,
+    /// The client draws SNAPSHOT.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub snapshot: bool,
     /// As in [`Open`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub text: bool,

@@ -97,6 +97,11 @@ impl Encoder for NativeEncoder {
                 self.told = to;
                 ServerFrame::Gap(from, to, cause)
             }
+            ViewerEvent::Snapshot { offset, bytes } => {
+                self.flush(out);
+                self.told = offset;
+                ServerFrame::Snapshot(offset, bytes)
+            }
             ViewerEvent::Notice(notice) => ServerFrame::Notice(NoticeFrame {
                 level: "info".to_owned(),
                 code: notice.code().to_owned(),

@@ -43,6 +43,8 @@ pub enum ServerFrame {
     InputAck(u64),
     /// Output is missing.
     Gap(u64, u64, GapCause),
+    /// What the terminal shows after all output before this offset, from which it goes on.
+    Snapshot(u64, Bytes),
     /// The end.
     Exit(ExitFrame),
     /// Something to show.
@@ -130,6 +132,7 @@ impl ServerFrame {
                 });
                 frame.freeze()
             }
+            Self::Snapshot(offset, bytes) => numbered(0x85, *offset, bytes),
             Self::Exit(exit) => json(0x86, exit),
             Self::Notice(notice) => json(0x87, notice),
             Self::Pong(token) => numbered(0x8a, *token, &[]),
@@ -164,6 +167,7 @@ impl ServerFrame {
                 };
                 Self::Gap(from, to, cause)
             }
+            0x85 => return Ok(Self::Snapshot(body.u64()?, body.rest)),
             0x86 => return Ok(Self::Exit(body.json("EXIT")?)),
             0x87 => return Ok(Self::Notice(body.json("NOTICE")?)),
             0x8a => Self::Pong(body.u64()?),

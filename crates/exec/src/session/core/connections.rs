@@ -237,6 +237,17 @@ impl SessionCore {
         Ok(())
     }
 
+    /// The connection takes [`ViewerEvent::Snapshot`] where output is missing; one that only sees is
+    /// shown the screen at once, instead of the output that is kept. Without a screen nothing
+    /// changes.
+    pub fn accept_snapshots(&mut self, id: ViewerId) {
+        let shown = self.screen.is_some();
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.takes_snapshots = shown;
+            viewer.redraw = shown && viewer.role != Role::Writer;
+        }
+    }
+
     /// What a connection is told next.
     pub fn poll_event(&mut self, id: ViewerId, now: Timestamp) -> Option<ViewerEvent> {
         let (base, head, taken) = (self.log.base(), self.log.head(), self.input.taken());
@@ -266,8 +277,18 @@ impl SessionCore {
             {
                 let from = viewer.cursor;
                 viewer.skip_to(to);
+                viewer.redraw |= viewer.takes_snapshots;
                 return Some(ViewerEvent::Gap { from, to, cause });
             }
+        }
+        if std::mem::take(&mut viewer.redraw)
+            && let Some(screen) = &mut self.screen
+        {
+            viewer.skip_to(head);
+            return Some(ViewerEvent::Snapshot {
+                offset: head,
+                bytes: screen.redraw(),
+            });
         }
         if viewer.cursor < head {
             let mut room = viewer.room().min(PIECE);

@@ -8,7 +8,7 @@ use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Timestamp};
 use super::{
     AHEAD, Action, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK, SessionCore,
 };
-use crate::session::{EndReason, Notice, SessionEnd};
+use crate::session::{EndReason, Notice, Role, SessionEnd};
 
 impl SessionCore {
     /// The process runs. Input and sizes from before go to it now, in order.
@@ -59,6 +59,9 @@ impl SessionCore {
         }
         self.active = now;
         self.log.push(kind, bytes);
+        if let Some(screen) = &mut self.screen {
+            screen.output(bytes);
+        }
         match self.flushing_until {
             Some(until) if now < until => self.skip_unsent(),
             _ => self.flushing_until = None,
@@ -149,7 +152,16 @@ impl SessionCore {
         match action {
             Action::Close => self.close_asked = true,
             Action::Recheck => self.rechecking = true,
-            Action::Resize(_) => self.size = None,
+            Action::Resize(size) => {
+                self.size = None;
+                if let Some(screen) = &mut self.screen {
+                    screen.resize(size);
+                    // Who only sees draws at the writer's size.
+                    for viewer in self.viewers.values_mut() {
+                        viewer.redraw |= viewer.takes_snapshots && viewer.role != Role::Writer;
+                    }
+                }
+            }
             Action::Signal(_) => drop(self.signals.remove(0)),
             Action::CloseInput => self.input_closing = true,
         }

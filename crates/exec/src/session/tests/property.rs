@@ -227,6 +227,7 @@ impl World {
                 client.end = Some(end.reason);
             }
             Some(ViewerEvent::Notice(_)) => {}
+            Some(ViewerEvent::Snapshot { .. }) => panic!("nobody asked for one"),
             Some(ViewerEvent::Superseded) => panic!("only old connections are superseded"),
             None => {
                 // Nothing to tell although something is left: only for want of acknowledgements.

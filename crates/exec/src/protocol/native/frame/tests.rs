@@ -39,6 +39,7 @@ fn golden_frames_of_clients() {
         session: "s".into(),
         secret: "x".into(),
         want: 3,
+        snapshot: false,
         text: false,
     };
     let frame = ClientFrame::Resume(resume).encode();
@@ -105,6 +106,7 @@ fn secrets_are_not_printed() {
         session: "s".into(),
         secret: "hidden".into(),
         want: 3,
+        snapshot: false,
         text: false,
     };
     let open = Open {

@@ -1,0 +1,250 @@
+// The page: one terminal, one session.
+
+import { FitAddon } from "./addon-fit.mjs";
+import { SerializeAddon } from "./addon-serialize.mjs";
+import { Unicode11Addon } from "./addon-unicode11.mjs";
+import { Link } from "./link.mjs";
+import { Session } from "./session.mjs";
+import { Terminal } from "./xterm.mjs";
+
+const at = (id) => document.getElementById(id);
+const encoder = new TextEncoder();
+
+/** What people read for the words of the protocol. */
+const ENDS = {
+  exited: "ended",
+  signaled: "ended by a signal",
+  oom: "ended: out of memory",
+  "container-gone": "the container is gone",
+  "start-failed": "could not start",
+  "auth-expired": "leave to be here has ended",
+  idle: "ended: nothing happened for too long",
+  "max-duration": "ended: the longest time is over",
+  "ended-by-operator": "ended by a person",
+  "server-shutdown": "the server shuts down",
+  lost: "lost: nobody came back in time",
+};
+const FAILURES = {
+  closed: "closed by the server",
+  forbidden: "not allowed: check the token and the name",
+  unknown: "there is no such container or session any more",
+  limit: "too many sessions: end one first",
+  protocol: "the server and this page do not understand each other",
+  unreachable: "the server can't be reached",
+  idle: ENDS.idle,
+  "max-duration": ENDS["max-duration"],
+  "container-gone": ENDS["container-gone"],
+};
+
+const terminal = new Terminal({
+  allowProposedApi: true,
+  cursorBlink: true,
+  fontFamily: '"Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace',
+  fontSize: 15,
+  macOptionIsMeta: true,
+  scrollback: 10_000,
+  theme: { background: "#0f1318", foreground: "#e3e8ee", cursor: "#8ec2ff" },
+});
+const fit = new FitAddon();
+const serializer = new SerializeAddon();
+terminal.loadAddon(fit);
+terminal.loadAddon(serializer);
+terminal.loadAddon(new Unicode11Addon());
+terminal.unicode.activeVersion = "11";
+
+let session = null;
+let link = null;
+
+function show(state, text) {
+  document.body.dataset.state = state;
+  at("state-text").textContent = text;
+  at("detach").hidden = state !== "live" || !session?.writes;
+  at("end").hidden = at("detach").hidden;
+  at("again").hidden = state !== "detached";
+  at("new").hidden = !["ended", "failed", "detached"].includes(state);
+  at("save").hidden = session === null;
+  terminal.options.disableStdin = !["live", "reconnecting"].includes(state) || !session?.writes;
+}
+
+function notice(text) {
+  at("notice").textContent = text;
+  at("notice").hidden = text === "";
+}
+
+function onState(state, detail) {
+  if (state === "connecting") show(state, "connecting…");
+  if (state === "live") show(state, session.writes ? "connected" : "watching, read-only");
+  if (state === "reconnecting") show(state, "connection lost, reconnecting…");
+  if (state === "detached") {
+    const why = detail.why === "superseded" ? "taken over by another window" : "detached";
+    show(state, detail.why === "unreachable" ? "detached: the server can't be reached" : why);
+    at("again").focus();
+  }
+  if (state === "ended" && detail.end) {
+    const { reason, code, signal, text } = detail.end;
+    const how = [ENDS[reason] ?? reason];
+    if (signal !== undefined) how.push(`signal ${signal}`);
+    const failed = reason === "start-failed";
+    // A code that nobody knows is not 0.
+    if (code !== undefined) how.push(`exit code ${code}`);
+    else if (!failed) how.push("exit code unknown");
+    if (text) how.push(text);
+    show(failed ? "failed" : state, how.join(", "));
+    at("new").focus();
+  } else if (state === "ended") {
+    show("failed", FAILURES[detail.why] ?? detail.why);
+    notice(detail.reason ?? "");
+    if (terminal.element === undefined || session.id === null) askAgain();
+  }
+}
+
+function onEvent(event) {
+  switch (event.type) {
+    case "ready":
+      if (!event.first && !session.writes) terminal.reset();
+      if (event.first) openTerminal();
+      return;
+    case "output": {
+      const mine = session;
+      terminal.write(event.bytes, () => {
+        mine.drew(event.bytes.length);
+        if (mine === session) link.flush();
+      });
+      return;
+    }
+    case "gap":
+      notice(`${event.bytes} bytes of output are missing: more came than is kept`);
+      return;
+    case "snapshot":
+      takeSize(event.bytes);
+      terminal.reset();
+      terminal.write(event.bytes);
+      return;
+    case "notice":
+      if (event.code !== "started") notice(event.text);
+      return;
+    default:
+  }
+}
+
+function openTerminal() {
+  at("form").hidden = true;
+  at("terminal").hidden = false;
+  if (terminal.element === undefined) terminal.open(at("terminal"));
+  fitTerminal();
+  terminal.focus();
+}
+
+/** Who only watches has the writer's size; it comes with the snapshot. */
+function fitTerminal() {
+  if (at("terminal").hidden || !session) return;
+  if (session.writes) fit.fit();
+}
+
+/** A redraw begins with RIS and the session's size (XTWINOPS 8). It is read here and not by a handler
+ * of xterm's parser, which may not resize while it parses. */
+function takeSize(bytes) {
+  if (session.writes) return;
+  const start = new TextDecoder().decode(bytes.subarray(0, 32));
+  const [, rows, cols] = (/^\u001bc\u001b\[8;(\d{1,3});(\d{1,3})t/u).exec(start) ?? [];
+  if (rows > 0 && cols > 1) terminal.resize(Number(cols), Number(rows));
+}
+
+function askAgain() {
+  at("form").hidden = false;
+  at("terminal").hidden = true;
+  at("token").focus();
+}
+
+function connect(request) {
+  notice("");
+  terminal.reset();
+  session = new Session(request);
+  const url = new URL("../v1/exec", location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = url.hash = "";
+  link = new Link({
+    session,
+    url: url.href,
+    dial: (address, protocol) => new WebSocket(address, protocol),
+    onState,
+    onEvent,
+  });
+  link.start();
+}
+
+function type(bytes) {
+  if (!session?.writes || !["live", "reconnecting"].includes(link.state)) return;
+  if (session.type(bytes)) link.flush();
+  else notice("not sent: the program has not read what was typed before");
+}
+
+/** A command as a shell would split it, as far as quotes go. */
+export function words(text) {
+  const found = [];
+  const pattern = /(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/gu;
+  for (const [word] of text.matchAll(pattern)) {
+    found.push(word.replace(/'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)/gu, (_, plain, quoted, escaped) =>
+      plain ?? quoted?.replace(/\\(["\\$`])/gu, "$1") ?? escaped));
+  }
+  return found;
+}
+
+terminal.onData((text) => type(encoder.encode(text)));
+terminal.onBinary((text) => type(Uint8Array.from(text, (char) => char.charCodeAt(0) & 0xff)));
+terminal.onResize(({ cols, rows }) => {
+  if (!session?.writes) return;
+  session.resize(cols, rows);
+  link.flush();
+});
+terminal.onTitleChange((title) => {
+  document.title = title === "" ? "Terminal" : title.slice(0, 200);
+});
+terminal.attachCustomKeyEventHandler((event) => {
+  if (event.key !== "F6" || !event.ctrlKey) return true;
+  if (event.type === "keydown") document.querySelector("nav button:not([hidden])")?.focus();
+  return false;
+});
+
+at("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const token = at("token").value;
+  const target = at("target").value.trim();
+  at("token").value = "";
+  at("title").textContent = target;
+  const request = { target, cols: terminal.cols, rows: terminal.rows };
+  if (token !== "") request.token = token;
+  if (at("watch").checked) request.mode = "watch";
+  else Object.assign(request, { tty: true, stdin: true, term: "xterm-256color", argv: words(at("command").value) });
+  connect(request);
+});
+at("detach").addEventListener("click", () => link.detach());
+at("again").addEventListener("click", () => link.start());
+at("end").addEventListener("click", () => {
+  session.close();
+  link.flush();
+});
+at("new").addEventListener("click", () => {
+  notice("");
+  show("idle", "not connected");
+  askAgain();
+});
+at("save").addEventListener("click", () => {
+  const blob = new Blob([serializer.serialize()], { type: "text/plain" });
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(blob);
+  anchor.download = "terminal.txt";
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 1000);
+});
+window.addEventListener("online", () => link?.hurry());
+window.addEventListener("beforeunload", (event) => {
+  if (["live", "reconnecting"].includes(document.body.dataset.state) && session?.writes) event.preventDefault();
+});
+new ResizeObserver(() => fitTerminal()).observe(at("terminal"));
+
+// A link may name the container and the command, never a token.
+const given = new URLSearchParams(location.search);
+at("target").value = given.get("target") ?? "";
+at("command").value = given.get("command") ?? "";
+at(at("target").value === "" ? "target" : "token").focus();

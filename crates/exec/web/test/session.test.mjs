@@ -1,0 +1,261 @@
+// The client's state machine, and bytes on their way to the screen.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import headless from "@xterm/headless";
+import unicode11 from "@xterm/addon-unicode11";
+import serialize from "@xterm/addon-serialize";
+import * as frames from "../src/frames.mjs";
+import { Link } from "../src/link.mjs";
+import { MOST_INPUT, Session } from "../src/session.mjs";
+
+const bytes = (text) => new TextEncoder().encode(text);
+const ready = (more = {}) => ({
+  type: "ready", session: "s", secret: "x", base: 0, head: 0, inNext: 0, inWindow: 100, ...more,
+});
+const joined = (more) => {
+  const session = new Session({ target: "web", token: "t", cols: 80, rows: 24 });
+  session.connect();
+  session.handle(ready(more));
+  assert.equal(session.poll()[0], 0x05, "the size comes first");
+  return session;
+};
+const all = (session) => {
+  const sent = [];
+  for (let frame = session.poll(); frame !== null; frame = session.poll()) sent.push(frame);
+  return sent;
+};
+const number = (frame) => Number(new DataView(frame.buffer, frame.byteOffset).getBigUint64(1));
+
+function terminal() {
+  const made = new headless.Terminal({ cols: 20, rows: 6, allowProposedApi: true });
+  made.loadAddon(new unicode11.Unicode11Addon());
+  made.unicode.activeVersion = "11";
+  const serializer = new serialize.SerializeAddon();
+  made.loadAddon(serializer);
+  return {
+    write: (data) => new Promise((done) => made.write(data, done)),
+    lines: () => Array.from({ length: 6 }, (_, row) => made.buffer.active.getLine(row).translateToString(true)),
+    cells: () => serializer.serialize(),
+    terminal: made,
+  };
+}
+
+test("the token is in the first message and nowhere else", () => {
+  const session = new Session({ target: "web", token: "hush", cols: 1, rows: 1 });
+  assert.match(new TextDecoder().decode(session.connect()), /hush/u);
+  session.handle(ready());
+  session.disconnected();
+  const again = new TextDecoder().decode(session.connect());
+  assert.equal(again.charCodeAt(0), 0x02);
+  assert.doesNotMatch(again, /hush/u);
+});
+
+test("frames that are none are refused, and later types are skipped", () => {
+  for (const bad of [[], [0x82, 1], [0x81, 0x7b], [0x86, 0x31], [0x83, 255, 255, 255, 255, 255, 255, 255, 255]]) {
+    assert.throws(() => frames.decode(Uint8Array.from(bad).buffer), frames.ProtocolError);
+  }
+  assert.equal(frames.decode(Uint8Array.of(0xf0, 1).buffer), null);
+});
+
+test("output is acknowledged when it was drawn, not when it came", () => {
+  const session = joined();
+  session.handle({ type: "output", offset: 0, stream: 1, bytes: bytes("abc") });
+  assert.deepEqual(all(session), []);
+  session.drew(3);
+  const [ack] = all(session);
+  assert.deepEqual([ack[0], number(ack)], [0x07, 3]);
+  assert.throws(() => session.handle({ type: "output", offset: 2, stream: 1, bytes: bytes("x") }), frames.ProtocolError);
+});
+
+test("a gateway that sends more than its window is refused", () => {
+  const session = joined();
+  const piece = new Uint8Array(1 << 20);
+  for (let sent = 0; sent < 4; sent += 1) {
+    session.handle({ type: "output", offset: sent << 20, stream: 1, bytes: piece });
+  }
+  assert.throws(() => session.handle({ type: "output", offset: 4 << 20, stream: 1, bytes: piece }), frames.ProtocolError);
+});
+
+test("what the process has not taken is typed again from where the gateway is", () => {
+  const session = joined({ inWindow: 4 });
+  assert.ok(session.type(bytes("abcdefgh")));
+  assert.deepEqual(all(session).map(number), [0], "the window is 4 bytes");
+  session.handle({ type: "inputAck", offset: 2 });
+  assert.deepEqual(all(session).map(number), [4]);
+  session.disconnected();
+  session.connect();
+  session.handle(ready({ inNext: 5, inWindow: 100 }));
+  const typed = all(session).filter((frame) => frame[0] === 0x03);
+  assert.deepEqual([number(typed[0]), new TextDecoder().decode(typed[0].subarray(9))], [5, "fgh"]);
+});
+
+test("too large a paste is refused as a whole", () => {
+  const session = joined();
+  assert.ok(session.type(bytes("a")));
+  assert.equal(session.type(new Uint8Array(MOST_INPUT)), false);
+  assert.deepEqual(all(session).filter((frame) => frame[0] === 0x03).map((frame) => frame.length), [10]);
+});
+
+test("a gap and a snapshot move on, and never acknowledge what was not sent", () => {
+  const session = joined();
+  session.handle({ type: "output", offset: 0, stream: 1, bytes: bytes("undrawn") });
+  assert.equal(session.handle({ type: "gap", from: 7, to: 100, cause: 1 }).bytes, 93);
+  session.handle({ type: "snapshot", offset: 120, bytes: bytes("screen") });
+  session.handle({ type: "output", offset: 120, stream: 1, bytes: bytes("ab") });
+  session.drew(7);
+  session.drew(2);
+  assert.deepEqual(all(session).map(number).at(-1), 122);
+  session.drew(50);
+  assert.deepEqual(all(session), []);
+});
+
+test("the end is told with its code, and said to have been heard", () => {
+  const session = joined();
+  assert.throws(() => session.handle({ type: "exit", end: {}, outLen: 9 }), frames.ProtocolError);
+  const event = session.handle({ type: "exit", end: { reason: "exited", code: 7 }, outLen: 0 });
+  assert.deepEqual([event.end.code, all(session).map((frame) => frame[0])], [7, [0x09]]);
+  assert.equal(session.canResume, false);
+});
+
+test("characters that are split anywhere are whole on the screen", async () => {
+  const text = "CJK 日本語 e\u0301 😀 ﾊﾝ 한국\r\n\u001b[1;31mred\u001b[0m ok";
+  const whole = terminal();
+  await whole.write(bytes(text));
+  assert.deepEqual(whole.lines().slice(0, 2).map((line) => line.normalize("NFC")), ["CJK 日本語 é 😀 ﾊﾝ ", "한국"]);
+  for (let at = 1; at < bytes(text).length; at += 1) {
+    const split = terminal();
+    await split.write(bytes(text).subarray(0, at));
+    await split.write(bytes(text).subarray(at));
+    assert.equal(split.cells(), whole.cells(), `split at ${at}`);
+  }
+});
+
+test("emoji and CJK take two columns", async () => {
+  const { write, terminal: made } = terminal();
+  await write(bytes("😀a日b"));
+  const line = made.buffer.active.getLine(0);
+  assert.deepEqual([0, 2, 3, 5].map((at) => line.getCell(at).getChars()), ["😀", "a", "日", "b"]);
+});
+
+// The connection, over sockets and timers of the test.
+
+function world(request = { target: "web", cols: 80, rows: 24 }) {
+  const made = { sockets: [], states: [], events: [], timers: new Map(), now: 0, next: 1 };
+  made.session = new Session(request);
+  made.link = new Link({
+    session: made.session,
+    url: "ws://gateway/v1/exec",
+    dial: (url, protocol) => {
+      const socket = { url, protocol, readyState: 0, bufferedAmount: 0, sent: [], closed: null };
+      socket.send = (frame) => socket.sent.push(frame);
+      socket.close = (code) => { socket.closed = code; socket.readyState = 3; };
+      socket.open = () => { socket.readyState = 1; socket.onopen({}); };
+      socket.say = (frame) => socket.onmessage({ data: frame.slice().buffer });
+      made.sockets.push(socket);
+      return socket;
+    },
+    onState: (state, detail) => made.states.push([state, detail]),
+    onEvent: (event) => made.events.push(event),
+    now: () => made.now,
+    setTimer: (run, after) => { made.timers.set(made.next, { at: made.now + after, run }); return made.next++; },
+    clearTimer: (timer) => made.timers.delete(timer),
+    random: () => 1,
+  });
+  made.pass = (time) => {
+    const until = made.now + time;
+    for (;;) {
+      const due = [...made.timers].filter(([, timer]) => timer.at <= until).sort(([, a], [, b]) => a.at - b.at)[0];
+      if (due === undefined) break;
+      made.timers.delete(due[0]);
+      made.now = due[1].at;
+      due[1].run();
+    }
+    made.now = until;
+  };
+  made.last = () => made.sockets.at(-1);
+  return made;
+}
+const readyFrame = (more = {}) => {
+  const body = { session: "s", secret: "x", base: 0, head: 0, in_next: 0, in_window: 100, ...more };
+  return Uint8Array.from([0x81, ...bytes(JSON.stringify(body))]);
+};
+const live = (made) => {
+  made.link.start();
+  made.last().open();
+  made.last().say(readyFrame());
+  assert.equal(made.link.state, "live");
+};
+
+test("no address carries anything but the path", () => {
+  const made = world({ target: "web", token: "hush", cols: 80, rows: 24 });
+  live(made);
+  assert.deepEqual([made.last().url, made.last().protocol], ["ws://gateway/v1/exec", "longshore.exec.v1"]);
+});
+
+test("a lost connection is resumed, later and later, and given up in the end", () => {
+  const made = world();
+  live(made);
+  made.last().onclose({ code: 1006, reason: "" });
+  assert.equal(made.link.state, "reconnecting");
+  made.pass(250);
+  made.last().open();
+  assert.equal(made.last().sent[0][0], 0x02);
+  made.last().say(readyFrame({ secret: "y" }));
+  assert.equal(made.link.state, "live");
+  const before = made.sockets.length;
+  for (let tries = 0; tries < 200 && made.link.state !== "detached"; tries += 1) {
+    made.last().onclose?.({ code: 1006, reason: "" });
+    made.pass(9000);
+  }
+  assert.equal(made.link.state, "detached");
+  const dialled = made.sockets.length - before;
+  assert.ok(dialled > 20 && dialled < 60, `${dialled}`);
+  made.link.start();
+  assert.equal(made.link.state, "reconnecting");
+});
+
+test("a gateway that falls silent is left", () => {
+  const made = world();
+  live(made);
+  made.pass(10_000);
+  const ping = made.last().sent.at(-1);
+  assert.equal(ping[0], 0x0a);
+  made.last().say(Uint8Array.from([0x8a, ...ping.subarray(1)]));
+  made.pass(10_001);
+  assert.equal(made.link.state, "live", "it answered");
+  made.pass(10_000);
+  assert.equal(made.link.state, "reconnecting");
+  assert.equal(made.sockets[0].closed, 1000);
+});
+
+test("what is final is not tried again", () => {
+  for (const [code, state, why] of [[4003, "ended", "forbidden"], [4004, "ended", "unknown"], [4001, "detached", "superseded"], [4029, "ended", "limit"]]) {
+    const made = world();
+    live(made);
+    made.last().onclose({ code, reason: "r" });
+    assert.deepEqual([made.states.at(-1)[0], made.states.at(-1)[1].why], [state, why]);
+    made.pass(60_000);
+    assert.equal(made.sockets.length, 1);
+  }
+});
+
+test("a gateway that breaks the protocol is left for good", () => {
+  const made = world();
+  live(made);
+  made.last().say(Uint8Array.of(0x82, 1, 2));
+  assert.deepEqual([made.link.state, made.states.at(-1)[1].why, made.last().closed], ["ended", "protocol", 1000]);
+});
+
+test("typing waits for a socket that is full", () => {
+  const made = world();
+  live(made);
+  made.last().bufferedAmount = 1 << 20;
+  const sent = made.last().sent.length;
+  made.session.type(bytes("ls\r"));
+  made.link.flush();
+  assert.equal(made.last().sent.length, sent);
+  made.last().bufferedAmount = 0;
+  made.pass(50);
+  assert.equal(made.last().sent.at(-1)[0], 0x03);
+});
