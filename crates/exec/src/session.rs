@@ -29,7 +29,7 @@ pub use self::{
     attachment::{Attachment, Ready},
     core::{Action, SessionCore},
     end::{EndReason, SessionEnd},
-    hub::{Leave, Opened, OpenRequest, SessionHub},
+    hub::{Epilogue, Leave, Opened, OpenRequest, SessionHub},
     limits::HubLimits,
     options::{SessionOptions, WhileDetached},
     recorder::{

@@ -9,7 +9,9 @@ use longshore_core::{
 use super::Shared;
 use crate::{
     access::{AccessControl, AccessRequest, Admission},
-    session::{Attachment, Launch, Leave, OpenRequest, SessionOptions},
+    session::{
+        Attachment, EndReason, Launch, Leave, OpenRequest, SessionEnd, SessionOptions,
+    },
 };
 
 /// A session that a client wants.
@@ -53,6 +55,7 @@ impl Shared {
         let limit = self.options.admit_limit;
         let admission = self.admit(&wish.request, wish.operation).await?;
         let place = wish.request.place.clone();
+        let mut node = None;
         let found = self.clock.timeout(limit, "finding the container", self.directory.find(&place));
         let opened = match found.await.and_then(|found| found) {
             Err(error) => Err(error),
@@ -63,15 +66,25 @@ impl Shared {
                     who: admission.who.clone(),
                 };
                 let launch = (wish.launch)(located.workload);
+                node = located.node;
+                let ended = Ended {
+                    shared: self.clone(),
+                    who: admission.who.clone(),
+                    request: wish.request.clone(),
+                    operation: wish.operation,
+                    node: node.clone(),
+                };
                 let request = OpenRequest::new(located.backend, launch, admission.who.clone())
                     .with_options(wish.options)
-                    .with_leave(admission.access, Arc::new(leave));
+                    .with_leave(admission.access, Arc::new(leave))
+                    .with_epilogue(Box::new(move |end| Box::pin(ended.record(end))));
                 self.hub.open(request)
             }
         };
         if let Err(error) = &opened {
             let outcome = AuditOutcome::Failed(error.to_string());
-            let _ = self.record(&admission.who, &wish.request, wish.operation, outcome).await;
+            let event = self.event(&admission.who, &wish.request, wish.operation, outcome);
+            let _ = self.record(on(event, node)).await;
         }
         opened
     }
@@ -92,7 +105,8 @@ impl Shared {
         let asked = self.clock.timeout(limit, "access control", self.access.admit(request));
         match asked.await.and_then(|admission| admission) {
             Ok(admission) => {
-                self.record(&admission.who, request, operation, AuditOutcome::Started).await?;
+                let event = self.event(&admission.who, request, operation, AuditOutcome::Started);
+                self.record(event).await?;
                 Ok(admission)
             }
             Err(error) => {
@@ -100,26 +114,29 @@ impl Shared {
                 let known = request.credentials.identity.clone();
                 let who = known.unwrap_or_else(|| Identity::new("unknown", "none"));
                 let outcome = AuditOutcome::Denied(error.to_string());
-                let _ = self.record(&who, request, operation, outcome).await;
+                let _ = self.record(self.event(&who, request, operation, outcome)).await;
                 Err(denied(error))
             }
         }
     }
 
-    async fn record(
+    fn event(
         &self,
         who: &Identity,
         request: &AccessRequest,
         operation: &'static str,
         outcome: AuditOutcome,
-    ) -> Result<()> {
-        let Some(audit) = &self.audit else {
-            return Ok(());
-        };
+    ) -> AuditEvent {
         let place = &request.place;
         let target = Target::new(place.kind(), place.to_string());
         let now = self.clock.now();
-        let event = AuditEvent::new(now, who.clone(), request.action, operation, target, outcome);
+        AuditEvent::new(now, who.clone(), request.action, operation, target, outcome)
+    }
+
+    async fn record(&self, event: AuditEvent) -> Result<()> {
+        let Some(audit) = &self.audit else {
+            return Ok(());
+        };
         let limit = self.options.admit_limit;
         let recorded = self.clock.timeout(limit, "the audit record", audit.record(event));
         match recorded.await.and_then(|recorded| recorded) {
@@ -133,6 +150,37 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+/// A session whose end is to be recorded.
+struct Ended {
+    shared: Shared,
+    who: Identity,
+    request: AccessRequest,
+    operation: &'static str,
+    node: Option<String>,
+}
+
+impl Ended {
+    /// A process that ended by itself or was ended by its user is done, whatever its exit code.
+    async fn record(self, end: SessionEnd) {
+        let outcome = match end.reason {
+            EndReason::Exited | EndReason::Signaled | EndReason::EndedByOperator => {
+                AuditOutcome::Done
+            }
+            _ => AuditOutcome::Failed(end.to_string()),
+        };
+        let event = self.shared.event(&self.who, &self.request, self.operation, outcome);
+        // A failure is in the log; the session is over in any case.
+        let _ = self.shared.record(on(event, self.node)).await;
+    }
+}
+
+fn on(event: AuditEvent, node: Option<String>) -> AuditEvent {
+    match node {
+        Some(node) => event.with_node(node),
+        None => event,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    fmt::Debug,
+    fmt::{self, Debug},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,7 +10,7 @@ use longshore_core::{
 };
 
 use super::{
-    Attachment, HubLimits, Launch, Recorder, Role, SessionCore, SessionEnd, SessionOptions,
+    Attachment, EndReason, HubLimits, Launch, Recorder, Role, SessionCore, SessionEnd, SessionOptions,
     driver::Driver, limits::Census, shared::Shared,
 };
 
@@ -22,7 +22,6 @@ pub trait Leave: Debug + Send + Sync + 'static {
 }
 
 /// What a new session is.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct OpenRequest {
     /// Through what.
@@ -35,7 +34,12 @@ pub struct OpenRequest {
     pub options: SessionOptions,
     /// The leave that was given for it, and who is asked for the next; `None`: it holds for ever.
     pub leave: Option<(Access, Arc<dyn Leave>)>,
+    /// Is called when the session is over; the hub's shutdown waits for what it returns.
+    pub epilogue: Option<Epilogue>,
 }
+
+/// What is done with the end of a session.
+pub type Epilogue = Box<dyn FnOnce(SessionEnd) -> BoxFuture<'static, ()> + Send>;
 
 impl OpenRequest {
     /// A session with the default bounds.
@@ -46,6 +50,7 @@ impl OpenRequest {
             who,
             options: SessionOptions::default(),
             leave: None,
+            epilogue: None,
         }
     }
 
@@ -61,6 +66,23 @@ impl OpenRequest {
     pub fn with_leave(mut self, given: Access, leave: Arc<dyn Leave>) -> Self {
         self.leave = Some((given, leave));
         self
+    }
+
+    /// Calls this when the session is over.
+    #[must_use]
+    pub fn with_epilogue(mut self, epilogue: Epilogue) -> Self {
+        self.epilogue = Some(epilogue);
+        self
+    }
+}
+
+impl fmt::Debug for OpenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenRequest")
+            .field("launch", &self.launch)
+            .field("who", &self.who)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -180,12 +202,17 @@ impl SessionHub {
             subject,
         };
         let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, Some(0))?;
+        let epilogue = request.epilogue.map(|epilogue| (epilogue, Arc::clone(&shared)));
         let driver = Driver::new(shared, request.backend, request.launch)
             .recording(inner.recorder.clone(), inner.without_record);
         let shutdown = inner.shutdown.clone();
         inner.shutdown.spawn(async move {
             driver.run(shutdown).await;
             drop(place);
+            if let Some((epilogue, shared)) = epilogue {
+                let end = shared.look(|core, _| core.end().cloned());
+                epilogue(end.unwrap_or_else(|| SessionEnd::new(EndReason::Lost))).await;
+            }
         });
         Ok(attachment)
     }
