@@ -10,12 +10,12 @@ mod store;
 use clap::{Args, Parser, Subcommand};
 
 use self::examples::{
-    ATTACH_EXAMPLES, CERT_EXAMPLES, ENTER_EXAMPLES, EXAMPLES, EXEC_EXAMPLES, EXPLAIN_EXAMPLES, JOIN_EXAMPLES, LIST_EXAMPLES,
+    ATTACH_EXAMPLES, CERT_EXAMPLES, CP_EXAMPLES, ENTER_EXAMPLES, EXAMPLES, EXEC_EXAMPLES, EXPLAIN_EXAMPLES, JOIN_EXAMPLES, LIST_EXAMPLES,
     MANAGE_EXAMPLES,
 };
 pub use self::{
     cert::{Cert, CertRole},
-    enter::{Attach, Connection, Enter, EscapeKey},
+    enter::{Attach, Connection, Cp, Enter},
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::Manage,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
@@ -68,6 +68,10 @@ pub enum Command {
     /// Look on at a container's own process, and type to it if it reads.
     #[command(after_help = ATTACH_EXAMPLES, override_usage = "platform attach [OPTIONS] <CONTAINER>")]
     Attach(Attach),
+    /// Copy a file or folder into a container, or out of one.
+    #[command(after_help = CP_EXAMPLES,
+              override_usage = "platform cp [OPTIONS] <CONTAINER>:<PATH> <LOCAL>\n       platform cp [OPTIONS] <LOCAL> <CONTAINER>:<PATH>")]
+    Cp(Cp),
     /// Say why a container is where it is, or why it can't be placed.
     #[command(after_help = EXPLAIN_EXAMPLES,
               override_usage = "platform explain [OPTIONS] <CONTAINER>\n       platform explain [OPTIONS] --image <IMAGE>")]

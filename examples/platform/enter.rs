@@ -22,7 +22,7 @@ use longshore::{
 };
 
 use self::{
-    converse::{Over, converse},
+    converse::{Over, Parting, converse},
     end::{OURS, ours},
     escape::Escape,
 };
@@ -109,13 +109,18 @@ impl Visit {
         let session = opened.map_err(|error| end::refused(&error, &self.name))?;
         let escape = Escape::new(connection.escape.0.filter(|_| self.is_terminal));
         let raw = self.is_terminal.then(RawTerminal::enter).transpose()?;
-        let over = converse(&session, escape, raw.as_ref(), signals).await;
+        let parting = converse(&session, escape, raw.as_ref(), signals).await;
         drop(raw);
-        self.leave(&session, over, &*clock).await
+        self.leave(&session, parting, &*clock).await
     }
 
-    async fn leave(&self, session: &RemoteSession, over: Over, clock: &dyn Clock) -> Result<(), Failure> {
-        let code = match over {
+    async fn leave(
+        &self,
+        session: &RemoteSession,
+        parting: Parting,
+        clock: &dyn Clock,
+    ) -> Result<(), Failure> {
+        let code = match parting.over {
             Over::Ended => {
                 let end = session.ended().await;
                 return end::told(end, &self.name, self.has_command);
@@ -128,29 +133,32 @@ impl Visit {
                 return Err(failure);
             }
         };
-        let gone = self.give_up(session, clock).await;
-        match (self.stays, gone) {
-            (true, _) => note(format_args!("left {}, which goes on", self.name)),
-            (false, true) => note(format_args!("left {}; what ran for you there was ended", self.name)),
-            (false, false) => note(format_args!(
-                "left {} without a connection: what ran for you there ends by itself within minutes",
-                self.name
-            )),
+        let name = &self.name;
+        if parting.is_connected {
+            self.give_up(session, clock).await;
         }
+        note(match (self.stays, parting.is_connected) {
+            (true, _) => format!("left {name}, which goes on"),
+            (false, true) => format!("left {name}; what ran for you there is ended"),
+            (false, false) => format!(
+                "left {name} without a connection: what ran for you there is ended when nobody has \
+                 come back for a while"
+            ),
+        });
         match code {
             0 => Ok(()),
             code => Err(Failure::silent(code)),
         }
     }
 
-    /// Ends the session, and says whether the other side knows.
-    async fn give_up(&self, session: &RemoteSession, clock: &dyn Clock) -> bool {
+    /// Ends the session. A process that takes its time to go is not waited for.
+    async fn give_up(&self, session: &RemoteSession, clock: &dyn Clock) {
         use longshore::ExecSession;
         let ended = async {
             let _ = session.close().await;
-            session.ended().await.is_ok()
+            let _ = session.ended().await;
         };
-        clock.timeout(GOODBYE, "the goodbye", ended).await.unwrap_or(false)
+        let _ = clock.timeout(GOODBYE, "the goodbye", ended).await;
     }
 }
 

@@ -9,6 +9,7 @@ mod cert;
 mod check;
 mod cli;
 mod client;
+mod cp;
 mod embedded;
 mod enter;
 mod entrance;
@@ -121,6 +122,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Exec(args)) => exec::run(args).await,
         Some(Command::Enter(args)) => enter::enter(args).await,
         Some(Command::Attach(args)) => enter::attach(args).await,
+        Some(Command::Cp(args)) => cp::run(args).await,
         Some(Command::Explain(args)) => explain::run(args).await,
         Some(Command::Cert(args)) => cert::run(args),
         Some(Command::Page(args)) => page::page(args).await,

@@ -46,6 +46,16 @@ pub struct Attach {
 }
 
 #[derive(Args, Debug)]
+pub struct Cp {
+    #[command(flatten)]
+    pub host: HostArg,
+    /// What to copy: a local path, or CONTAINER:/PATH.
+    pub source: String,
+    /// Where to: CONTAINER:/PATH, or a local path. A folder that is there gets the copy inside.
+    pub destination: String,
+}
+
+#[derive(Args, Debug)]
 pub struct Connection {
     /// The node that the container is on, where the name alone does not say it.
     #[arg(long, value_name = "NODE")]

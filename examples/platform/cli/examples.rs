@@ -76,6 +76,17 @@ Examples:
 
 The exit code is that of the container's process, if it ends meanwhile.";
 
+pub const CP_EXAMPLES: &str = "\
+Examples:
+  platform cp web-1:/etc/nginx ./nginx            a folder, under a name of its own
+  platform cp web-1:/var/log/app.log .            a file, under its own name
+  platform cp ./site web-1:/srv/                  into a folder that is there
+  platform cp ./a:b web-1:/srv/                   a local name with a colon begins with ./ or /
+
+Nothing is written outside of LOCAL, whatever the container sends: symlinks that lead outside, devices and
+pipes are left out, and said so. Owners are yours here, and root's in the container.
+Containers of the process engine have no file system of their own; copy on the node instead.";
+
 pub const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   platform explain web-1

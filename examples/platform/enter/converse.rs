@@ -65,12 +65,30 @@ impl Signals {
     }
 }
 
+/// Why it is over, and whether there is a connection then.
+pub struct Parting {
+    pub over: Over,
+    pub is_connected: bool,
+}
+
 /// Until one of the sides has enough.
 pub async fn converse(
     session: &RemoteSession,
     escape: Escape,
     raw: Option<&RawTerminal>,
+    signals: Signals,
+) -> Parting {
+    let mut is_connected = true;
+    let over = carry(session, escape, raw, signals, &mut is_connected).await;
+    Parting { over, is_connected }
+}
+
+async fn carry(
+    session: &RemoteSession,
+    escape: Escape,
+    raw: Option<&RawTerminal>,
     mut signals: Signals,
+    is_connected: &mut bool,
 ) -> Over {
     let mut resized = match unix::signal(SignalKind::window_change()) {
         Ok(resized) => resized,
@@ -82,7 +100,6 @@ pub async fn converse(
     let showing = show(session.take_output());
     let mut links = session.links();
     tokio::pin!(typing, showing);
-    let mut was_lost = false;
     loop {
         tokio::select! {
             shown = &mut showing => return match shown {
@@ -98,18 +115,18 @@ pub async fn converse(
                     suspend(raw);
                     resize(session, raw);
                 }
-                Typed::Help => tell(raw, &help),
+                Typed::Help => note(format_args!("{help}\r")),
                 Typed::Bytes(_) => {}
             },
             Some(link) = links.next() => match link {
-                Link::Up if was_lost => {
-                    was_lost = false;
+                Link::Up => {
+                    *is_connected = true;
                     tell(raw, "connected again, and nothing was lost");
                     resize(session, raw);
                 }
                 Link::Down(why) => {
-                    was_lost = true;
-                    tell(raw, &format!("{why}: trying to come back{way_out}"));
+                    *is_connected = false;
+                    tell(raw, &format!("{why}; trying to come back{way_out}"));
                 }
                 _ => {}
             },

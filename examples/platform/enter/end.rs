@@ -20,7 +20,11 @@ pub fn ours(failure: Failure) -> Failure {
 
 /// A session that did not come to be.
 pub fn refused(error: &Error, name: &str) -> Failure {
-    let why = error.chain();
+    // What the other side said is whole; what happened on the way is told with its causes.
+    let why = match error.context("close_code") {
+        Some(_) => error.message().to_owned(),
+        None => error.chain(),
+    };
     let text = match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => format!(
             "you may not enter {name}: {why}; the control plane decides by who you are for it (your \

@@ -89,7 +89,7 @@ impl Escape {
         format!(
             "\r\nSupported escape sequences:\r\n {key}.   leave; what runs there is ended\r\n \
              {key}^Z  suspend the client\r\n {key}?   this message\r\n {key}{key}   send {key}\r\n\
-             (they are recognized at the beginning of a line only)\r\n"
+             (they are recognized at the beginning of a line only)"
         )
     }
 

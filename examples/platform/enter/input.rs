@@ -11,7 +11,7 @@ use tokio::{
 
 use super::escape::{Escape, Typed};
 
-/// Moves what is typed, and tells of escapes, until both sides are done. The end of the input is the
+/// Moves what is typed, and tells of escapes. It does not end: it is dropped. The end of the input is the
 /// end of the process's input; that of a terminal is a reason to leave.
 ///
 /// A process that does not read must not keep anybody from leaving, so a terminal is read further
@@ -54,13 +54,13 @@ pub async fn forward(
             },
         }
     }
-    if let Some(mut input) = input.filter(|_| !is_terminal) {
+    if let Some(mut input) = input {
         let _ = input.shutdown().await;
     }
     if is_terminal {
         let _ = commands.send(Typed::Leave).await;
     }
-    // So that dropping the input is no end of it while the process goes on.
+    // It is not for us to say that it is over.
     pending::<()>().await;
 }
 
