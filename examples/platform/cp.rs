@@ -54,7 +54,9 @@ impl Archives {
     async fn copy_out(&self, from: &Inside, to: &Path) -> Result<(), Failure> {
         let into = ready_to_receive(to, from.name())?;
         let step = Step::start(format!("copying {from} to {}", to.display()));
-        let response = self.call(Method::GET, from, &from.path, "", empty_body()).await?;
+        let response = self
+            .call(Method::GET, from, &from.path, "", empty_body())
+            .await?;
         let (pipe, mut reader) = Pipe::new();
         let moved = Arc::clone(&pipe.moved);
         let unpacking = tokio::task::spawn_blocking(move || {
@@ -77,7 +79,9 @@ impl Archives {
         };
         // Whatever the unpacking says of an answer that broke off, why it did is the better word.
         let fed = shown(&step, &moved, feeding).await;
-        let report = unpacking.await.map_err(|error| Failure::new(error.to_string()))?;
+        let report = unpacking
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
         fed?;
         let report = report.map_err(|error| Failure::new(format!("{from}: {error}")))?;
         if report.files == 0
@@ -98,10 +102,15 @@ impl Archives {
         let (folder, name) = match self.stat(to).await? {
             Some(stat) if stat.is_folder => (to.path.clone(), place::name_of(from)?),
             Some(_) if found.is_dir() => {
-                return Err(Failure::new(format!("{to} is a file, and {} a folder", from.display())));
+                return Err(Failure::new(format!(
+                    "{to} is a file, and {} a folder",
+                    from.display()
+                )));
             }
             None if to.path.ends_with('/') => {
-                return Err(Failure::new(format!("there is no folder {to}; make it first")));
+                return Err(Failure::new(format!(
+                    "there is no folder {to}; make it first"
+                )));
             }
             _ => to.split()?,
         };
@@ -109,11 +118,14 @@ impl Archives {
         let (pipe, reader) = Pipe::new();
         let moved = Arc::clone(&pipe.moved);
         let source = from.to_owned();
-        let packing = tokio::task::spawn_blocking(move || pack::pack(&source, &name, pipe.writer()));
+        let packing =
+            tokio::task::spawn_blocking(move || pack::pack(&source, &name, pipe.writer()));
         let body = stream_body(reader.stream());
         let sent = self.call(Method::PUT, to, &folder, "&noOverwriteDirNonDir=true", body);
         let sent = shown(&step, &moved, sent).await;
-        let packed = packing.await.map_err(|error| Failure::new(error.to_string()))?;
+        let packed = packing
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
         match (sent, packed) {
             // Our side broke off, and the other only heard of it.
             (_, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -137,7 +149,9 @@ impl Archives {
             StatusCode::NOT_FOUND => {
                 // There is no such path, or no such container: the answer to HEAD has no words.
                 let request = Request::get(format!("/containers/{}/json", place.container));
-                let request = request.body(bytes::Bytes::new()).map_err(|_| place.malformed())?;
+                let request = request
+                    .body(bytes::Bytes::new())
+                    .map_err(|_| place.malformed())?;
                 client::json(self.0.connector().clone(), request).await?;
                 Ok(None)
             }
@@ -145,13 +159,18 @@ impl Archives {
                 let header = response.headers().get("x-docker-container-path-stat");
                 let stat = header.and_then(|header| Stat::parse(header.as_bytes()));
                 stat.map(Some).ok_or_else(|| {
-                    Failure::new(format!("the endpoint's answer does not say what {place} is"))
+                    Failure::new(format!(
+                        "the endpoint's answer does not say what {place} is"
+                    ))
                 })
             }
             _ => {
                 // Why, is told only where an answer has a body.
-                let told = self.call(Method::GET, place, &place.path, "", empty_body()).await;
-                let contradicts = || Failure::new(format!("{place}: the endpoint contradicts itself"));
+                let told = self
+                    .call(Method::GET, place, &place.path, "", empty_body())
+                    .await;
+                let contradicts =
+                    || Failure::new(format!("{place}: the endpoint contradicts itself"));
                 Err(told.err().unwrap_or_else(contradicts))
             }
         }
@@ -189,7 +208,9 @@ impl Archives {
         let body = read_body(response.into_body(), 64 << 10).await?;
         let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let told = told["message"].as_str().map(str::to_owned);
-        Err(Failure::new(told.unwrap_or_else(|| format!("{place}: the endpoint answers {status}"))))
+        Err(Failure::new(told.unwrap_or_else(|| {
+            format!("{place}: the endpoint answers {status}")
+        })))
     }
 }
 

@@ -55,7 +55,9 @@ pub async fn enter(args: Enter) -> Result<(), Failure> {
         name: args.container,
     };
     let connector = client::connector(&args.host).map_err(ours)?;
-    visit.pay(connector, &args.host, &args.connection, open).await
+    visit
+        .pay(connector, &args.host, &args.connection, open)
+        .await
 }
 
 pub async fn attach(args: Attach) -> Result<(), Failure> {
@@ -64,9 +66,9 @@ pub async fn attach(args: Attach) -> Result<(), Failure> {
     open.target = target(&args.connection, &args.container);
     open.mode = OpenMode::Attach;
     open.backlog = args.backlog;
-    let process = Process::of(&connector, &open.target).await.map_err(|error| {
-        end::refused(&error, &args.container)
-    })?;
+    let process = Process::of(&connector, &open.target)
+        .await
+        .map_err(|error| end::refused(&error, &args.container))?;
     open.stdin = process.reads && !args.no_stdin;
     let here = stdin().is_terminal() && stdout().is_terminal();
     let visit = Visit {
@@ -75,7 +77,9 @@ pub async fn attach(args: Attach) -> Result<(), Failure> {
         stays: true,
         name: args.container,
     };
-    visit.pay(connector, &args.host, &args.connection, open).await
+    visit
+        .pay(connector, &args.host, &args.connection, open)
+        .await
 }
 
 /// What is the same for both.
@@ -176,11 +180,17 @@ impl Process {
                 Error::invalid(format!("the name of container {container:?} is malformed"))
                     .with_source(error)
             })?;
-        let found = client::json(connector.clone(), request).await.map_err(|error| {
-            let is_missing = error.context("status") == Some("404");
-            let kind = if is_missing { ErrorKind::NotFound } else { error.kind() };
-            Error::new(kind, error.message().to_owned())
-        })?;
+        let found = client::json(connector.clone(), request)
+            .await
+            .map_err(|error| {
+                let is_missing = error.context("status") == Some("404");
+                let kind = if is_missing {
+                    ErrorKind::NotFound
+                } else {
+                    error.kind()
+                };
+                Error::new(kind, error.message().to_owned())
+            })?;
         let config = &found["Config"];
         Ok(Self {
             has_terminal: config["Tty"] == true,
@@ -200,7 +210,9 @@ fn target(connection: &Connection, container: &str) -> String {
 fn authority(host: &HostArg) -> String {
     let url = host.host.as_deref().unwrap_or_default();
     match url.split_once("://") {
-        Some(("tcp" | "http" | "https", rest)) => rest.split('/').next().unwrap_or_default().to_owned(),
+        Some(("tcp" | "http" | "https", rest)) => {
+            rest.split('/').next().unwrap_or_default().to_owned()
+        }
         _ => "localhost".to_owned(),
     }
 }

@@ -77,7 +77,9 @@ impl Directory for Cluster {
         let node = self.0.node(container.node.as_str());
         // Pooled, and through the node's tunnel where it has one.
         let client = node.as_ref().and_then(|node| node.http()).ok_or_else(|| {
-            Error::unavailable(format!("node {name} of container {place} is not reachable now"))
+            Error::unavailable(format!(
+                "node {name} of container {place} is not reachable now"
+            ))
         })?;
         let (clock, random) = (self.0.clock().clone(), self.0.random().clone());
         let backend = DockerExec::over(client.clone(), clock, random);
@@ -93,7 +95,10 @@ impl AccessControl for Cluster {
     async fn admit(&self, request: &AccessRequest) -> Result<Admission> {
         let place = &request.place;
         let who = request.credentials.identity.clone().ok_or_else(|| {
-            Error::new(ErrorKind::Unauthenticated, "the connection does not say who asks")
+            Error::new(
+                ErrorKind::Unauthenticated,
+                "the connection does not say who asks",
+            )
         })?;
         let mut target = Target::new(place.kind(), place.to_string());
         if let Ok(container) = self.container(place) {
@@ -120,10 +125,16 @@ impl Cluster {
                 let wanted = [(STACK, app), (SERVICE, proc), (INSTANCE, instance)];
                 let is_it = |view: &ContainerView| {
                     let labels = &view.workload.labels;
-                    wanted.iter().all(|(label, value)| labels.get(label) == Some(value.as_str()))
+                    wanted
+                        .iter()
+                        .all(|(label, value)| labels.get(label) == Some(value.as_str()))
                 };
                 let containers = self.0.containers();
-                containers.iter().find(|view| is_it(view)).cloned().ok_or_else(missing)
+                containers
+                    .iter()
+                    .find(|view| is_it(view))
+                    .cloned()
+                    .ok_or_else(missing)
             }
             Place::Pod { namespace, pod, .. } => {
                 let container = self.0.container(pod)?;

@@ -50,7 +50,10 @@ impl Relay {
     /// The program, calling through here.
     pub fn platform(&self, server: &Server, arguments: &[&str]) -> Command {
         let mut command = server.platform(arguments);
-        command.env("DOCKER_HOST", format!("unix://{}", self.folder.path().join("relay.sock").display()));
+        command.env(
+            "DOCKER_HOST",
+            format!("unix://{}", self.folder.path().join("relay.sock").display()),
+        );
         command
     }
 

@@ -46,7 +46,11 @@ impl Server {
         let output = server.child.stdout.take().expect("it is piped");
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             // The last page in the table that the platform prints at the end.
-            if let Some(name) = line.split_whitespace().next().filter(|name| name.starts_with("shop-web-")) {
+            if let Some(name) = line
+                .split_whitespace()
+                .next()
+                .filter(|name| name.starts_with("shop-web-"))
+            {
                 name.clone_into(&mut server.container);
             }
             if line.starts_with("Ctrl-C stops everything") {
@@ -59,7 +63,9 @@ impl Server {
     /// The program as a client of this platform.
     pub fn platform(&self, arguments: &[&str]) -> Command {
         let mut command = program();
-        command.env("XDG_RUNTIME_DIR", self.folder.path()).args(arguments);
+        command
+            .env("XDG_RUNTIME_DIR", self.folder.path())
+            .args(arguments);
         command
     }
 
@@ -138,7 +144,10 @@ fn children() -> Vec<Pid> {
         let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         rest.split_whitespace().nth(1) == Some(own.as_str())
     };
-    processes().filter(is_child).filter_map(Pid::from_raw).collect()
+    processes()
+        .filter(is_child)
+        .filter_map(Pid::from_raw)
+        .collect()
 }
 
 fn runs(arguments: &str) -> bool {

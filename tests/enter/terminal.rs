@@ -35,14 +35,21 @@ impl Terminal {
         for (name, value) in command.get_envs() {
             start = start.env(name, value.unwrap_or_default());
         }
-        let child = start.env("TERM", "xterm-test").spawn(pts).expect("the program starts");
+        let child = start
+            .env("TERM", "xterm-test")
+            .spawn(pts)
+            .expect("the program starts");
         let (pty, seen) = (Arc::new(pty), Arc::new(Seen::default()));
         let (from, to) = (Arc::clone(&pty), Arc::clone(&seen));
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             // It fails when nobody has the other side any more.
             while let Ok(count @ 1..) = (&*from).read(&mut buffer) {
-                to.bytes.lock().unwrap().0.extend_from_slice(&buffer[..count]);
+                to.bytes
+                    .lock()
+                    .unwrap()
+                    .0
+                    .extend_from_slice(&buffer[..count]);
                 to.more.notify_all();
             }
         });
@@ -54,17 +61,25 @@ impl Terminal {
     }
 
     pub fn type_in(&self, text: &str) {
-        (&*self.pty).write_all(text.as_bytes()).expect("the terminal takes it");
+        (&*self.pty)
+            .write_all(text.as_bytes())
+            .expect("the terminal takes it");
     }
 
     pub fn resize(&self, rows: u16, columns: u16) {
-        self.pty.resize(Size::new(rows, columns)).expect("it has a size");
+        self.pty
+            .resize(Size::new(rows, columns))
+            .expect("it has a size");
     }
 
     /// Waits for this text behind what was expected before.
     #[track_caller]
     pub fn expect(&self, text: &str) {
-        assert!(self.comes(text, LIMIT), "{text:?} did not come, but {:?}", self.seen());
+        assert!(
+            self.comes(text, LIMIT),
+            "{text:?} did not come, but {:?}",
+            self.seen()
+        );
     }
 
     /// Types it again and again until this text comes: around a change nobody says when it is there.
@@ -72,7 +87,11 @@ impl Terminal {
     pub fn repeat(&self, typed: &str, text: &str) {
         let end = Instant::now() + LIMIT;
         while !self.comes(text, Duration::from_millis(300)) {
-            assert!(Instant::now() < end, "{text:?} did not come, but {:?}", self.seen());
+            assert!(
+                Instant::now() < end,
+                "{text:?} did not come, but {:?}",
+                self.seen()
+            );
             self.type_in(typed);
         }
     }
@@ -82,7 +101,9 @@ impl Terminal {
         let mut bytes = self.seen.bytes.lock().unwrap();
         loop {
             let from = bytes.1;
-            let found = bytes.0[from..].windows(text.len()).position(|part| part == text.as_bytes());
+            let found = bytes.0[from..]
+                .windows(text.len())
+                .position(|part| part == text.as_bytes());
             if let Some(at) = found {
                 bytes.1 = from + at + text.len();
                 return true;
@@ -106,7 +127,10 @@ impl Terminal {
 
     #[track_caller]
     pub fn wait_until_raw(&self) {
-        until(|| self.is_raw(), || format!("no raw mode: {:?}", self.seen()));
+        until(
+            || self.is_raw(),
+            || format!("no raw mode: {:?}", self.seen()),
+        );
     }
 
     pub fn send(&self, signal: Signal) {
@@ -130,13 +154,18 @@ impl Terminal {
         let status = code.expect("it was waited for");
         // The reader may be a moment behind.
         thread::sleep(Duration::from_millis(50));
-        status.code().unwrap_or_else(|| panic!("{status}: {:?}", self.seen()))
+        status
+            .code()
+            .unwrap_or_else(|| panic!("{status}: {:?}", self.seen()))
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut child = self
+            .child
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if !matches!(child.try_wait(), Ok(Some(_))) {
             let _ = child.kill();
             let _ = child.wait();

@@ -17,10 +17,22 @@ pub struct Enter {
     #[arg(long, short = 'e', value_name = "NAME=VALUE")]
     pub env: Vec<String>,
     /// As which user of the container.
-    #[arg(long, short = 'u', default_value = "", value_name = "USER", hide_default_value = true)]
+    #[arg(
+        long,
+        short = 'u',
+        default_value = "",
+        value_name = "USER",
+        hide_default_value = true
+    )]
     pub user: String,
     /// In which folder of the container.
-    #[arg(long, short = 'w', default_value = "", value_name = "PATH", hide_default_value = true)]
+    #[arg(
+        long,
+        short = 'w',
+        default_value = "",
+        value_name = "PATH",
+        hide_default_value = true
+    )]
     pub workdir: String,
     /// Container by name, id or id prefix.
     pub container: String,

@@ -39,16 +39,27 @@ fn add(
     let mut header = header(&found);
     if found.is_dir() {
         header.set_entry_type(EntryType::Directory);
-        builder.append_data(&mut header, name, io::empty()).map_err(named)?;
-        let mut entries: Vec<_> = fs::read_dir(path).map_err(named)?.collect::<io::Result<_>>()?;
+        builder
+            .append_data(&mut header, name, io::empty())
+            .map_err(named)?;
+        let mut entries: Vec<_> = fs::read_dir(path)
+            .map_err(named)?
+            .collect::<io::Result<_>>()?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
-            add(builder, &entry.path(), &name.join(entry.file_name()), report)?;
+            add(
+                builder,
+                &entry.path(),
+                &name.join(entry.file_name()),
+                report,
+            )?;
         }
     } else if found.is_symlink() {
         header.set_entry_type(EntryType::Symlink);
         let target = fs::read_link(path).map_err(named)?;
-        builder.append_link(&mut header, name, target).map_err(named)?;
+        builder
+            .append_link(&mut header, name, target)
+            .map_err(named)?;
         report.files += 1;
     } else if found.file_type().is_file() {
         header.set_size(found.len());
@@ -56,7 +67,9 @@ fn add(
             file: File::open(path).map_err(named)?,
             left: found.len(),
         };
-        builder.append_data(&mut header, name, &mut file).map_err(named)?;
+        builder
+            .append_data(&mut header, name, &mut file)
+            .map_err(named)?;
         report.files += 1;
         report.bytes += found.len();
     } else {
@@ -89,10 +102,15 @@ struct Exactly {
 
 impl Read for Exactly {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let most = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.file.read(&mut buffer[..most])?;
         if count == 0 && most > 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter meanwhile"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it became shorter meanwhile",
+            ));
         }
         self.left -= count as u64;
         Ok(count)

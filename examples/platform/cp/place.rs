@@ -57,14 +57,18 @@ fn inside(text: &str) -> Result<Option<Inside>, Failure> {
     }
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     if !container.bytes().all(known) {
-        return Err(Failure::new(format!("{container:?} is no name of a container")));
+        return Err(Failure::new(format!(
+            "{container:?} is no name of a container"
+        )));
     }
     let place = Inside {
         container: container.to_owned(),
         path: path.to_owned(),
     };
     if !path.starts_with('/') {
-        return Err(Failure::new(format!("{place}: the path in the container begins with /")));
+        return Err(Failure::new(format!(
+            "{place}: the path in the container begins with /"
+        )));
     }
     Ok(Some(place))
 }
@@ -101,16 +105,19 @@ impl fmt::Display for Inside {
 /// Where a copy lands at this side: in a folder that is there, else under the name that was said.
 pub fn ready_to_receive(to: &Path, name: Option<&str>) -> Result<Landing, Failure> {
     let Some(name) = name.filter(|name| !matches!(*name, "." | "..")) else {
-        return Err(Failure::new("name a file or folder below /, without . or .. at its end"));
+        return Err(Failure::new(
+            "name a file or folder below /, without . or .. at its end",
+        ));
     };
     match fs::metadata(to) {
         Ok(found) if found.is_dir() => Ok(Landing {
             folder: to.to_owned(),
             name: name.into(),
         }),
-        Err(_) if to.as_os_str().as_bytes().ends_with(b"/") => {
-            Err(Failure::new(format!("there is no folder {}; make it first", to.display())))
-        }
+        Err(_) if to.as_os_str().as_bytes().ends_with(b"/") => Err(Failure::new(format!(
+            "there is no folder {}; make it first",
+            to.display()
+        ))),
         _ => {
             let folder = match to.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -118,7 +125,9 @@ pub fn ready_to_receive(to: &Path, name: Option<&str>) -> Result<Landing, Failur
             };
             let shown = folder.display();
             if !folder.is_dir() {
-                return Err(Failure::new(format!("there is no folder {shown}; make it first")));
+                return Err(Failure::new(format!(
+                    "there is no folder {shown}; make it first"
+                )));
             }
             Ok(Landing {
                 name: name_of(to)?,
@@ -134,7 +143,9 @@ pub fn name_of(path: &Path) -> Result<OsString, Failure> {
     let last = match path.components().next_back() {
         Some(Component::Normal(name)) => Some(name.to_owned()),
         // `.` and `..` have a name, too.
-        _ => whole.ok().and_then(|path| path.file_name().map(ToOwned::to_owned)),
+        _ => whole
+            .ok()
+            .and_then(|path| path.file_name().map(ToOwned::to_owned)),
     };
     last.ok_or_else(|| Failure::new(format!("{} names no file or folder", path.display())))
 }

@@ -39,7 +39,9 @@ async fn engine(root: &Path) -> Arc<dyn Connector> {
     };
     let write = async move |State(root): State<PathBuf>, asked: Asked, body: Body| {
         let bytes = to_bytes(body, 1 << 30).await.unwrap();
-        tar::Archive::new(&bytes[..]).unpack(at(&root, &asked)).unwrap();
+        tar::Archive::new(&bytes[..])
+            .unpack(at(&root, &asked))
+            .unwrap();
     };
     let app = Router::new()
         .route("/containers/web/archive", get(read).put(write))
@@ -64,22 +66,40 @@ async fn a_folder_goes_in_and_comes_out_as_it_was() {
     fs::create_dir(there.path().join("srv")).unwrap();
 
     let copied = async |source: &str, destination: &str| {
-        copy(Arc::clone(&engine), Copying::parse(source, destination).unwrap()).await
+        copy(
+            Arc::clone(&engine),
+            Copying::parse(source, destination).unwrap(),
+        )
+        .await
     };
     let local = |name: &str| here.path().join(name).display().to_string();
     // Into a folder that is there, and under a new name.
     copied(&local("site"), "web:/srv/").await.unwrap();
     copied(&local("site"), "web:/renamed").await.unwrap();
     copied("web:/srv/site", &local("back")).await.unwrap();
-    for copy in [there.path().join("srv/site"), there.path().join("renamed"), here.path().join("back")] {
-        assert!(fs::read(copy.join("deep/large")).unwrap() == large, "{copy:?}");
+    for copy in [
+        there.path().join("srv/site"),
+        there.path().join("renamed"),
+        here.path().join("back"),
+    ] {
+        assert!(
+            fs::read(copy.join("deep/large")).unwrap() == large,
+            "{copy:?}"
+        );
         assert_eq!(fs::read(copy.join("n".repeat(200))).unwrap(), b"long");
-        assert_eq!(fs::read_link(copy.join("link")).unwrap(), Path::new("deep/large"));
+        assert_eq!(
+            fs::read_link(copy.join("link")).unwrap(),
+            Path::new("deep/large")
+        );
         assert!(copy.join("deep/empty").is_dir());
     }
     // One file, into a folder and over another.
-    copied("web:/renamed/deep/large", &local("back")).await.unwrap();
-    copied("web:/renamed/deep/large", &local("back/deep/large")).await.unwrap();
+    copied("web:/renamed/deep/large", &local("back"))
+        .await
+        .unwrap();
+    copied("web:/renamed/deep/large", &local("back/deep/large"))
+        .await
+        .unwrap();
     assert!(fs::read(here.path().join("back/large")).unwrap() == large);
 
     for (source, destination, words) in [
@@ -87,12 +107,19 @@ async fn a_folder_goes_in_and_comes_out_as_it_was() {
         (local("none"), "web:/srv".into(), "No such file"),
         (local("site"), "web:/none/".into(), "there is no folder"),
         (local("site"), "web:/renamed/deep/large".into(), "is a file"),
-        ("web:/srv/site".into(), local("none/x"), "there is no folder"),
+        (
+            "web:/srv/site".into(),
+            local("none/x"),
+            "there is no folder",
+        ),
         ("web:/srv/site".into(), local("back/large"), "in the way"),
         ("web:/".into(), local("x"), "below /"),
     ] {
         let failure = copied(&source, &destination).await.unwrap_err();
-        assert!(failure.message.contains(words), "{source} {destination}: {failure:?}");
+        assert!(
+            failure.message.contains(words),
+            "{source} {destination}: {failure:?}"
+        );
     }
 }
 
@@ -148,11 +175,22 @@ fn unpacked(entries: &[Vec<u8>]) -> (tempfile::TempDir, io::Result<Report>) {
     };
     let archive = entries.concat();
     let report = unpack::unpack(&archive[..], &landing);
-    assert_eq!(fs::read(outer.path().join("secret")).unwrap(), b"mine", "{report:?}");
+    assert_eq!(
+        fs::read(outer.path().join("secret")).unwrap(),
+        b"mine",
+        "{report:?}"
+    );
     assert_eq!(fs::read_dir(outer.path()).unwrap().count(), 3, "{report:?}");
-    assert_eq!(fs::read_dir(outer.path().join("beside")).unwrap().count(), 0, "{report:?}");
+    assert_eq!(
+        fs::read_dir(outer.path().join("beside")).unwrap().count(),
+        0,
+        "{report:?}"
+    );
     let inner = fs::read_dir(outer.path().join("inner")).unwrap();
-    assert!(inner.flatten().all(|entry| entry.file_name() == "copy"), "{report:?}");
+    assert!(
+        inner.flatten().all(|entry| entry.file_name() == "copy"),
+        "{report:?}"
+    );
     (outer, report)
 }
 
@@ -168,9 +206,18 @@ fn an_archive_that_means_harm_reaches_nothing_outside() {
         vec![file("a/x"), link(Link, "a/l", "a/../../../secret")],
         vec![file("a/x"), file("a/x/y")],
         vec![],
-        vec![entry(EntryType::GNULongName, "x", "", &[b'a'; 70_000]), file("a")],
-        vec![entry(EntryType::XHeader, "x", "", b"19 path=../../evil\n"), file("a")],
-        vec![entry(EntryType::XHeader, "x", "", b"15 size=100000\n"), file("a")],
+        vec![
+            entry(EntryType::GNULongName, "x", "", &[b'a'; 70_000]),
+            file("a"),
+        ],
+        vec![
+            entry(EntryType::XHeader, "x", "", b"19 path=../../evil\n"),
+            file("a"),
+        ],
+        vec![
+            entry(EntryType::XHeader, "x", "", b"15 size=100000\n"),
+            file("a"),
+        ],
         vec![file("a")[..700].to_vec()],
     ];
     for entries in &refused {
@@ -187,9 +234,15 @@ fn an_archive_that_means_harm_reaches_nothing_outside() {
             link(Link, "a/second", "a/x"),
         ]);
         let report = report.unwrap();
-        assert!(report.skipped.iter().any(|text| text.contains("copy/hard")), "{report:?}");
+        assert!(
+            report.skipped.iter().any(|text| text.contains("copy/hard")),
+            "{report:?}"
+        );
         assert!(!keep.path().join("inner/copy/hard").exists());
-        assert_eq!(fs::read(keep.path().join("inner/copy/second")).unwrap(), b"evil");
+        assert_eq!(
+            fs::read(keep.path().join("inner/copy/second")).unwrap(),
+            b"evil"
+        );
     }
 }
 
@@ -206,10 +259,16 @@ fn links_within_stay_and_modes_are_tame() {
     ]);
     let copy = keep.path().join("inner/copy");
     let mut fine = String::new();
-    fs::File::open(copy.join("deep/fine")).unwrap().read_to_string(&mut fine).unwrap();
+    fs::File::open(copy.join("deep/fine"))
+        .unwrap()
+        .read_to_string(&mut fine)
+        .unwrap();
     assert_eq!(fine, "evil");
     assert_eq!(report.unwrap().skipped.len(), 4);
-    let mode = fs::metadata(copy.join("deep/x")).unwrap().permissions().mode();
+    let mode = fs::metadata(copy.join("deep/x"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o7000, 0, "{mode:o}");
 }
 

@@ -13,7 +13,8 @@ use std::{
 };
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, linkat, mkdirat, openat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, linkat, mkdirat, openat, symlinkat,
+    unlinkat,
 };
 use tar::{Archive, Entry, EntryType};
 
@@ -45,7 +46,9 @@ pub fn unpack(archive: impl Read, landing: &Landing) -> io::Result<Report> {
         if !long.take(&mut entry)? {
             let long = std::mem::take(&mut long);
             let name = long.name.unwrap_or_else(|| entry.path_bytes().into_owned());
-            let link = long.link.or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
+            let link = long
+                .link
+                .or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
             let shown = String::from_utf8_lossy(&name).into_owned();
             let added = unpacking.add(&mut entry, &name, link.as_deref().unwrap_or_default());
             added.map_err(|error| {
@@ -91,7 +94,8 @@ impl Unpacking<'_> {
             }
             EntryType::Symlink => {
                 self.parent(&path)?;
-                self.links.push((path, PathBuf::from(OsStr::from_bytes(link))));
+                self.links
+                    .push((path, PathBuf::from(OsStr::from_bytes(link))));
                 if self.links.len() > MOST_LINKS {
                     return Err(bad("more symlinks than are taken"));
                 }
@@ -111,9 +115,13 @@ impl Unpacking<'_> {
                 _ => return Err(bad("the name leads outside")),
             }
         }
-        let first = parts.first_mut().ok_or_else(|| bad("an entry without a name"))?;
+        let first = parts
+            .first_mut()
+            .ok_or_else(|| bad("an entry without a name"))?;
         if self.root.get_or_insert_with(|| first.clone()) != first {
-            return Err(bad("the name is of another root than the rest of the archive"));
+            return Err(bad(
+                "the name is of another root than the rest of the archive",
+            ));
         }
         self.name.clone_into(first);
         Ok(parts)
@@ -145,7 +153,8 @@ impl Unpacking<'_> {
     fn file(&mut self, entry: &mut Entry<impl Read>, path: &[OsString]) -> io::Result<()> {
         let parent = self.parent(path)?;
         // Neither through a symlink nor into a pipe that somebody left there.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = openat(&parent, last(path), flags, Mode::from_raw_mode(0o600))?;
         if FileType::from_raw_mode(fstat(&opened)?.st_mode) != FileType::RegularFile {
             return Err(bad("something that is no file is in the way"));
@@ -155,7 +164,10 @@ impl Unpacking<'_> {
         let copied = io::copy(entry, &mut file)?;
         let header = entry.header();
         if copied != header.size()? {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive broke off"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the archive broke off",
+            ));
         }
         let mode = header.mode().unwrap_or(0o600) & 0o777 & !umask();
         fchmod(file.as_fd(), Mode::from_raw_mode(mode | 0o200))?;
@@ -172,7 +184,10 @@ impl Unpacking<'_> {
     fn make_links(&mut self) -> io::Result<()> {
         for (path, target) in std::mem::take(&mut self.links) {
             if !stays_within(&path, &target) {
-                self.skip(&path, &format!("a symlink that leads outside, to {}", target.display()));
+                self.skip(
+                    &path,
+                    &format!("a symlink that leads outside, to {}", target.display()),
+                );
                 continue;
             }
             // Links that were made before are in the way now, too, and are not followed.
@@ -188,7 +203,9 @@ impl Unpacking<'_> {
         let path: PathBuf = path.iter().collect();
         let text = format!("{}: {why}", path.display());
         if self.report.skipped.len() < MOST_SKIPPED {
-            self.report.skipped.push(longshore::core::printable(&text, 400).into_owned());
+            self.report
+                .skipped
+                .push(longshore::core::printable(&text, 400).into_owned());
         }
     }
 }
@@ -237,7 +254,11 @@ impl Long {
             while text.last() == Some(&0) {
                 text.pop();
             }
-            let slot = if kind.is_gnu_longname() { &mut self.name } else { &mut self.link };
+            let slot = if kind.is_gnu_longname() {
+                &mut self.name
+            } else {
+                &mut self.link
+            };
             *slot = Some(text);
         } else if kind.is_pax_local_extensions() {
             for extension in tar::PaxExtensions::new(&text) {
@@ -278,7 +299,9 @@ fn bad(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 const LONGEST: u64 = 64 << 10;
 const MOST_LINKS: usize = 1 << 20;
 const MOST_SKIPPED: usize = 1000;

@@ -50,7 +50,11 @@ impl Signals {
             let number = u8::try_from(kind.as_raw_value()).unwrap_or(0);
             Ok((number, unix::signal(kind)?))
         };
-        kinds.into_iter().map(listen).collect::<std::io::Result<_>>().map(Self)
+        kinds
+            .into_iter()
+            .map(listen)
+            .collect::<std::io::Result<_>>()
+            .map(Self)
     }
 
     async fn next(&mut self) -> u8 {

@@ -111,7 +111,10 @@ mod tests {
         let failure = told(Ok(end), "web", true).expect_err("it is no success");
         assert_eq!(failure.code, code);
         let told = &failure.message;
-        assert!(told.contains(words) && told.is_empty() == words.is_empty(), "{told}");
+        assert!(
+            told.contains(words) && told.is_empty() == words.is_empty(),
+            "{told}"
+        );
     }
 
     #[test]
@@ -121,12 +124,27 @@ mod tests {
         check(ExitStatus::exited(127).into(), 127, "");
         check(ExitStatus::signaled(Signal::KILL).into(), 137, "");
         let not_found = ExitStatus::exited(127).with_reason("no such file");
-        check(not_found.into(), 127, "it can't be run in web: no such file");
-        check(SessionEnd::new(EndReason::ContainerGone), OURS, "stopped or removed");
-        check(SessionEnd::new(EndReason::Exited), OURS, "the command in web");
+        check(
+            not_found.into(),
+            127,
+            "it can't be run in web: no such file",
+        );
+        check(
+            SessionEnd::new(EndReason::ContainerGone),
+            OURS,
+            "stopped or removed",
+        );
+        check(
+            SessionEnd::new(EndReason::Exited),
+            OURS,
+            "the command in web",
+        );
         check(SessionEnd::new(EndReason::Lost), OURS, "not known");
         let lost = told(Err(Error::unavailable("no route")), "web", true).expect_err("it is lost");
-        assert!(lost.code == OURS && lost.message.contains("no route"), "{lost:?}");
+        assert!(
+            lost.code == OURS && lost.message.contains("no route"),
+            "{lost:?}"
+        );
     }
 
     #[test]
@@ -135,7 +153,10 @@ mod tests {
         let failure = told(Ok(end), "web", false).expect_err("there is no shell");
         assert_eq!(failure.code, 127);
         let told = failure.message;
-        assert!(told.contains("/bin/sh") && told.contains("-- PROGRAM"), "{told}");
+        assert!(
+            told.contains("/bin/sh") && told.contains("-- PROGRAM"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -144,7 +165,10 @@ mod tests {
         let missing = Error::not_found("No such container: web");
         for (error, words) in [(denied, "may not enter web"), (missing, "docker ps -a")] {
             let failure = refused(&error, "web");
-            assert!(failure.code == OURS && failure.message.contains(words), "{failure:?}");
+            assert!(
+                failure.code == OURS && failure.message.contains(words),
+                "{failure:?}"
+            );
         }
     }
 }

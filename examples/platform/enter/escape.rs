@@ -95,7 +95,9 @@ impl Escape {
 
     /// How to leave, for people.
     pub fn way_out(&self) -> String {
-        self.key.map(|key| format!("; {}. leaves", shown(key))).unwrap_or_default()
+        self.key
+            .map(|key| format!("; {}. leaves", shown(key)))
+            .unwrap_or_default()
     }
 }
 
@@ -123,7 +125,10 @@ mod tests {
     fn check(pieces: &[&str], expected: &[Typed]) {
         let mut escape = Escape::new(Some(b'~'));
         let mut all: Vec<Typed> = Vec::new();
-        for typed in pieces.iter().flat_map(|piece| escape.handle(piece.as_bytes())) {
+        for typed in pieces
+            .iter()
+            .flat_map(|piece| escape.handle(piece.as_bytes()))
+        {
             match (all.last_mut(), typed) {
                 (Some(Typed::Bytes(before)), Typed::Bytes(more)) => before.extend(more),
                 (_, typed) => all.push(typed),
@@ -141,7 +146,10 @@ mod tests {
         check(&["~."], &[Typed::Leave]);
         check(&["~", "."], &[Typed::Leave]);
         check(&["ls\r~."], &[bytes("ls\r"), Typed::Leave]);
-        check(&["ls\n", "~", "?", "x"], &[bytes("ls\n"), Typed::Help, bytes("x")]);
+        check(
+            &["ls\n", "~", "?", "x"],
+            &[bytes("ls\n"), Typed::Help, bytes("x")],
+        );
         check(&["~\x1a"], &[Typed::Suspend]);
         check(&["~?~."], &[Typed::Help, Typed::Leave]);
     }
@@ -159,7 +167,10 @@ mod tests {
     fn without_a_key_nothing_is_an_escape() {
         let mut escape = Escape::new(None);
         assert_eq!(escape.handle(b"~."), [bytes("~.")]);
-        assert_eq!((escape.help(), escape.way_out()), (String::new(), String::new()));
+        assert_eq!(
+            (escape.help(), escape.way_out()),
+            (String::new(), String::new())
+        );
     }
 
     #[test]
