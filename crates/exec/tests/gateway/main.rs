@@ -3,6 +3,7 @@
 
 #[path = "../suites/programs.rs"]
 mod programs;
+mod record;
 mod resume;
 mod server;
 mod suite;
