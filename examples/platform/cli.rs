@@ -1,6 +1,7 @@
 //! The command line: Swarm's commands and flags where they exist, and longshore's own.
 
 mod cert;
+mod enter;
 mod examples;
 mod logging;
 mod manage;
@@ -9,11 +10,12 @@ mod store;
 use clap::{Args, Parser, Subcommand};
 
 use self::examples::{
-    CERT_EXAMPLES, EXAMPLES, EXEC_EXAMPLES, EXPLAIN_EXAMPLES, JOIN_EXAMPLES, LIST_EXAMPLES,
-    MANAGE_EXAMPLES,
+    ATTACH_EXAMPLES, CERT_EXAMPLES, CP_EXAMPLES, ENTER_EXAMPLES, EXAMPLES, EXEC_EXAMPLES,
+    EXPLAIN_EXAMPLES, JOIN_EXAMPLES, LIST_EXAMPLES, MANAGE_EXAMPLES,
 };
 pub use self::{
     cert::{Cert, CertRole},
+    enter::{Attach, Connection, Cp, Enter},
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::Manage,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
@@ -59,6 +61,17 @@ pub enum Command {
     #[command(after_help = EXEC_EXAMPLES,
               override_usage = "platform exec [OPTIONS] <CONTAINER> <COMMAND>...")]
     Exec(Exec),
+    /// Get into a container: a shell, or a command, as with ssh.
+    #[command(after_help = ENTER_EXAMPLES,
+              override_usage = "platform enter [OPTIONS] <CONTAINER> [-- COMMAND...]")]
+    Enter(Enter),
+    /// Look on at a container's own process, and type to it if it reads.
+    #[command(after_help = ATTACH_EXAMPLES, override_usage = "platform attach [OPTIONS] <CONTAINER>")]
+    Attach(Attach),
+    /// Copy a file or folder into a container, or out of one.
+    #[command(after_help = CP_EXAMPLES,
+              override_usage = "platform cp [OPTIONS] <CONTAINER>:<PATH> <LOCAL>\n       platform cp [OPTIONS] <LOCAL> <CONTAINER>:<PATH>")]
+    Cp(Cp),
     /// Say why a container is where it is, or why it can't be placed.
     #[command(after_help = EXPLAIN_EXAMPLES,
               override_usage = "platform explain [OPTIONS] <CONTAINER>\n       platform explain [OPTIONS] --image <IMAGE>")]

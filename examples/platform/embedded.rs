@@ -31,7 +31,7 @@ use longshore::{
 };
 use node::Node;
 
-use crate::{Failure, client, manage, progress::Step, say::say, signals};
+use crate::{Failure, client, entrance, manage, progress::Step, say::say, signals};
 
 /// Whether the platform stays up after it has shown itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,8 @@ impl Embedded {
         let address = ListenAddress::Unix(socket.clone());
         let listen = ListenOptions::default().with_drain_limit(DRAIN);
         let options = EndpointOptions::default().with_linger(manage::LINGER);
-        manage::serve_at(&plane, &address, listen, options, &endpoint).await?;
+        let app = entrance::app(&plane, options, &listen, &endpoint);
+        manage::serve_at(app, &address, listen, clock.clone(), &endpoint).await?;
         step.done(&format!("endpoint at unix://{}", socket.display()));
 
         let mut platform = Self {

@@ -5,13 +5,19 @@ use std::{io::IsTerminal, sync::Arc};
 use futures::StreamExt;
 use longshore::{
     ExecBackend, ExecSession,
-    core::{ExecInput, ExecRequest, OsRandom, OutputKind, SystemClock, TerminalSize, WorkloadId},
+    core::{ExecInput, ExecRequest, OsRandom, OutputKind, SystemClock, WorkloadId},
     exec::DockerExec,
 };
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Failure, cli::Exec, client, say::unwritten, signals};
+use crate::{
+    Failure,
+    cli::Exec,
+    client,
+    say::unwritten,
+    signals,
+    terminal::{self, RawTerminal},
+};
 
 pub async fn run(args: Exec) -> Result<(), Failure> {
     if args.tty && !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
@@ -27,7 +33,7 @@ pub async fn run(args: Exec) -> Result<(), Failure> {
         request = request.with_env(pair);
     }
     if args.tty {
-        request = request.with_tty(terminal_size());
+        request = request.with_tty(terminal::size());
         if let Ok(term) = std::env::var("TERM") {
             request = request.with_env(format!("TERM={term}"));
         }
@@ -83,7 +89,7 @@ async fn converse(session: &dyn ExecSession, interactive: bool, tty: bool) -> Re
                 }
             },
             () = &mut typed, if typing => typing = false,
-            _ = resized.recv(), if tty => session.resize(terminal_size()).await?,
+            _ = resized.recv(), if tty => session.resize(terminal::size()).await?,
             () = &mut interrupted, if !tty => return Err(Failure::silent(130)),
         }
     }
@@ -103,29 +109,4 @@ async fn forward_input(input: Option<ExecInput>) {
         }
     }
     let _ = input.shutdown().await;
-}
-
-fn terminal_size() -> TerminalSize {
-    tcgetwinsize(std::io::stdout())
-        .map(|size| TerminalSize::new(size.ws_col, size.ws_row))
-        .unwrap_or_default()
-}
-
-/// The terminal in raw mode until dropped.
-struct RawTerminal(Termios);
-
-impl RawTerminal {
-    fn enter() -> Result<Self, Failure> {
-        let saved = tcgetattr(std::io::stdin()).map_err(std::io::Error::from)?;
-        let mut raw = saved.clone();
-        raw.make_raw();
-        tcsetattr(std::io::stdin(), OptionalActions::Drain, &raw).map_err(std::io::Error::from)?;
-        Ok(Self(saved))
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0);
-    }
 }

@@ -9,7 +9,10 @@ mod cert;
 mod check;
 mod cli;
 mod client;
+mod cp;
 mod embedded;
+mod enter;
+mod entrance;
 mod exec;
 mod explain;
 mod join;
@@ -22,6 +25,7 @@ mod progress;
 mod renewal;
 mod say;
 mod signals;
+mod terminal;
 mod tls;
 mod token;
 
@@ -116,6 +120,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Manage(args)) => manage::run(*args).await,
         Some(Command::Join(args)) => join::run(args).await,
         Some(Command::Exec(args)) => exec::run(args).await,
+        Some(Command::Enter(args)) => enter::enter(args).await,
+        Some(Command::Attach(args)) => enter::attach(args).await,
+        Some(Command::Cp(args)) => cp::run(args).await,
         Some(Command::Explain(args)) => explain::run(args).await,
         Some(Command::Cert(args)) => cert::run(args),
         Some(Command::Page(args)) => page::page(args).await,

@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use axum::Router;
 use longshore::{
     Clock, Discovery, TunnelTransport,
     control::{
         ControlPlane, FileAudit, PlaneOptions,
         endpoint::{
-            EndpointOptions, EndpointService, ListenAddress, ListenOptions, Listener, TlsFiles,
-            TlsReload, serve,
+            EndpointOptions, ListenAddress, ListenOptions, Listener, TlsFiles, TlsReload, serve,
         },
     },
     core::{AllowAll, Endpoint, OsRandom, Shutdown, SystemClock},
@@ -22,6 +22,7 @@ use crate::{
     Failure,
     check::{self, ManagePlan, Problems},
     cli::{Manage, TlsArgs},
+    entrance,
     renewal::Renewal,
     signals, tls,
 };
@@ -72,8 +73,9 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         });
     }
     plane.start();
+    let app = entrance::app(&plane, endpoint, &listen, &shutdown);
     for host in &plan.hosts {
-        let served = serve_at(&plane, host, listen.clone(), endpoint.clone(), &shutdown).await;
+        let served = serve_at(app.clone(), host, listen.clone(), clock.clone(), &shutdown).await;
         match served {
             Ok(served) => {
                 tracing::info!("Listening for HTTP on {}", served.address);
@@ -249,12 +251,12 @@ pub struct Served {
     pub tls: Option<TlsReload>,
 }
 
-/// Serves a plane's endpoint at an address until the shutdown, and says where.
+/// Serves an endpoint at an address until the shutdown, and says where.
 pub async fn serve_at(
-    plane: &ControlPlane,
+    app: Router,
     host: &ListenAddress,
     listen: ListenOptions,
-    endpoint: EndpointOptions,
+    clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> longshore::Result<Served> {
     let listener = Listener::bind(host, listen).await?;
@@ -262,8 +264,7 @@ pub async fn serve_at(
         address: listener.address().to_owned(),
         tls: listener.tls(),
     };
-    let app = EndpointService::new(plane.clone(), endpoint);
-    let server = serve(listener, app, plane.clock().clone(), shutdown.child());
+    let server = serve(listener, app, clock, shutdown.child());
     shutdown.spawn(async move {
         if let Err(error) = server.await {
             tracing::error!(error = error.chain(), "the endpoint ended");

@@ -22,7 +22,7 @@ use longshore_core::{
 pub use self::{
     core::{ClientCore, ClientEvent},
     options::ClientOptions,
-    session::RemoteSession,
+    session::{Link, RemoteSession},
 };
 use crate::protocol::native::{Open, OpenMode};
 

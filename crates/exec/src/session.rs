@@ -36,7 +36,7 @@ pub use self::{
     core::{Action, SessionCore},
     end::{EndReason, SessionEnd},
     guard::{InputGuard, InputJudge, Judgement, RuleAction, RuleHit},
-    hub::{Leave, OpenRequest, Opened, SessionHub},
+    hub::{Epilogue, Leave, OpenRequest, Opened, SessionHub},
     limits::HubLimits,
     options::{SessionOptions, WhileDetached},
     recorder::{RecordEvent, RecordedOutput, Recorder, RecordingSource, RecordingStream},

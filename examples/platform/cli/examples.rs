@@ -6,6 +6,7 @@ Examples:
   platform demo                              show the same and exit
   platform manage --discovery file:///etc/longshore/nodes -H unix:///run/longshore.sock
   docker -H unix:///run/longshore.sock run -d -e constraint:zone==eu nginx
+  platform enter web-1                       a shell in a container, wherever it runs
   platform explain -H unix:///run/longshore.sock web-1";
 
 pub const CREATE_EXAMPLES: &str = "\
@@ -52,6 +53,39 @@ pub const EXEC_EXAMPLES: &str = "\
 Examples:
   platform exec -H unix:///run/longshore.sock web-1 date
   platform exec -it web-1 sh";
+
+pub const ENTER_EXAMPLES: &str = "\
+Examples:
+  platform enter web-1                              a shell: bash, else sh
+  platform enter web-1 -- top
+  echo hello | platform enter web-1 -- wc -c        no terminal: bytes pass as they are
+  platform enter --node node-2 web-1 -- sh -c 'exit 7'; echo $?
+  platform enter -H tcp://plane:2376 --tlsverify --tlscacert ca.pem --tlscert me.pem --tlskey me-key.pem web-1
+
+On a terminal, at the beginning of a line:
+  ~.   leave; what runs there is ended        ~^Z  suspend the client
+  ~?   this list                              ~~   send one ~
+
+Exit code: the command's own; 128 + n when signal n ended it; 126 or 127 when it can't be run; 255 when
+the platform could not do its part. A lost connection is resumed without loss, see --patience.";
+
+pub const ATTACH_EXAMPLES: &str = "\
+Examples:
+  platform attach web-1                   output from now on; Ctrl-C or ~. leaves, the container goes on
+  platform attach --backlog web-1 | grep error
+
+The exit code is that of the container's process, if it ends meanwhile.";
+
+pub const CP_EXAMPLES: &str = "\
+Examples:
+  platform cp web-1:/etc/nginx ./nginx            a folder, under a name of its own
+  platform cp web-1:/var/log/app.log .            a file, under its own name
+  platform cp ./site web-1:/srv/                  into a folder that is there
+  platform cp ./a:b web-1:/srv/                   a local name with a colon begins with ./ or /
+
+Nothing is written outside of LOCAL, whatever the container sends: symlinks that lead outside, devices and
+pipes are left out, and said so. Owners are yours here, and root's in the container.
+Containers of the process engine have no file system of their own; copy on the node instead.";
 
 pub const EXPLAIN_EXAMPLES: &str = "\
 Examples:

@@ -37,7 +37,7 @@ pub struct Manage {
     #[arg(long)]
     pub insecure_plaintext: bool,
     /// Name by which clients may call the endpoint on TCP without TLS, besides localhost and the
-    /// address it listens at; may be given several times.
+    /// address it listens at, and web pages the exec gateway; may be given several times.
     #[arg(long, value_name = "HOST")]
     pub allowed_host: Vec<String>,
     #[command(flatten)]

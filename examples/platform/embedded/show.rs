@@ -250,8 +250,8 @@ pub fn what_to_try(platform: &Embedded) -> Result<(), Failure> {
             "a page, from one replica after the other",
         ),
         (
-            format!("{program} exec {name} date"),
-            "get in without Docker",
+            format!("{program} enter {name}"),
+            "get in without Docker; ~. leaves",
         ),
         (format!("{program} explain {name}"), "why it is where it is"),
         (

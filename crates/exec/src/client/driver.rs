@@ -15,7 +15,7 @@ use super::{
     ClientCore, ClientEvent, RemoteSession,
     connection::{Dialler, Socket, lost, receive},
     delivery::Delivery,
-    session::Fate,
+    session::{Fate, Link},
 };
 use crate::protocol::native::ClientFrame;
 
@@ -36,6 +36,7 @@ pub(super) struct Driver {
     input: Option<mpsc::Receiver<Bytes>>,
     output: Delivery,
     fate: watch::Sender<Fate>,
+    link: watch::Sender<Link>,
 }
 
 /// Opens a session; its driver runs in a task.
@@ -56,6 +57,7 @@ pub(super) async fn open(
     };
     let (output, read) = mpsc::channel(PIECES);
     let (fate, told) = watch::channel(Fate::Starting);
+    let (link, links) = watch::channel(Link::Up);
     let driver = Driver {
         core,
         dialler,
@@ -64,9 +66,10 @@ pub(super) async fn open(
         input: typed,
         output: Delivery::new(output),
         fate,
+        link,
     };
     tokio::spawn(driver.run(socket));
-    Ok(RemoteSession::new(id, wishes, input, read, told))
+    Ok(RemoteSession::new(id, wishes, input, read, told, links))
 }
 
 /// Dials, and opens or resumes.
@@ -103,8 +106,12 @@ impl Driver {
                 break error;
             }
             tracing::debug!(error = error.chain(), "an exec session lost its connection");
+            self.link.send_replace(Link::Down(error.to_string()));
             match self.again().await {
-                Ok(next) => socket = next,
+                Ok(next) => {
+                    self.link.send_replace(Link::Up);
+                    socket = next;
+                }
                 Err(error) => break error,
             }
         };

@@ -6,8 +6,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_core::{
-    Error, ErrorKind, ExecInput, ExecOutput, ExecOutputStream, ExecSession, ExitStatus, Result,
-    SessionId, Signal, TerminalSize,
+    BoxStream, Error, ErrorKind, ExecInput, ExecOutput, ExecOutputStream, ExecSession, ExitStatus,
+    Result, SessionId, Signal, TerminalSize,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -21,6 +21,17 @@ pub struct RemoteSession {
     input: Mutex<Option<mpsc::Sender<Bytes>>>,
     output: Mutex<Option<mpsc::Receiver<Result<ExecOutput>>>>,
     fate: watch::Receiver<Fate>,
+    link: watch::Receiver<Link>,
+}
+
+/// How a session's connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Link {
+    /// It is there.
+    Up,
+    /// It was lost, for this reason; the client dials again.
+    Down(String),
 }
 
 /// What is known of a session's process.
@@ -39,6 +50,7 @@ impl RemoteSession {
         input: Option<mpsc::Sender<Bytes>>,
         output: mpsc::Receiver<Result<ExecOutput>>,
         fate: watch::Receiver<Fate>,
+        link: watch::Receiver<Link>,
     ) -> Self {
         Self {
             id,
@@ -46,7 +58,20 @@ impl RemoteSession {
             input: Mutex::new(input),
             output: Mutex::new(Some(output)),
             fate,
+            link,
         }
+    }
+
+    /// How the connection is, at every change from now on; ends with the session. A reader that is
+    /// late sees the newest only.
+    pub fn links(&self) -> BoxStream<Link> {
+        let mut link = self.link.clone();
+        link.mark_unchanged();
+        Box::pin(futures::stream::unfold(link, |mut link| async {
+            link.changed().await.ok()?;
+            let now = link.borrow_and_update().clone();
+            Some((now, link))
+        }))
     }
 
     /// Waits until the process runs.

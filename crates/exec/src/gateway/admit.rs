@@ -9,7 +9,7 @@ use longshore_core::{
 use super::Shared;
 use crate::{
     access::{AccessControl, AccessRequest, Admission},
-    session::{Attachment, Launch, Leave, OpenRequest, SessionOptions},
+    session::{Attachment, EndReason, Launch, Leave, OpenRequest, SessionEnd, SessionOptions},
 };
 
 /// A session that a client wants.
@@ -53,6 +53,7 @@ impl Shared {
         let limit = self.options.admit_limit;
         let admission = self.admit(&wish.request, wish.operation).await?;
         let place = wish.request.place.clone();
+        let mut node = None;
         let found = self
             .clock
             .timeout(limit, "finding the container", self.directory.find(&place));
@@ -67,20 +68,28 @@ impl Shared {
                 let origin = place
                     .origin()
                     .with_source(wish.request.credentials.source)
-                    .with_node(located.node);
+                    .with_node(located.node.clone());
                 let launch = (wish.launch)(located.workload);
+                node = located.node;
+                let ended = Ended {
+                    shared: self.clone(),
+                    who: admission.who.clone(),
+                    request: wish.request.clone(),
+                    operation: wish.operation,
+                    node: node.clone(),
+                };
                 let request = OpenRequest::new(located.backend, launch, admission.who.clone())
                     .with_options(wish.options)
                     .with_origin(origin)
-                    .with_leave(admission.access, Arc::new(leave));
+                    .with_leave(admission.access, Arc::new(leave))
+                    .with_epilogue(Box::new(move |end| Box::pin(ended.record(end))));
                 self.hub.open(request)
             }
         };
         if let Err(error) = &opened {
             let outcome = AuditOutcome::Failed(error.to_string());
-            let _ = self
-                .record(&admission.who, &wish.request, wish.operation, outcome)
-                .await;
+            let event = self.event(&admission.who, &wish.request, wish.operation, outcome);
+            let _ = self.record(on(event, node)).await;
         }
         opened
     }
@@ -105,8 +114,8 @@ impl Shared {
             .timeout(limit, "access control", self.access.admit(request));
         match asked.await.and_then(|admission| admission) {
             Ok(admission) => {
-                self.record(&admission.who, request, operation, AuditOutcome::Started)
-                    .await?;
+                let event = self.event(&admission.who, request, operation, AuditOutcome::Started);
+                self.record(event).await?;
                 Ok(admission)
             }
             Err(error) => {
@@ -114,26 +123,31 @@ impl Shared {
                 let known = request.credentials.identity.clone();
                 let who = known.unwrap_or_else(|| Identity::new("unknown", "none"));
                 let outcome = AuditOutcome::Denied(error.to_string());
-                let _ = self.record(&who, request, operation, outcome).await;
+                let _ = self
+                    .record(self.event(&who, request, operation, outcome))
+                    .await;
                 Err(denied(error))
             }
         }
     }
 
-    async fn record(
+    fn event(
         &self,
         who: &Identity,
         request: &AccessRequest,
         operation: &'static str,
         outcome: AuditOutcome,
-    ) -> Result<()> {
-        let Some(audit) = &self.audit else {
-            return Ok(());
-        };
+    ) -> AuditEvent {
         let place = &request.place;
         let target = Target::new(place.kind(), place.to_string());
         let now = self.clock.now();
-        let event = AuditEvent::new(now, who.clone(), request.action, operation, target, outcome);
+        AuditEvent::new(now, who.clone(), request.action, operation, target, outcome)
+    }
+
+    async fn record(&self, event: AuditEvent) -> Result<()> {
+        let Some(audit) = &self.audit else {
+            return Ok(());
+        };
         let limit = self.options.admit_limit;
         let recorded = self
             .clock
@@ -149,6 +163,39 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+/// A session whose end is to be recorded.
+struct Ended {
+    shared: Shared,
+    who: Identity,
+    request: AccessRequest,
+    operation: &'static str,
+    node: Option<String>,
+}
+
+impl Ended {
+    /// A process that ended by itself or was ended by its user is done, whatever its exit code.
+    async fn record(self, end: SessionEnd) {
+        let outcome = match end.reason {
+            EndReason::Exited | EndReason::Signaled | EndReason::EndedByOperator => {
+                AuditOutcome::Done
+            }
+            _ => AuditOutcome::Failed(end.to_string()),
+        };
+        let event = self
+            .shared
+            .event(&self.who, &self.request, self.operation, outcome);
+        // A failure is in the log; the session is over in any case.
+        let _ = self.shared.record(on(event, self.node)).await;
+    }
+}
+
+fn on(event: AuditEvent, node: Option<String>) -> AuditEvent {
+    match node {
+        Some(node) => event.with_node(node),
+        None => event,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    fmt::Debug,
+    fmt::{self, Debug},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,8 +10,9 @@ use longshore_core::{
 };
 
 use super::{
-    Attachment, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout, SessionCore,
-    SessionEnd, SessionOptions, SessionOrigin, driver::Driver, limits::Census, shared::Shared,
+    Attachment, EndReason, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout,
+    SessionCore, SessionEnd, SessionOptions, SessionOrigin, driver::Driver, limits::Census,
+    shared::Shared,
 };
 
 /// Asks again whether somebody may still be in a session.
@@ -22,7 +23,6 @@ pub trait Leave: Debug + Send + Sync + 'static {
 }
 
 /// What a new session is.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct OpenRequest {
     /// Through what.
@@ -37,7 +37,12 @@ pub struct OpenRequest {
     pub leave: Option<(Access, Arc<dyn Leave>)>,
     /// Where it comes from, for the record.
     pub origin: SessionOrigin,
+    /// Is called when the session is over; the hub's shutdown waits for what it returns.
+    pub epilogue: Option<Epilogue>,
 }
+
+/// What is done with the end of a session.
+pub type Epilogue = Box<dyn FnOnce(SessionEnd) -> BoxFuture<'static, ()> + Send>;
 
 impl OpenRequest {
     /// A session with the default bounds.
@@ -49,6 +54,7 @@ impl OpenRequest {
             options: SessionOptions::default(),
             leave: None,
             origin: SessionOrigin::default(),
+            epilogue: None,
         }
     }
 
@@ -71,6 +77,23 @@ impl OpenRequest {
     pub fn with_leave(mut self, given: Access, leave: Arc<dyn Leave>) -> Self {
         self.leave = Some((given, leave));
         self
+    }
+
+    /// Calls this when the session is over.
+    #[must_use]
+    pub fn with_epilogue(mut self, epilogue: Epilogue) -> Self {
+        self.epilogue = Some(epilogue);
+        self
+    }
+}
+
+impl fmt::Debug for OpenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenRequest")
+            .field("launch", &self.launch)
+            .field("who", &self.who)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -212,6 +235,9 @@ impl SessionHub {
             subject,
         };
         let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, Some(0))?;
+        let epilogue = request
+            .epilogue
+            .map(|epilogue| (epilogue, Arc::clone(&shared)));
         let driver = Driver::new(shared, request.backend, request.launch)
             .guarded(inner.guard.as_ref().and_then(|guard| guard.begin(&about)))
             .recording(inner.recorder.clone(), inner.without_record, about);
@@ -219,6 +245,10 @@ impl SessionHub {
         inner.shutdown.spawn(async move {
             driver.run(shutdown).await;
             drop(place);
+            if let Some((epilogue, shared)) = epilogue {
+                let end = shared.look(|core, _| core.end().cloned());
+                epilogue(end.unwrap_or_else(|| SessionEnd::new(EndReason::Lost))).await;
+            }
         });
         Ok(attachment)
     }

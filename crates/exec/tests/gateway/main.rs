@@ -10,6 +10,7 @@ mod peers;
 #[path = "../suites/programs.rs"]
 mod programs;
 mod raw;
+mod record;
 mod resume;
 mod scale;
 mod server;

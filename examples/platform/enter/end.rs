@@ -1,0 +1,174 @@
+//! How a visit ends, in words and as an exit code.
+
+use longshore::{
+    Error, ErrorKind, Result,
+    exec::session::{EndReason, SHELLS, SessionEnd},
+};
+
+use crate::Failure;
+
+/// The exit code of everything that is not the command's own, as with ssh.
+pub const OURS: u8 = 255;
+
+/// The same failure with that code.
+pub fn ours(failure: Failure) -> Failure {
+    Failure {
+        code: OURS,
+        ..failure
+    }
+}
+
+/// A session that did not come to be.
+pub fn refused(error: &Error, name: &str) -> Failure {
+    // What the other side said is whole; what happened on the way is told with its causes.
+    let why = match error.context("close_code") {
+        Some(_) => error.message().to_owned(),
+        None => error.chain(),
+    };
+    let text = match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => format!(
+            "you may not enter {name}: {why}; the control plane decides by who you are for it (your \
+             user on its socket, your certificate on TLS)"
+        ),
+        ErrorKind::NotFound if why.contains("instead of upgrading") => {
+            format!("{why}: the endpoint has no exec gateway; is it a longshore control plane?")
+        }
+        ErrorKind::NotFound => format!("{why}; 'docker ps -a' shows what there is"),
+        ErrorKind::ResourceExhausted => format!("{why}; end another session, or try again later"),
+        _ => why,
+    };
+    ours(Failure::new(text))
+}
+
+/// A session that was.
+pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<(), Failure> {
+    let end = match end {
+        Ok(end) => end,
+        Err(error) => {
+            let text = format!(
+                "the session in {name} is lost, and how its command ended is not known: {}",
+                error.chain()
+            );
+            return Err(ours(Failure::new(text)));
+        }
+    };
+    let code = end.code.and_then(|code| u8::try_from(code).ok());
+    match end.reason {
+        EndReason::Exited | EndReason::Signaled => match code {
+            Some(0) if end.reason == EndReason::Exited => Ok(()),
+            Some(code) => Err(Failure::silent(code)),
+            None => Err(ours(Failure::new(format!("the command in {name}: {end}")))),
+        },
+        EndReason::StartFailed if !has_command && code.is_some() => {
+            let text = format!(
+                "{name} has no shell ({} were tried): name a command, platform enter {name} -- PROGRAM",
+                SHELLS.join(", ")
+            );
+            Err(Failure {
+                message: text,
+                code: code.unwrap_or(OURS),
+            })
+        }
+        EndReason::StartFailed => {
+            let why = end.text.as_deref().unwrap_or("no reason is known");
+            Err(Failure {
+                message: format!("it can't be run in {name}: {why}"),
+                code: code.unwrap_or(OURS),
+            })
+        }
+        reason => Err(Failure {
+            message: format!("{name}: {}", sentence(reason, &end)),
+            code: code.unwrap_or(OURS),
+        }),
+    }
+}
+
+fn sentence(reason: EndReason, end: &SessionEnd) -> String {
+    let text = match reason {
+        EndReason::Oom => "the command was ended because memory ran out",
+        EndReason::ContainerGone => "the container was stopped or removed",
+        EndReason::AuthExpired => "you may not be in there any longer",
+        EndReason::Idle => "the session was ended because nothing happened in it for too long",
+        EndReason::MaxDuration => "the session was ended because it went on for as long as one may",
+        EndReason::EndedByOperator => "the session was ended by its operator",
+        EndReason::ServerShutdown => "the session was ended because the control plane is stopped",
+        _ => "the session is lost, and how its command ended is not known",
+    };
+    match &end.text {
+        Some(more) => format!("{text} ({more})"),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore::core::{ExitStatus, Signal};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(end: SessionEnd, code: u8, words: &str) {
+        let failure = told(Ok(end), "web", true).expect_err("it is no success");
+        assert_eq!(failure.code, code);
+        let told = &failure.message;
+        assert!(
+            told.contains(words) && told.is_empty() == words.is_empty(),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn exit_codes_are_passed_on_and_nothing_is_a_false_success() {
+        assert!(told(Ok(ExitStatus::exited(0).into()), "web", true).is_ok());
+        check(ExitStatus::exited(7).into(), 7, "");
+        check(ExitStatus::exited(127).into(), 127, "");
+        check(ExitStatus::signaled(Signal::KILL).into(), 137, "");
+        let not_found = ExitStatus::exited(127).with_reason("no such file");
+        check(
+            not_found.into(),
+            127,
+            "it can't be run in web: no such file",
+        );
+        check(
+            SessionEnd::new(EndReason::ContainerGone),
+            OURS,
+            "stopped or removed",
+        );
+        check(
+            SessionEnd::new(EndReason::Exited),
+            OURS,
+            "the command in web",
+        );
+        check(SessionEnd::new(EndReason::Lost), OURS, "not known");
+        let lost = told(Err(Error::unavailable("no route")), "web", true).expect_err("it is lost");
+        assert!(
+            lost.code == OURS && lost.message.contains("no route"),
+            "{lost:?}"
+        );
+    }
+
+    #[test]
+    fn a_container_without_a_shell_says_what_to_do() {
+        let end = SessionEnd::from(ExitStatus::exited(127).with_reason("no such file"));
+        let failure = told(Ok(end), "web", false).expect_err("there is no shell");
+        assert_eq!(failure.code, 127);
+        let told = failure.message;
+        assert!(
+            told.contains("/bin/sh") && told.contains("-- PROGRAM"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let denied = Error::new(ErrorKind::PermissionDenied, "not allowed");
+        let missing = Error::not_found("No such container: web");
+        for (error, words) in [(denied, "may not enter web"), (missing, "docker ps -a")] {
+            let failure = refused(&error, "web");
+            assert!(
+                failure.code == OURS && failure.message.contains(words),
+                "{failure:?}"
+            );
+        }
+    }
+}

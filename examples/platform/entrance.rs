@@ -1,0 +1,168 @@
+//! The exec gateway over a control plane: what it takes to join the two crates.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::{Router, body::Body, extract::Request};
+use longshore::{
+    Error, ErrorKind, Result,
+    control::{
+        ContainerView, ControlPlane,
+        endpoint::{EndpointOptions, ListenOptions, router},
+    },
+    core::{Leader, Shutdown, Target},
+    exec::{
+        DockerExec,
+        access::{AccessControl, AccessRequest, Admission, Directory, Located, OriginCheck, Place},
+        gateway::Gateway,
+        session::SessionHub,
+    },
+};
+
+/// The plane's endpoint and, at the paths of its protocols, the exec gateway. Docker's API has none
+/// of these paths, so stock clients of both find what they look for.
+pub fn app(
+    plane: &ControlPlane,
+    endpoint: EndpointOptions,
+    listen: &ListenOptions,
+    shutdown: &Shutdown,
+) -> Router {
+    let gateway = gateway(plane, listen, shutdown);
+    let enter = axum::routing::any(move |request: Request| {
+        let gateway = gateway.clone();
+        async move { gateway.handle(request).await.map(Body::new) }
+    });
+    let mut paths = Router::new();
+    for path in PATHS {
+        paths = paths.route(path, enter.clone());
+    }
+    paths.fallback_service(EndpointService::new(plane.clone(), endpoint))
+}
+
+/// Native, LAIN, Kubernetes, ttyd.
+const PATHS: [&str; 7] = [
+    "/v1/exec",
+    "/enter",
+    "/attach",
+    "/api/sessions/{id}/replay",
+    "/api/v1/namespaces/{namespace}/pods/{pod}/{verb}",
+    "/ws",
+    "/token",
+];
+
+fn gateway(plane: &ControlPlane, listen: &ListenOptions, shutdown: &Shutdown) -> Gateway {
+    let clock = plane.clock().clone();
+    let hub = SessionHub::new(clock.clone(), plane.random().clone(), shutdown.clone());
+    let mut origin = OriginCheck::new();
+    for host in &listen.allowed_hosts {
+        origin = origin.with_host(host);
+    }
+    let cluster = Arc::new(Cluster(plane.clone()));
+    Gateway::new(hub, cluster.clone(), clock, shutdown.clone())
+        .with_access(cluster)
+        .with_audit(plane.audit().clone())
+        .with_origin(origin)
+}
+
+/// Where containers are, and who may get in, as the plane knows it.
+#[derive(Debug)]
+struct Cluster(ControlPlane);
+
+#[async_trait]
+impl Directory for Cluster {
+    async fn find(&self, place: &Place) -> Result<Located> {
+        self.refuse_while_another_leads()?;
+        let container = self.container(place)?;
+        let name = container.node_name.as_str();
+        let node = self.0.node(container.node.as_str());
+        // Pooled, and through the node's tunnel where it has one.
+        let client = node.as_ref().and_then(|node| node.http()).ok_or_else(|| {
+            Error::unavailable(format!(
+                "node {name} of container {place} is not reachable now"
+            ))
+        })?;
+        let (clock, random) = (self.0.clock().clone(), self.0.random().clone());
+        let backend = DockerExec::over(client.clone(), clock, random);
+        let located = Located::new(Arc::new(backend), container.workload.id.clone());
+        Ok(located.with_node(name))
+    }
+}
+
+#[async_trait]
+impl AccessControl for Cluster {
+    /// Who asks is proven by the connection: the user of the unix socket, the certificate's name,
+    /// loopback. What that name may do is the authorizer's word, as for the endpoint's own exec.
+    async fn admit(&self, request: &AccessRequest) -> Result<Admission> {
+        let place = &request.place;
+        let who = request.credentials.identity.clone().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unauthenticated,
+                "the connection does not say who asks",
+            )
+        })?;
+        let mut target = Target::new(place.kind(), place.to_string());
+        if let Ok(container) = self.container(place) {
+            target = target.with_labels(container.workload.labels.clone());
+        }
+        let authorizer = self.0.authorizer();
+        let access = authorizer.authorize(&who, request.action, &target).await?;
+        Ok(Admission::new(who).with_access(access))
+    }
+}
+
+impl Cluster {
+    /// LAIN's application, process and instance are a stack, its service and the number in it; a pod
+    /// is a container by its name, in the namespace of its stack or in `default`.
+    fn container(&self, place: &Place) -> Result<Arc<ContainerView>> {
+        let missing = || Error::not_found(format!("No such container: {place}"));
+        match place {
+            Place::Container(name) => self.0.container(name),
+            Place::Lain {
+                app,
+                proc,
+                instance,
+            } => {
+                let wanted = [(STACK, app), (SERVICE, proc), (INSTANCE, instance)];
+                let is_it = |view: &ContainerView| {
+                    let labels = &view.workload.labels;
+                    wanted
+                        .iter()
+                        .all(|(label, value)| labels.get(label) == Some(value.as_str()))
+                };
+                let containers = self.0.containers();
+                containers
+                    .iter()
+                    .find(|view| is_it(view))
+                    .cloned()
+                    .ok_or_else(missing)
+            }
+            Place::Pod { namespace, pod, .. } => {
+                let container = self.0.container(pod)?;
+                let stack = container.workload.labels.get(STACK);
+                let here = namespace == "default" || stack == Some(namespace.as_str());
+                here.then_some(container).ok_or_else(missing)
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// Sessions live where they were opened, so they are opened at the manager that leads.
+    fn refuse_while_another_leads(&self) -> Result<()> {
+        if self.0.leads() {
+            return Ok(());
+        }
+        let leader = self.0.election().map(|election| election.leader());
+        let text = match leader {
+            Some(Leader::Elsewhere(address)) => {
+                format!("this manager does not lead: ask the one at {address}")
+            }
+            _ => "no manager leads at the moment: try again".to_owned(),
+        };
+        Err(Error::unavailable(text))
+    }
+}
+
+/// The labels by which a plane marks the instances of its stacks.
+const STACK: &str = "longshore.stack";
+const SERVICE: &str = "longshore.service";
+const INSTANCE: &str = "longshore.instance";

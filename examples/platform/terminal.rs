@@ -1,0 +1,49 @@
+//! The terminal at this side.
+
+use std::io::{self, stdin, stdout};
+
+use longshore::core::TerminalSize;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::Failure;
+
+/// The size of what output is shown at.
+pub fn size() -> TerminalSize {
+    tcgetwinsize(stdout())
+        .map(|size| TerminalSize::new(size.ws_col, size.ws_row))
+        .unwrap_or_default()
+}
+
+/// The terminal in raw mode until dropped, also by a panic.
+pub struct RawTerminal {
+    saved: Termios,
+    raw: Termios,
+}
+
+impl RawTerminal {
+    pub fn enter() -> Result<Self, Failure> {
+        let saved = tcgetattr(stdin()).map_err(io::Error::from)?;
+        let mut raw = saved.clone();
+        raw.make_raw();
+        let terminal = Self { saved, raw };
+        terminal.resume().map_err(io::Error::from)?;
+        Ok(terminal)
+    }
+
+    /// As it was before, for as long as somebody else has the terminal. Not waiting for output to be
+    /// shown: a terminal that is stopped must not keep the program.
+    pub fn suspend(&self) -> rustix::io::Result<()> {
+        tcsetattr(stdin(), OptionalActions::Now, &self.saved)
+    }
+
+    pub fn resume(&self) -> rustix::io::Result<()> {
+        tcsetattr(stdin(), OptionalActions::Now, &self.raw)
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no restoring.
+        let _ = self.suspend();
+    }
+}

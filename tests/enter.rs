@@ -1,0 +1,421 @@
+//! `platform enter` and `platform attach` as a person has them: the real program on a terminal of
+//! its own, against the embedded platform, through its tunnels. No Docker, no root.
+#![expect(unreachable_pub, reason = "a test has no outside")]
+
+#[path = "enter/relay.rs"]
+mod relay;
+#[path = "enter/server.rs"]
+mod server;
+#[path = "enter/terminal.rs"]
+mod terminal;
+
+use std::{
+    io::Write,
+    process::{Output, Stdio},
+    thread,
+};
+
+use relay::Relay;
+use rustix::process::Signal;
+use server::Server;
+use terminal::Terminal;
+
+/// Everything once, in one go: the platform takes longer to start than all the rest.
+#[test]
+fn a_person_enters() {
+    let mut server = Server::start();
+    let steps: [(&str, fn(&Server)); 12] = [
+        ("exit codes are passed on", exit_codes_are_passed_on),
+        ("a pipe is byte-exact", a_pipe_is_byte_exact),
+        ("a pipe has no terminal", a_pipe_has_no_terminal),
+        ("refusals name the cause", refusals_name_the_cause),
+        ("a shell is a terminal", a_shell_is_a_terminal),
+        ("an escape leaves", an_escape_leaves),
+        ("escapes can be changed", escapes_can_be_changed),
+        ("signals restore the terminal", signals_restore_the_terminal),
+        ("a lost connection is resumed", a_lost_connection_is_resumed),
+        (
+            "a lost connection can be left",
+            a_lost_connection_can_be_left,
+        ),
+        (
+            "attaching leaves the container alone",
+            attaching_leaves_the_container_alone,
+        ),
+        ("stock paths are there", stock_paths_are_there),
+    ];
+    for (name, step) in steps {
+        println!("step {name}");
+        step(&server);
+    }
+    println!("step a killed server restores the terminal");
+    a_killed_server_restores_the_terminal(&mut server);
+}
+
+fn exit_codes_are_passed_on(server: &Server) {
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("kill -9 $$", 137),
+        ("kill -TERM $$", 143),
+    ] {
+        let output = piped(
+            server,
+            &["enter", server.container(), "--", "sh", "-c", script],
+            b"",
+        );
+        assert_eq!(output.status.code(), Some(code), "{script}: {output:?}");
+        assert!(output.stderr.is_empty(), "{script}: {output:?}");
+        let line = ["enter", server.container(), "--", "sh", "-c", script];
+        let terminal = Terminal::open(server.platform(&line));
+        assert_eq!(terminal.exit_code(), code, "{script} on a terminal");
+    }
+    let output = piped(
+        server,
+        &["enter", server.container(), "--", "/no/such"],
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(126), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("can't be run in"),
+        "{output:?}"
+    );
+}
+
+fn a_pipe_is_byte_exact(server: &Server) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let sent: Vec<u8> = (0..10_000_000)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect();
+    // Counted behind `cat`, so that what is counted is what went through twice.
+    let output = piped(server, &["enter", server.container(), "--", "cat"], &sent);
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(
+        output.stdout == sent,
+        "{} of {} bytes came back",
+        output.stdout.len(),
+        sent.len()
+    );
+}
+
+fn a_pipe_has_no_terminal(server: &Server) {
+    let container = server.container();
+    let script = "test -t 0 || echo none; cat; echo oops >&2";
+    let output = piped(
+        server,
+        &["enter", container, "--", "sh", "-c", script],
+        b"~.\nx",
+    );
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("none\n~.\nx".into(), "oops\n".into())
+    );
+    // Without a command it is a shell that reads commands.
+    let output = piped(server, &["enter", container], b"echo $((6 * 7)); exit 5\n");
+    assert_eq!(
+        (text(&output.stdout), output.status.code()),
+        ("42\n".into(), Some(5))
+    );
+}
+
+fn refusals_name_the_cause(server: &Server) {
+    let check = |arguments: &[&str], code: i32, words: &str| {
+        let output = piped(server, arguments, b"");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+        assert!(
+            text(&output.stderr).contains(words),
+            "{arguments:?}: {output:?}"
+        );
+        assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    };
+    let container = server.container();
+    check(&["enter", "no-such"], 255, "No such container: no-such");
+    check(
+        &["enter", "--node", "elsewhere", container],
+        255,
+        "No such container: elsewhere/",
+    );
+    check(&["attach", "no-such"], 255, "No such container");
+    check(
+        &["enter", "--patience", "0s", container],
+        255,
+        "--patience should be a positive number",
+    );
+    check(
+        &["enter", "-H", "unix:///no/such.sock", container],
+        255,
+        "is the platform running?",
+    );
+    check(
+        &["enter", "--escape", "ab", container],
+        2,
+        "expected one character",
+    );
+}
+
+fn a_shell_is_a_terminal(server: &Server) {
+    let terminal = Terminal::open(server.platform(&["enter", server.container()]));
+    terminal.type_in("PS1=; stty size; echo T=$TERM\r");
+    terminal.expect("24 80");
+    terminal.expect("T=xterm-test");
+    assert!(terminal.is_raw());
+    terminal.resize(33, 111);
+    terminal.type_in("stty size\r");
+    terminal.repeat("stty size\r", "33 111");
+    // ^C is the command's, not ours.
+    let mark = "sleep 98762";
+    terminal.type_in(&format!("{mark}\r"));
+    server.wait_for_process(mark, true);
+    terminal.type_in("\x03");
+    server.wait_for_process(mark, false);
+    terminal.type_in("echo code=$?\r");
+    terminal.expect("code=130");
+    terminal.type_in("exit 3\r");
+    assert_eq!(terminal.exit_code(), 3);
+    assert!(!terminal.is_raw(), "restored at the end");
+}
+
+fn an_escape_leaves(server: &Server) {
+    let mark = "sleep 98761";
+    let terminal =
+        Terminal::open(server.platform(&["enter", server.container(), "--", "sh", "-c", mark]));
+    terminal.wait_until_raw();
+    server.wait_for_process(mark, true);
+    terminal.type_in("~?");
+    terminal.expect("Supported escape sequences");
+    terminal.type_in("~.");
+    assert_eq!(terminal.exit_code(), 255);
+    assert!(!terminal.is_raw());
+    assert!(
+        terminal.seen().contains("what ran for you there is ended"),
+        "{}",
+        terminal.seen()
+    );
+    server.wait_for_process(mark, false);
+}
+
+fn escapes_can_be_changed(server: &Server) {
+    let with = |key| {
+        Terminal::open(server.platform(&[
+            "enter",
+            "--escape",
+            key,
+            server.container(),
+            "--",
+            "cat",
+        ]))
+    };
+    let terminal = with("^]");
+    terminal.wait_until_raw();
+    terminal.type_in("~.\r");
+    terminal.expect("~.\r\n~.");
+    terminal.type_in("\x1d.");
+    assert_eq!(terminal.exit_code(), 255);
+    let terminal = with("none");
+    terminal.wait_until_raw();
+    terminal.type_in("~.\r");
+    terminal.expect("~.\r\n~.");
+    terminal.type_in("\x04");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+fn signals_restore_the_terminal(server: &Server) {
+    for (signal, code) in [
+        (Signal::TERM, 143),
+        (Signal::HUP, 129),
+        (Signal::INT, 130),
+        (Signal::QUIT, 131),
+    ] {
+        let terminal = Terminal::open(server.platform(&["enter", server.container(), "--", "cat"]));
+        terminal.wait_until_raw();
+        terminal.type_in("here\r");
+        terminal.expect("here\r\nhere");
+        terminal.send(signal);
+        assert_eq!(terminal.exit_code(), code, "{signal:?}");
+        assert!(!terminal.is_raw(), "{signal:?}");
+    }
+}
+
+fn a_lost_connection_is_resumed(server: &Server) {
+    let relay = Relay::to(server.socket());
+    // On a terminal, in the middle of a line.
+    let terminal =
+        Terminal::open(relay.platform(server, &["enter", server.container(), "--", "cat"]));
+    terminal.wait_until_raw();
+    terminal.type_in("before\r");
+    terminal.expect("before\r\nbefore");
+    terminal.type_in("aft");
+    terminal.expect("aft");
+    relay.cut();
+    terminal.expect("trying to come back; ~. leaves");
+    terminal.type_in("er\r");
+    terminal.expect("nothing was lost");
+    terminal.expect("after");
+    terminal.type_in("\x04");
+    assert_eq!(terminal.exit_code(), 0);
+
+    // In a pipe: the status is beside the stream, and the stream is whole.
+    let line = [
+        "enter",
+        server.container(),
+        "--",
+        "sh",
+        "-c",
+        "seq 1 300000; read line; seq 1 9; exit 4",
+    ];
+    let mut client = relay.platform(server, &line);
+    let mut child = client
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut typed = child.stdin.take().expect("it is piped");
+    let reader = thread::spawn(move || child.wait_with_output().expect("it is waited for"));
+    for _ in 0..3 {
+        relay.cut_when_connected();
+    }
+    typed.write_all(b"go\n").expect("it reads");
+    drop(typed);
+    let output = reader.join().expect("the reader ends");
+    let numbers = |last| {
+        (1..=last)
+            .map(|n: u32| format!("{n}\n"))
+            .collect::<String>()
+    };
+    assert!(
+        text(&output.stdout) == numbers(300_000) + &numbers(9),
+        "{} bytes",
+        output.stdout.len()
+    );
+    assert_eq!(output.status.code(), Some(4));
+    assert!(
+        text(&output.stderr).contains("nothing was lost"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+fn a_lost_connection_can_be_left(server: &Server) {
+    let relay = Relay::to(server.socket());
+    let terminal =
+        Terminal::open(relay.platform(server, &["enter", server.container(), "--", "cat"]));
+    terminal.wait_until_raw();
+    terminal.type_in("here\r");
+    terminal.expect("here\r\nhere");
+    relay.refuse();
+    terminal.expect("trying to come back");
+    terminal.type_in("~.");
+    assert_eq!(terminal.exit_code(), 255);
+    assert!(!terminal.is_raw());
+    assert!(
+        terminal.seen().contains("without a connection"),
+        "{}",
+        terminal.seen()
+    );
+}
+
+fn attaching_leaves_the_container_alone(server: &Server) {
+    let container = server.container();
+    let terminal = Terminal::open(server.platform(&["attach", "--backlog", container]));
+    terminal.expect("serving on http://127.0.0.1:");
+    terminal.type_in("\x03");
+    assert_eq!(terminal.exit_code(), 130);
+    assert!(
+        terminal.seen().contains("which goes on"),
+        "{}",
+        terminal.seen()
+    );
+    let output = piped(server, &["enter", container, "--", "true"], b"");
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn stock_paths_are_there(server: &Server) {
+    let request = |path: &str, headers: &str| {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
+        );
+        server.status(&head)
+    };
+    let container = server.container();
+    for path in [
+        "/v1/exec",
+        "/enter",
+        "/attach",
+        "/ws?target=x",
+        "/api/sessions/1/replay",
+    ] {
+        assert_eq!(request(path, ""), "101", "{path}");
+        assert_eq!(
+            request(path, "Origin: https://evil.example\r\n"),
+            "403",
+            "{path}"
+        );
+    }
+    let pod = format!("/api/v1/namespaces/shop/pods/{container}/exec?command=true&stdout=true");
+    assert_eq!(
+        request(&pod, "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n"),
+        "101"
+    );
+    assert_eq!(
+        server.status("GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        "200"
+    );
+}
+
+fn a_killed_server_restores_the_terminal(server: &mut Server) {
+    let line = ["enter", "--patience", "2s", server.container(), "--", "cat"];
+    let terminal = Terminal::open(server.platform(&line));
+    terminal.wait_until_raw();
+    terminal.type_in("here\r");
+    terminal.expect("here\r\nhere");
+    server.kill();
+    terminal.expect("trying to come back");
+    assert_eq!(terminal.exit_code(), 255);
+    assert!(!terminal.is_raw());
+    assert!(
+        terminal
+            .seen()
+            .contains("how its command ended is not known"),
+        "{}",
+        terminal.seen()
+    );
+}
+
+/// Runs it with pipes, and this for its input.
+#[track_caller]
+fn piped(server: &Server, arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = server
+        .platform(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // A command that does not read is no failure of the test.
+            let _ = stdin.write_all(input);
+        });
+        child.wait_with_output().expect("it is waited for")
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
