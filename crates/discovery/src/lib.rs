@@ -90,6 +90,8 @@ mod options;
 mod outlet;
 #[cfg(any(feature = "token", feature = "dns"))]
 mod polled;
+#[cfg(feature = "raft")]
+mod raft;
 pub mod range;
 #[cfg(feature = "redb")]
 mod redb_kv;
@@ -130,6 +132,10 @@ pub use open::open;
 #[cfg(feature = "stores")]
 pub use open_store::open_kv;
 pub use options::DiscoveryOptions;
+#[cfg(feature = "raft")]
+pub use raft::{
+    RaftAccess, RaftIncoming, RaftKv, RaftMemoryNetwork, RaftNetwork, RaftOptions, RaftPeer, RaftTimes,
+};
 #[cfg(feature = "redb")]
 pub use redb_kv::RedbKv;
 pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};
