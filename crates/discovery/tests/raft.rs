@@ -7,9 +7,12 @@
 #[path = "raft/cluster.rs"]
 mod cluster;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -48,7 +51,7 @@ impl testkit::kv::Harness for Members {
 #[async_trait]
 impl testkit::discovery::Harness for Members {
     async fn discovery(&self) -> Arc<dyn Discovery> {
-        let options = KvDiscoveryOptions::default();
+        let options = KvDiscoveryOptions::default().with_grace(Duration::from_millis(500));
         Arc::new(KvDiscovery::new(self.client(), cluster::clock(), options).unwrap())
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use longshore_core::{Error, Result};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableTable, TableDefinition};
 
 use super::{
     codec::{Reader, Writer, malformed},
@@ -171,8 +171,12 @@ fn write_identity(identity: &Identity) -> Bytes {
         .text(&identity.names)
         .number(identity.nonce)
         .number(identity.incarnation)
-        .maybe(identity.cluster, |out, cluster| drop(out.wide(cluster)))
-        .list(&identity.founders, |out, nonce| drop(out.number(*nonce)))
+        .maybe(identity.cluster, |out, cluster| {
+                out.wide(cluster);
+            })
+        .list(&identity.founders, |out, nonce| {
+                out.number(*nonce);
+            })
         .maybe(identity.joining, |out, at| {
             out.number(at.term).number(at.index);
         });

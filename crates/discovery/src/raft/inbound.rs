@@ -124,6 +124,7 @@ impl Inbound {
 }
 
 /// Ends a task with whoever waits for it.
+#[derive(Debug)]
 pub(super) struct AbortOnDrop(pub(super) AbortHandle);
 
 impl Drop for AbortOnDrop {

@@ -177,6 +177,7 @@ impl Node {
         self.core.is_led(now)
     }
 
+    #[cfg(test)]
     pub(super) fn is_leader(&self) -> bool {
         self.core.is_leader()
     }

@@ -81,7 +81,9 @@ pub(super) fn encode_operation(number: u64, operation: &Operation) -> Bytes {
         Operation::Watch { prefix, from } => {
             out.byte(7)
                 .text(prefix)
-                .maybe(*from, |out, from| drop(out.number(from.0)));
+                .maybe(*from, |out, from| {
+                out.number(from.0);
+            });
         }
         Operation::Unwatch(watch) => drop(out.byte(8).number(*watch)),
     }

@@ -21,7 +21,9 @@ use super::{
 /// A message with the cluster that it is about; none for those without one.
 pub(super) fn encode(cluster: Option<u128>, message: &Message) -> Bytes {
     let mut out = Writer::default();
-    out.maybe(cluster, |out, cluster| drop(out.wide(cluster)));
+    out.maybe(cluster, |out, cluster| {
+                out.wide(cluster);
+            });
     match message {
         Message::PreVote { term, last } => position(out.byte(1).number(*term), last),
         Message::PreVoted { term, granted } => {
@@ -94,7 +96,9 @@ pub(super) fn encode(cluster: Option<u128>, message: &Message) -> Bytes {
         Message::Confirm { id, lease } => {
             out.byte(12)
                 .number(*id)
-                .maybe(*lease, |out, lease| drop(out.wide(lease.0)));
+                .maybe(*lease, |out, lease| {
+                out.wide(lease.0);
+            });
         }
         Message::Confirmed { id, index, lives } => {
             out.byte(13).number(*id).number(*index).byte((*lives).into());
@@ -216,8 +220,12 @@ fn read_position(from: &mut Reader) -> Result<Position> {
 fn status(out: &mut Writer, about: &Status) {
     out.text(&about.names)
         .number(about.nonce)
-        .maybe(about.cluster, |out, cluster| drop(out.wide(cluster)))
-        .list(&about.founders, |out, nonce| drop(out.number(*nonce)))
+        .maybe(about.cluster, |out, cluster| {
+                out.wide(cluster);
+            })
+        .list(&about.founders, |out, nonce| {
+                out.number(*nonce);
+            })
         .number(about.term);
     position(out, &about.last);
 }

@@ -1,4 +1,5 @@
 //! Members in one process, over a network in memory.
+#![allow(dead_code, reason = "not every test program uses all of it")]
 
 use std::sync::{Arc, Mutex};
 
@@ -69,7 +70,7 @@ impl Cluster {
         let names = (0..self.count()).map(name_of);
         let mut options = RaftOptions::new(&name_of(number), names, self.clock.clone()).unwrap();
         if self.place == Place::Disk {
-            options = options.with_directory(self.directory.path().join(name_of(number)));
+            options = options.with_directory(self.directory_of(number));
         }
         let network = self.network.join(&name_of(number));
         let member = RaftKv::start(options, network).unwrap();
@@ -82,9 +83,13 @@ impl Cluster {
         member.close().await;
     }
 
+    pub fn directory_of(&self, number: usize) -> std::path::PathBuf {
+        self.directory.path().join(name_of(number))
+    }
+
     /// Takes away what a member knew.
     pub fn lose_disk(&self, number: usize) {
-        std::fs::remove_dir_all(self.directory.path().join(name_of(number))).unwrap();
+        std::fs::remove_dir_all(self.directory_of(number)).unwrap();
     }
 
     /// Cuts a member off from all others.

@@ -28,7 +28,9 @@ pub(in super::super) fn encode_command(command: &Command) -> Bytes {
             out.byte(3).wide(lease.0);
         }
         Action::Expire(leases) => {
-            out.byte(4).list(leases, |out, lease| drop(out.wide(lease.0)));
+            out.byte(4).list(leases, |out, lease| {
+                out.wide(lease.0);
+            });
         }
     }
     out.finish()
@@ -72,7 +74,9 @@ pub(in super::super) fn write_steps(out: &mut Writer, steps: &[TransactionOp]) {
             options,
         } => {
             expect(out.byte(1).text(key).bytes(value), options.expect);
-            out.maybe(options.lease, |out, lease| drop(out.wide(lease.0)));
+            out.maybe(options.lease, |out, lease| {
+                out.wide(lease.0);
+            });
         }
         TransactionOp::Delete { key, expect: wanted } => expect(out.byte(2).text(key), *wanted),
         // Refused where it comes in; read as malformed.

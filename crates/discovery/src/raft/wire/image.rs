@@ -83,7 +83,9 @@ pub(in super::super) fn write_entry(out: &mut Writer, entry: &KvEntry) {
     out.text(&entry.key)
         .bytes(&entry.value)
         .number(entry.revision.0)
-        .maybe(entry.lease, |out, lease| drop(out.wide(lease.0)));
+        .maybe(entry.lease, |out, lease| {
+                out.wide(lease.0);
+            });
 }
 
 pub(in super::super) fn read_entry(from: &mut Reader) -> Result<KvEntry> {
