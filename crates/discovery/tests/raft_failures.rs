@@ -40,7 +40,9 @@ async fn get(store: &RaftKv, key: &str) -> Option<String> {
 }
 
 fn others(cluster: &Cluster, number: usize) -> Vec<usize> {
-    (0..cluster.count()).filter(|other| *other != number).collect()
+    (0..cluster.count())
+        .filter(|other| *other != number)
+        .collect()
 }
 
 /// L7: the loss of one manager of three is a pause, not an outage.
@@ -80,7 +82,12 @@ async fn l7_without_a_majority_calls_are_refused_until_it_is_back() {
     let write = left.put("c", "3".into(), PutOptions::default());
     let error = write.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    assert!(error.message().contains("no leader among the managers m0, m1, m2"), "{error}");
+    assert!(
+        error
+            .message()
+            .contains("no leader among the managers m0, m1, m2"),
+        "{error}"
+    );
     cluster.start_member(rest[0]);
     put_with_patience(&left, "d", "4").await;
     assert_eq!(get(&left, "a").await.unwrap(), "1");
@@ -95,7 +102,10 @@ async fn l7_a_restart_of_all_keeps_what_was_acknowledged() {
     let lease = store.grant(Duration::from_secs(20)).await.unwrap();
     let tied = PutOptions::default().with_lease(lease.id);
     store.put("tied", "x".into(), tied).await.unwrap();
-    let mut last = store.put("first", "x".into(), PutOptions::default()).await.unwrap();
+    let mut last = store
+        .put("first", "x".into(), PutOptions::default())
+        .await
+        .unwrap();
     let from = last;
     // More than the log keeps, so that snapshots take part.
     for number in 0..300 {
@@ -119,7 +129,10 @@ async fn l7_a_restart_of_all_keeps_what_was_acknowledged() {
     // A watch from before goes on, or is told that it can't.
     let mut watch = store.watch("", Some(from));
     let event = watch.next().await.unwrap().unwrap();
-    assert!(matches!(event, KvEvent::Resync(_)), "12,000 changes are more than are kept");
+    assert!(
+        matches!(event, KvEvent::Resync(_)),
+        "12,000 changes are more than are kept"
+    );
     let clock = clock();
     clock.sleep(Duration::from_secs(19)).await;
     assert!(get(&store, "tied").await.is_some());
@@ -134,7 +147,10 @@ async fn l7_a_leader_without_a_majority_acknowledges_nothing() {
     let leader = cluster.leader(&[0, 1, 2]).await;
     let rest = others(&cluster, leader);
     let (cut, free) = (cluster.member(leader), cluster.member(rest[0]));
-    let from = cut.put("n", "0".into(), PutOptions::default()).await.unwrap();
+    let from = cut
+        .put("n", "0".into(), PutOptions::default())
+        .await
+        .unwrap();
     let mut watch = cut.watch("n", Some(from));
     cluster.isolate(leader);
     let lost = cut.put("n", "lost".into(), PutOptions::default());
@@ -175,7 +191,10 @@ async fn l7_a_member_without_its_disk_is_filled() {
     cluster.lose_disk(lost);
     cluster.start_member(lost);
     let again = cluster.member(lost);
-    assert_eq!(again.range("key-", "", 1000).await.unwrap().entries.len(), 200);
+    assert_eq!(
+        again.range("key-", "", 1000).await.unwrap().entries.len(),
+        200
+    );
     // Its word counts again: it makes a majority with one other.
     put_with_patience(&again, "more", "x").await;
     clock().sleep(Duration::from_secs(2)).await;
@@ -217,9 +236,17 @@ async fn l7_another_clusters_directory_is_refused() {
     let network = cluster.network.join("m1");
     let error = RaftKv::start(options("m1", ["m1", "m2", "m3"]), network.clone()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.message().contains("belongs to the managers m0,m1,m2"), "{error}");
+    assert!(
+        error.message().contains("belongs to the managers m0,m1,m2"),
+        "{error}"
+    );
     let error = RaftKv::start(options("m0", ["m0", "m1", "m2"]), network).unwrap_err();
-    assert!(error.message().contains("belongs to the manager m1, not to m0"), "{error}");
+    assert!(
+        error
+            .message()
+            .contains("belongs to the manager m1, not to m0"),
+        "{error}"
+    );
     // The right names, and the directory of another cluster.
     let other = Cluster::start(3, Place::Disk).await;
     other.stop(1).await;
@@ -228,7 +255,10 @@ async fn l7_another_clusters_directory_is_refused() {
         .with_directory(other.directory_of(1));
     let foreign = RaftKv::start(foreign, cluster.network.join("m1")).unwrap();
     let error = foreign.get("a").await.unwrap_err();
-    assert!(error.message().contains("belongs to another cluster"), "{error}");
+    assert!(
+        error.message().contains("belongs to another cluster"),
+        "{error}"
+    );
     assert_eq!(get(&cluster.member(0), "a").await.unwrap(), "1");
 }
 
@@ -254,12 +284,15 @@ async fn an_election_over_it_has_one_leader() {
     let leading = || {
         let valid = |election: &Arc<Election>| {
             let leadership = election.leadership();
-            leadership.filter(Leadership::is_valid).map(|leads| leads.token())
+            leadership
+                .filter(Leadership::is_valid)
+                .map(|leads| leads.token())
         };
         let all: Vec<_> = elections.iter().map(valid).collect();
         let who: Vec<_> = (0..3).filter(|number| all[*number].is_some()).collect();
         assert!(who.len() <= 1, "{all:?}");
-        who.first().map(|first| (*first, all[*first].clone().unwrap()))
+        who.first()
+            .map(|first| (*first, all[*first].clone().unwrap()))
     };
     let found = async |not: Option<usize>| {
         for _ in 0..600 {
@@ -289,7 +322,10 @@ async fn an_election_over_it_has_one_leader() {
     clock.sleep(Duration::from_secs(5)).await;
     cluster.isolate(first);
     let (second, newer) = found(Some(first)).await;
-    assert!(second != first && newer > token, "{newer:?} after {token:?}");
+    assert!(
+        second != first && newer > token,
+        "{newer:?} after {token:?}"
+    );
     shutdown.trigger();
 }
 
@@ -306,7 +342,10 @@ async fn a_closed_member_answers_at_once() {
     });
     clock().sleep(Duration::from_millis(50)).await;
     store.close().await;
-    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(
+        waiting.await.unwrap().unwrap_err().kind(),
+        ErrorKind::Closed
+    );
     assert_eq!(store.get("a").await.unwrap_err().kind(), ErrorKind::Closed);
     while let Some(event) = watch.next().await {
         assert!(event.is_err(), "{event:?}");
@@ -326,6 +365,10 @@ async fn a_transaction_has_a_size() {
         value: vec![0; 1 << 20].into(),
         options: PutOptions::default(),
     });
-    let error = cluster.member(0).transact(steps.collect()).await.unwrap_err();
+    let error = cluster
+        .member(0)
+        .transact(steps.collect())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

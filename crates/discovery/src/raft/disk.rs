@@ -172,11 +172,11 @@ fn write_identity(identity: &Identity) -> Bytes {
         .number(identity.nonce)
         .number(identity.incarnation)
         .maybe(identity.cluster, |out, cluster| {
-                out.wide(cluster);
-            })
+            out.wide(cluster);
+        })
         .list(&identity.founders, |out, nonce| {
-                out.number(*nonce);
-            })
+            out.number(*nonce);
+        })
         .maybe(identity.joining, |out, at| {
             out.number(at.term).number(at.index);
         });

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use longshore_core::{Clock, ClockExt, Error, ErrorKind, Result, Timestamp};
@@ -25,7 +26,7 @@ pub(super) struct Shared {
     pub(super) describe: String,
     /// Whether all members may restart at once.
     pub(super) durable: bool,
-    pub(super) request: std::time::Duration,
+    pub(super) request: Duration,
     state: Mutex<State>,
     /// Something was asked of the node.
     wake: Notify,
@@ -55,7 +56,7 @@ impl Shared {
         node: Node,
         clock: Arc<dyn Clock>,
         (describe, durable): (String, bool),
-        request: std::time::Duration,
+        request: Duration,
     ) -> Self {
         let state = State {
             node,
@@ -82,7 +83,11 @@ impl Shared {
         &self,
         begin: impl FnOnce(&mut Node, Timestamp) -> Ticket + Send,
     ) -> Result<Outcome> {
-        let wait = self.clock.timeout(self.request, "waiting for other calls", self.places.acquire());
+        let wait = self.clock.timeout(
+            self.request,
+            "waiting for other calls",
+            self.places.acquire(),
+        );
         let _place = wait.await?;
         let answer = {
             let mut state = self.lock();
@@ -118,16 +123,16 @@ impl Shared {
     pub(super) fn end(&self, kind: ErrorKind, why: &str) {
         let waiting = {
             let mut state = self.lock();
-            state
-                .ended
-                .get_or_insert_with(|| (kind, why.to_owned()));
+            state.ended.get_or_insert_with(|| (kind, why.to_owned()));
             std::mem::take(&mut state.waiting)
         };
         for (_, caller) in waiting {
             let error = Error::new(kind, why.to_owned());
             let _ = caller.send(Err(error));
         }
-        self.progress.send_modify(|progress| progress.has_ended = true);
+        self.progress
+            .send_modify(|progress| progress.has_ended = true);
+        self.wake.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -145,7 +150,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the disk fails.
+    /// Runs until the end, or until the disk fails. What is being saved is not broken off: the
+    /// directory is free when this returns.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.drive().await {
             tracing::error!(error = error.chain(), "the manager's store has stopped");
@@ -155,10 +161,13 @@ impl Driver {
     }
 
     async fn drive(&mut self) -> Result<()> {
-        let shared = self.shared.clone();
+        let (shared, mut deaf) = (self.shared.clone(), false);
         loop {
             let (ready, answers, cluster, deadline) = {
                 let (mut state, now) = (shared.lock(), shared.clock.now());
+                if state.ended.is_some() {
+                    return Ok(());
+                }
                 state.node.tick(now);
                 let ready = state.node.ready(now);
                 let mut answers = Vec::new();
@@ -178,7 +187,9 @@ impl Driver {
                     changed
                 });
                 let cluster = state.node.cluster();
-                (ready, answers, cluster, state.node.next_deadline())
+                // Never without a pause: this task shares its thread.
+                let deadline = state.node.next_deadline().max(now.after(TICK));
+                (ready, answers, cluster, deadline)
             };
             self.send(cluster, ready.at_once);
             for (caller, answer) in answers {
@@ -199,12 +210,11 @@ impl Driver {
             }
             self.send(cluster, ready.once_saved);
             tokio::select! {
-                letter = self.letters.recv() => {
-                    let Some(letter) = letter else {
-                        return Err(Error::closed("nobody listens any more"));
-                    };
-                    self.take(&shared, letter);
-                }
+                letter = self.letters.recv(), if !deaf => match letter {
+                    Some(letter) => self.take(&shared, letter),
+                    // Only calls and time are left.
+                    None => deaf = true,
+                },
                 () = shared.wake.notified() => {}
                 () = shared.clock.sleep_until(deadline) => {}
             }
@@ -237,5 +247,7 @@ impl Driver {
 
 /// Calls of a member at a time; others wait.
 const MOST_CALLS: usize = 512;
+/// The least time between two looks at the clock.
+const TICK: Duration = Duration::from_millis(1);
 /// Messages that are taken in at once.
 const BATCH: usize = 128;

@@ -37,7 +37,9 @@ impl Hello {
         let mut head = [0; 7];
         from.read_exact(&mut head).await.map_err(broken)?;
         if &head[..4] != MAGIC {
-            return Err(Error::protocol("the peer does not speak the managers' protocol"));
+            return Err(Error::protocol(
+                "the peer does not speak the managers' protocol",
+            ));
         }
         if head[4] != VERSION {
             return Err(Error::unsupported(format!(
@@ -111,7 +113,12 @@ mod tests {
             let read = Hello::read(&mut &bytes.into_inner()[..]).await.unwrap();
             assert_eq!(read, hello);
         }
-        for bytes in [&b"GET / HTTP/1.1"[..], b"LSRF\x02\x01\x00", b"LSRF\x01\x07\x00", b"LS"] {
+        for bytes in [
+            &b"GET / HTTP/1.1"[..],
+            b"LSRF\x02\x01\x00",
+            b"LSRF\x01\x07\x00",
+            b"LS",
+        ] {
             assert!(Hello::read(&mut &bytes[..]).await.is_err(), "{bytes:?}");
         }
     }

@@ -56,7 +56,10 @@ impl Inbound {
                     let this = this.clone();
                     connections.spawn(async move {
                         if let Err(error) = this.clone().serve(incoming).await {
-                            tracing::warn!(error = error.chain(), "a connection was refused or broke");
+                            tracing::warn!(
+                                error = error.chain(),
+                                "a connection was refused or broke"
+                            );
                         }
                         drop(place);
                     });

@@ -58,13 +58,14 @@ pub struct RaftKv {
 struct Member {
     shared: Arc<Shared>,
     names: Vec<String>,
+    /// The driver first, which ends by itself; the others are cut off.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         self.shared.end(ErrorKind::Closed, CLOSED);
-        for task in self.take_tasks() {
+        for task in self.take_tasks().iter().skip(1) {
             task.abort();
         }
     }
@@ -146,7 +147,7 @@ impl RaftKv {
             peers,
             letters: inbox,
         };
-        tasks.push(runtime.spawn(driver.run()));
+        tasks.insert(0, runtime.spawn(driver.run()));
         let tasks = Mutex::new(tasks);
         Ok(Self {
             member: Arc::new(Member {
@@ -168,7 +169,7 @@ impl RaftKv {
     pub async fn close(&self) {
         self.member.shared.end(ErrorKind::Closed, CLOSED);
         let tasks = self.member.take_tasks();
-        for task in &tasks {
+        for task in tasks.iter().skip(1) {
             task.abort();
         }
         for task in tasks {
@@ -204,10 +205,12 @@ impl Shared {
             ))
             .with_context("bytes", bytes));
         }
-        if steps
-            .iter()
-            .any(|step| !matches!(step, TransactionOp::Put { .. } | TransactionOp::Delete { .. }))
-        {
+        if steps.iter().any(|step| {
+            !matches!(
+                step,
+                TransactionOp::Put { .. } | TransactionOp::Delete { .. }
+            )
+        }) {
             return Err(Error::unsupported("a step that this store does not know"));
         }
         let action = Action::Apply(steps);

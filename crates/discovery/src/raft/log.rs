@@ -149,8 +149,14 @@ mod tests {
         log.reset(at(1, 2));
         assert_eq!((log.base(), log.last()), (at(1, 2), at(2, 3)));
         log.reset(at(3, 3));
-        assert_eq!((log.base(), log.last(), log.bytes()), (at(3, 3), at(3, 3), 0));
-        assert_eq!((log.term_at(2), log.term_at(3), log.term_at(4)), (None, Some(3), None));
+        assert_eq!(
+            (log.base(), log.last(), log.bytes()),
+            (at(3, 3), at(3, 3), 0)
+        );
+        assert_eq!(
+            (log.term_at(2), log.term_at(3), log.term_at(4)),
+            (None, Some(3), None)
+        );
     }
 
     #[test]

@@ -46,9 +46,8 @@ impl RaftMemoryNetwork {
     /// Cuts two members off from each other, in both directions.
     pub fn cut(&self, one: &str, other: &str) {
         let mut state = self.lock();
-        let is_pair = |from: &str, to: &str| {
-            (from == one && to == other) || (from == other && to == one)
-        };
+        let is_pair =
+            |from: &str, to: &str| (from == one && to == other) || (from == other && to == one);
         state.cut.insert((one.to_owned(), other.to_owned()));
         state.cut.insert((other.to_owned(), one.to_owned()));
         state.relays.retain(|(from, to, relay)| {
@@ -86,9 +85,7 @@ impl RaftMemoryNetwork {
         let relay = tokio::spawn(async move {
             let _ = tokio::io::copy_bidirectional(&mut near_end, &mut far_end).await;
         });
-        state
-            .relays
-            .retain(|(_, _, relay)| !relay.is_finished());
+        state.relays.retain(|(_, _, relay)| !relay.is_finished());
         let relay = relay.abort_handle();
         state.relays.push((from.to_owned(), to.to_owned(), relay));
         Ok(Box::new(near))

@@ -51,6 +51,8 @@ pub(super) enum Message {
     HeartbeatAnswer {
         term: u64,
         round: u64,
+        /// The end of the sender's log: shorter than it was, when a disk was lost.
+        last: u64,
         counts: bool,
     },
     /// A part of the state itself, for who is behind the log.

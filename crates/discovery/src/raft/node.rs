@@ -327,7 +327,7 @@ impl Node {
     }
 
     fn settle(&mut self, now: Timestamp) {
-        self.settle_birth();
+        self.settle_birth(now);
         self.install();
         let leader = (self.core.leader(), self.core.term());
         if leader != self.sent_to {

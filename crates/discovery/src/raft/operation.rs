@@ -79,9 +79,7 @@ pub(super) fn encode_operation(number: u64, operation: &Operation) -> Bytes {
         Operation::KeepAlive(lease) => drop(out.byte(5).wide(lease.0)),
         Operation::Revoke(lease) => drop(out.byte(6).wide(lease.0)),
         Operation::Watch { prefix, from } => {
-            out.byte(7)
-                .text(prefix)
-                .maybe(*from, |out, from| {
+            out.byte(7).text(prefix).maybe(*from, |out, from| {
                 out.number(from.0);
             });
         }

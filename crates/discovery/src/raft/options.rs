@@ -145,7 +145,12 @@ mod tests {
 
     #[test]
     fn bad_names_are_refused() {
-        for names in [["a", "b", "a"], ["a", "b", ""], ["a", "b", "c,d"], ["a", "b", "ü"]] {
+        for names in [
+            ["a", "b", "a"],
+            ["a", "b", ""],
+            ["a", "b", "c,d"],
+            ["a", "b", "ü"],
+        ] {
             assert!(check_names(names).is_err(), "{names:?}");
         }
     }

@@ -99,7 +99,9 @@ impl Carrier {
             while let Ok(frame) = self.frames.try_recv() {
                 self.waiting.fetch_sub(frame.len(), Ordering::Relaxed);
             }
-            self.clock.sleep(backoff.next_delay(self.random.as_ref())).await;
+            self.clock
+                .sleep(backoff.next_delay(self.random.as_ref()))
+                .await;
         }
     }
 

@@ -136,7 +136,10 @@ fn tune(stream: &TcpStream) {
 
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn not_secured(what: &str) -> Error {
@@ -148,4 +151,3 @@ fn not_secured(what: &str) -> Error {
 }
 
 const PATIENCE: Duration = Duration::from_secs(6);
-

@@ -32,7 +32,11 @@ impl RaftUrl {
         let (list, prefix) = place.split_once('/').unwrap_or((place, ""));
         let mut members = BTreeMap::new();
         let mut names = Vec::new();
-        for member in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        for member in list
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+        {
             let (name, address) = member
                 .split_once('=')
                 .ok_or_else(|| bad(&format!("the manager {} has no name", shown(member))))?;
@@ -55,7 +59,9 @@ impl RaftUrl {
             (None, None) if values.is_empty() => None,
             (None, _) => return Err(bad("dir and listen are a manager's own: self is missing")),
             (Some(_), None) => {
-                return Err(bad("a manager keeps its data in a directory: dir is missing"));
+                return Err(bad(
+                    "a manager keeps its data in a directory: dir is missing",
+                ));
             }
             (Some(name), Some(directory)) => {
                 let own = members
@@ -83,7 +89,10 @@ impl RaftUrl {
 fn endpoint(text: &str) -> Result<Endpoint> {
     let endpoint: Endpoint = text.parse().map_err(|error: Error| bad(error.message()))?;
     match endpoint.port() == 0 || endpoint.host().is_empty() {
-        true => Err(bad(&format!("address {}: a host and a port are needed", shown(text)))),
+        true => Err(bad(&format!(
+            "address {}: a host and a port are needed",
+            shown(text)
+        ))),
         false => Ok(endpoint),
     }
 }
@@ -113,7 +122,10 @@ mod tests {
         assert_eq!(url.prefix, "x/y");
         assert_eq!(url.members["c"].to_string(), "[::1]:3");
         let own = url.member.unwrap();
-        assert_eq!((own.name.as_str(), own.listen.to_string()), ("b", "h2:2".to_owned()));
+        assert_eq!(
+            (own.name.as_str(), own.listen.to_string()),
+            ("b", "h2:2".to_owned())
+        );
         let url = parse("a=h1:1?self=a&dir=d&listen=0.0.0.0:9").unwrap();
         assert_eq!(url.member.unwrap().listen.to_string(), "0.0.0.0:9");
         assert_eq!(parse("a=h1:1,b=h2:2,c=h3:3/p").unwrap().member, None);
@@ -135,7 +147,10 @@ mod tests {
             ("a=h:1?self=a&self=a&dir=d", "self needs one value"),
         ] {
             let error = parse(rest).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("expected for example"), "{rest}: {error}");
+            assert!(
+                error.contains(part) && error.contains("expected for example"),
+                "{rest}: {error}"
+            );
         }
     }
 

@@ -24,8 +24,7 @@ struct Follower {
 pub(super) fn watch(shared: &Arc<Shared>, prefix: &str, from: Option<Revision>) -> KvWatch {
     let follower = Follower {
         progress: shared.progress(),
-        behind: from
-            .unwrap_or_else(|| shared.look(|node| node.machine().store.revision())),
+        behind: from.unwrap_or_else(|| shared.look(|node| node.machine().store.revision())),
         shared: Arc::downgrade(shared),
         prefix: prefix.to_owned(),
         due: VecDeque::new(),
@@ -61,7 +60,11 @@ impl Follower {
                 }
                 // Not here yet, or it never was: the others know.
                 Told::Forgotten { .. } if self.behind > revision => {
-                    if shared.call(|node, now| node.confirm(None, now)).await.is_ok() {
+                    if shared
+                        .call(|node, now| node.confirm(None, now))
+                        .await
+                        .is_ok()
+                    {
                         let now_at = shared.look(|node| node.machine().store.revision());
                         if self.behind > now_at {
                             self.behind = now_at;

@@ -22,8 +22,8 @@ use super::{
 pub(super) fn encode(cluster: Option<u128>, message: &Message) -> Bytes {
     let mut out = Writer::default();
     out.maybe(cluster, |out, cluster| {
-                out.wide(cluster);
-            });
+        out.wide(cluster);
+    });
     match message {
         Message::PreVote { term, last } => position(out.byte(1).number(*term), last),
         Message::PreVoted { term, granted } => {
@@ -66,9 +66,10 @@ pub(super) fn encode(cluster: Option<u128>, message: &Message) -> Bytes {
         Message::HeartbeatAnswer {
             term,
             round,
+            last,
             counts,
         } => {
-            out.byte(8).number(*term).number(*round);
+            out.byte(8).number(*term).number(*round).number(*last);
             out.byte((*counts).into());
         }
         Message::Snapshot {
@@ -94,14 +95,15 @@ pub(super) fn encode(cluster: Option<u128>, message: &Message) -> Bytes {
             out.byte(11).bytes(command);
         }
         Message::Confirm { id, lease } => {
-            out.byte(12)
-                .number(*id)
-                .maybe(*lease, |out, lease| {
+            out.byte(12).number(*id).maybe(*lease, |out, lease| {
                 out.wide(lease.0);
             });
         }
         Message::Confirmed { id, index, lives } => {
-            out.byte(13).number(*id).number(*index).byte((*lives).into());
+            out.byte(13)
+                .number(*id)
+                .number(*index)
+                .byte((*lives).into());
         }
         Message::Ask(about) => status(out.byte(14), about),
         Message::Status(about) => status(out.byte(15), about),
@@ -187,6 +189,7 @@ fn about_the_log(kind: u8, from: &mut Reader) -> Result<Message> {
         8 => Message::HeartbeatAnswer {
             term,
             round: from.number()?,
+            last: from.number()?,
             counts: from.flag()?,
         },
         9 => Message::Snapshot {
@@ -221,11 +224,11 @@ fn status(out: &mut Writer, about: &Status) {
     out.text(&about.names)
         .number(about.nonce)
         .maybe(about.cluster, |out, cluster| {
-                out.wide(cluster);
-            })
+            out.wide(cluster);
+        })
         .list(&about.founders, |out, nonce| {
-                out.number(*nonce);
-            })
+            out.number(*nonce);
+        })
         .number(about.term);
     position(out, &about.last);
 }

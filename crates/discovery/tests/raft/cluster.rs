@@ -52,8 +52,11 @@ impl Cluster {
 
     /// The member that leads, once there is one that a majority follows.
     pub async fn leader(&self, of: &[usize]) -> usize {
-        loop {
-            let known: Vec<_> = of.iter().map(|member| self.member(*member).leader()).collect();
+        for _ in 0..3000 {
+            let known: Vec<_> = of
+                .iter()
+                .map(|member| self.member(*member).leader())
+                .collect();
             let first = known[0].clone();
             if let Some(name) = first
                 && known.iter().all(|leader| leader.as_deref() == Some(&name))
@@ -64,6 +67,11 @@ impl Cluster {
             }
             self.clock.sleep(std::time::Duration::from_millis(20)).await;
         }
+        let known: Vec<_> = of
+            .iter()
+            .map(|member| self.member(*member).leader())
+            .collect();
+        panic!("no leader in a minute; the members {of:?} know {known:?}");
     }
 
     pub fn start_member(&self, number: usize) {

@@ -3,8 +3,8 @@
 use longshore_core::Timestamp;
 
 use super::{
-    Core, HardState, Leading, Message, Role, Vote,
     super::log::{Entry, Position},
+    Core, HardState, Leading, Message, Role, Vote,
 };
 use bytes::Bytes;
 

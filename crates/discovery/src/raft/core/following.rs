@@ -91,10 +91,11 @@ impl Core {
             // The leader knows that we have that much, but may be thinking of a disk that we lost.
             self.commit = self.commit.max(commit.min(self.log.last().index));
         }
-        let (term, counts) = (self.hard.term, self.counts);
+        let (term, counts, last) = (self.hard.term, self.counts, self.log.last().index);
         let answer = Message::HeartbeatAnswer {
             term,
             round,
+            last,
             counts,
         };
         self.send(from, answer);

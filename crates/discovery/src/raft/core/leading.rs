@@ -35,14 +35,17 @@ impl Core {
     /// A round for the questions that wait for one.
     pub(super) fn start_round(&mut self, now: Timestamp) {
         if let Role::Leader(leading) = &mut self.role
-            && leading.asked.back().is_some_and(|(round, ..)| *round > leading.round)
+            && leading
+                .asked
+                .back()
+                .is_some_and(|(round, ..)| *round > leading.round)
         {
             leading.round += 1;
             self.send_heartbeats(now);
         }
     }
 
-    fn send_heartbeats(&mut self, now: Timestamp) {
+    pub(super) fn send_heartbeats(&mut self, now: Timestamp) {
         let (term, commit) = (self.hard.term, self.commit);
         for peer in self.peers() {
             let Role::Leader(leading) = &mut self.role else {
@@ -147,7 +150,7 @@ impl Core {
         &mut self,
         from: usize,
         term: u64,
-        round: u64,
+        (round, last): (u64, u64),
         counts: bool,
         now: Timestamp,
     ) {
@@ -158,6 +161,11 @@ impl Core {
         progress.heard = now;
         progress.counts = counts;
         progress.round = progress.round.max(round.min(leading.round));
+        // It lost its disk; nothing else would tell while nothing is written.
+        if last < progress.matched {
+            progress.matched = last;
+            progress.next = last + 1;
+        }
     }
 
     pub(super) fn on_snapshot_part(

@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// Founds the cluster, or finds our place in it.
-    pub(super) fn settle_birth(&mut self) {
+    pub(super) fn settle_birth(&mut self, now: Timestamp) {
         if self.identity.cluster.is_some() {
             return;
         }
@@ -92,6 +92,9 @@ impl Node {
             Step::Found { cluster, founders } => {
                 self.identity.cluster = Some(cluster);
                 self.identity.founders = founders;
+                if self.options.me == 0 {
+                    self.core.hasten(now);
+                }
             }
             Step::Rejoin {
                 cluster,
@@ -128,9 +131,8 @@ impl Node {
     pub(super) fn why_not(&self) -> String {
         let mut why = match (self.identity.cluster, self.core.leader()) {
             (None, _) => {
-                let is_missing = |peer: &usize| {
-                    *peer != self.options.me && self.birth.heard[*peer].is_none()
-                };
+                let is_missing =
+                    |peer: &usize| *peer != self.options.me && self.birth.heard[*peer].is_none();
                 let missing: Vec<_> = (0..self.options.names.len())
                     .filter(is_missing)
                     .map(|peer| self.options.names[peer].as_str())

@@ -103,9 +103,8 @@ impl Calls {
         patience: Duration,
         all: bool,
     ) -> Vec<Message> {
-        let is_due = |sent: Option<Timestamp>| {
-            all || sent.is_none_or(|at| now.since(at) >= patience)
-        };
+        let is_due =
+            |sent: Option<Timestamp>| all || sent.is_none_or(|at| now.since(at) >= patience);
         let mut messages = Vec::new();
         for pending in self.requests.values_mut() {
             if is_due(pending.sent) {
@@ -132,7 +131,8 @@ impl Calls {
         newer: u64,
         answers: &mut Vec<(Ticket, Result<Outcome>)>,
     ) {
-        if request.incarnation == self.incarnation && self.requests.remove(&request.number).is_some()
+        if request.incarnation == self.incarnation
+            && self.requests.remove(&request.number).is_some()
         {
             answers.push((request.number, Ok(outcome)));
         }
@@ -226,8 +226,15 @@ impl Calls {
             (Some(at), Some(patience)) => deadline.min(at.after(patience)),
             _ => deadline,
         };
-        let requests = self.requests.values().map(|call| (call.deadline, call.sent));
-        let confirms = self.confirms.values().map(|call| (call.deadline, call.sent));
+        let requests = self
+            .requests
+            .values()
+            .map(|call| (call.deadline, call.sent));
+        let confirms = self.confirms.values().map(|call| {
+            // What the leader has answered is not asked again.
+            let asked = call.sent.filter(|_| call.what.index.is_none());
+            (call.deadline, asked)
+        });
         requests
             .chain(confirms)
             .map(|(deadline, sent)| again(deadline, sent))

@@ -159,21 +159,23 @@ impl Clients {
             if !world.members[member].node.as_ref().is_some_and(|node| {
                 node.leader().is_some() && node.cluster().is_some() && !node.is_joining()
             }) {
-                return Err(format!(
-                    "m{member} has not recovered: {}",
-                    world.describe()
-                ));
+                return Err(format!("m{member} has not recovered: {}", world.describe()));
             }
             let least = self.won.last().copied().unwrap_or(0);
             // Writes go on, so a member may be a few behind.
             if value + 20 < least {
-                return Err(format!("m{member} is at {value}, {least} were acknowledged"));
+                return Err(format!(
+                    "m{member} is at {value}, {least} were acknowledged"
+                ));
             }
             let is_known = |value: &u64| self.won.contains(value) || self.unknown.contains(value);
-            let writing = self.counters.iter().filter_map(|counter| match counter.state {
-                Counting::Writing { value } => Some(value),
-                _ => None,
-            });
+            let writing = self
+                .counters
+                .iter()
+                .filter_map(|counter| match counter.state {
+                    Counting::Writing { value } => Some(value),
+                    _ => None,
+                });
             let writing: BTreeSet<u64> = writing.collect();
             if let Some(strange) = (1..=value).find(|v| !is_known(v) && !writing.contains(v)) {
                 return Err(format!("m{member}: {strange} was refused, and written"));
@@ -265,7 +267,10 @@ impl Clients {
                 };
                 self.counters[number].state = Counting::Writing { value: value + 1 };
                 let who = Who::Counter(number);
-                if self.call(world, who, Some(Action::Apply(vec![step]))).is_none() {
+                if self
+                    .call(world, who, Some(Action::Apply(vec![step])))
+                    .is_none()
+                {
                     self.counters[number].state = Counting::Idle;
                 }
             }
@@ -402,10 +407,7 @@ impl Clients {
                     };
                     let value = parse(&entry.value);
                     if value != watcher.value + 1 {
-                        return Err(format!(
-                            "m{member} told {value} after {}",
-                            watcher.value
-                        ));
+                        return Err(format!("m{member} told {value} after {}", watcher.value));
                     }
                     watcher.value = value;
                     world.seen.watched += 1;

@@ -77,6 +77,8 @@ pub(super) struct Member {
     /// Its clock's speed, in parts per thousand.
     rate: u64,
     checked: u64,
+    /// How often in a row there was more to do at once.
+    spins: u32,
     wake: Timestamp,
 }
 
@@ -108,6 +110,7 @@ impl World {
             inbox: VecDeque::new(),
             rate: 990 + random.next_u64() % 21,
             checked: 0,
+            spins: 0,
             wake: Timestamp::ZERO,
         };
         let members = (0..count).map(|_| member(random.next_u64())).collect();
@@ -196,8 +199,10 @@ impl World {
 
     /// A member's own time.
     pub(super) fn local(&self, member: usize) -> Timestamp {
-        Timestamp::from_micros(self.now.as_micros() / 1000 * self.members[member].rate
-            + self.now.as_micros() % 1000 * self.members[member].rate / 1000)
+        Timestamp::from_micros(
+            self.now.as_micros() / 1000 * self.members[member].rate
+                + self.now.as_micros() % 1000 * self.members[member].rate / 1000,
+        )
     }
 
     fn start(&mut self, member: usize) {
@@ -254,6 +259,13 @@ impl World {
         let epoch = this.epoch;
         while let Some((ticket, answer)) = node.poll_answer() {
             self.answers.push_back((member, epoch, ticket, answer));
+        }
+        self.members[member].spins = match deadline <= local {
+            true => self.members[member].spins + 1,
+            false => 0,
+        };
+        if self.members[member].spins > 3 {
+            return Err(format!("m{member} is never done: a driver would spin"));
         }
         self.check(member)?;
         self.send(member, cluster, ready.at_once);
@@ -321,7 +333,10 @@ impl World {
         if node.is_leader() {
             let other = *self.leaders.entry(node.term()).or_insert(member);
             if other != member {
-                return Err(format!("m{other} and m{member} lead in term {}", node.term()));
+                return Err(format!(
+                    "m{other} and m{member} lead in term {}",
+                    node.term()
+                ));
             }
         }
         let applied = node.machine().applied.index;
@@ -333,7 +348,9 @@ impl World {
             let ours = (entry.at.term, entry.data.clone());
             let agreed = self.agreed.entry(index).or_insert_with(|| ours.clone());
             if *agreed != ours {
-                return Err(format!("m{member} has another entry {index} than was agreed on"));
+                return Err(format!(
+                    "m{member} has another entry {index} than was agreed on"
+                ));
             }
         }
         this.checked = applied;
@@ -349,7 +366,8 @@ impl World {
                 self.start(member);
             }
         }
-        self.queue.retain(|Reverse(event)| !matches!(event.what, What::Trouble));
+        self.queue
+            .retain(|Reverse(event)| !matches!(event.what, What::Trouble));
     }
 
     fn unblock(&mut self) {

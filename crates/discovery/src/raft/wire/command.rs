@@ -78,7 +78,10 @@ pub(in super::super) fn write_steps(out: &mut Writer, steps: &[TransactionOp]) {
                 out.wide(lease.0);
             });
         }
-        TransactionOp::Delete { key, expect: wanted } => expect(out.byte(2).text(key), *wanted),
+        TransactionOp::Delete {
+            key,
+            expect: wanted,
+        } => expect(out.byte(2).text(key), *wanted),
         // Refused where it comes in; read as malformed.
         _ => drop(out.byte(0)),
     });

@@ -84,8 +84,8 @@ pub(in super::super) fn write_entry(out: &mut Writer, entry: &KvEntry) {
         .bytes(&entry.value)
         .number(entry.revision.0)
         .maybe(entry.lease, |out, lease| {
-                out.wide(lease.0);
-            });
+            out.wide(lease.0);
+        });
 }
 
 pub(in super::super) fn read_entry(from: &mut Reader) -> Result<KvEntry> {
@@ -129,7 +129,10 @@ fn outcome(out: &mut Writer, outcome: &Outcome) {
     match outcome {
         Outcome::Done { revision, deleted } => out.byte(1).number(revision.0).number(*deleted),
         Outcome::Granted { lease, ttl } => out.byte(2).wide(lease.0).number(micros(*ttl)),
-        Outcome::Refused(refusal) => out.byte(3).text(refusal.kind.as_str()).text(&refusal.message),
+        Outcome::Refused(refusal) => out
+            .byte(3)
+            .text(refusal.kind.as_str())
+            .text(&refusal.message),
     };
 }
 
