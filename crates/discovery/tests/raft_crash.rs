@@ -54,7 +54,8 @@ async fn write_for_ever(path: &Path) {
         store.transact(steps).await.unwrap();
         let mut out = std::io::stdout().lock();
         // One write, so that a line is whole or not there.
-        out.write_all(format!("done {number}\n").as_bytes()).unwrap();
+        out.write_all(format!("done {number}\n").as_bytes())
+            .unwrap();
         out.flush().unwrap();
     }
 }
@@ -83,7 +84,7 @@ async fn l7_every_acknowledged_write_survives_two_hundred_kills_of_a_member() {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         // Random in the number of answers, and then in time, so also within a write.
-        let wanted = random.next_u64() % 24;
+        let wanted = random.next_u64() % 8;
         let pause = Duration::from_micros(random.next_u64() % 5000);
         let (mut answers, mut killed) = (0, false);
         for line in lines.lines().map_while(Result::ok) {
@@ -102,7 +103,10 @@ async fn l7_every_acknowledged_write_survives_two_hundred_kills_of_a_member() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(killed, "seed {SEED}, round {round}: the writer ended by itself");
+        assert!(
+            killed,
+            "seed {SEED}, round {round}: the writer ended by itself"
+        );
         acknowledged += answers as usize;
 
         let store = open(&path);

@@ -291,8 +291,7 @@ async fn an_election_over_it_has_one_leader() {
         let all: Vec<_> = elections.iter().map(valid).collect();
         let who: Vec<_> = (0..3).filter(|number| all[*number].is_some()).collect();
         assert!(who.len() <= 1, "{all:?}");
-        who.first()
-            .map(|first| (*first, all[*first].clone().unwrap()))
+        who.first().map(|first| (*first, all[*first].unwrap()))
     };
     let found = async |not: Option<usize>| {
         for _ in 0..600 {

@@ -121,15 +121,16 @@ impl Open {
     fn tell(&self, number: u64, answer: Answer) {
         let mut waiting = self.lock();
         match waiting.get(&number) {
-            Some(Waiting::Watch(events)) => {
+            Some(Waiting::Watch(events)) => match events.try_send(answer) {
+                Ok(()) => {}
                 // A reader that lags by so much gets its watch anew, from where it is.
-                if events.try_send(answer).is_err() {
+                Err(_) => {
                     waiting.remove(&number);
                     let end = question(UNANSWERED, &Operation::Unwatch(number));
                     // With a full queue it goes on, and the next event tries again.
                     let _ = self.questions.try_send(end);
                 }
-            }
+            },
             Some(Waiting::Call(_)) => {
                 if let Some(Waiting::Call(caller)) = waiting.remove(&number) {
                     // Who has gone has no use for it.

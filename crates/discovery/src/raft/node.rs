@@ -10,13 +10,16 @@ mod birth;
 mod calls;
 mod deadlines;
 mod serving;
+mod work;
 
 use calls::Calls;
 use deadlines::Deadlines;
 use serving::Serving;
+#[cfg(test)]
+pub(super) use work::Compaction;
+pub(super) use work::{Loaded, NodeOptions, Ready, Save};
 
 use super::{
-    RaftTimes,
     command::{Action, Outcome, RequestId},
     core::{Core, HardState, Snapshot},
     identity::{Identity, Status},
@@ -25,76 +28,6 @@ use super::{
     message::Message,
     wire::{decode_command, decode_snapshot, encode_snapshot},
 };
-
-/// What a member is told about itself.
-#[derive(Clone, Debug)]
-pub(super) struct NodeOptions {
-    pub(super) me: usize,
-    /// Of all members, sorted.
-    pub(super) names: Vec<String>,
-    pub(super) times: RaftTimes,
-    pub(super) compaction: Compaction,
-}
-
-/// When the log gives way to a snapshot.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Compaction {
-    pub(super) entries: usize,
-    pub(super) bytes: usize,
-    /// Entries that are kept for those who are a little behind.
-    pub(super) trail: u64,
-}
-
-impl Default for Compaction {
-    fn default() -> Self {
-        Self {
-            entries: 8192,
-            bytes: 16 << 20,
-            trail: 1024,
-        }
-    }
-}
-
-/// What a disk held.
-#[derive(Clone, Debug)]
-pub(super) struct Loaded {
-    pub(super) identity: Identity,
-    pub(super) hard: HardState,
-    pub(super) snapshot: Option<Snapshot>,
-    pub(super) entries: Vec<Entry>,
-}
-
-/// What has to be on the disk before the messages that wait for it are sent.
-#[derive(Debug, Default)]
-pub(super) struct Save {
-    pub(super) identity: Option<Identity>,
-    pub(super) hard: Option<HardState>,
-    /// Takes the place of the log up to it.
-    pub(super) snapshot: Option<Snapshot>,
-    /// From here on the log is void.
-    pub(super) truncate: Option<u64>,
-    pub(super) entries: Vec<Entry>,
-    /// To be reported when it is done.
-    pub(super) up_to: Position,
-}
-
-impl Save {
-    pub(super) fn is_empty(&self) -> bool {
-        self.identity.is_none()
-            && self.hard.is_none()
-            && self.snapshot.is_none()
-            && self.truncate.is_none()
-            && self.entries.is_empty()
-    }
-}
-
-/// What to do next: send, save, send.
-#[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) at_once: Vec<(usize, Message)>,
-    pub(super) save: Save,
-    pub(super) once_saved: Vec<(usize, Message)>,
-}
 
 /// A call of this member, until it is answered.
 pub(super) type Ticket = u64;
@@ -355,7 +288,7 @@ impl Node {
             return;
         };
         let patience = self.options.times.election;
-        for message in self.calls.to_send(now, patience, all) {
+        for message in self.calls.take_due(now, patience, all) {
             match message {
                 Message::Propose(command) if leader == self.options.me => self.propose(command),
                 Message::Confirm { id, lease } if leader == self.options.me => {

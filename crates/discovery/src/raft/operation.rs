@@ -119,8 +119,7 @@ pub(super) fn encode_answer(number: u64, answer: &Answer) -> Bytes {
     match answer {
         Answer::Failed { kind, message } => drop(out.byte(0).text(kind.as_str()).text(message)),
         Answer::Found(entry) => {
-            out.byte(1)
-                .maybe(entry.as_ref(), |out, entry| write_entry(out, entry));
+            out.byte(1).maybe(entry.as_ref(), write_entry);
         }
         Answer::Range(range) => {
             out.byte(2)

@@ -213,9 +213,10 @@ fn access(chain: Option<&[CertificateDer<'_>]>) -> Result<RaftAccess> {
 }
 
 fn failed(peer: &str, error: std::io::Error) -> Error {
-    let is_refusal = error
-        .get_ref()
-        .is_some_and(|cause| cause.is::<rustls::Error>());
+    let cause = error.get_ref();
+    let is_refusal = cause
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>())
+        .is_some();
     match is_refusal {
         true => Error::new(
             ErrorKind::Unauthenticated,

@@ -97,7 +97,7 @@ impl Calls {
     }
 
     /// What was never sent, or too long ago; or all.
-    pub(super) fn to_send(
+    pub(super) fn take_due(
         &mut self,
         now: Timestamp,
         patience: Duration,
