@@ -17,7 +17,7 @@ use longshore_core::{
 };
 use longshore_discovery::{RaftKv, RaftMemoryNetwork, RaftOptions};
 
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 60;
 const SEED: u64 = 11;
 
 /// Set for the process that is killed: the directory to write to.
@@ -61,7 +61,7 @@ async fn write_for_ever(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l7_every_acknowledged_write_survives_two_hundred_kills_of_a_member() {
+async fn l7_every_acknowledged_write_survives_sixty_kills_of_a_member() {
     if let Some(path) = std::env::var_os(CHILD) {
         return write_for_ever(Path::new(&path)).await;
     }
@@ -74,7 +74,7 @@ async fn l7_every_acknowledged_write_survives_two_hundred_kills_of_a_member() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "l7_every_acknowledged_write_survives_two_hundred_kills_of_a_member",
+                "l7_every_acknowledged_write_survives_sixty_kills_of_a_member",
                 "--nocapture",
             ])
             .env(CHILD, &path)
