@@ -8,7 +8,7 @@ use longshore::{
     Error, ErrorKind, Result,
     control::{
         ContainerView, ControlPlane,
-        endpoint::{EndpointOptions, ListenOptions, router},
+        endpoint::{EndpointOptions, EndpointService, ListenOptions},
     },
     core::{Leader, Shutdown, Target},
     exec::{

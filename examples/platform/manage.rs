@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use longshore::{
-    Clock, Discovery, TunnelTransport,
+    Clock, Discovery, KvStore, TunnelTransport,
     control::{
         ControlPlane, FileAudit, PlaneOptions,
         endpoint::{
@@ -12,7 +12,7 @@ use longshore::{
         },
     },
     core::{AllowAll, Endpoint, OsRandom, Shutdown, SystemClock},
-    discovery::{DiscoveryOptions, Election, ElectionOptions, open, open_kv},
+    discovery::{DiscoveryOptions, Election, ElectionOptions, open, open_kv, open_over},
     engine::{ConnectOptions, DockerProvider},
     sched::ClusterScheduler,
     tunnel::TlsTransport,
@@ -139,14 +139,27 @@ impl Parts {
         });
         let tunnel = problems.check(tunnel.transpose());
         let url = plan.url.as_deref().filter(|url| !url.is_empty());
+        let options = discovery_options(&plan.options, Some(plan.heartbeat), clock.clone());
+        // A process is a member of `raft://` once, for whatever it does with the store.
+        let member = url.filter(|url| url.starts_with("raft://")).map(|url| {
+            let options = options.as_ref().map_err(again)?;
+            open_kv(url, options)
+        });
+        let member = problems.check(member.transpose())?;
         let discovery = url.map(|url| {
-            let (options, heartbeat) = (&plan.options, Some(plan.heartbeat));
-            discovery(url, options, heartbeat, clock.clone())
+            let options = options.as_ref().map_err(again)?;
+            match &member {
+                Some((store, prefix)) => open_over(store.clone(), prefix, options),
+                None => open(url, options),
+            }
         });
         let discovery = problems.check(discovery.transpose());
         let election = plan.replication.as_ref().map(|(address, ttl)| {
-            let url = plan.url.as_deref().unwrap_or_default();
-            election(url, &plan.options, address, *ttl, clock)
+            let store = match &member {
+                Some(member) => member.clone(),
+                None => open_kv(url.unwrap_or_default(), options.as_ref().map_err(again)?)?,
+            };
+            election(store, address, *ttl, clock)
         });
         let election = problems.check(election.transpose());
         let settings = settings?;
@@ -219,14 +232,11 @@ async fn plane(
 
 /// Our part in the election over the store that discovery uses.
 fn election(
-    url: &str,
-    pairs: &[String],
+    (store, prefix): (Arc<dyn KvStore>, String),
     address: &str,
     ttl: Duration,
     clock: &Arc<dyn Clock>,
 ) -> longshore::Result<Election> {
-    let options = DiscoveryOptions::new(clock.clone()).with_pairs(pairs)?;
-    let (store, prefix) = open_kv(url, &options)?;
     let options = ElectionOptions::candidate(&prefix, address).with_ttl(ttl);
     Election::new(store, options, clock.clone(), Arc::new(OsRandom))
 }
@@ -288,11 +298,24 @@ pub fn discovery(
     heartbeat: Option<Duration>,
     clock: Arc<dyn Clock>,
 ) -> longshore::Result<Arc<dyn Discovery>> {
-    let mut options = DiscoveryOptions::new(clock).with_pairs(pairs)?;
-    if let Some(heartbeat) = heartbeat {
-        options = options.with_heartbeat(heartbeat);
-    }
-    open(url, &options)
+    open(url, &discovery_options(pairs, heartbeat, clock)?)
+}
+
+fn discovery_options(
+    pairs: &[String],
+    heartbeat: Option<Duration>,
+    clock: Arc<dyn Clock>,
+) -> longshore::Result<DiscoveryOptions> {
+    let options = DiscoveryOptions::new(clock).with_pairs(pairs)?;
+    Ok(match heartbeat {
+        Some(heartbeat) => options.with_heartbeat(heartbeat),
+        None => options,
+    })
+}
+
+/// The same failure, where it is met once more.
+fn again(error: &longshore::Error) -> longshore::Error {
+    longshore::Error::new(error.kind(), error.message().to_owned())
 }
 
 /// How long requests may go on after the end was asked for.

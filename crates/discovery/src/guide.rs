@@ -12,6 +12,7 @@
 //! | `etcd://` | linearizable; every change, in order | its time to live (plus half a second) | the last view stays; leases are lengthened when it is back | a store of one, three or five |
 //! | `consul://` | linearizable; the newest state | its time to live, at least 20 s | the last view stays | a store of one, three or five |
 //! | `zk://` | linearizable; the newest state | its time to live, at most the server's longest session | the last view stays | a store of one, three or five |
+//! | `raft://` | linearizable; every change, in order | its time to live; a change of leader gives it anew | the last view stays; calls are refused within 5 s, retryable | three or five managers, a directory each |
 //! | `RedbKv` | every acknowledged change, in order; one process | its time to live | it is the process itself | a file |
 //! | memory | one process | its time to live | ends with the process | nothing |
 //!
@@ -30,8 +31,33 @@
 //!
 //! [`Election`](crate::Election) works over any [`KvStore`](longshore_core::KvStore). A store that
 //! can lose acknowledged writes gives no election that is worth the name: use etcd, Consul or
-//! ZooKeeper with at least three members between machines, and the embedded store within one.
+//! ZooKeeper with at least three members between machines, or `RaftKv` among three or five managers
+//! themselves; and the embedded store within one.
 //! Whatever a leader changes should keep a [`Fence`](crate::Fence).
+//!
+//! # Managers without a store server
+//!
+//! Three managers on one machine, for a try. Each command runs in a terminal of its own; on loopback
+//! no certificates are needed:
+//!
+//! ```sh
+//! list=a=127.0.0.1:7301,b=127.0.0.1:7302,c=127.0.0.1:7303/cluster
+//! platform manage "raft://$list?self=a&dir=/tmp/managers/a" --replication \
+//!     --advertise 127.0.0.1:4001 -H tcp://127.0.0.1:4001
+//! platform manage "raft://$list?self=b&dir=/tmp/managers/b" --replication \
+//!     --advertise 127.0.0.1:4002 -H tcp://127.0.0.1:4002
+//! platform manage "raft://$list?self=c&dir=/tmp/managers/c" --replication \
+//!     --advertise 127.0.0.1:4003 -H tcp://127.0.0.1:4003
+//! platform kv ls "raft://$list" docker/          # as a client of whichever answers
+//! docker -H tcp://127.0.0.1:4002 info            # from any of them; kill the leading one and ask again
+//! ```
+//!
+//! The first start needs all of them at once: the cluster is founded then. From there on two of three
+//! are enough. Between machines each needs a manager's certificate (`platform cert issue --role
+//! manager`), given by `--discovery-opt kv.cacertfile=…`, `kv.certfile=…` and `kv.keyfile=…`; a
+//! client's certificate is enough for `platform kv`. A manager whose directory is lost starts with an
+//! empty one and is filled by the others, all of which have to be there. The list is fixed: for other
+//! members, found another cluster.
 //!
 //! # Writing a backend
 //!

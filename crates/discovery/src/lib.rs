@@ -13,16 +13,18 @@
 //! | `dns://_docker._tcp.example.com`, `dns://nodes.lan:2375` | `DnsDiscovery` | no | when records' time is over |
 //! | `gossip://10.0.0.1:7946,10.0.0.2:7946` | `GossipDiscovery` | yes | at once |
 //! | `token://host/path/<token>` | `TokenDiscovery`, hosted by `token_service` (feature `token-server`) | yes | at once |
+//! | `raft://a=10.0.0.1:7300,b=10.0.0.2:7300,c=10.0.0.3:7300/prefix?self=a&dir=/var/lib/raft` | [`KvDiscovery`] over `RaftKv` | yes | at once |
 //! | none, in one process | [`MemoryDiscovery`] | yes | at once |
 //!
 //! All but the first two stand behind features: `etcd`, `consul`, `zookeeper`, `dns`, `gossip`,
-//! `token`. Which one to take, and how to write one: [`guide`].
+//! `token`, `raft`. Which one to take, and how to write one: [`guide`].
 //!
 //! Around any of them: [`MergedDiscovery`], [`CachedDiscovery`], [`DampedDiscovery`]. A
 //! [`Registrar`] keeps nodes registered, an [`Election`] finds one leader.
 //!
 //! The stores are key-value stores first: the abstraction under key-value discovery, leader election
-//! and the control plane's state. `RedbKv` (feature `redb`) is one in a file, without a server;
+//! and the control plane's state. `RaftKv` (feature `raft`) is one that three or five managers
+//! replicate among themselves, `RedbKv` (feature `redb`) one in a file of one process;
 //! [`MemoryKv`] is their twin in memory.
 //!
 //! It does not connect to nodes and does not judge their health: an entry says where a node is said
@@ -90,6 +92,8 @@ mod options;
 mod outlet;
 #[cfg(any(feature = "token", feature = "dns"))]
 mod polled;
+#[cfg(feature = "raft")]
+mod raft;
 pub mod range;
 #[cfg(feature = "redb")]
 mod redb_kv;
@@ -130,8 +134,13 @@ pub use memory_kv::{KvLimits, MemoryKv};
 pub use merged::MergedDiscovery;
 pub use open::open;
 #[cfg(feature = "stores")]
-pub use open_store::open_kv;
+pub use open_store::{open_kv, open_over};
 pub use options::DiscoveryOptions;
+#[cfg(feature = "raft")]
+pub use raft::{
+    RaftAccess, RaftClient, RaftIncoming, RaftKv, RaftMemoryNetwork, RaftNetwork, RaftOptions,
+    RaftPeer, RaftPlaintext, RaftTcp, RaftTimes, RaftTls,
+};
 #[cfg(feature = "redb")]
 pub use redb_kv::RedbKv;
 pub use registrar::{HeartbeatState, Registrar, RegistrarOptions, RegistrarState};

@@ -14,11 +14,15 @@ use longshore_core::{
 use tokio::sync::watch;
 
 mod history;
+#[cfg(feature = "raft")]
+mod image;
 mod leases;
 mod state;
 
-use history::Told;
-use state::State;
+pub(crate) use history::Told;
+#[cfg(feature = "raft")]
+pub(crate) use image::Image;
+pub(crate) use state::State;
 
 /// How much a [`MemoryKv`] holds at most.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +30,8 @@ use state::State;
 pub struct KvLimits {
     /// Bytes of keys and values.
     pub bytes: usize,
-    /// Changes that are remembered for watches; who is further behind must read again.
+    /// Changes that are remembered for watches, in half of `bytes` at most; who is further behind
+    /// must read again.
     pub history: usize,
     /// Leases at a time.
     pub leases: usize,

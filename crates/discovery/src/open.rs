@@ -10,6 +10,12 @@ use crate::{DiscoveryOptions, DiscoveryUrl, Scheme, StaticDiscovery};
 /// `scheme://[user:password@]host:port[,host:port…][/prefix]` and take the options `kv.path`,
 /// `kv.cacertfile`, `kv.certfile` and `kv.keyfile`. For Consul the password is the ACL token.
 ///
+/// `raft://` has the form
+/// `raft://name=host:port,name=host:port,name=host:port[/prefix]?self=name&dir=/path[&listen=host:port]`
+/// for a manager, and the same without `?…` for a client; it takes the same options, and
+/// `raft.plaintext=anywhere`. A process opens a member once: share it by [`open_kv`](crate::open_kv)
+/// and [`open_over`](crate::open_over).
+///
 /// Nothing is read or connected yet: an unreadable file shows in the first
 /// [`list`](Discovery::list), so that a cluster can wait for what comes later.
 ///
@@ -41,9 +47,13 @@ pub fn open(url: &str, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>>
         }
         Scheme::File => open_file(&url, options),
         #[cfg(feature = "stores")]
-        Scheme::Etcd | Scheme::Consul | Scheme::Zk => crate::open_store::open(&url, options),
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk | Scheme::Raft => {
+            crate::open_store::open(&url, options)
+        }
         #[cfg(not(feature = "stores"))]
-        scheme @ (Scheme::Etcd | Scheme::Consul | Scheme::Zk) => Err(left_out(scheme)),
+        scheme @ (Scheme::Etcd | Scheme::Consul | Scheme::Zk | Scheme::Raft) => {
+            Err(left_out(scheme))
+        }
         Scheme::Dns => open_dns(&url, options),
         Scheme::Gossip => open_gossip(&url, options),
         Scheme::Token => open_token(&url, options),

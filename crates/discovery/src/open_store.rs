@@ -1,4 +1,4 @@
-//! Opening the stores behind `etcd://`, `consul://` and `zk://`.
+//! Opening the stores behind `etcd://`, `consul://`, `zk://` and `raft://`.
 
 use std::sync::Arc;
 
@@ -11,6 +11,19 @@ use crate::{
 
 pub(crate) fn open(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc<dyn Discovery>> {
     let (store, prefix) = connect(url, options)?;
+    open_over(store, &prefix, options)
+}
+
+/// The nodes in a store that is open already, below a prefix: for a program that uses one store for
+/// several things, as for discovery and an election.
+///
+/// # Errors
+/// The prefix or the path (`kv.path`) can't be that of keys.
+pub fn open_over(
+    store: Arc<dyn KvStore>,
+    prefix: &str,
+    options: &DiscoveryOptions,
+) -> Result<Arc<dyn Discovery>> {
     let mut layout = KvDiscoveryOptions::default()
         .with_prefix(prefix)
         .with_grace(options.heartbeat)
@@ -25,27 +38,30 @@ pub(crate) fn open(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<Arc
     )?))
 }
 
-/// Opens the key-value store of an `etcd://`, `consul://` or `zk://` URL itself, for what stands
+/// Opens the key-value store of an `etcd://`, `consul://`, `zk://` or `raft://` URL itself, for what stands
 /// beside the nodes: an election's lock, a platform's own state. Gives the prefix that the URL names
 /// with it; keys under it are this cluster's.
 ///
-/// Nothing is connected yet.
+/// Nothing is connected yet. A member of `raft://` listens from now on.
 ///
 /// # Errors
-/// The URL or an option is wrong, named; [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported)
+/// The URL or an option is wrong, named; a member's address or directory can't be had; [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported)
 /// for a scheme without a store, and for a store that was left out of this build.
 pub fn open_kv(url: &str, options: &DiscoveryOptions) -> Result<(Arc<dyn KvStore>, String)> {
     let url = DiscoveryUrl::parse(url)?;
     match url.scheme() {
-        Scheme::Etcd | Scheme::Consul | Scheme::Zk => connect(&url, options),
+        Scheme::Etcd | Scheme::Consul | Scheme::Zk | Scheme::Raft => connect(&url, options),
         other => Err(Error::unsupported(format!(
-            "{other}:// has no key-value store behind it: etcd://, consul:// and zk:// do"
+            "{other}:// has no key-value store behind it: etcd://, consul://, zk:// and raft:// do"
         ))),
     }
 }
 
 fn connect(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<(Arc<dyn KvStore>, String)> {
     let scheme = url.scheme();
+    if scheme == Scheme::Raft {
+        return open_raft(url, options);
+    }
     options.only(&KNOWN, scheme.as_str())?;
     let usual_port = match scheme {
         Scheme::Consul => 8500,
@@ -55,8 +71,8 @@ fn connect(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<(Arc<dyn Kv
     let place = StoreUrl::parse(url, usual_port)?;
     let mut reach = StoreOptions::new(place.endpoints, options.clock.clone())?
         .with_random(options.random.clone());
-    if let Some(tls) = tls(options)? {
-        reach = reach.with_tls(tls);
+    if let Some([authority, certificate, key]) = tls_files(options)? {
+        reach = reach.with_tls(StoreTls::from_files(authority, certificate, key)?);
     }
     if let Some(credentials) = place.credentials {
         reach = reach.with_credentials(credentials);
@@ -80,13 +96,23 @@ fn store(scheme: Scheme, reach: &StoreOptions) -> Result<Arc<dyn KvStore>> {
     }
 }
 
+#[cfg(feature = "raft")]
+fn open_raft(url: &DiscoveryUrl, options: &DiscoveryOptions) -> Result<(Arc<dyn KvStore>, String)> {
+    let known = [PATH, TLS[0], TLS[1], TLS[2], crate::raft::PLAINTEXT];
+    options.only(&known, "raft")?;
+    crate::raft::open(url, options, tls_files(options)?)
+}
+
+#[cfg(not(feature = "raft"))]
+fn open_raft(url: &DiscoveryUrl, _: &DiscoveryOptions) -> Result<(Arc<dyn KvStore>, String)> {
+    Err(crate::open::left_out(url.scheme()))
+}
+
 /// All three files or none: some of them would be plaintext where TLS was meant (rule D10).
-fn tls(options: &DiscoveryOptions) -> Result<Option<StoreTls>> {
+fn tls_files(options: &DiscoveryOptions) -> Result<Option<[&str; 3]>> {
     let files = TLS.map(|name| options.value(name).filter(|file| !file.is_empty()));
     match files {
-        [Some(authority), Some(certificate), Some(key)] => {
-            StoreTls::from_files(authority, certificate, key).map(Some)
-        }
+        [Some(authority), Some(certificate), Some(key)] => Ok(Some([authority, certificate, key])),
         [None, None, None] => Ok(None),
         _ => {
             let missing: Vec<_> = TLS

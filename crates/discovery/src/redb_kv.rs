@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::KvLimits;
 
-mod failure;
+pub(crate) mod failure;
 mod leases;
 mod read;
 mod tables;

@@ -22,6 +22,8 @@ pub enum Scheme {
     Gossip,
     /// Records in the DNS.
     Dns,
+    /// Managers that replicate a store among themselves.
+    Raft,
 }
 
 impl Scheme {
@@ -36,6 +38,7 @@ impl Scheme {
             Self::Token => "token",
             Self::Gossip => "gossip",
             Self::Dns => "dns",
+            Self::Raft => "raft",
         }
     }
 }
@@ -121,7 +124,9 @@ impl fmt::Display for DiscoveryUrl {
                 None => "…".to_owned(),
             },
             Scheme::Etcd | Scheme::Consul | Scheme::Zk => without_credentials(&self.rest),
-            Scheme::Nodes | Scheme::File | Scheme::Gossip | Scheme::Dns => self.rest.clone(),
+            Scheme::Nodes | Scheme::File | Scheme::Gossip | Scheme::Dns | Scheme::Raft => {
+                self.rest.clone()
+            }
         };
         write!(f, "{}://{shown}", self.scheme)
     }
@@ -140,7 +145,7 @@ fn without_credentials(rest: &str) -> String {
     }
 }
 
-const ALL: [Scheme; 8] = [
+const ALL: [Scheme; 9] = [
     Scheme::Nodes,
     Scheme::File,
     Scheme::Etcd,
@@ -149,6 +154,7 @@ const ALL: [Scheme; 8] = [
     Scheme::Token,
     Scheme::Gossip,
     Scheme::Dns,
+    Scheme::Raft,
 ];
 
 /// Room for thousands of nodes in one argument; more belongs into a file.

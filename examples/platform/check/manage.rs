@@ -64,9 +64,9 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
             .as_deref()
             .and_then(|url| url.split_once("://"))
             .map_or("nodes", |s| s.0);
-        if !matches!(scheme, "consul" | "etcd" | "zk") {
+        if !matches!(scheme, "consul" | "etcd" | "zk" | "raft") {
             problems.add(
-                "Leader election is only supported with consul, etcd and zookeeper discovery.",
+                "Leader election is only supported with consul, etcd, zookeeper and raft discovery.",
             );
         }
     }

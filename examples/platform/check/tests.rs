@@ -142,7 +142,7 @@ fn each_message_is_swarms() {
         ),
         (
             "manage a:1 --replication --addr b:1",
-            "Leader election is only supported with consul, etcd and zookeeper discovery.",
+            "Leader election is only supported with consul, etcd, zookeeper and raft discovery.",
         ),
     ] {
         refuse(&format!("platform {line}"), message);

@@ -24,7 +24,8 @@ pub const KV_EXAMPLES: &str = "\
 Examples:
   platform kv ls etcd://10.0.0.1:2379 docker/swarm/
   platform kv get consul://10.0.0.1:8500/cluster docker/swarm/leader
-  platform kv watch zk://10.0.0.1:2181/cluster";
+  platform kv watch zk://10.0.0.1:2181/cluster
+  platform kv ls raft://a=127.0.0.1:7301,b=127.0.0.1:7302,c=127.0.0.1:7303/cluster docker/";
 
 pub const LIST_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +41,10 @@ Examples:
       -H unix:///run/longshore.sock
   platform manage etcd://10.0.0.1:2379/cluster --replication --advertise 10.0.0.5:4000 \\
       -H tcp://10.0.0.5:4000 --tlsverify --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
+  platform manage 'raft://a=10.0.0.1:7300,b=10.0.0.2:7300,c=10.0.0.3:7300/cluster?self=a&dir=/var/lib/longshore/raft' \\
+      --discovery-opt kv.cacertfile=ca.pem --discovery-opt kv.certfile=cert.pem \\
+      --discovery-opt kv.keyfile=key.pem --replication --advertise 10.0.0.1:4000 \\
+      -H tcp://10.0.0.1:4000 --tlsverify --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
 
 The file holds one host:port a line; ranges such as 10.0.0.[1:9]:2375 expand, # begins a comment.";
 

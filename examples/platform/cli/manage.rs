@@ -26,7 +26,8 @@ pub struct Manage {
     /// Address at which other managers reach this one.
     #[arg(long, visible_alias = "addr", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Run as one of several managers (needs a key-value store).
+    /// Run as one of several managers (needs a key-value store; raft:// is one without
+    /// a server).
     #[arg(long, visible_alias = "leader-election")]
     pub replication: bool,
     /// How long leadership lasts without renewal.

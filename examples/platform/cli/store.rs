@@ -27,11 +27,12 @@ pub struct DiscoveryServer {
 /// A key-value store by its URL.
 #[derive(Args, Debug)]
 pub struct KvStoreArgs {
-    /// `etcd://host:2379/prefix`, `consul://…`, `zk://…`, or `redb:///path/to/file`. Keys are below
-    /// the prefix.
+    /// `etcd://host:2379/prefix`, `consul://…`, `zk://…`, `raft://a=host:port,…/prefix`, or
+    /// `redb:///path/to/file`. Keys are below the prefix.
     #[arg(value_name = "STORE")]
     pub store: String,
-    /// Option of the store, as key=value (kv.cacertfile, kv.certfile, kv.keyfile).
+    /// Option of the store, as key=value (kv.cacertfile, kv.certfile, kv.keyfile,
+    /// raft.plaintext).
     #[arg(long, value_name = "KEY=VALUE")]
     pub store_opt: Vec<String>,
 }

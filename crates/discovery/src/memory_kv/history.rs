@@ -8,14 +8,17 @@ use longshore_core::{KvEvent, Revision};
 #[derive(Debug)]
 pub(super) struct History {
     most: usize,
+    most_bytes: usize,
+    /// Of keys and values.
+    bytes: usize,
     /// Everything up to here is forgotten.
-    forgotten: Revision,
-    events: VecDeque<(Revision, KvEvent)>,
+    pub(super) forgotten: Revision,
+    pub(super) events: VecDeque<(Revision, KvEvent)>,
 }
 
 /// What a watch is told.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// The changes up to a revision, perhaps not all yet.
     Events {
         events: VecDeque<KvEvent>,
@@ -29,20 +32,24 @@ pub(super) enum Told {
 const BATCH: usize = 256;
 
 impl History {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
         Self {
             most,
+            most_bytes,
+            bytes: 0,
             forgotten: Revision(0),
             events: VecDeque::new(),
         }
     }
 
     pub(super) fn push(&mut self, revision: Revision, event: KvEvent) {
+        self.bytes += size(&event);
         self.events.push_back((revision, event));
-        while self.events.len() > self.most {
-            if let Some((revision, _)) = self.events.pop_front() {
-                self.forgotten = revision;
-            }
+        while (self.events.len() > self.most || self.bytes > self.most_bytes)
+            && let Some((revision, event)) = self.events.pop_front()
+        {
+            self.bytes -= size(&event);
+            self.forgotten = revision;
         }
     }
 
@@ -76,4 +83,12 @@ fn key(event: &KvEvent) -> &str {
         // Never stored; and `KvEvent` may grow.
         _ => "",
     }
+}
+
+fn size(event: &KvEvent) -> usize {
+    let value = match event {
+        KvEvent::Put(entry) => entry.value.len(),
+        _ => 0,
+    };
+    key(event).len() + value
 }

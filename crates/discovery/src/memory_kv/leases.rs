@@ -68,6 +68,32 @@ impl Leases {
         }
     }
 
+    #[cfg(feature = "raft")]
+    pub(super) fn restore(last: u128, granted: Vec<(LeaseId, Duration)>) -> Self {
+        let mut leases = Self {
+            last,
+            ..Self::default()
+        };
+        for (id, ttl) in granted {
+            let (ends, keys) = (Timestamp::ZERO.after(ttl), BTreeSet::new());
+            leases.held.insert(id, Held { ttl, ends, keys });
+            leases.by_end.insert((ends, id));
+        }
+        leases
+    }
+
+    /// The last handle given out.
+    #[cfg(feature = "raft")]
+    pub(super) fn last(&self) -> u128 {
+        self.last
+    }
+
+    /// All that live, with their time to live.
+    #[cfg(feature = "raft")]
+    pub(super) fn granted(&self) -> impl Iterator<Item = (LeaseId, Duration)> {
+        self.held.iter().map(|(id, held)| (*id, held.ttl))
+    }
+
     /// Ends a lease; gives its keys.
     pub(super) fn end(&mut self, id: LeaseId) -> BTreeSet<String> {
         let Some(held) = self.held.remove(&id) else {

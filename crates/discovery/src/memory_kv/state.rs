@@ -15,36 +15,36 @@ use super::{
 use crate::kv_step;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(crate) struct State {
     limits: KvLimits,
-    revision: Revision,
-    entries: BTreeMap<String, KvEntry>,
+    pub(super) revision: Revision,
+    pub(super) entries: BTreeMap<String, KvEntry>,
     /// Of keys and values.
-    bytes: usize,
-    leases: Leases,
-    history: History,
+    pub(super) bytes: usize,
+    pub(super) leases: Leases,
+    pub(super) history: History,
 }
 
 /// What steps did.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Done {
-    pub(super) revision: Revision,
-    pub(super) deleted: usize,
+pub(crate) struct Done {
+    pub(crate) revision: Revision,
+    pub(crate) deleted: usize,
 }
 
 impl State {
-    pub(super) fn new(limits: KvLimits) -> Self {
+    pub(crate) fn new(limits: KvLimits) -> Self {
         Self {
             limits,
             revision: Revision(0),
             entries: BTreeMap::new(),
             bytes: 0,
             leases: Leases::default(),
-            history: History::new(limits.history),
+            history: History::new(limits.history, limits.bytes / 2),
         }
     }
 
-    pub(super) fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         self.revision
     }
 
@@ -60,11 +60,11 @@ impl State {
         self.leases.next_deadline()
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<KvEntry> {
+    pub(crate) fn get(&self, key: &str) -> Option<KvEntry> {
         self.entries.get(key).cloned()
     }
 
-    pub(super) fn range(&self, prefix: &str, after: &str, limit: usize) -> KvRange {
+    pub(crate) fn range(&self, prefix: &str, after: &str, limit: usize) -> KvRange {
         let start = match after >= prefix {
             true => Bound::Excluded(after),
             false => Bound::Included(prefix),
@@ -78,11 +78,11 @@ impl State {
         KvRange::new(entries, self.revision, under.next().is_some())
     }
 
-    pub(super) fn changes_after(&self, from: Revision, prefix: &str) -> Told {
+    pub(crate) fn changes_after(&self, from: Revision, prefix: &str) -> Told {
         self.history.after(from, prefix, self.revision)
     }
 
-    pub(super) fn grant(&mut self, ttl: Duration, now: Timestamp) -> Result<Lease> {
+    pub(crate) fn grant(&mut self, ttl: Duration, now: Timestamp) -> Result<Lease> {
         self.leases.grant(ttl, now, self.limits.leases)
     }
 
@@ -90,14 +90,14 @@ impl State {
         self.leases.keep_alive(lease, now)
     }
 
-    pub(super) fn revoke(&mut self, lease: LeaseId) {
+    pub(crate) fn revoke(&mut self, lease: LeaseId) {
         for key in self.leases.end(lease) {
             self.remove(&key);
         }
     }
 
     /// All steps or none: everything is checked before anything is done.
-    pub(super) fn apply(&mut self, steps: Vec<TransactionOp>) -> Result<Done> {
+    pub(crate) fn apply(&mut self, steps: Vec<TransactionOp>) -> Result<Done> {
         kv_step::check(&steps, &capabilities())?;
         let mut growth = 0usize;
         for step in &steps {
@@ -209,7 +209,7 @@ impl State {
     }
 }
 
-fn size(entry: &KvEntry) -> usize {
+pub(super) fn size(entry: &KvEntry) -> usize {
     entry.key.len() + entry.value.len()
 }
 

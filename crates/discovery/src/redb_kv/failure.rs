@@ -3,7 +3,7 @@
 use longshore_core::{Error, ErrorKind};
 
 /// Opening failed.
-pub(super) fn of_open(path: &str, error: redb::DatabaseError) -> Error {
+pub(crate) fn of_open(path: &str, error: redb::DatabaseError) -> Error {
     let error = match error {
         redb::DatabaseError::DatabaseAlreadyOpen => Error::new(
             ErrorKind::AlreadyExists,
@@ -21,7 +21,7 @@ pub(super) fn of_open(path: &str, error: redb::DatabaseError) -> Error {
 
 /// Reading or writing failed: always [`ErrorKind::Unavailable`] or [`ErrorKind::Internal`], which no
 /// refused step is.
-pub(super) fn of(error: impl Into<redb::Error>) -> Error {
+pub(crate) fn of(error: impl Into<redb::Error>) -> Error {
     let error = match error.into() {
         redb::Error::Io(error) => Error::unavailable("the store's disk failed").with_source(error),
         redb::Error::PreviousIo => Error::unavailable(
