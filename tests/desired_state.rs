@@ -1,5 +1,6 @@
 //! Desired stacks in a store: they outlive a control plane, all managers know them, and only the one
 //! that leads acts on them.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt, their helpers too")]
 
 use std::{sync::Arc, time::Duration};
 

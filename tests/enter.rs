@@ -1,5 +1,6 @@
 //! `platform enter` and `platform attach` as a person has them: the real program on a terminal of
 //! its own, against the embedded platform, through its tunnels. No Docker, no root.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt, their helpers too")]
 #![expect(unreachable_pub, reason = "a test has no outside")]
 
 #[path = "enter/relay.rs"]
@@ -21,10 +22,13 @@ use server::Server;
 use terminal::Terminal;
 
 /// Everything once, in one go: the platform takes longer to start than all the rest.
+/// One thing that is shown, on a server that all share.
+type Step = fn(&Server);
+
 #[test]
 fn a_person_enters() {
     let mut server = Server::start();
-    let steps: [(&str, fn(&Server)); 12] = [
+    let steps: [(&str, Step); 12] = [
         ("exit codes are passed on", exit_codes_are_passed_on),
         ("a pipe is byte-exact", a_pipe_is_byte_exact),
         ("a pipe has no terminal", a_pipe_has_no_terminal),

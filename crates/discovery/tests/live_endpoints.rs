@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use longshore_core::{ClockExt, OsRandom, Shutdown, SystemClock};
 use longshore_discovery::{Election, ElectionOptions, FencingToken};
+use longshore_lab::StoreSpec;
 use subjects::THREE_ETCDS;
 
 const TTL: Duration = Duration::from_secs(6);
@@ -21,7 +22,7 @@ const TTL: Duration = Duration::from_secs(6);
 /// servers in opposite orders; either's first one dies, and the leader is the same with the same token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l7_the_loss_of_an_endpoint_changes_no_leader() {
-    let Some(mut store) = THREE_ETCDS.start("rule L7") else {
+    let Some(mut store) = THREE_ETCDS.start(&StoreSpec::default(), "rule L7") else {
         return;
     };
     let (clock, shutdown) = (Arc::new(SystemClock::new()), Shutdown::new());

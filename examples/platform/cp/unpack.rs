@@ -48,7 +48,7 @@ pub fn unpack(archive: impl Read, landing: &Landing) -> io::Result<Report> {
             let name = long.name.unwrap_or_else(|| entry.path_bytes().into_owned());
             let link = long
                 .link
-                .or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
+                .or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned));
             let shown = String::from_utf8_lossy(&name).into_owned();
             let added = unpacking.add(&mut entry, &name, link.as_deref().unwrap_or_default());
             added.map_err(|error| {
