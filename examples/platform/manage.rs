@@ -202,6 +202,7 @@ async fn plane(
         .with_engine_refresh_max_interval(plan.refresh.1)
         .with_engine_failure_retry(plan.failure_retry)
         .with_overcommit(plan.overcommit)
+        .with_accounting(plan.accounting)
         .with_create_retry(plan.create_retry);
     let mut builder = ControlPlane::builder()
         .scheduler(Box::new(scheduler(plan)))

@@ -79,6 +79,7 @@ pub use event::{ClusterEvent, NodeEventKind};
 pub use hub::{HubOptions, TunnelHub, TunnelSession};
 pub use longshore_core::Availability;
 pub use node::{ApiVersion, ClockSkew, ContainerCounts, NodeRef, NodeView};
+pub use placement::Accounting;
 pub use plane::{ControlPlane, ControlPlaneBuilder, PlaneOptions};
 pub use reservation::{Admission, NameGuard};
 pub use stack::{

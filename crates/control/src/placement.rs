@@ -1,6 +1,6 @@
 use longshore_core::{
     EngineInfo, Expression, HostPort, Image, Labels, MilliCpu, NodeId, PlacedWorkload,
-    PlacementRequest, Resources, ServiceName, Workload, WorkloadId,
+    PlacementRequest, Resources, ServiceName, Workload, WorkloadId, WorkloadState,
 };
 
 use crate::stack::labels;
@@ -38,9 +38,21 @@ pub(crate) fn image_names(images: &[Image]) -> Vec<String> {
     names
 }
 
-/// A container as the scheduler sees it. A stopped one keeps what it asked for: it can be started
-/// without a new decision.
-pub(crate) fn placed(workload: &Workload, node: &NodeId) -> PlacedWorkload {
+/// Which containers take up room on their node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Accounting {
+    /// All until they are removed, as Swarm did: a stopped one can be started at any time, without
+    /// a new decision.
+    #[default]
+    All,
+    /// Those that run, or were made and not started yet. What has ended takes no processors and no
+    /// memory; starting it again may fill a node beyond what it has. Its ports it keeps.
+    Running,
+}
+
+/// A container as the scheduler sees it.
+pub(crate) fn placed(workload: &Workload, node: &NodeId, accounting: Accounting) -> PlacedWorkload {
     let mut placed = PlacedWorkload::new(workload.id.clone(), node.clone());
     placed.name = workload.name().to_owned();
     placed.service = service_of(&workload.labels);
@@ -52,7 +64,10 @@ pub(crate) fn placed(workload: &Workload, node: &NodeId) -> PlacedWorkload {
         .filter_map(|port| port.host.clone())
         .collect();
     if let Some(detail) = &workload.detail {
-        placed.resources = detail.resources.clone();
+        let ended = matches!(workload.state, WorkloadState::Exited | WorkloadState::Dead);
+        if !(ended && accounting == Accounting::Running) {
+            placed.resources = detail.resources.clone();
+        }
         for binding in &detail.requested_ports {
             match &binding.host {
                 Some(host) => ports.push(host.clone()),
@@ -104,7 +119,7 @@ pub(crate) fn fulfilled(
 
 /// What to ask for in order to place an existing container again.
 pub(crate) fn request_of(workload: &Workload, node: &NodeId) -> PlacementRequest {
-    let placed = placed(workload, node);
+    let placed = placed(workload, node, Accounting::All);
     let mut request = PlacementRequest::new(placed.image).with_resources(placed.resources);
     request.name = placed.name;
     request.service = placed.service;
@@ -163,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn small_nodes_get_their_share_of_overcommit() {
+    fn s16_small_nodes_get_their_share_of_overcommit() {
         check(1, 0.05, 1050);
         check(4, 0.05, 4200);
         check(4, 0.0, 4000);

@@ -1,7 +1,7 @@
 use std::{str::FromStr, time::Duration};
 
 use longshore::{
-    control::endpoint::ListenAddress,
+    control::{Accounting, endpoint::ListenAddress},
     core::Endpoint,
     sched::{FilterName, Strategy},
 };
@@ -30,6 +30,7 @@ pub struct ManagePlan {
     pub refresh: (Duration, Duration),
     pub failure_retry: u32,
     pub overcommit: f64,
+    pub accounting: Accounting,
     pub create_retry: u32,
 }
 
@@ -109,10 +110,12 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         3,
     );
     let (mut overcommit, mut create_retry) = (0.05, 0);
+    let mut accounting = Accounting::All;
     for option in &args.cluster_opt {
         match cluster_option(option) {
             Ok(ClusterOption::Overcommit(ratio)) => overcommit = ratio,
             Ok(ClusterOption::CreateRetry(count)) => create_retry = count,
+            Ok(ClusterOption::Accounting(mode)) => accounting = mode,
             Err(problem) => problems.add(problem),
         }
     }
@@ -140,6 +143,7 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         refresh: (min, max),
         failure_retry,
         overcommit,
+        accounting,
         create_retry,
     };
     (plan, problems)
@@ -185,6 +189,7 @@ fn host(text: &str) -> Result<ListenAddress, String> {
 enum ClusterOption {
     Overcommit(f64),
     CreateRetry(u32),
+    Accounting(Accounting),
 }
 
 fn cluster_option(option: &str) -> Result<ClusterOption, String> {
@@ -221,8 +226,16 @@ fn cluster_option(option: &str) -> Result<ClusterOption, String> {
                 )),
             }
         }
+        "longshore.accounting" => match value {
+            "all" => Ok(ClusterOption::Accounting(Accounting::All)),
+            "running" => Ok(ClusterOption::Accounting(Accounting::Running)),
+            _ => Err(format!(
+                "--cluster-opt longshore.accounting: {value:?} is neither all nor running"
+            )),
+        },
         _ => Err(format!(
-            "--cluster-opt {key:?} is unknown; known are swarm.overcommit and swarm.createretry"
+            "--cluster-opt {key:?} is unknown; known are swarm.overcommit, swarm.createretry and \
+             longshore.accounting"
         )),
     }
 }

@@ -138,7 +138,7 @@ fn each_message_is_swarms() {
         ),
         (
             "manage a:1 --cluster-opt x=1",
-            "--cluster-opt \"x\" is unknown; known are swarm.overcommit and swarm.createretry",
+            "--cluster-opt \"x\" is unknown; known are swarm.overcommit, swarm.createretry and longshore.accounting",
         ),
         (
             "manage a:1 --replication --addr b:1",

@@ -69,7 +69,8 @@ pub struct Manage {
     /// Only `swarm` is known.
     #[arg(long, short = 'c', default_value = "swarm", value_name = "DRIVER")]
     pub cluster_driver: String,
-    /// swarm.overcommit=0.05 or swarm.createretry=0; may be given several times.
+    /// swarm.overcommit=0.05, swarm.createretry=0 or longshore.accounting=all (also: running, so that
+    /// stopped containers take no processors and no memory); may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub cluster_opt: Vec<String>,
     /// Accepted for compatibility with Swarm: listings are always current, because the engines'

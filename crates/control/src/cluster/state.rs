@@ -19,7 +19,7 @@ use super::{
     placements::PlacementLog,
     slot::{MOST_CONTAINERS, Record, Slot, SlotId},
 };
-use crate::placement;
+use crate::placement::{self, Accounting};
 
 use tokio::sync::Notify;
 
@@ -49,6 +49,7 @@ impl Cluster {
 pub(crate) struct State {
     scheduler: Box<dyn Scheduler>,
     overcommit: f64,
+    accounting: Accounting,
     next_slot: u64,
     sequence: u64,
     slots: BTreeMap<SlotId, Slot>,
@@ -78,12 +79,14 @@ impl State {
     pub(crate) fn new(
         scheduler: Box<dyn Scheduler>,
         overcommit: f64,
+        accounting: Accounting,
         explanation_capacity: usize,
         changed: Arc<Notify>,
     ) -> Self {
         Self {
             scheduler,
             overcommit,
+            accounting,
             next_slot: 0,
             sequence: 0,
             slots: BTreeMap::new(),
@@ -139,7 +142,7 @@ impl State {
             old.as_of = as_of;
             return;
         }
-        let placed = placement::placed(&workload, &node);
+        let placed = placement::placed(&workload, &node, self.accounting);
         let view = Arc::new(view_of(slot, &node, &info.name, workload));
         let record = Record {
             view: Arc::clone(&view),
@@ -315,7 +318,7 @@ impl State {
         let (node, id) = (view.node.clone(), view.workload.id.clone());
         self.tell(Change::WorkloadGone(node.clone(), id));
         let explained = self.explain(request, now, seed);
-        let placed = placement::placed(&view.workload, &node);
+        let placed = placement::placed(&view.workload, &node, self.accounting);
         self.tell(Change::Workload(placed));
         explained
     }

@@ -153,6 +153,7 @@ impl ControlPlaneBuilder {
         let state = State::new(
             scheduler,
             self.options.overcommit,
+            self.options.accounting,
             self.options.explanation_capacity,
             Arc::clone(&changed),
         );

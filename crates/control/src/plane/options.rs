@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use longshore_core::{Error, Result};
 
-use crate::node::ApiVersion;
+use crate::{node::ApiVersion, placement::Accounting};
 
 /// How a [`ControlPlane`](crate::ControlPlane) behaves. The defaults are Swarm's where Swarm has
 /// the same option.
@@ -30,6 +30,8 @@ pub struct PlaneOptions {
     pub retry_cap: Duration,
     /// Share of a node's processors and memory that is handed out on top of what it has.
     pub overcommit: f64,
+    /// Which containers take up room on their node.
+    pub accounting: Accounting,
     /// How often a create that failed is tried again as it is.
     pub create_retry: u32,
     /// How long a node must be lost before its work is replaced elsewhere.
@@ -72,6 +74,7 @@ impl Default for PlaneOptions {
             call_timeout: Duration::from_secs(30),
             retry_cap: Duration::from_secs(60),
             overcommit: 0.05,
+            accounting: Accounting::All,
             create_retry: 0,
             node_loss_grace: Duration::from_secs(30),
             mass_failure_ratio: 0.5,
@@ -114,6 +117,7 @@ setters! {
     with_call_timeout, call_timeout: Duration;
     with_retry_cap, retry_cap: Duration;
     with_overcommit, overcommit: f64;
+    with_accounting, accounting: Accounting;
     with_create_retry, create_retry: u32;
     with_node_loss_grace, node_loss_grace: Duration;
     with_mass_failure_ratio, mass_failure_ratio: f64;

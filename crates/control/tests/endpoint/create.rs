@@ -77,7 +77,7 @@ async fn of_two_creates_of_one_name_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn a_missing_image_is_pulled_on_the_chosen_node_with_the_user_s_credentials() {
+async fn s25_a_missing_image_is_pulled_on_the_chosen_node_with_the_user_s_credentials() {
     let cluster = Cluster::new().await;
     for daemon in &cluster.daemons {
         daemon.state().registry.push("app:2".into());
@@ -125,7 +125,7 @@ async fn an_image_that_no_registry_has_is_used_where_it_is() {
 }
 
 #[tokio::test]
-async fn when_an_engine_refuses_the_next_ranked_one_is_tried() {
+async fn s22_when_an_engine_refuses_the_next_ranked_one_is_tried() {
     let cluster = Cluster::new().await;
     cluster.daemons[0]
         .state()
@@ -205,7 +205,7 @@ async fn an_image_for_another_system_goes_to_a_node_of_that_system() {
 }
 
 #[tokio::test]
-async fn a_create_whose_answer_is_lost_is_adopted() {
+async fn s26_a_create_whose_answer_is_lost_is_adopted() {
     let cluster = Cluster::new().await;
     cluster.daemons[0].state().lose_create_answer = true;
     let id = cluster.client().create("web", json!({})).await;
@@ -266,7 +266,7 @@ async fn dependencies_reach_the_engine_under_names_that_it_knows() {
 }
 
 #[tokio::test]
-async fn bad_requests_are_400_and_name_what_is_wrong() {
+async fn s24_bad_requests_are_400_and_name_what_is_wrong() {
     let cluster = Cluster::new().await;
     let client = cluster.client();
     let refuse = async |body: Value, message: &str| {
@@ -307,7 +307,7 @@ async fn bad_requests_are_400_and_name_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn what_can_t_be_placed_says_why_with_500() {
+async fn s24_what_can_t_be_placed_says_why_with_500() {
     let cluster = Cluster::with(Setup {
         nodes: 1,
         ..Setup::default()

@@ -53,7 +53,7 @@ async fn a_name_is_held_by_one_in_the_whole_cluster() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_concurrent_creates_of_one_name_one_wins() {
+async fn s20_of_many_concurrent_creates_of_one_name_one_wins() {
     let cluster = Cluster::started(3).await;
     let tries = (0..50).map(|_| {
         let plane = cluster.plane.clone();
@@ -82,7 +82,7 @@ async fn of_many_concurrent_creates_of_one_name_one_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn concurrent_admissions_never_overfill() {
+async fn s20_concurrent_admissions_never_overfill() {
     let cluster = Cluster::started(3).await;
     // Three nodes of 4.2 CPUs take four each.
     let tries = (0..40).map(|_| {
@@ -114,7 +114,7 @@ async fn concurrent_admissions_never_overfill() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_ranked_nodes_are_tried_in_turn() {
+async fn s22_the_next_ranked_nodes_are_tried_in_turn() {
     let cluster = Cluster::started(3).await;
     let mut admission = cluster.plane.admit(&cpus(1), Some("web")).await.unwrap();
     let mut tried = vec![admission.node_id().to_string()];

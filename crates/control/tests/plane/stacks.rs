@@ -194,7 +194,7 @@ async fn an_engine_that_refuses_is_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_fit_waits_with_its_reason_and_comes_when_there_is_room() {
+async fn s21_what_does_not_fit_waits_with_its_reason_and_comes_when_there_is_room() {
     let cluster = Cluster::started(1).await;
     let mut big = service("web", 2);
     big.template.resources.cpu = longshore_core::MilliCpu::from_cpus(3);

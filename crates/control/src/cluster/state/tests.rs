@@ -46,9 +46,16 @@ impl Scheduler for Listener {
 }
 
 fn state() -> (State, Told) {
+    state_counting(Accounting::All)
+}
+
+fn state_counting(accounting: Accounting) -> (State, Told) {
     let told = Told::default();
     let listener = Box::new(Listener(Arc::clone(&told)));
-    (State::new(listener, 0.0, 100, Arc::default()), told)
+    (
+        State::new(listener, 0.0, accounting, 100, Arc::default()),
+        told,
+    )
 }
 
 fn join(state: &mut State, number: usize) -> SlotId {
@@ -84,6 +91,35 @@ fn names(state: &mut State) -> Vec<String> {
         .iter()
         .map(|view| view.workload.name().to_owned())
         .collect()
+}
+
+#[test]
+fn s18_stopped_containers_count_unless_only_running_ones_do() {
+    for (accounting, expected) in [(Accounting::All, 3), (Accounting::Running, 1)] {
+        let (mut state, told) = state_counting(accounting);
+        let slot = join(&mut state, 1);
+        let mut stopped = container(1, "stopped", 2);
+        stopped.state = WorkloadState::Exited;
+        let mut made = container(2, "made", 1);
+        made.state = WorkloadState::Created;
+        for workload in [stopped, made] {
+            let look = state.begin_look();
+            state.upsert(slot, workload, look);
+        }
+        let view = state.view(slot).unwrap();
+        assert_eq!(
+            view.reserved.cpu,
+            MilliCpu::from_cpus(expected),
+            "{accounting:?}"
+        );
+        let told: u64 = told
+            .lock()
+            .unwrap()
+            .values()
+            .map(|placed| placed.resources.cpu.0)
+            .sum();
+        assert_eq!(MilliCpu(told), MilliCpu::from_cpus(expected));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn refuse(body: Value, message: &str) {
 }
 
 #[test]
-fn carriers_leave_the_environment_and_merge_into_labels() {
+fn s1_carriers_leave_the_environment_and_merge_into_labels() {
     let config = parse(json!({
         "Image": "redis",
         "Env": ["A=1", "constraint:zone==b", "affinity:image==~redis", "B=constraint:x"],
@@ -76,12 +76,16 @@ fn fields_have_one_spelling() {
 }
 
 #[test]
-fn bad_input_is_named() {
+fn s7_malformed_json_in_a_swarm_label_names_the_label() {
     refuse(
         json!({"Labels": {"com.docker.swarm.affinities": "image==x"}}),
         "label com.docker.swarm.affinities is not a JSON array of strings: expected value at \
          line 1 column 1",
     );
+}
+
+#[test]
+fn bad_input_is_named() {
     refuse(
         json!({"Env": ["constraint:zone=b"]}),
         "One of operator ==, != is expected",
@@ -105,7 +109,7 @@ fn bad_input_is_named() {
 }
 
 #[test]
-fn shares_are_processors_and_nanos_win() {
+fn s17_shares_are_processors_and_nanos_win() {
     let shares =
         parse(json!({"HostConfig": {"CpuShares": 2, "Memory": 5, "MemoryReservation": 9}}))
             .unwrap();
@@ -119,7 +123,7 @@ fn shares_are_processors_and_nanos_win() {
 }
 
 #[test]
-fn old_top_level_fields_win_when_set_and_different() {
+fn s17_old_top_level_fields_win_when_set_and_different() {
     let config = parse(json!({
         "Memory": 7, "CpuShares": 1, "Cpuset": "0",
         "HostConfig": {"Memory": 5, "CpuShares": 0},
