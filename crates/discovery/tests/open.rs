@@ -187,6 +187,6 @@ fn a_store_is_opened_with_the_prefix_of_its_url() {
     let error = longshore_discovery::open_kv("file:///x", &options()).unwrap_err();
     assert_eq!(
         error.message(),
-        "file:// has no key-value store behind it: etcd://, consul:// and zk:// do"
+        "file:// has no key-value store behind it: etcd://, consul://, zk:// and raft:// do"
     );
 }
