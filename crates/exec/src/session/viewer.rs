@@ -151,14 +151,15 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    pub(super) fn new(role: Role, cursor: u64, taken: u64, window: Window) -> Self {
+    pub(super) fn new(role: Role, cursor: u64, window: Window) -> Self {
         Self {
             role,
             cursor,
             acknowledged: cursor,
             window,
             paused: false,
-            told_taken: taken,
+            // Whatever an earlier connection was told may have been lost with it.
+            told_taken: 0,
             superseded: false,
             takes_snapshots: false,
             redraw: false,

@@ -46,7 +46,7 @@ impl SessionCore {
             LARGEST_WINDOW,
             self.options.queued,
         );
-        let mut viewer = Viewer::new(role, from, self.input.taken(), window);
+        let mut viewer = Viewer::new(role, from, window);
         let id = ViewerId(self.next_viewer);
         self.next_viewer += 1;
         match role {

@@ -423,3 +423,25 @@ fn connections_are_limited_and_who_takes_over_is_not_refused() {
     let ahead = core.attach(Role::Writer, Some(9), START).unwrap_err();
     assert_eq!(ahead.kind(), ErrorKind::Protocol);
 }
+
+#[test]
+fn how_much_input_was_taken_is_told_again_to_whoever_comes_back() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    while core.poll_event(writer, START).is_some() {}
+    core.receive(writer, None, "typed".into(), START).unwrap();
+    let taken = core.take_input(100).unwrap().len();
+    core.input_written(taken);
+    assert_eq!(
+        core.poll_event(writer, START),
+        Some(ViewerEvent::InputTaken(5))
+    );
+    // The word may have been lost with the connection: without it the client would wait for ever.
+    core.detach(writer, START);
+    let again = core.attach(Role::Writer, Some(0), START).unwrap();
+    let mut told = Vec::new();
+    while let Some(event) = core.poll_event(again, START) {
+        told.push(event);
+    }
+    assert!(told.contains(&ViewerEvent::InputTaken(5)), "{told:?}");
+}
