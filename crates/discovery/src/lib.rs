@@ -100,6 +100,10 @@ mod redb_kv;
 mod registrar;
 mod static_list;
 #[cfg(feature = "stores")]
+#[cfg_attr(
+    not(any(feature = "consul", feature = "etcd", feature = "zookeeper")),
+    expect(dead_code, reason = "what only clients of servers need")
+)]
 mod store;
 #[cfg(feature = "stores")]
 mod store_url;

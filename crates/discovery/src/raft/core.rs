@@ -375,3 +375,6 @@ impl Core {
         self.truncated = Some(self.truncated.map_or(from, |before| before.min(from)));
     }
 }
+
+#[cfg(test)]
+mod tests;
