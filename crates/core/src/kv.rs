@@ -135,8 +135,10 @@ pub enum KvEvent {
         /// When.
         revision: Revision,
     },
-    /// Changes may have been missed (compaction, session expiry): read the range again. The watch
-    /// goes on behind this revision.
+    /// Changes may have been missed (compaction, session expiry): read the range again, and begin a
+    /// new watch at that reading's revision. This watch goes on behind its own revision, and where
+    /// changes of a key are told as one ([`KvCapabilities::every_change`]) it never mentions a key
+    /// that came after it and went before its next look, even if the reading saw it.
     Resync(Revision),
 }
 

@@ -5,6 +5,8 @@
 
 #[path = "model/cut_off.rs"]
 mod cut_off;
+#[path = "model/looks.rs"]
+mod looks;
 #[path = "model/oracle.rs"]
 mod oracle;
 #[path = "model/replay.rs"]
@@ -25,8 +27,9 @@ use proptest::test_runner::TestCaseResult;
 use scenario::World;
 use steps::Step;
 
-/// A store that remembers so many changes for watches.
-fn in_memory(history: usize, steps: Vec<Step>) -> TestCaseResult {
+/// A store that remembers so many changes for watches; `None` for one whose watches look at what is
+/// there, as Consul's and ZooKeeper's do.
+fn in_memory(history: Option<usize>, steps: Vec<Step>) -> TestCaseResult {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -34,9 +37,12 @@ fn in_memory(history: usize, steps: Vec<Step>) -> TestCaseResult {
         .expect("a runtime");
     runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let limits = KvLimits::default().with_history(history);
+        let limits = KvLimits::default().with_history(history.unwrap_or(10_000));
         let near = MemoryKv::with_limits(clock.clone(), limits);
-        let far = CutOff::new(near.clone());
+        let mut far = CutOff::new(near.clone());
+        if history.is_none() {
+            far = far.without_history();
+        }
         let link = far.clone();
         let world = World {
             near: Arc::new(near),
@@ -58,7 +64,7 @@ const SHRINKS: u32 = 20_000;
 #[test]
 fn few_operations_over_a_store_with_a_history() {
     let test = ("model", "few_operations_over_a_store_with_a_history");
-    let body = |steps| in_memory(10_000, steps);
+    let body = |steps| in_memory(Some(10_000), steps);
     replay::run(test, 400, SHRINKS, &steps::some(20, 1..120), body);
 }
 
@@ -66,20 +72,37 @@ fn few_operations_over_a_store_with_a_history() {
 fn few_operations_over_a_store_that_forgets() {
     let test = ("model", "few_operations_over_a_store_that_forgets");
     replay::run(test, 400, SHRINKS, &steps::some(20, 1..120), |steps| {
-        in_memory(3, steps)
+        in_memory(Some(3), steps)
     });
 }
 
 #[test]
 fn a_thousand_operations_over_a_store_with_a_history() {
     let test = ("model", "a_thousand_operations_over_a_store_with_a_history");
-    let body = |steps| in_memory(10_000, steps);
+    let body = |steps| in_memory(Some(10_000), steps);
     replay::run(test, 48, SHRINKS, &steps::thousand(5), body);
 }
 
 #[test]
 fn a_thousand_operations_over_a_store_that_forgets() {
     let test = ("model", "a_thousand_operations_over_a_store_that_forgets");
-    let body = |steps| in_memory(3, steps);
+    let body = |steps| in_memory(Some(3), steps);
+    replay::run(test, 48, SHRINKS, &steps::thousand(5), body);
+}
+
+#[test]
+fn few_operations_over_a_store_without_a_history() {
+    let test = ("model", "few_operations_over_a_store_without_a_history");
+    let body = |steps| in_memory(None, steps);
+    replay::run(test, 400, SHRINKS, &steps::some(20, 1..120), body);
+}
+
+#[test]
+fn a_thousand_operations_over_a_store_without_a_history() {
+    let test = (
+        "model",
+        "a_thousand_operations_over_a_store_without_a_history",
+    );
+    let body = |steps| in_memory(None, steps);
     replay::run(test, 48, SHRINKS, &steps::thousand(5), body);
 }

@@ -80,13 +80,11 @@ impl Follower {
         let now = self.shared.clock.now();
         match read {
             Ok(listing) => {
+                // A new one always: of a key that the reading saw, an older watch that tells the
+                // newest state only may not tell that it went.
                 let shared = &self.shared;
-                // A watch that asked for this goes on; what it tells again is known by its revision.
-                self.watch.get_or_insert_with(|| {
-                    shared
-                        .store
-                        .watch(&shared.directory, Some(listing.revision))
-                });
+                let from = Some(listing.revision);
+                self.watch = Some(shared.store.watch(&shared.directory, from));
                 self.view.load(listing, now);
                 self.stale = false;
                 self.failing = false;

@@ -1,5 +1,6 @@
 //! A store in memory behind a connection that can be cut. A watch goes on where it was, as every
-//! client's must; when the store has forgotten that by then, it says so.
+//! client's must; when the store has forgotten that by then, it says so. Without a history, a watch
+//! looks at what is there from time to time and tells the difference, as with Consul and ZooKeeper.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +14,8 @@ use longshore_core::{
 use longshore_discovery::MemoryKv;
 use tokio::sync::watch;
 
+use super::looks;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Link {
     reachable: bool,
@@ -23,6 +26,7 @@ struct Link {
 pub struct CutOff {
     store: MemoryKv,
     link: Arc<watch::Sender<Link>>,
+    history: bool,
 }
 
 impl CutOff {
@@ -32,7 +36,16 @@ impl CutOff {
             cuts: 0,
         };
         let link = Arc::new(watch::Sender::new(link));
-        Self { store, link }
+        Self {
+            store,
+            link,
+            history: true,
+        }
+    }
+
+    pub fn without_history(mut self) -> Self {
+        self.history = false;
+        self
     }
 
     pub fn set_reachable(&self, reachable: bool) {
@@ -57,7 +70,10 @@ fn cut() -> Error {
 #[async_trait]
 impl KvStore for CutOff {
     fn capabilities(&self) -> KvCapabilities {
-        self.store.capabilities()
+        match self.history {
+            true => self.store.capabilities(),
+            false => self.store.capabilities().without_history(),
+        }
     }
 
     fn describe(&self) -> String {
@@ -77,7 +93,12 @@ impl KvStore for CutOff {
     }
 
     async fn range(&self, prefix: &str, after: &str, limit: usize) -> Result<KvRange> {
-        self.reach()?.range(prefix, after, limit).await
+        let read = self.reach()?.range(prefix, after, limit).await;
+        if !self.history {
+            // Things happen between a reading and a watch's next look.
+            tokio::time::sleep(ON_THE_WAY).await;
+        }
+        read
     }
 
     async fn transact(&self, steps: Vec<TransactionOp>) -> Result<Revision> {
@@ -97,15 +118,21 @@ impl KvStore for CutOff {
     }
 
     fn watch(&self, prefix: &str, from: Option<Revision>) -> KvWatch {
-        let link = self.link.subscribe();
+        let behind = from.expect("these watches begin at a revision");
+        let connection = Connection {
+            link: self.link.subscribe(),
+            cuts: self.link.borrow().cuts,
+            told: false,
+        };
+        if !self.history {
+            return looks::stream(self.store.clone(), prefix, behind, connection);
+        }
         let follower = Follower {
             store: self.store.clone(),
             prefix: prefix.to_owned(),
-            behind: from.expect("these watches begin at a revision"),
-            cuts: self.link.borrow().cuts,
-            link,
+            behind,
+            connection,
             watch: None,
-            told: false,
         };
         stream::unfold(follower, |mut follower| async move {
             let event = follower.next().await;
@@ -115,38 +142,62 @@ impl KvStore for CutOff {
     }
 }
 
+/// What a watch knows of the link.
+pub(crate) struct Connection {
+    link: watch::Receiver<Link>,
+    cuts: u64,
+    /// Whether the present outage was told.
+    told: bool,
+}
+
+impl Connection {
+    /// Whether the connection is another one than the last time; waits while there is none.
+    ///
+    /// # Errors
+    /// It was cut: told once per outage.
+    pub(crate) async fn ready(&mut self) -> Result<bool> {
+        let mut anew = false;
+        loop {
+            let link = *self.link.borrow_and_update();
+            if link.cuts != self.cuts {
+                self.cuts = link.cuts;
+                anew = true;
+                if !std::mem::replace(&mut self.told, true) {
+                    return Err(cut());
+                }
+            }
+            if link.reachable {
+                let outage = std::mem::take(&mut self.told);
+                return Ok(anew || outage);
+            }
+            let _ = self.link.changed().await;
+        }
+    }
+
+    pub(crate) async fn changed(&mut self) {
+        let _ = self.link.changed().await;
+    }
+}
+
 struct Follower {
     store: MemoryKv,
     prefix: String,
     behind: Revision,
-    link: watch::Receiver<Link>,
-    cuts: u64,
+    connection: Connection,
     watch: Option<KvWatch>,
-    /// Whether the present outage was told.
-    told: bool,
 }
 
 impl Follower {
     async fn next(&mut self) -> Result<KvEvent> {
         loop {
-            let link = *self.link.borrow_and_update();
-            if link.cuts != self.cuts {
-                self.cuts = link.cuts;
+            if self.connection.ready().await? {
                 self.watch = None;
-                if !std::mem::replace(&mut self.told, true) {
-                    return Err(cut());
-                }
             }
-            if !link.reachable {
-                let _ = self.link.changed().await;
-                continue;
-            }
-            self.told = false;
             let open = || self.store.watch(&self.prefix, Some(self.behind));
             let watch = self.watch.get_or_insert_with(open);
             let event = tokio::select! {
                 biased;
-                _ = self.link.changed() => continue,
+                () = self.connection.changed() => continue,
                 event = watch.next() => event.expect("a watch does not end"),
             };
             self.behind = match &event {
@@ -158,3 +209,5 @@ impl Follower {
         }
     }
 }
+
+const ON_THE_WAY: Duration = Duration::from_millis(50);

@@ -274,7 +274,7 @@ impl Run {
     fn every_change_was_told_in_order(&self) -> TestCaseResult {
         let keys = self.watchers.keys.lock().unwrap();
         prop_assert_eq!(&keys.wrong, &None);
-        let every_change = self.world.near.capabilities().every_change && !keys.gap;
+        let every_change = self.world.far.capabilities().every_change && !keys.gap;
         for (key, made) in self.oracle.told() {
             // It was there before the watch began.
             let made = match *key == self.oracle.key(FIRST) {

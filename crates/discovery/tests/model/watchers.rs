@@ -184,6 +184,9 @@ impl Watchers {
                     Ok(KvEvent::Resync(_)) => Some(read(&*store, &directory, &*clock).await),
                     _ => None,
                 };
+                if let Some(range) = &range {
+                    events = store.watch(&directory, Some(range.revision));
+                }
                 let mut seen = seen.lock().unwrap();
                 match event {
                     Ok(event) => seen.take(event),
