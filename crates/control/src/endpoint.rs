@@ -23,6 +23,7 @@
 mod call;
 mod containers;
 mod create;
+mod described;
 mod error;
 mod events;
 mod exec;
@@ -60,7 +61,7 @@ pub use self::{
     service::{EndpointService, router},
 };
 
-use self::{exec::ExecOwners, list::ListCache, replica::LastPrimary};
+use self::{described::Descriptions, exec::ExecOwners, list::ListCache, replica::LastPrimary};
 use crate::ControlPlane;
 
 /// A request or answer body.
@@ -72,6 +73,7 @@ struct Shared {
     plane: ControlPlane,
     options: EndpointOptions,
     list: ListCache,
+    descriptions: Descriptions,
     execs: ExecOwners,
     primary: LastPrimary,
 }

@@ -1,14 +1,13 @@
 //! `GET /containers/{name}/json`: asked live, with the node added. Only the published ports are
 //! read; everything else of the engine's answer passes through byte for byte.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use http::{HeaderMap, Method, StatusCode};
-use longshore_core::{EngineInfo, http::empty_body};
+use longshore_core::http::empty_body;
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer,
     de::{Error as _, IgnoredAny},
-    ser::SerializeMap,
 };
 use serde_json::{Value, value::RawValue};
 
@@ -19,7 +18,6 @@ use super::{
     list::is_unspecified,
     proxy::request,
 };
-use crate::NodeView;
 
 /// What may have to change in an engine's answer, as it stands there.
 #[derive(Deserialize)]
@@ -56,7 +54,8 @@ pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResu
         }
         other => other?,
     };
-    let body = decorate(&body, &owned.node.ip, &Described(&owned.node)).map_err(|error| {
+    let described = shared.descriptions.of(&owned.node);
+    let body = decorate(&body, &owned.node.ip, &described).map_err(|error| {
         ApiError::new(
             StatusCode::BAD_GATEWAY,
             "protocol",
@@ -73,11 +72,10 @@ pub(super) async fn inspect(shared: &Shared, call: &Call, name: &str) -> ApiResu
 ///
 /// The answer is cut and joined, not built anew: this is on the way of every `docker inspect`, and
 /// where it publishes no port it need not even be parsed.
-fn decorate(body: &[u8], ip: &str, node: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+fn decorate(body: &[u8], ip: &str, node: &[u8]) -> serde_json::Result<Vec<u8>> {
     let text = std::str::from_utf8(body).map_err(serde_json::Error::custom)?;
     let end = end_of_object(text)?;
-    let node = serde_json::to_vec(node)?;
-    let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::with_capacity(2);
+    let mut edits: Vec<(Range<usize>, Cow<'_, [u8]>)> = Vec::with_capacity(3);
     let mut old_node = None;
     if has(body, b"\"HostIp\"") || has(body, b"\"Node\"") {
         let answer: Answer<'_> = serde_json::from_str(text)?;
@@ -86,21 +84,21 @@ fn decorate(body: &[u8], ip: &str, node: &impl Serialize) -> serde_json::Result<
         if let Some(raw) = ports.filter(|_| !ip.is_empty()) {
             let mut value: Value = serde_json::from_str(raw.get())?;
             localize(&mut value, ip);
-            edits.push((span(text, raw.get()), serde_json::to_vec(&value)?));
+            let new = serde_json::to_vec(&value)?;
+            edits.push((span(text, raw.get()), new.into()));
         }
     }
-    edits.push(match old_node {
-        Some(at) => (at, node),
-        None => {
-            let is_empty = text[..end].trim_ascii_end().ends_with('{');
-            let key: &[u8] = if is_empty {
-                b"\"Node\":"
-            } else {
-                b",\"Node\":"
-            };
-            (end..end, [key, &node].concat())
-        }
-    });
+    if let Some(at) = old_node {
+        edits.push((at, node.into()));
+    } else {
+        let is_empty = text[..end].trim_ascii_end().ends_with('{');
+        let key: &[u8] = if is_empty {
+            b"\"Node\":"
+        } else {
+            b",\"Node\":"
+        };
+        edits.extend([(end..end, key.into()), (end..end, node.into())]);
+    }
     edits.sort_by_key(|(at, _)| at.start);
     let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
     let mut out = Vec::with_capacity(body.len() + added);
@@ -156,44 +154,6 @@ fn localize(ports: &mut Value, ip: &str) {
     }
 }
 
-/// The node of a container, in Swarm's form.
-struct Described<'a>(&'a NodeView);
-
-impl Serialize for Described<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let node = self.0;
-        let info = node.info.as_deref();
-        let mut map = serializer.serialize_map(Some(7))?;
-        map.serialize_entry("ID", node.id.as_ref().map_or("", |id| id.as_str()))?;
-        map.serialize_entry("IP", &node.ip)?;
-        map.serialize_entry("Addr", &node.address)?;
-        map.serialize_entry("Name", &node.name)?;
-        map.serialize_entry("Cpus", &info.map_or(0, |info| info.cpu.0 / 1000))?;
-        map.serialize_entry("Memory", &info.map_or(0, |info| info.memory.0))?;
-        map.serialize_entry("Labels", &NodeLabels(info))?;
-        map.end()
-    }
-}
-
-/// What constraints can ask for: the engine's labels behind the built-in attributes, which win.
-struct NodeLabels<'a>(Option<&'a EngineInfo>);
-
-impl Serialize for NodeLabels<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if let Some(info) = self.0 {
-            for (key, value) in info.attributes.iter() {
-                map.serialize_entry(key, value)?;
-            }
-            let own = info.labels.iter();
-            for (key, value) in own.filter(|(key, _)| info.attributes.get(key).is_none()) {
-                map.serialize_entry(key, value)?;
-            }
-        }
-        map.end()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -202,7 +162,7 @@ mod tests {
 
     #[track_caller]
     fn check(answer: &str, expected: &str) {
-        let out = decorate(answer.as_bytes(), "10.0.0.1", &json!({"Name": "n"})).unwrap();
+        let out = decorate(answer.as_bytes(), "10.0.0.1", br#"{"Name":"n"}"#).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -238,9 +198,12 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused() {
         for answer in ["", "[]", "null", "{\"Id\":", "nonsense", "{\"HostIp\"}"] {
-            assert!(decorate(answer.as_bytes(), "", &()).is_err(), "{answer}");
+            assert!(
+                decorate(answer.as_bytes(), "", b"null").is_err(),
+                "{answer}"
+            );
         }
-        assert!(decorate(b"{\"\xff\":1}", "", &()).is_err());
+        assert!(decorate(b"{\"\xff\":1}", "", b"null").is_err());
     }
 
     #[test]

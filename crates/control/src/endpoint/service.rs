@@ -54,6 +54,7 @@ impl EndpointService {
     pub fn new(plane: ControlPlane, options: EndpointOptions) -> Self {
         Self(Arc::new(Shared {
             list: list::ListCache::default(),
+            descriptions: super::Descriptions::default(),
             primary: replica::LastPrimary::default(),
             execs: exec::ExecOwners::new(options.exec_capacity),
             plane,
@@ -106,12 +107,15 @@ async fn handle(shared: Arc<Shared>, request: Request<AxumBody>) -> Response<Pay
     }
     response.extensions_mut().clear();
     let headers = response.headers_mut();
-    let mut put = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    if let Ok(version) = HeaderValue::from_str(&shared.options.api_version.to_string()) {
+        headers.insert(HeaderName::from_static("api-version"), version);
+    }
+    let mut put = |name: &'static str, value: &'static str| {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     };
-    put("api-version", &shared.options.api_version.to_string());
     put("docker-experimental", "false");
     put("ostype", "linux");
     put("server", SERVER);
