@@ -7,6 +7,7 @@ mod fresh;
 mod install;
 mod junit;
 mod page;
+mod servers;
 mod suites;
 
 use std::process::ExitCode;

@@ -77,5 +77,5 @@ pub use record::{HostRecord, LabRecord, Owner};
 pub use requirements::{available, find_program, missing_packages, skip};
 pub use rootfs::Rootfs;
 pub use shim::{LinkSchedule, TcpShim, UdpShim};
-pub use store::{Store, StoreKind, StoreMember, StoreSpec, StoreTlsFiles, store_cache};
-pub use stub::{build_stub, stub};
+pub use store::{Store, StoreKind, StoreMember, StoreSpec, StoreTlsFiles, free_ports, store_cache};
+pub use stub::{STUB, build_stub, stub};

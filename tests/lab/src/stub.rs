@@ -5,12 +5,19 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Builds the stub as `cargo xtask stub` does, statically for this machine, and says where it is.
+/// Names the stub that was built already, when many test processes need it.
+pub const STUB: &str = "LONGSHORE_TEST_STUB";
+
+/// Builds the stub as `cargo xtask stub` does, statically for this machine, and says where it is; or
+/// where [`STUB`] says that it is.
 ///
 /// # Panics
 /// When it does not build: then there is nothing to test.
 #[must_use]
 pub fn stub() -> PathBuf {
+    if let Some(built) = std::env::var_os(STUB) {
+        return built.into();
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     build_stub(&root).expect("the stub builds")
 }

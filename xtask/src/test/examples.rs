@@ -1,6 +1,6 @@
 //! The examples: all are built, and those that say so are run.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use super::counts::Counts;
 use crate::{cargo, workspace};
@@ -9,13 +9,8 @@ use crate::{cargo, workspace};
 /// the README says, and every example with a line `//! xtask: run [ARGUMENTS]`.
 pub(crate) fn run() -> Result<Counts, String> {
     let mut build = cargo::command();
-    build.args([
-        "build",
-        "--package",
-        "longshore",
-        "--examples",
-        "--all-features",
-    ]);
+    // As the tests are built, so that nothing is built twice.
+    build.args(["build", "--workspace", "--all-features", "--examples"]);
     let built = cargo::run(&mut build)?.success();
     let mut counts = Counts::check(built);
 
@@ -24,14 +19,15 @@ pub(crate) fn run() -> Result<Counts, String> {
         counts = counts + report("platform", platform());
     }
     for (name, arguments) in marked(&root) {
-        let mut command = cargo::command();
-        command.args(["run", "--quiet", "--package", "longshore", "--all-features"]);
-        command.args(["--example", &name, "--"]).args(&arguments);
-        counts = counts
-            + report(
-                &name,
-                cargo::run_limited(&mut command, LIMIT).map(ended_well),
-            );
+        let ran = match built {
+            true => {
+                let mut command = Command::new(longshore_lab::example(&name));
+                command.args(&arguments).current_dir(workspace::root());
+                cargo::run_limited(&mut command, LIMIT).map(ended_well)
+            }
+            false => Err(format!("{name} is not built")),
+        };
+        counts = counts + report(&name, ran);
     }
     Ok(counts)
 }
