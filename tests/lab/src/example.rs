@@ -1,9 +1,8 @@
 //! Example programs, built from the sources under test.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{path::PathBuf, process::Stdio};
+
+use crate::cargo;
 
 /// Builds an example of the workspace with all features, as its tests are built, so that they share what
 /// there is already; and says where the program is.
@@ -12,8 +11,7 @@ use std::{
 /// When it does not build: then there is nothing to test.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args(["build", "--quiet", "--workspace", "--all-features"])
         .args(["--example", name])
         .args(["--message-format", "json"])

@@ -44,6 +44,7 @@
 
 mod api;
 mod builder;
+mod cargo;
 mod dockerd;
 mod error;
 mod example;
@@ -66,6 +67,7 @@ mod tool;
 
 pub use api::ApiResponse;
 pub use builder::{LabBuilder, LabHostSpec};
+pub use cargo::cargo;
 pub use error::LabError;
 pub use example::example;
 pub use fault::Fault;

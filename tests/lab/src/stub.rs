@@ -2,8 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
+
+use crate::cargo;
 
 /// Names the stub that was built already, when many test processes need it.
 pub const STUB: &str = "LONGSHORE_TEST_STUB";
@@ -27,11 +29,10 @@ pub fn stub() -> PathBuf {
 /// # Errors
 /// When cargo does not run, or fails; it has said why on its standard error.
 pub fn build_stub(root: &Path) -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Given by name, a target keeps the flags away from build scripts, which can't all be static.
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = root.join("target/stub");
-    let status = Command::new(cargo)
+    let status = cargo()
         .args(["build", "--quiet", "--profile", "stub"])
         .args(["--package", "longshore-exec-stub", "--features", "program"])
         .args(["--target", &target, "--target-dir"])

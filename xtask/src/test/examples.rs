@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<Counts, String> {
 
 fn platform() -> Result<bool, String> {
     let mut build = cargo::command();
-    build.args(["build", "--release", "--example", "platform"]);
+    build.args(BUILD);
     if !cargo::run(&mut build)?.success() {
         return Ok(false);
     }
@@ -87,6 +87,9 @@ fn marked(directory: &std::path::Path) -> Vec<(String, Vec<String>)> {
     }
     found
 }
+
+/// Builds the reference program as the README says.
+pub(super) const BUILD: &[&str] = &["build", "--release", "--example", "platform"];
 
 /// An example that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(300);

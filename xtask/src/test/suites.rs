@@ -77,6 +77,10 @@ fn with_nextest(suite: Suite, environment: Environment<'_>) -> Result<Counts, St
         "--all-features",
         "--no-fail-fast",
     ]);
+    command.args(
+        std::env::var("XTASK_EXTRA")
+            .unwrap_or_default()
+            .split_whitespace(),
     command.args(["--no-tests", "pass", "--filterset", filter]);
     command
         .arg("--tool-config-file")
@@ -138,7 +142,7 @@ fn at_once(suite: Suite, cores: usize) -> usize {
     match suite {
         Suite::Unit => cores * 2,
         Suite::Conformance => cores * 3,
-        Suite::Lab => cores + 1,
+        Suite::Lab => cores * 2,
     }
 }
 
