@@ -123,7 +123,7 @@ impl Drop for Server {
 
 fn program() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| example(env!("CARGO_MANIFEST_DIR"), "platform"));
+    let program = PROGRAM.get_or_init(|| example("platform"));
     let mut command = Command::new(program);
     for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
         command.env_remove(name);

@@ -248,5 +248,5 @@ pub fn platform() -> Command {
 /// The reference program, built once from the sources under test.
 fn platform_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| example(env!("CARGO_MANIFEST_DIR"), "platform"))
+    BINARY.get_or_init(|| example("platform"))
 }

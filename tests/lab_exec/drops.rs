@@ -79,7 +79,7 @@ fn a_thousand_dropped_sessions_leave_nothing() {
     survivors::tell("dropped sessions", times);
     // Seen by the engine as well, and by the stub alone.
     assert_eq!(kinds.get("Clean by [Stub]"), Some(&spoken), "{kinds:?}");
-    assert_eq!(survivors::marked(), 0);
+    assert_eq!(survivors::marked(world.host()), 0);
     world.lab.stop().expect("a clean end");
 }
 
@@ -146,7 +146,7 @@ fn without_a_stub_what_can_be_known_ends_and_what_can_not_is_named() {
             assert!(left.values().all(|count| *count == 1), "{left:?}");
         }
     }
-    assert_eq!(survivors::marked(), 0);
+    assert_eq!(survivors::marked(world.host()), 0);
     world.lab.stop().expect("a clean end");
 }
 

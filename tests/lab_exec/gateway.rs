@@ -9,6 +9,7 @@ use std::{
 
 use futures::future::join_all;
 use longshore::{core::WorkloadId, exec::CleanupOutcome};
+use longshore_lab::Host;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -110,11 +111,12 @@ fn a_gateway_killed_with_9_leaves_nothing() {
         .collect();
     let mut dead = Gateway::start(&world, &numbers, Shedding::Everything);
     assert_eq!(survivors::count(&numbers).len(), numbers.len());
+    assert!(survivors::marked(world.host()) >= numbers.len());
     let killed = Instant::now();
     dead.kill();
     let times = runtime().block_on(survivors::vanish(&numbers, killed, LIMIT));
     survivors::tell("sessions of a gateway killed with -9", times);
-    assert_eq!(survivors::marked(), 0);
+    assert_eq!(survivors::marked(world.host()), 0);
     world.lab.stop().expect("a clean end");
 }
 
@@ -129,7 +131,7 @@ fn what_a_dead_gateway_left_is_reaped_by_its_next_life() {
         .collect();
     let mut dead = Gateway::start(&world, &numbers, Shedding::Something);
     // All at once, and before their trees: a stopped stub does nothing.
-    let stubs = stubs();
+    let stubs = stubs(world.host());
     assert_eq!(stubs.len(), numbers.len());
     for signal in [Signal::STOP, Signal::KILL] {
         stubs
@@ -164,27 +166,24 @@ fn what_a_dead_gateway_left_is_reaped_by_its_next_life() {
         assert_eq!(reborn.reap().await.expect("it answers"), []);
     });
     // What lost its environment and then its parent can't be told from others; nothing else is left.
-    let marked = survivors::marked();
+    let marked = survivors::marked(world.host());
     assert_eq!(marked, 0);
     let left = survivors::count(&numbers);
     assert!(left.values().all(|count| *count <= 1), "{left:?}");
     world.lab.stop().expect("a clean end");
 }
 
-/// The stubs that own sessions.
-fn stubs() -> Vec<Pid> {
-    let entries = std::fs::read_dir("/proc")
-        .expect("the process table")
-        .flatten();
-    entries
-        .filter_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-            let mut words = line.split(|byte| *byte == 0);
-            let program = String::from_utf8_lossy(words.next()?).into_owned();
-            let owns = program.contains("longshore-exec-stub") && words.next()? == b"session";
-            Pid::from_raw(pid).filter(|_| owns)
-        })
+/// The stubs that own sessions in this host's containers.
+fn stubs(host: &Host) -> Vec<Pid> {
+    let owns = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        let program = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
+        program.contains("longshore-exec-stub") && words.next() == Some(b"session")
+    };
+    survivors::processes(host)
+        .filter(owns)
+        .filter_map(|pid| Pid::from_raw(pid as i32))
         .collect()
 }
 

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use longshore_lab::Host;
+
 /// The number of the tree with this place in a run; runs are told apart by `lab`. Nine digits, and
 /// nobody else's command line holds such.
 pub fn number(lab: u8, place: usize) -> u64 {
@@ -36,18 +38,25 @@ pub fn count(numbers: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
     counts
 }
 
-/// Processes that carry any session's mark.
-pub fn marked() -> usize {
-    let entries = fs::read_dir("/proc").expect("the process table").flatten();
-    let environments = entries.filter_map(|entry| fs::read(entry.path().join("environ")).ok());
+/// Processes of this host's containers that carry any session's mark.
+pub fn marked(host: &Host) -> usize {
     let mark = b"LONGSHORE_EXEC_ID=";
-    environments
+    processes(host)
+        .filter_map(|pid| fs::read(format!("/proc/{pid}/environ")).ok())
         .filter(|environment| {
             environment
                 .split(|byte| *byte == 0)
                 .any(|pair| pair.starts_with(mark))
         })
         .count()
+}
+
+/// The processes of this host's containers; other labs may run beside it.
+pub fn processes(host: &Host) -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").expect("the process table").flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| host.holds(*pid))
 }
 
 /// Waits until nothing of these trees is left, and tells for each when it was last seen.

@@ -3,14 +3,15 @@
 use std::{
     ffi::OsStr,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use longshore_lab::{Lab, LabHostSpec, LabProcess, Store, StoreKind, StoreSpec, example};
+use longshore_lab::{
+    Lab, LabHostSpec, LabProcess, Store, StoreKind, StoreSpec, example, free_ports,
+};
 
 pub const IMAGE: &str = "busybox:lab";
 
@@ -18,7 +19,7 @@ pub const IMAGE: &str = "busybox:lab";
 pub struct Managers {
     processes: [Option<LabProcess>; 2],
     node: Option<LabProcess>,
-    ports: [u16; 2],
+    ports: Vec<u16>,
     pub store: Store,
     _lab: Lab,
     directory: tempfile::TempDir,
@@ -34,7 +35,7 @@ impl Managers {
         let mut managers = Self {
             processes: [None, None],
             node: None,
-            ports: [free_port(), free_port()],
+            ports: free_ports(2).expect("two free ports"),
             store,
             directory: tempfile::tempdir().expect("a temporary folder"),
             _lab: lab,
@@ -217,11 +218,6 @@ impl Managers {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
 fn platform() -> Command {
     Command::new(platform_binary())
 }
@@ -229,5 +225,5 @@ fn platform() -> Command {
 /// The reference program, built once from the sources under test.
 fn platform_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| example(env!("CARGO_MANIFEST_DIR"), "platform"))
+    BINARY.get_or_init(|| example("platform"))
 }

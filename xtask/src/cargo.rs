@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::workspace;
 
-/// The cargo that runs us.
+/// The cargo that runs us, as if it were run by hand.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = longshore_lab::cargo();
     command.current_dir(workspace::root()).stdin(Stdio::null());
     command
 }

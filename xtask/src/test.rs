@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check, in stages.
 
+mod ahead;
 mod consul;
 mod counts;
 mod examples;
@@ -7,12 +8,14 @@ mod fresh;
 mod install;
 mod junit;
 mod page;
+mod servers;
 mod suites;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::{cargo, tidy, workspace};
+use ahead::Ahead;
 use counts::Counts;
 
 /// Run every check: format, lints, docs, tests, real engines, examples, packages
@@ -48,7 +51,11 @@ struct Stage {
     run: fn() -> Result<Counts, String>,
     /// Whether it runs things that Debian packages bring.
     packages: bool,
+    /// Whether it mostly waits, for leases and engines.
+    waits: bool,
 }
+
+const EXAMPLES_STAGE: &str = "examples";
 
 const STAGES: &[Stage] = &[
     Stage {
@@ -56,60 +63,70 @@ const STAGES: &[Stage] = &[
         what: "rustfmt",
         run: format,
         packages: false,
+        waits: false,
     },
     Stage {
         name: "clippy",
         what: "lints, as errors",
         run: clippy,
         packages: false,
+        waits: false,
     },
     Stage {
         name: "docs",
         what: "documentation, without warnings",
         run: docs,
         packages: false,
+        waits: false,
     },
     Stage {
         name: "tidy",
         what: "what the compiler cannot check",
         run: tidy_up,
         packages: false,
+        waits: false,
     },
     Stage {
         name: "unit",
         what: "unit, property and doc tests",
         run: suites::unit,
         packages: false,
+        waits: false,
     },
     Stage {
         name: "conformance",
         what: "suites against real backends (targets live_*)",
         run: suites::conformance,
         packages: true,
+        waits: true,
     },
     Stage {
         name: "lab",
-        what: "several real Docker hosts (targets lab_*), one test at a time",
+        what: "several real Docker hosts (targets lab_*)",
         run: suites::lab,
         packages: true,
+        waits: true,
     },
     Stage {
-        name: "examples",
+        name: EXAMPLES_STAGE,
         what: "build and run the examples",
         run: examples::run,
         packages: true,
+        waits: false,
     },
     Stage {
         name: "package",
         what: "the package of each crate",
         run: package,
         packages: false,
+        waits: false,
     },
     Stage {
         name: "fresh",
         what: "a new program with longshore as its only dependency, built from nothing",
         run: fresh::run,
         packages: false,
+        waits: false,
     },
 ];
 
@@ -133,9 +150,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         println!("\n━━ page: the web terminal's, from npm, before it is compiled in");
         results.push(("page", finish("page", started, page::run())));
     }
+    let mut ahead = None;
+    let idle = idle_before_examples(&chosen);
     for stage in chosen {
         println!("\n━━ {}: {}", stage.name, stage.what);
         let started = Instant::now();
+        if idle == Some(stage.name) {
+            ahead = Some(Ahead::start(examples::BUILD));
+        }
+        if let Some(ahead) = ahead.take_if(|_| stage.name == EXAMPLES_STAGE) {
+            ahead.finish();
+        }
         results.push((stage.name, finish(stage.name, started, (stage.run)())));
     }
     Ok(summarise(&results))
@@ -151,6 +176,15 @@ fn choose(names: &[String]) -> Result<Vec<&'static Stage>, String> {
     }
     let wanted = |stage: &&Stage| names.is_empty() || names.iter().any(|name| name == stage.name);
     Ok(STAGES.iter().filter(wanted).collect())
+}
+
+/// The first stage during which the processor has time for what the examples need.
+fn idle_before_examples(chosen: &[&Stage]) -> Option<&'static str> {
+    let examples = chosen
+        .iter()
+        .position(|stage| stage.name == EXAMPLES_STAGE)?;
+    let mut before = chosen[..examples].iter();
+    before.find(|stage| stage.waits).map(|stage| stage.name)
 }
 
 /// A stage that could not even run counts as one failure.
@@ -251,3 +285,25 @@ Examples:
   cargo xtask test --list
   cargo xtask test --stage fmt --stage clippy
   cargo xtask test --stage lab --no-install";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle(names: &[&str]) -> Option<&'static str> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        idle_before_examples(&choose(&names).unwrap())
+    }
+
+    #[test]
+    fn examples_are_built_during_the_first_stage_that_waits() {
+        assert_eq!(idle(&[]), Some("conformance"));
+        assert_eq!(idle(&["lab", "examples"]), Some("lab"));
+    }
+
+    #[test]
+    fn nothing_is_built_ahead_that_is_not_wanted_or_never_waited_for() {
+        assert_eq!(idle(&["conformance", "lab"]), None);
+        assert_eq!(idle(&["unit", "examples"]), None);
+    }
+}

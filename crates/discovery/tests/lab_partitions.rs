@@ -123,19 +123,19 @@ impl Scene {
         }
     }
 
-    /// Until nobody acts any more; and for two times to live nobody does.
-    fn nobody(&self) {
+    /// Until nobody acts any more; and for two times to live nobody does. The highest token until then.
+    fn nobody(&self) -> u64 {
         let quiet = || !self.managers.iter().any(Manager::leads);
         self.recorder.wait_for("that nobody leads", quiet);
         thread::sleep(self.slack);
         let begin = self.recorder.count();
         thread::sleep(self.ttl * 2);
         assert_eq!(self.recorder.since(begin), []);
+        self.recorder.highest()
     }
 
-    /// Until somebody acts again, with a token above all before.
-    fn somebody(&self) {
-        let before = self.recorder.highest();
+    /// Until somebody acts again, with a token above all `before`; it may act already.
+    fn somebody(&self, before: u64) {
         self.recorder
             .wait_for("a leader", || self.recorder.highest() > before);
         self.recorder.check();
@@ -188,9 +188,9 @@ fn cut_from_each_other(scene: &Scene) {
 /// Nobody can reach the store: nobody acts. Healed, one does.
 fn both_cut_from_the_store(scene: &Scene) {
     let cuts = [A, B].map(|host| scene.lab.cut(host, STORE).unwrap());
-    scene.nobody();
+    let before = scene.nobody();
     drop(cuts);
-    scene.somebody();
+    scene.somebody(before);
 }
 
 /// The leader is cut off from everything, the recorder included. What it told while it led arrives
@@ -210,12 +210,12 @@ fn isolated(scene: &Scene) {
 /// The store is frozen, killed, and wiped.
 fn store_faults(scene: &mut Scene) {
     scene.store.members().for_each(StoreMember::freeze);
-    scene.nobody();
+    let before = scene.nobody();
     scene.store.members().for_each(StoreMember::thaw);
-    scene.somebody();
+    scene.somebody(before);
     for wipe in [false, true] {
         scene.store.members().for_each(StoreMember::kill);
-        scene.nobody();
+        let before = scene.nobody();
         for member in scene.store.members() {
             if wipe {
                 member.wipe().unwrap();
@@ -223,7 +223,7 @@ fn store_faults(scene: &mut Scene) {
             member.launch().unwrap();
         }
         scene.store.await_ready().unwrap();
-        scene.somebody();
+        scene.somebody(before);
     }
 }
 
@@ -238,10 +238,10 @@ fn quorum(scene: &mut Scene) {
     });
     scene.recorder.check();
     scene.store.member(1).kill();
-    scene.nobody();
+    let before = scene.nobody();
     scene.store.member(0).launch().unwrap();
     scene.store.await_ready().unwrap();
-    scene.somebody();
+    scene.somebody(before);
     scene.store.member(1).restart().unwrap();
 }
 

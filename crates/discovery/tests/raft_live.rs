@@ -8,7 +8,6 @@
 mod authority;
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     sync::{
         Arc,
@@ -23,6 +22,7 @@ use longshore_core::{
     ClockExt, ErrorKind, KvEvent, KvStore, PutOptions, SystemClock, testkit::kv::Harness,
 };
 use longshore_discovery::{DiscoveryOptions, open_kv};
+use longshore_lab::free_ports;
 
 use authority::Authority;
 
@@ -41,7 +41,7 @@ impl Managers {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new(directory.path());
-        let ports = free_ports();
+        let ports = free_ports(3).unwrap();
         let list = NAMES.iter().zip(ports);
         let list: Vec<_> = list
             .map(|(name, port)| format!("{name}=127.0.0.1:{port}"))
@@ -101,12 +101,6 @@ fn with_files(files: &[PathBuf; 3]) -> DiscoveryOptions {
 
 fn options() -> DiscoveryOptions {
     DiscoveryOptions::new(Arc::new(SystemClock::new()))
-}
-
-/// Held together until all are known, so that no two are the same.
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 async fn put(store: &dyn KvStore, key: &str, value: &str) {

@@ -1,22 +1,21 @@
 //! Example programs, built from the sources under test.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{path::PathBuf, process::Stdio};
 
-/// Builds an example of the package at `manifest` (its `CARGO_MANIFEST_DIR`) with all features, and
-/// says where the program is.
+use crate::cargo;
+
+/// Builds an example of the workspace with all features, as its tests are built, so that they share what
+/// there is already; and says where the program is.
 ///
 /// # Panics
 /// When it does not build: then there is nothing to test.
 #[must_use]
-pub fn example(manifest: &str, name: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--all-features", "--example", name])
+pub fn example(name: &str) -> PathBuf {
+    let output = cargo()
+        .args(["build", "--quiet", "--workspace", "--all-features"])
+        .args(["--example", name])
         .args(["--message-format", "json"])
-        .current_dir(manifest)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");

@@ -290,6 +290,15 @@ impl Host {
         lock(&self.dockerd).as_ref().map(Dockerd::pid)
     }
 
+    /// Whether the process belongs to a container of this host's engine: by its control group, which
+    /// a process can't leave. False for one that is gone.
+    #[must_use]
+    pub fn holds(&self, pid: u32) -> bool {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let ours = format!(":/{}/", self.namespace());
+        groups.lines().any(|line| line.contains(&ours))
+    }
+
     /// The last lines of the engine's log.
     #[must_use]
     pub fn dockerd_log(&self) -> String {

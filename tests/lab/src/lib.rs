@@ -44,6 +44,7 @@
 
 mod api;
 mod builder;
+mod cargo;
 mod dockerd;
 mod error;
 mod example;
@@ -66,6 +67,7 @@ mod tool;
 
 pub use api::ApiResponse;
 pub use builder::{LabBuilder, LabHostSpec};
+pub use cargo::cargo;
 pub use error::LabError;
 pub use example::example;
 pub use fault::Fault;
@@ -77,5 +79,5 @@ pub use record::{HostRecord, LabRecord, Owner};
 pub use requirements::{available, find_program, missing_packages, skip};
 pub use rootfs::Rootfs;
 pub use shim::{LinkSchedule, TcpShim, UdpShim};
-pub use store::{Store, StoreKind, StoreMember, StoreSpec, StoreTlsFiles, store_cache};
-pub use stub::{build_stub, stub};
+pub use store::{Store, StoreKind, StoreMember, StoreSpec, StoreTlsFiles, free_ports, store_cache};
+pub use stub::{STUB, build_stub, stub};

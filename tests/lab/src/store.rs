@@ -10,6 +10,7 @@ mod member;
 mod place;
 mod ports;
 mod probe;
+mod shared;
 mod watchdog;
 mod zookeeper;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use member::StoreMember;
+pub use ports::free_ports;
 
 use place::Place;
 

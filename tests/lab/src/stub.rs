@@ -2,15 +2,24 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
-/// Builds the stub as `cargo xtask stub` does, statically for this machine, and says where it is.
+use crate::cargo;
+
+/// Names the stub that was built already, when many test processes need it.
+pub const STUB: &str = "LONGSHORE_TEST_STUB";
+
+/// Builds the stub as `cargo xtask stub` does, statically for this machine, and says where it is; or
+/// where [`STUB`] says that it is.
 ///
 /// # Panics
 /// When it does not build: then there is nothing to test.
 #[must_use]
 pub fn stub() -> PathBuf {
+    if let Some(built) = std::env::var_os(STUB) {
+        return built.into();
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     build_stub(&root).expect("the stub builds")
 }
@@ -20,11 +29,10 @@ pub fn stub() -> PathBuf {
 /// # Errors
 /// When cargo does not run, or fails; it has said why on its standard error.
 pub fn build_stub(root: &Path) -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Given by name, a target keeps the flags away from build scripts, which can't all be static.
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = root.join("target/stub");
-    let status = Command::new(cargo)
+    let status = cargo()
         .args(["build", "--quiet", "--profile", "stub"])
         .args(["--package", "longshore-exec-stub", "--features", "program"])
         .args(["--target", &target, "--target-dir"])

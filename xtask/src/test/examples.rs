@@ -1,6 +1,6 @@
 //! The examples: all are built, and those that say so are run.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use super::counts::Counts;
 use crate::{cargo, workspace};
@@ -9,13 +9,8 @@ use crate::{cargo, workspace};
 /// the README says, and every example with a line `//! xtask: run [ARGUMENTS]`.
 pub(crate) fn run() -> Result<Counts, String> {
     let mut build = cargo::command();
-    build.args([
-        "build",
-        "--package",
-        "longshore",
-        "--examples",
-        "--all-features",
-    ]);
+    // As the tests are built, so that nothing is built twice.
+    build.args(["build", "--workspace", "--all-features", "--examples"]);
     let built = cargo::run(&mut build)?.success();
     let mut counts = Counts::check(built);
 
@@ -24,21 +19,22 @@ pub(crate) fn run() -> Result<Counts, String> {
         counts = counts + report("platform", platform());
     }
     for (name, arguments) in marked(&root) {
-        let mut command = cargo::command();
-        command.args(["run", "--quiet", "--package", "longshore", "--all-features"]);
-        command.args(["--example", &name, "--"]).args(&arguments);
-        counts = counts
-            + report(
-                &name,
-                cargo::run_limited(&mut command, LIMIT).map(ended_well),
-            );
+        let ran = match built {
+            true => {
+                let mut command = Command::new(longshore_lab::example(&name));
+                command.args(&arguments).current_dir(workspace::root());
+                cargo::run_limited(&mut command, LIMIT).map(ended_well)
+            }
+            false => Err(format!("{name} is not built")),
+        };
+        counts = counts + report(&name, ran);
     }
     Ok(counts)
 }
 
 fn platform() -> Result<bool, String> {
     let mut build = cargo::command();
-    build.args(["build", "--release", "--example", "platform"]);
+    build.args(BUILD);
     if !cargo::run(&mut build)?.success() {
         return Ok(false);
     }
@@ -91,6 +87,9 @@ fn marked(directory: &std::path::Path) -> Vec<(String, Vec<String>)> {
     }
     found
 }
+
+/// Builds the reference program as the README says.
+pub(super) const BUILD: &[&str] = &["build", "--release", "--example", "platform"];
 
 /// An example that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(300);

@@ -2,11 +2,11 @@
 //! cargo itself. Always the same packages and features, so that they share what
 //! was built.
 
-use longshore_lab::Lab;
 use serde_json::Value;
 
 use super::counts::Counts;
 use super::junit;
+use super::servers::Servers;
 use crate::{cargo, workspace};
 
 /// Which tests a stage runs: by the name of their target.
@@ -33,37 +33,24 @@ pub(crate) fn unit() -> Result<Counts, String> {
     Ok(tests + docs)
 }
 
-/// Runs the live suites against an engine of their own. Where none can be started, the suites say
+/// Runs the live suites against servers that they share. Where one can't be started, the suites say
 /// that they were skipped.
 pub(crate) fn conformance() -> Result<Counts, String> {
-    let Some(lab) = Lab::builder().hosts(1).start_or_skip("live Docker engine") else {
-        return run(Suite::Conformance, &[]);
-    };
-    lab.import_busybox(IMAGE)
-        .map_err(|error| error.to_string())?;
-    let engine = lab.host(0).docker_host();
-    let environment = [
-        ("LONGSHORE_TEST_DOCKER", engine.as_str()),
-        ("LONGSHORE_TEST_IMAGE", IMAGE),
-    ];
-    let counts = run(Suite::Conformance, &environment)?;
-    lab.stop().map_err(|error| error.to_string())?;
+    let servers = Servers::start()?;
+    let counts = run(Suite::Conformance, servers.environment())?;
+    servers.stop()?;
     Ok(counts)
 }
-
-const IMAGE: &str = "busybox:lab";
 
 pub(crate) fn lab() -> Result<Counts, String> {
     run(Suite::Lab, &[])
 }
 
 /// What the tests of a suite find in their environment.
-type Environment<'a> = &'a [(&'a str, &'a str)];
+type Environment<'a> = &'a [(String, String)];
 
 fn run(suite: Suite, environment: Environment<'_>) -> Result<Counts, String> {
-    // The live suites share servers within a process (a ZooKeeper takes seconds to start), and
-    // nextest gives each test a process of its own.
-    if suite != Suite::Conformance && cargo::has("nextest") {
+    if cargo::has("nextest") {
         with_nextest(suite, environment)
     } else {
         with_cargo(suite, environment)
@@ -82,7 +69,7 @@ fn with_nextest(suite: Suite, environment: Environment<'_>) -> Result<Counts, St
         Suite::Lab => "package(longshore-lab) + binary(/^lab_/)",
     };
     let mut command = cargo::command();
-    command.envs(environment.iter().copied());
+    command.envs(environment.iter().cloned());
     command.args([
         "nextest",
         "run",
@@ -90,14 +77,16 @@ fn with_nextest(suite: Suite, environment: Environment<'_>) -> Result<Counts, St
         "--all-features",
         "--no-fail-fast",
     ]);
+    command.args(
+        std::env::var("XTASK_EXTRA")
+            .unwrap_or_default()
+            .split_whitespace(),
     command.args(["--no-tests", "pass", "--filterset", filter]);
     command
         .arg("--tool-config-file")
         .arg(format!("xtask:{}", config.display()));
-    if suite != Suite::Unit {
-        // One at a time: they share the machine's engines and its two cores.
-        command.args(["--test-threads", "1"]);
-    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    command.args(["--test-threads", &at_once(suite, cores).to_string()]);
     let status = cargo::run(&mut command)?;
     let Ok(report) = std::fs::read_to_string(&report) else {
         // Nothing was built, or there was nothing to run.
@@ -141,10 +130,20 @@ fn watched(
 ) -> Result<Counts, String> {
     let mut counts = Counts::default();
     let mut command = cargo::command();
-    command.envs(environment.iter().copied());
+    command.envs(environment.iter().cloned());
     command.args(arguments).arg("--").args(runner);
     let status = cargo::run_watched(&mut command, |line| counts.see(line))?;
     Ok(counts.or_failed(status.success()))
+}
+
+/// How many tests run beside each other: more than there are cores, since most of the time most of
+/// them wait, for leases, partitions and engines. Which may not is in `.config/nextest.toml`.
+fn at_once(suite: Suite, cores: usize) -> usize {
+    match suite {
+        Suite::Unit => cores * 2,
+        Suite::Conformance => cores * 3,
+        Suite::Lab => cores * 2,
+    }
 }
 
 fn suite_of(package: &str, target: &str) -> Suite {

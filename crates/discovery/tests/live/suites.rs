@@ -1,4 +1,5 @@
-//! The harnesses of the suites: one server per kind and test binary, a prefix per test.
+//! The harnesses of the suites: one server per kind and test binary (or the one that the environment
+//! names), a prefix per test.
 
 use std::{
     net::SocketAddr,
@@ -24,10 +25,12 @@ use crate::{
 };
 
 impl Subject {
-    /// The server that the tests of this binary share; `None` (said and counted) where the program
-    /// is missing.
+    /// The server that tests share; `None` (said and counted) where the program is missing.
     fn shared(&self, suite: &str) -> Option<Vec<SocketAddr>> {
         static SHARED: OnceLock<Mutex<Vec<(StoreKind, usize, Store)>>> = OnceLock::new();
+        if let Some(addresses) = Store::shared(self.kind, self.members) {
+            return Some(addresses);
+        }
         if let Err(reason) = self.kind.available() {
             longshore_lab::skip(suite, &reason);
             return None;

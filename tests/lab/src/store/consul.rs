@@ -18,7 +18,7 @@ pub(super) fn program() -> Result<PathBuf, String> {
 pub(super) fn member(spec: &StoreSpec) -> Result<StoreMember, LabError> {
     let program = program().map_err(LabError::new)?;
     let directory = directory("consul")?;
-    let ports = ports::free(4)?;
+    let ports = ports::free_ports(4)?;
     let file = directory.join("base.json");
     let ip = spec.place.ip;
     let (scheme, off) = match spec.tls {

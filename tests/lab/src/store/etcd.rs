@@ -13,7 +13,7 @@ pub(super) fn program() -> Result<PathBuf, String> {
 
 pub(super) fn members(count: usize, spec: &StoreSpec) -> Result<Vec<StoreMember>, LabError> {
     let program = program().map_err(LabError::new)?;
-    let ports = ports::free(count * 2)?;
+    let ports = ports::free_ports(count * 2)?;
     let (clients, peers) = ports.split_at(count);
     let ip = spec.place.ip;
     let cluster: Vec<_> = peers

@@ -18,7 +18,7 @@ pub(super) fn program() -> Result<PathBuf, String> {
 pub(super) fn member(spec: &StoreSpec) -> Result<StoreMember, LabError> {
     let java = program().map_err(LabError::new)?;
     let directory = directory("zookeeper")?;
-    let port = ports::free(1)?[0];
+    let port = ports::free_ports(1)?[0];
     let file = directory.join("zoo.cfg");
     let mut lines = vec![
         "tickTime=500".to_owned(),
