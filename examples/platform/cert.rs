@@ -87,6 +87,12 @@ fn refuse_existing(out: &Path) -> Result<(), Failure> {
 
 fn issue(ca: &Path, profile: &Profile, out: &Path, validity: &str) -> Result<(), Failure> {
     let (certificate, key) = authority_files(ca);
+    if !certificate.exists() {
+        return Err(Failure::new(format!(
+            "there is no authority in {0}; make one: platform cert init {0}",
+            ca.display()
+        )));
+    }
     let authority = Authority::load(&certificate, &key)?;
     let now = SystemClock::new().now();
     let identity = authority.issue(profile, now, &OsRandom).map_err(|error| {
@@ -105,6 +111,13 @@ fn issue(ca: &Path, profile: &Profile, out: &Path, validity: &str) -> Result<(),
         out.display(),
         identity.expires()
     ));
+    if profile.role == Role::Manager && profile.dns_names.is_empty() && profile.addresses.is_empty()
+    {
+        note(
+            "warning: it names no host, so whoever dials this manager refuses it: add --san HOST for \
+             each name and address that it is dialled by",
+        );
+    }
     Ok(())
 }
 
@@ -158,6 +171,20 @@ mod tests {
         assert_eq!(key(), first);
         issue_to(&ca, &out, "1h", true).unwrap();
         assert_ne!(key(), first);
+    }
+
+    #[test]
+    fn an_authority_that_is_missing_is_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca");
+        let failure = issue_to(&ca, &folder.path().join("n"), "1h", false).unwrap_err();
+        assert_eq!(
+            failure.message,
+            format!(
+                "there is no authority in {0}; make one: platform cert init {0}",
+                ca.display()
+            )
+        );
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct DiscoveryArgs {
     /// Discovery URL, such as `nodes://10.0.0.1:2375,10.0.0.2:2375` or `file:///etc/longshore/nodes`.
+    /// Schemes: nodes (may be left out), file, etcd, consul, zk, raft, dns, gossip, token.
     #[arg(value_name = "DISCOVERY", env = "SWARM_DISCOVERY")]
     pub discovery: Option<String>,
     /// The same as the positional argument.
@@ -111,7 +112,12 @@ pub struct List {
     #[command(flatten)]
     pub discovery: DiscoveryArgs,
     /// How long to wait for the first list.
-    #[arg(long, default_value = "10s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "10s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub timeout: String,
 }
 
@@ -149,13 +155,28 @@ pub struct Join {
     )]
     pub advertise: Option<String>,
     /// Time between registrations.
-    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "60s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub heartbeat: String,
     /// How long a registration lasts.
-    #[arg(long, default_value = "180s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "180s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub ttl: String,
     /// Wait a random time up to this before the first registration.
-    #[arg(long, default_value = "0s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "0s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub delay: String,
     /// Dial this control plane and lend it the engine, instead of being dialled. For nodes behind
     /// NAT. May be given several times.

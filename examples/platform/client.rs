@@ -1,18 +1,18 @@
 //! Talking to an endpoint: which one, and requests with their answers.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use longshore::{
     Connector, Error, Result,
     core::{
-        SystemClock,
+        ClockExt, SystemClock,
         http::{HttpClient, full_body, read_body},
     },
     engine::connect,
 };
 
-use crate::{Failure, check, cli::HostArg, tls};
+use crate::{Failure, check, cli::HostArg, say::note, tls};
 
 /// Where the embedded platform of this user listens.
 pub fn default_socket() -> PathBuf {
@@ -54,15 +54,48 @@ fn refuse_missing(host: &str) -> std::result::Result<(), Failure> {
     }
 }
 
+/// A client of an endpoint's HTTP API.
+pub fn http(connector: Arc<dyn Connector>) -> HttpClient {
+    HttpClient::new(connector, Arc::new(SystemClock::new())).with_peer("endpoint")
+}
+
+/// Waits for an answer of the endpoint: says so when it is not there at once, and not for ever.
+/// Dropping it drops the wait.
+pub async fn answer<T: Send>(
+    connector: &dyn Connector,
+    waiting: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let clock = SystemClock::new();
+    tokio::pin!(waiting);
+    tokio::select! {
+        biased;
+        answer = &mut waiting => return answer,
+        () = clock.sleep(AT_ONCE) => note(format_args!(
+            "… waiting for an answer of {}, at most {PATIENCE:?}",
+            connector.describe()
+        )),
+    }
+    match clock.timeout(PATIENCE, "an answer", waiting).await {
+        Ok(answer) => answer,
+        Err(late) => Err(late.with_context("endpoint", connector.describe())),
+    }
+}
+
+const AT_ONCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One request and its JSON answer. An error status becomes an error with the server's message.
 pub async fn json(
     connector: Arc<dyn Connector>,
     request: http::Request<Bytes>,
 ) -> Result<serde_json::Value> {
-    let client = HttpClient::new(connector, Arc::new(SystemClock::new()));
-    let response = client.send(request.map(full_body)).await?;
-    let status = response.status();
-    let body = read_body(response.into_body(), 64 << 20).await?;
+    let client = http(connector.clone());
+    let whole = async {
+        let response = client.send(request.map(full_body)).await?;
+        let status = response.status();
+        Ok((status, read_body(response.into_body(), 64 << 20).await?))
+    };
+    let (status, body) = answer(&*connector, whole).await?;
     let value: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     if status.is_success() {
         return Ok(value);
@@ -85,5 +118,33 @@ mod tests {
              'platform', or name its endpoint with -H or DOCKER_HOST"
         );
         assert!(refuse_missing("tcp://a:1").is_ok());
+    }
+
+    /// Connects, and never says a word.
+    #[derive(Debug, Default)]
+    struct Mute(std::sync::Mutex<Vec<tokio::io::DuplexStream>>);
+
+    #[async_trait::async_trait]
+    impl Connector for Mute {
+        async fn connect(&self) -> Result<longshore::core::BoxByteStream> {
+            let (near, far) = tokio::io::duplex(64);
+            self.0.lock().unwrap().push(far);
+            Ok(Box::new(near))
+        }
+
+        fn describe(&self) -> String {
+            "tcp://mute:1".to_owned()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_never_answers_is_named_and_not_waited_for() {
+        let request = http::Request::get("/").body(Bytes::new()).unwrap();
+        let error = json(Arc::new(Mute::default()), request).await.unwrap_err();
+        assert_eq!(error.kind(), longshore::ErrorKind::Timeout);
+        assert_eq!(
+            error.chain(),
+            "an answer took longer than 30s (endpoint: tcp://mute:1)"
+        );
     }
 }

@@ -21,10 +21,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use longshore::{
     Connector,
-    core::{
-        SystemClock,
-        http::{Body, HttpClient, empty_body, read_body, stream_body},
-    },
+    core::http::{Body, HttpClient, empty_body, read_body, stream_body},
 };
 
 use self::{
@@ -40,7 +37,7 @@ pub async fn run(args: Cp) -> Result<(), Failure> {
 }
 
 async fn copy(connector: Arc<dyn Connector>, copying: Copying) -> Result<(), Failure> {
-    let endpoint = Archives(HttpClient::new(connector, Arc::new(SystemClock::new())));
+    let endpoint = Archives(client::http(connector));
     match copying {
         Copying::Out { from, to } => endpoint.copy_out(&from, &to).await,
         Copying::In { from, to } => endpoint.copy_in(&from, &to).await,
@@ -54,9 +51,9 @@ impl Archives {
     async fn copy_out(&self, from: &Inside, to: &Path) -> Result<(), Failure> {
         let into = ready_to_receive(to, from.name())?;
         let step = Step::start(format!("copying {from} to {}", to.display()));
-        let response = self
-            .call(Method::GET, from, &from.path, "", empty_body())
-            .await?;
+        let request = self.request(Method::GET, from, &from.path, "", empty_body())?;
+        let response = self.answer(request).await?;
+        let response = successful(response, from).await?;
         let (pipe, mut reader) = Pipe::new();
         let moved = Arc::clone(&pipe.moved);
         let unpacking = tokio::task::spawn_blocking(move || {
@@ -144,7 +141,7 @@ impl Archives {
     /// What a path inside is; `None`: nothing.
     async fn stat(&self, place: &Inside) -> Result<Option<Stat>, Failure> {
         let asked = self.request(Method::HEAD, place, &place.path, "", empty_body())?;
-        let response = self.0.send(asked).await?;
+        let response = self.answer(asked).await?;
         match response.status() {
             StatusCode::NOT_FOUND => {
                 // There is no such path, or no such container: the answer to HEAD has no words.
@@ -200,18 +197,27 @@ impl Archives {
         body: Body,
     ) -> Result<Response<Body>, Failure> {
         let request = self.request(method, place, path, more, body)?;
-        let response = self.0.send(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let body = read_body(response.into_body(), 64 << 10).await?;
-        let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let told = told["message"].as_str().map(str::to_owned);
-        Err(Failure::new(told.unwrap_or_else(|| {
-            format!("{place}: the endpoint answers {status}")
-        })))
+        successful(self.0.send(request).await?, place).await
     }
+
+    /// For what is answered at once, unlike an upload.
+    async fn answer(&self, request: Request<Body>) -> longshore::Result<Response<Body>> {
+        client::answer(&**self.0.connector(), self.0.send(request)).await
+    }
+}
+
+/// An error status becomes an error with the endpoint's words.
+async fn successful(response: Response<Body>, place: &Inside) -> Result<Response<Body>, Failure> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let body = read_body(response.into_body(), 64 << 10).await?;
+    let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let told = told["message"].as_str().map(str::to_owned);
+    Err(Failure::new(told.unwrap_or_else(|| {
+        format!("{place}: the endpoint answers {status}")
+    })))
 }
 
 /// As the engine tells it in a header.

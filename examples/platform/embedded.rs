@@ -13,7 +13,7 @@ use std::{
 
 use futures::future::join_all;
 use longshore::{
-    Clock, TunnelTransport,
+    Clock, ErrorKind, TunnelTransport,
     control::{
         ControlPlane, PlaneOptions, ServiceSpec, StackSpec,
         endpoint::{EndpointOptions, ListenAddress, ListenOptions},
@@ -129,7 +129,11 @@ impl Embedded {
         let listen = ListenOptions::default().with_drain_limit(DRAIN);
         let options = EndpointOptions::default().with_linger(manage::LINGER);
         let app = entrance::app(&plane, options, &listen, &endpoint);
-        manage::serve_at(app, &address, listen, clock.clone(), &endpoint).await?;
+        let served = manage::serve_at(app, &address, listen, clock.clone(), &endpoint).await;
+        if let Err(error) = served {
+            plane.stop().await;
+            return Err(not_served(error));
+        }
         step.done(&format!("endpoint at unix://{}", socket.display()));
 
         let mut platform = Self {
@@ -234,6 +238,18 @@ impl Embedded {
     }
 }
 
+/// The usual reason is a platform that was forgotten in another terminal.
+fn not_served(error: longshore::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::AlreadyExists => Failure::new(format!(
+            "{}\na platform of yours is up already: use that one, stop it with Ctrl-C, or run 'platform \
+             demo' beside it",
+            error.chain()
+        )),
+        _ => error.into(),
+    }
+}
+
 /// How long requests may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -264,4 +280,21 @@ fn private_directory() -> Result<PathBuf, Failure> {
         )));
     }
     Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_that_is_up_already_is_named_with_the_remedies() {
+        let failure = not_served(longshore::Error::new(ErrorKind::AlreadyExists, "taken"));
+        assert!(
+            failure
+                .message
+                .starts_with("taken\na platform of yours is up")
+        );
+        let failure = not_served(longshore::Error::new(ErrorKind::Unavailable, "no disk"));
+        assert_eq!(failure.message, "no disk");
+    }
 }

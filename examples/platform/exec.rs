@@ -26,7 +26,11 @@ pub async fn run(args: Exec) -> Result<(), Failure> {
         ));
     }
     let connector = client::connector(&args.host)?;
-    let backend = DockerExec::new(connector, Arc::new(SystemClock::new()), Arc::new(OsRandom));
+    let backend = DockerExec::new(
+        connector.clone(),
+        Arc::new(SystemClock::new()),
+        Arc::new(OsRandom),
+    );
     let container = WorkloadId::new(&args.container).map_err(longshore::Error::from)?;
     let mut request = ExecRequest::new(container, &args.command);
     for pair in &args.env {
@@ -43,7 +47,7 @@ pub async fn run(args: Exec) -> Result<(), Failure> {
     } else {
         request.stdin = false;
     }
-    let session = backend.exec(&request).await?;
+    let session = client::answer(&*connector, backend.exec(&request)).await?;
     let raw = args.tty.then(RawTerminal::enter).transpose()?;
     let result = converse(&*session, args.interactive, args.tty).await;
     drop(raw);

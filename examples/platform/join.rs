@@ -59,7 +59,6 @@ async fn register(
         () = clock.sleep(delay.mul_f64(OsRandom.unit())) => {}
         () = &mut interrupted => return Ok(()),
     }
-    tracing::info!("Registering on the discovery service every {heartbeat:?}...");
     registrar.add(Announcement::new(advertise))?;
     let shutdown = Shutdown::new();
     let running = shutdown.clone();

@@ -20,7 +20,7 @@ pub async fn run(args: Kv) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     match args {
         Kv::Get { store, key } => {
-            let (kv, key) = open(&store, &key, &clock)?;
+            let (kv, key) = open_existing(&store, &key, &clock)?;
             match clock.timeout(PATIENCE, "reading", kv.get(&key)).await?? {
                 Some(entry) => say(shown(&entry.value)),
                 None => Err(Failure::new(format!(
@@ -36,7 +36,7 @@ pub async fn run(args: Kv) -> Result<(), Failure> {
             say(format_args!("revision {}", revision.0))
         }
         Kv::Rm { store, key } => {
-            let (kv, key) = open(&store, &key, &clock)?;
+            let (kv, key) = open_existing(&store, &key, &clock)?;
             let deleted = kv.delete(&key, Expect::Any);
             match clock.timeout(PATIENCE, "deleting", deleted).await?? {
                 true => Ok(()),
@@ -47,11 +47,11 @@ pub async fn run(args: Kv) -> Result<(), Failure> {
             }
         }
         Kv::Ls { store, prefix } => {
-            let (kv, prefix) = open(&store, &prefix, &clock)?;
+            let (kv, prefix) = open_existing(&store, &prefix, &clock)?;
             list(&*kv, &*clock, &prefix).await
         }
         Kv::Watch { store, prefix } => {
-            let (kv, prefix) = open(&store, &prefix, &clock)?;
+            let (kv, prefix) = open_existing(&store, &prefix, &clock)?;
             watch(&*kv, &prefix).await
         }
     }
@@ -112,6 +112,20 @@ async fn watch(kv: &dyn KvStore, prefix: &str) -> Result<(), Failure> {
     }
 }
 
+/// As [`open`], for who looks for something: a mistyped name must not become a new and empty file.
+fn open_existing(
+    args: &KvStoreArgs,
+    key: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn KvStore>, String), Failure> {
+    match args.store.strip_prefix("redb://") {
+        Some(path) if !std::path::Path::new(path).exists() => Err(Failure::new(format!(
+            "there is no store at redb://{path}; 'platform kv put' makes one"
+        ))),
+        _ => open(args, key, clock),
+    }
+}
+
 /// The store, and the key below the prefix that its URL names.
 fn open(
     args: &KvStoreArgs,
@@ -141,3 +155,55 @@ fn shown(value: &[u8]) -> String {
 
 const PAGE: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_writing_makes_a_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("s.redb");
+        let store = || KvStoreArgs {
+            store: format!("redb://{}", file.display()),
+            store_opt: Vec::new(),
+        };
+        let (key, prefix) = (|| "a".to_owned(), String::new);
+        for command in [
+            Kv::Get {
+                store: store(),
+                key: key(),
+            },
+            Kv::Rm {
+                store: store(),
+                key: key(),
+            },
+            Kv::Ls {
+                store: store(),
+                prefix: prefix(),
+            },
+            Kv::Watch {
+                store: store(),
+                prefix: prefix(),
+            },
+        ] {
+            let failure = run(command).await.unwrap_err();
+            let expected = "there is no store at redb://";
+            assert!(failure.message.starts_with(expected), "{failure:?}");
+            assert!(!file.exists());
+        }
+        let value = "b".to_owned();
+        let put = Kv::Put {
+            store: store(),
+            key: key(),
+            value,
+        };
+        run(put).await.unwrap();
+        run(Kv::Get {
+            store: store(),
+            key: key(),
+        })
+        .await
+        .unwrap();
+    }
+}

@@ -10,9 +10,8 @@ pub fn start(cli: &Cli) {
     let debug = cli.logging.debug || asks_for_debug(std::env::var_os("DEBUG").as_deref());
     let level = match (cli.logging.log_level, debug, &cli.command) {
         (Some(LogLevel::Debug), ..) | (None, true, _) => "debug",
-        (Some(LogLevel::Info), ..) | (None, false, Some(Command::Manage(_) | Command::Join(_))) => {
-            "info"
-        }
+        (Some(LogLevel::Info), ..) => "info",
+        (None, false, Some(command)) if serves(command) => "info",
         (Some(LogLevel::Warn), ..) => "warn",
         (Some(LogLevel::Error | LogLevel::Fatal | LogLevel::Panic), ..) | (None, false, _) => {
             "error"
@@ -42,6 +41,14 @@ pub fn start(cli: &Cli) {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),
     }
+}
+
+/// What runs until it is stopped has nothing but its log to say how it goes.
+fn serves(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Manage(_) | Command::Join(_) | Command::DiscoveryServer(_)
+    )
 }
 
 /// Escape codes are for terminals, and for people who did not say no: <https://no-color.org>.

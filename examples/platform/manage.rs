@@ -134,7 +134,7 @@ impl Parts {
         let settings = settings.map(|files| tls::settings(files, clock.clone()));
         let settings = problems.check(settings.transpose());
         let tunnel = plan.tunnel.as_ref().map(|(address, files)| {
-            let transport = tls::tunnel(files, clock.clone());
+            let transport = tls::serving_tunnel(files, clock.clone());
             transport.map(|transport| (address.clone(), transport))
         });
         let tunnel = problems.check(tunnel.transpose());

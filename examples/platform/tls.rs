@@ -35,6 +35,19 @@ pub fn settings(files: &TlsFiles, clock: Arc<dyn Clock>) -> longshore::Result<Tl
     }
 }
 
+/// The transport that agents dial. They take nobody but a manager for their control plane, so another
+/// certificate would serve nobody.
+pub fn serving_tunnel(files: &TlsFiles, clock: Arc<dyn Clock>) -> longshore::Result<TlsTransport> {
+    if !identity(files)?.is_manager() {
+        return Err(longshore::Error::invalid(format!(
+            "{}: no manager's certificate, and agents refuse every other: issue one with 'platform \
+             cert issue --role manager --san HOST'",
+            files.cert
+        )));
+    }
+    tunnel(files, clock)
+}
+
 /// The transport of tunnels: always mutual TLS.
 pub fn tunnel(files: &TlsFiles, clock: Arc<dyn Clock>) -> longshore::Result<TlsTransport> {
     let transport = TlsTransport::new(&identity(files)?, &trust(files)?, clock)?;
@@ -53,4 +66,45 @@ fn identity(files: &TlsFiles) -> longshore::Result<pki::TlsIdentity> {
 
 fn trust(files: &TlsFiles) -> longshore::Result<pki::TlsTrust> {
     pki::TlsTrust::load(Path::new(files.ca.as_deref().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore::core::{NodeId, OsRandom, SystemClock};
+    use pki::{Authority, Profile, Role};
+
+    use super::*;
+
+    #[test]
+    fn only_a_managers_certificate_serves_tunnels() {
+        let clock = Arc::new(SystemClock::new());
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let authority = Authority::generate("test", clock.now(), &OsRandom).unwrap();
+        std::fs::write(path("ca"), authority.certificate_pem()).unwrap();
+        for (role, serves) in [
+            (Role::Manager, true),
+            (Role::Node, false),
+            (Role::Client, false),
+        ] {
+            let profile = Profile::new(NodeId::new("x").unwrap()).with_role(role);
+            let identity = authority.issue(&profile, clock.now(), &OsRandom).unwrap();
+            let files = TlsFiles {
+                ca: Some(path("ca")),
+                cert: path("cert"),
+                key: path("key"),
+                verify: true,
+            };
+            identity
+                .save(Path::new(&files.cert), Path::new(&files.key))
+                .unwrap();
+            match serving_tunnel(&files, clock.clone()) {
+                Ok(_) => assert!(serves, "{role:?}"),
+                Err(error) => {
+                    assert!(!serves, "{role:?}: {error}");
+                    assert!(error.message().contains("--role manager"), "{error}");
+                }
+            }
+        }
+    }
 }

@@ -3,8 +3,10 @@
 //!
 //! It knows no backend: discovery, scheduler, engines, tunnel and authorization come as trait
 //! objects. Its view is rebuilt from the engines, so a restart leaves running containers alone. It
-//! is not a store and not an election: what is desired of stacks lives as long as the process, and
-//! one control plane acts at a time. It takes no decision about where work goes, either: that is
+//! is not a store and not an election: without a [`KvStore`](longshore_core::KvStore) of yours
+//! ([`ControlPlaneBuilder::state`]) what is desired of stacks lives as long as the process, and
+//! without a [`LeaderElection`](longshore_core::LeaderElection) of yours one control plane is all
+//! there may be. It takes no decision about where work goes, either: that is
 //! the [`Scheduler`](longshore_core::Scheduler).
 //!
 //! # Compose one

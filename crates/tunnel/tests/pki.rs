@@ -274,6 +274,7 @@ fn a_certificate_says_as_what_its_holder_comes() {
         }
         // A client is nobody to a tunnel.
         assert_eq!(identity.node().is_ok(), role != Role::Client);
+        assert_eq!(identity.is_manager(), role == Role::Manager);
     }
 }
 

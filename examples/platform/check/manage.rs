@@ -83,7 +83,10 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
             "--engine-refresh-min-interval",
             &args.engine_refresh_min_interval,
         )
-        .map_err(|error| format!("min refresh interval should be a positive number: {error}")),
+        .map_err(|error| match error.starts_with("invalid ") {
+            true => format!("min refresh interval should be a positive number: {error}"),
+            false => "min refresh interval should be a positive number".into(),
+        }),
         Duration::ZERO,
     );
     let max = problems.take(

@@ -69,6 +69,10 @@ fn each_message_is_swarms() {
             "--timeout should be a positive number",
         ),
         (
+            "list a:1 --timeout -1s",
+            "--timeout should be a positive number",
+        ),
+        (
             "list a:1 --discovery-opt x",
             "--discovery-opt must contain key=value strings: \"x\" does not",
         ),
@@ -95,6 +99,31 @@ fn each_message_is_swarms() {
             "--ttl must be strictly superior to the heartbeat value",
         ),
         (
+            "join a:1 --addr b:2 --heartbeat -1s",
+            "--heartbeat should be at least one second",
+        ),
+        (
+            "join a:1 --addr b:2 --ttl -1s",
+            "--ttl must be strictly superior to the heartbeat value",
+        ),
+        (
+            "join a:1 --addr b:2 --delay -1s",
+            "--delay should not be a negative number",
+        ),
+        (
+            "manage a:1 --replication-ttl -1s",
+            "--replication-ttl should be a positive number",
+        ),
+        (
+            "manage a:1 --engine-refresh-min-interval -1s",
+            "min refresh interval should be a positive number",
+        ),
+        (
+            "manage a:1 --engine-refresh-min-interval x",
+            "min refresh interval should be a positive number: invalid \
+             --engine-refresh-min-interval: expected number at 0: \"x\"; expected for example 10s",
+        ),
+        (
             "join a:1 --addr b:2 --delay=-1s",
             "--delay should not be a negative number",
         ),
@@ -106,6 +135,11 @@ fn each_message_is_swarms() {
         (
             "manage a:1 --tls",
             "--tlscert and --tlskey must be provided when using --tls",
+        ),
+        (
+            "manage a:1 --tlsverify",
+            "--tlscert and --tlskey must be provided when using --tls\n\
+             --tlscacert must be provided when using --tlsverify",
         ),
         (
             "manage a:1 --tlsverify --tlscert a --tlskey b",

@@ -9,6 +9,7 @@ pub struct TlsFiles {
     pub verify: bool,
 }
 
+/// The problems are told one a line.
 pub fn tls(args: &TlsArgs) -> Result<Option<TlsFiles>, String> {
     if !args.tls && !args.tlsverify {
         if args.tlscacert.is_some() || args.tlscert.is_some() || args.tlskey.is_some() {
@@ -20,11 +21,15 @@ pub fn tls(args: &TlsArgs) -> Result<Option<TlsFiles>, String> {
         }
         return Ok(None);
     }
+    let no_ca = (args.tlsverify && args.tlscacert.is_none())
+        .then_some("--tlscacert must be provided when using --tlsverify");
     let (Some(cert), Some(key)) = (&args.tlscert, &args.tlskey) else {
-        return Err("--tlscert and --tlskey must be provided when using --tls".into());
+        let no_pair = "--tlscert and --tlskey must be provided when using --tls";
+        let problems: Vec<&str> = [no_pair].into_iter().chain(no_ca).collect();
+        return Err(problems.join("\n"));
     };
-    if args.tlsverify && args.tlscacert.is_none() {
-        return Err("--tlscacert must be provided when using --tlsverify".into());
+    if let Some(problem) = no_ca {
+        return Err(problem.into());
     }
     Ok(Some(TlsFiles {
         ca: args.tlscacert.clone(),

@@ -51,7 +51,8 @@ The file holds one host:port a line; ranges such as 10.0.0.[1:9]:2375 expand, # 
 pub const JOIN_EXAMPLES: &str = "\
 Examples:
   platform join --tunnel plane.example:7443 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
-  platform join --tunnel plane.example:7443 --label zone=eu --engine unix:///run/docker.sock …
+  platform join --tunnel plane.example:7443 --label zone=eu --engine process \\
+      --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
   platform join --advertise 10.0.0.7:2375 etcd://store:2379/cluster";
 
 pub const EXEC_EXAMPLES: &str = "\
@@ -97,7 +98,10 @@ Examples:
   platform explain web-1
   platform explain --image nginx -e constraint:zone==eu -m 2g -p 80:80
   platform explain --image nginx -e constraint:zone==eu --without constraint:zone==eu
-  platform explain --image nginx -e constraint:zone==eu --with-node cpu=4,memory=8GiB,label=zone=eu";
+  platform explain --image nginx -e constraint:zone==eu --with-node cpu=4,memory=8GiB,label=zone=eu
+
+WHY lists what makes up a node's weight: percents of CPU and memory in use with this work (100 where none
+are asked for) and ten times its health. spread takes the least, binpack the most.";
 
 pub const CERT_EXAMPLES: &str = "\
 Examples:

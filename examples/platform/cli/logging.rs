@@ -11,8 +11,8 @@ pub struct Logging {
           num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
           action = clap::ArgAction::Set)]
     pub debug: bool,
-    /// How much is logged. Beats `--debug`. `manage` and `join` start with `info`, everything else
-    /// with `error`.
+    /// How much is logged. Beats `--debug`. `manage`, `join` and `discovery-server` start with `info`,
+    /// everything else with `error`.
     #[arg(long, short = 'l', global = true, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
     /// Where logs go.

@@ -31,7 +31,12 @@ pub struct Manage {
     #[arg(long, visible_alias = "leader-election")]
     pub replication: bool,
     /// How long leadership lasts without renewal.
-    #[arg(long, default_value = "20s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "20s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub replication_ttl: String,
     /// DANGEROUS: serve TCP without TLS to other machines. Whoever can connect owns every node: they
     /// can run anything as root there.
@@ -44,10 +49,20 @@ pub struct Manage {
     #[command(flatten)]
     pub tls: TlsArgs,
     /// Shortest time between refreshes of a node.
-    #[arg(long, default_value = "30s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "30s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub engine_refresh_min_interval: String,
     /// Longest time between refreshes of a node.
-    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "60s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub engine_refresh_max_interval: String,
     /// So many failures make a node unhealthy.
     #[arg(
@@ -61,7 +76,12 @@ pub struct Manage {
     #[arg(long, hide = true, default_value_t = 3)]
     pub engine_refresh_retry: i64,
     /// Time between reads of the discovery backend where it does not tell of changes.
-    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "60s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     pub heartbeat: String,
     /// Allow web pages of other sites to call the endpoint.
     #[arg(long, visible_alias = "cors")]

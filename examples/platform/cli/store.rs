@@ -11,6 +11,9 @@ pub struct Create {
     /// Certificate of the authority that the service's certificate is from.
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<String>,
+    /// Swarm's `create` takes none, and has words of its own for that.
+    #[arg(hide = true, value_name = "NOTHING")]
+    pub surplus: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -31,8 +34,8 @@ pub struct KvStoreArgs {
     /// `redb:///path/to/file`. Keys are below the prefix.
     #[arg(value_name = "STORE")]
     pub store: String,
-    /// Option of the store, as key=value (kv.cacertfile, kv.certfile, kv.keyfile,
-    /// raft.plaintext).
+    /// Option of the store, as key=value: kv.cacertfile, kv.certfile and kv.keyfile with a file
+    /// each, raft.plaintext=anywhere; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub store_opt: Vec<String>,
 }

@@ -4,6 +4,8 @@ mod address;
 mod connection;
 mod endless;
 mod hosts;
+#[cfg(feature = "tls")]
+mod refusal;
 mod slots;
 mod tap;
 #[cfg(feature = "tls")]

@@ -92,6 +92,16 @@ impl TlsIdentity {
         })
     }
 
+    /// Whether it can listen for nodes: [`Role::Manager`](super::Role::Manager). Who dials with
+    /// [`ExpectedPeer::DialledManager`](crate::ExpectedPeer::DialledManager) takes nothing else for
+    /// a control plane.
+    pub fn is_manager(&self) -> bool {
+        let certificate = &self.0.chain[0];
+        name::node_of(certificate)
+            .and_then(|node| name::is_manager(certificate, &node))
+            .unwrap_or(false)
+    }
+
     /// From when on the certificate is valid.
     pub fn starts(&self) -> Timestamp {
         self.0.starts

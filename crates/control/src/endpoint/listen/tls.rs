@@ -18,6 +18,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::refusal::{NODE_ANSWER, PLAINTEXT_ANSWER, refuse};
+
 /// Certificate files in PEM form, as the flags `--tls`, `--tlsverify`, `--tlscacert`, `--tlscert`
 /// and `--tlskey` name them.
 #[derive(Clone, Debug)]
@@ -202,8 +204,7 @@ impl Acceptor {
             Some([certificate, ..]) => match caller(certificate)? {
                 Caller::Of(subject) => Identity::new(subject, "tls"),
                 Caller::Node(node) => {
-                    let _ = stream.write_all(NODE_ANSWER).await;
-                    let _ = stream.shutdown().await;
+                    refuse(&mut stream, NODE_ANSWER).await;
                     return Err(Error::new(
                         ErrorKind::PermissionDenied,
                         format!("node {node} called the endpoint with its node certificate"),
@@ -350,12 +351,4 @@ fn caller(certificate: &CertificateDer<'_>) -> Result<Caller> {
         })
 }
 
-/// The client has to read the answer as HTTP, whatever it asked.
-const NODE_ANSWER: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\
-Content-Length: 171\r\nConnection: close\r\n\r\n\
-{\"message\":\"this is a node's certificate, which may not call the endpoint: use a client's \
-(platform cert issue --role client) or a manager's\",\"reason\":\"permission-denied\"}";
 const HANDSHAKE_RECORD: u8 = 0x16;
-const PLAINTEXT_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
-Content-Length: 101\r\nConnection: close\r\n\r\n\
-{\"message\":\"plaintext HTTP request sent to a TLS port: use --tls or --tlsverify\",\"reason\":\"protocol\"}";

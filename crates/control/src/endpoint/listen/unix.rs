@@ -133,7 +133,9 @@ async fn refuse_live(path: &Path) -> Result<()> {
         Ok(_) => match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Ok(_) => Err(taken("another process serves this socket")),
+            Ok(_) => Err(taken(
+                "another process serves this socket: stop it, or choose another path",
+            )),
             Err(error) => Err(taken(&format!(
                 "it can't be told whether another process serves this socket: {error}"
             ))),
@@ -180,7 +182,7 @@ mod tests {
         assert_eq!(
             error.message(),
             format!(
-                "cannot listen on unix://{}: another process serves this socket",
+                "cannot listen on unix://{}: another process serves this socket: stop it, or choose another path",
                 path.display()
             )
         );
