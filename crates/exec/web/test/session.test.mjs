@@ -91,6 +91,16 @@ test("what the process has not taken is typed again from where the gateway is", 
   assert.deepEqual([number(typed[0]), new TextDecoder().decode(typed[0].subarray(9))], [5, "fgh"]);
 });
 
+test("a size that was sent into a connection that broke is sent again", () => {
+  const session = joined();
+  session.resize(100, 30);
+  assert.deepEqual([...session.poll()], [0x05, 0, 100, 0, 30]);
+  session.disconnected();
+  session.connect();
+  session.handle(ready({ secret: "y" }));
+  assert.deepEqual([...session.poll()], [0x05, 0, 100, 0, 30]);
+});
+
 test("too large a paste is refused as a whole", () => {
   const session = joined();
   assert.ok(session.type(bytes("a")));
