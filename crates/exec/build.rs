@@ -27,13 +27,14 @@ fn main() {
 const REQUIRED: &str = "LONGSHORE_WEB_REQUIRED";
 const REMEDY: &str = "run `npm ci && npm run build` in crates/exec/web";
 /// What `web/build.mjs` makes and `src/web/embedded.rs` embeds.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "LICENSE.xterm",
     "addon-fit.mjs",
     "addon-serialize.mjs",
     "addon-unicode11.mjs",
     "frames.mjs",
     "index.html",
+    "kept.mjs",
     "link.mjs",
     "page.css",
     "page.mjs",

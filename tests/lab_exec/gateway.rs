@@ -8,7 +8,11 @@ use std::{
 };
 
 use futures::future::join_all;
-use longshore::{core::WorkloadId, exec::CleanupOutcome};
+use longshore::{
+    ExecBackend,
+    core::{ExecRequest, WorkloadId},
+    exec::{CleanupOutcome, DockerExec},
+};
 use longshore_lab::Host;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -40,8 +44,14 @@ fn a_gateway_of_another_test() {
     };
     runtime().block_on(async {
         let connector = std::sync::Arc::new(longshore::engine::UnixConnector::new(socket));
-        let gateway = gateway(connector).with_gateway_name(NAME).with_stub(stub());
+        let mut gateway = gateway(connector).with_gateway_name(NAME);
+        if word(BY) == "stub" {
+            gateway = gateway.with_stub(stub());
+        }
         let classes = Class::of(&containers);
+        if shedding == Shedding::Everything && word(BY) == "lifeline" {
+            return start_for_ever(&gateway, &classes, numbers[0]).await;
+        }
         let planting = numbers.iter().enumerate().map(|(index, number)| {
             plant(
                 &gateway,
@@ -57,11 +67,26 @@ fn a_gateway_of_another_test() {
     });
 }
 
+/// Starts sessions without an end, in containers that a lifeline can be in.
+async fn start_for_ever(gateway: &DockerExec, classes: &[Class], number: u64) {
+    println!("\nSTANDING");
+    let containers: Vec<_> = WITH_SHELL.map(|at| classes[at].container.clone()).into();
+    join_all(containers.into_iter().map(|container| async move {
+        let mut sessions = Vec::new();
+        loop {
+            let script = format!("setsid sleep {number} & trap '' HUP TERM; sleep {number}; :");
+            let request = ExecRequest::new(container.clone(), ["sh", "-c", &script]);
+            sessions.push(gateway.exec(&request).await);
+        }
+    }))
+    .await;
+}
+
 /// The gateway, killed when it is dropped.
 struct Gateway(Child);
 
 impl Gateway {
-    fn start(world: &World, numbers: &BTreeSet<u64>, shedding: Shedding) -> Self {
+    fn start(world: &World, numbers: &BTreeSet<u64>, shedding: Shedding, by: &str) -> Self {
         let join = |words: Vec<String>| words.join(",");
         let containers = world
             .classes
@@ -76,6 +101,7 @@ impl Gateway {
             .env(SOCKET, world.host().socket())
             .env(CONTAINERS, join(containers.collect()))
             .env(NUMBERS, join(numbers.iter().map(u64::to_string).collect()))
+            .env(BY, by)
             .env(SHEDDING, format!("{shedding:?}").to_lowercase())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -109,7 +135,7 @@ fn a_gateway_killed_with_9_leaves_nothing() {
     let numbers: BTreeSet<u64> = (0..world.classes.len() * 2)
         .map(|place| survivors::number(world.lab.id(), place))
         .collect();
-    let mut dead = Gateway::start(&world, &numbers, Shedding::Everything);
+    let mut dead = Gateway::start(&world, &numbers, Shedding::Everything, "stub");
     assert_eq!(survivors::count(&numbers).len(), numbers.len());
     assert!(survivors::marked(world.host()) >= numbers.len());
     let killed = Instant::now();
@@ -117,6 +143,37 @@ fn a_gateway_killed_with_9_leaves_nothing() {
     let times = runtime().block_on(survivors::vanish(&numbers, killed, LIMIT));
     survivors::tell("sessions of a gateway killed with -9", times);
     assert_eq!(survivors::marked(world.host()), 0);
+    world.lab.stop().expect("a clean end");
+}
+
+/// Killed at any time while it starts sessions beside lifelines, the first of all included. What the
+/// engine was asked to start before it learnt of that, it starts all the same.
+#[test]
+fn a_gateway_killed_while_it_starts_sessions_leaves_nothing() {
+    let Some(world) = World::start("lab exec: a gateway killed among starts") else {
+        return;
+    };
+    for round in 0..ROUNDS {
+        let numbers = BTreeSet::from([survivors::number(world.lab.id(), 500)]);
+        let mut dead = Gateway::start(&world, &numbers, Shedding::Everything, "lifeline");
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 60));
+        dead.kill();
+        let killed = Instant::now();
+        let running = || survivors::count(&numbers).into_values().sum::<usize>();
+        let most = running();
+        // Nobody is there, and nobody comes any more.
+        let mut empty_since = None;
+        while empty_since.is_none_or(|at: Instant| at.elapsed() < Duration::from_secs(2)) {
+            assert!(killed.elapsed() < LIMIT, "{} are left", running());
+            match running() {
+                0 => _ = empty_since.get_or_insert_with(Instant::now),
+                _ => empty_since = None,
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let took = killed.elapsed() - Duration::from_secs(2);
+        println!("MEASURED killed {round}: {most} processes gone after {took:?}");
+    }
     world.lab.stop().expect("a clean end");
 }
 
@@ -129,7 +186,7 @@ fn what_a_dead_gateway_left_is_reaped_by_its_next_life() {
     let numbers: BTreeSet<u64> = (0..world.classes.len())
         .map(|place| survivors::number(world.lab.id(), place))
         .collect();
-    let mut dead = Gateway::start(&world, &numbers, Shedding::Something);
+    let mut dead = Gateway::start(&world, &numbers, Shedding::Something, "stub");
     // All at once, and before their trees: a stopped stub does nothing.
     let stubs = stubs(world.host());
     assert_eq!(stubs.len(), numbers.len());
@@ -192,4 +249,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SOCKET: &str = "LONGSHORE_LAB_EXEC_SOCKET";
 const CONTAINERS: &str = "LONGSHORE_LAB_EXEC_CONTAINERS";
 const NUMBERS: &str = "LONGSHORE_LAB_EXEC_NUMBERS";
+const BY: &str = "LONGSHORE_LAB_EXEC_BY";
+/// bash, read-only, non-root, dash.
+const WITH_SHELL: [usize; 4] = [0, 2, 3, 6];
+const ROUNDS: u8 = 12;
 const SHEDDING: &str = "LONGSHORE_LAB_EXEC_SHEDDING";

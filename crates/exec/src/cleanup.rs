@@ -2,12 +2,14 @@
 //! escalation. No I/O in here.
 
 mod ladder;
+mod lifeline;
 mod marker;
 mod report;
 mod table;
 
-pub(crate) use ladder::{Ladder, Look, Step};
-pub(crate) use marker::{Identity, Marker};
+pub(crate) use ladder::{LATE_START, Ladder, Look, Step};
+pub(crate) use lifeline::{LifelineCore, Order};
+pub(crate) use marker::{Group, Identity, Marker};
 pub(crate) use report::Findings;
 pub use report::{CleanupOutcome, CleanupReport, CleanupRung, LeftBehind};
 pub(crate) use table::{COLUMNS, ProcessTable};

@@ -47,9 +47,11 @@ use crate::cleanup::{Cleanup, CleanupReport, Identity};
 ///
 /// 1. a [`Stub`] in the container owns the session ([`with_stub`](Self::with_stub)): nothing leaves
 ///    its tree, signals arrive, the end is told exactly, and the image needs no shell;
-/// 2. a shell with `tr` and `grep` in the container watches beside the session. It knows processes
-///    by a mark in their environment, by their parent and by their terminal's session; one that shed
-///    all three is named in the report as perhaps the session's;
+/// 2. a shell with `tr` and `grep` in the container watches over all sessions of a user there. It is
+///    started before the first, and goes a minute after the last; it goes on looking for half a
+///    minute when this program died, because the engine may still be starting what it was asked to.
+///    It knows processes by a mark in their environment, by their parent and by their terminal's
+///    session; one that shed all three is named in the report as perhaps the session's;
 /// 3. a container of our own in the container's process namespace, where the stub or an image for it
 ///    ([`with_sidecar_image`](Self::with_sidecar_image)) is given.
 ///

@@ -11,6 +11,9 @@
 //!   longshore's own over WebSocket; `access` says who may get in;
 //! * `client` (feature `client`): the other end, which resumes by itself.
 //!
+//! The repository's `docs/exec.md` has the security model, what is left behind and when, and a
+//! comparison with docker exec, kubectl exec, ttyd and Teleport.
+//!
 //! The process engine and the simulation in `longshore-engine` are exec backends of their own.
 //! What this crate is not: a terminal or an HTTP server; a gateway is mounted in one. It carries
 //! bytes and does not look at them; only records (feature `record`) keep them, and rules look at

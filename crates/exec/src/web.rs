@@ -22,9 +22,12 @@
 //!   the session goes on. Without one nobody may. The page holds no right of its own, so its files
 //!   are served to everybody.
 //! * **The token** is typed into the page, sent in the first WebSocket message, and kept in that
-//!   page's memory. It is in no address, cookie or storage; whoever reloads types it again. A
-//!   deployment that has users logged in already puts an `Identity` among the request's extensions
-//!   instead; cookies that it uses for that must be `SameSite=Strict`.
+//!   page's memory. It is in no address, cookie or storage. A deployment that has users logged in
+//!   already puts an `Identity` among the request's extensions instead; cookies that it uses for that
+//!   must be `SameSite=Strict`.
+//! * **A page that is loaded again** comes back to its session by the session's own secret, which the
+//!   tab's `sessionStorage` holds until the session ends. It opens that one session for its grace
+//!   time and nothing else, is another one after each connection, and leave is asked for again.
 //! * **Other sites** can't open a session: the gateway compares `Origin` with `Host`, and `Host` with
 //!   its own names. They can't frame the page, or read its files.
 //! * **The page runs its own scripts only** ([`CONTENT_SECURITY_POLICY`]): what a container prints

@@ -13,6 +13,7 @@ const files = [
   ["frames.mjs", new URL("src/frames.mjs", here)],
   ["session.mjs", new URL("src/session.mjs", here)],
   ["link.mjs", new URL("src/link.mjs", here)],
+  ["kept.mjs", new URL("src/kept.mjs", here)],
   ["xterm.mjs", xterm("xterm/lib/xterm.mjs")],
   ["xterm.css", xterm("xterm/css/xterm.css")],
   ["addon-fit.mjs", xterm("addon-fit/lib/addon-fit.mjs")],

@@ -18,6 +18,8 @@ pub(crate) struct Ladder {
     settled: Timestamp,
     /// Until when looks may fail.
     patience: Timestamp,
+    /// Before then a look that finds nobody means nothing.
+    conclusive: Timestamp,
     next_look: Timestamp,
     pause: Duration,
     empty_looks: u32,
@@ -65,6 +67,7 @@ impl Ladder {
             tried: working.into_iter().collect(),
             settled: now.after(working.map_or(Duration::ZERO, |_| SETTLE)),
             patience: now.after(PATIENCE),
+            conclusive: now,
             next_look: now,
             pause: SHORTEST,
             empty_looks: 0,
@@ -72,6 +75,13 @@ impl Ladder {
             sweeping: false,
             outcome: None,
         }
+    }
+
+    /// Behind a start that was given up: the engine may yet carry it out. Looks go on until it has
+    /// had its time.
+    pub(crate) fn with_late_start(mut self, now: Timestamp) -> Self {
+        self.conclusive = now.after(LATE_START);
+        self
     }
 
     /// What is to be done now.
@@ -109,6 +119,10 @@ impl Ladder {
             }
             Look::Found(found) if found.left.is_empty() => {
                 self.last = found;
+                if now < self.conclusive {
+                    self.later(now);
+                    return;
+                }
                 self.empty_looks += 1;
                 self.pause = SHORTEST;
                 if self.empty_looks >= EMPTY_LOOKS {
@@ -132,7 +146,12 @@ impl Ladder {
     /// The sweep that was asked for has ended, well or not: what it did is seen by looking.
     pub(crate) fn swept(&mut self, now: Timestamp) {
         self.sweeping = false;
-        self.settled = now;
+        // A lifeline was only told to.
+        let settle = match self.current {
+            Some(CleanupRung::Lifeline) => SETTLE,
+            _ => Duration::ZERO,
+        };
+        self.settled = now.after(settle);
         self.patience = now.after(PATIENCE);
         self.pause = SHORTEST;
         self.next_look = now;
@@ -171,6 +190,9 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// How long an engine may not answer before that is the answer. A link that is cut is noticed from
 /// inside after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an engine may take to start what it was asked to. A cold one with much to do takes a
+/// second or two, on a loaded machine more.
+pub(crate) const LATE_START: Duration = Duration::from_secs(30);
 const EMPTY_LOOKS: u32 = 2;
 const SHORTEST: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(1);
@@ -229,6 +251,38 @@ mod tests {
             ladder.tried(),
             [CleanupRung::Lifeline, CleanupRung::Sidecar]
         );
+    }
+
+    #[test]
+    fn a_lifeline_that_is_told_gets_its_time_before_the_next_is_tried() {
+        let mut ladder = Ladder::new(NOW, None, [CleanupRung::Lifeline, CleanupRung::Sidecar]);
+        ladder.looked(NOW, found(1));
+        assert_eq!(ladder.step(NOW), Step::Sweep(CleanupRung::Lifeline));
+        ladder.swept(NOW);
+        ladder.looked(NOW, found(1));
+        assert!(matches!(ladder.step(NOW), Step::Wait(_)));
+        let later = NOW.after(SETTLE);
+        ladder.looked(later, found(1));
+        assert_eq!(ladder.step(later), Step::Sweep(CleanupRung::Sidecar));
+    }
+
+    #[test]
+    fn a_start_that_was_given_up_is_waited_for_and_then_ended() {
+        let mut ladder = Ladder::new(NOW, None, [CleanupRung::Sweep]).with_late_start(NOW);
+        ladder.looked(NOW, found(0));
+        ladder.looked(NOW, found(0));
+        let Step::Wait(then) = ladder.step(NOW) else {
+            panic!("it may come yet");
+        };
+        ladder.looked(then, found(1));
+        assert_eq!(ladder.step(then), Step::Sweep(CleanupRung::Sweep));
+        ladder.swept(then);
+        ladder.looked(then, found(0));
+        assert!(matches!(ladder.step(then), Step::Wait(_)), "not yet");
+        let late = NOW.after(LATE_START);
+        ladder.looked(late, found(0));
+        ladder.looked(late, found(0));
+        assert_eq!(ladder.step(late), Step::Done(CleanupOutcome::Clean));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use longshore_core::Random;
 use super::Cleanup;
 
 /// Who starts sessions: a gateway, in one of its lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     gateway: String,
     life: String,
@@ -29,15 +29,12 @@ impl Identity {
     }
 }
 
-/// The mark of one session: the value of an environment variable that its processes inherit.
-///
-/// Of fixed length, so that it is found as a word: the policy, the gateway, its life, the session.
-/// It is visible in the container and is no credential.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Marker(String);
+/// The sessions that one lifeline watches over: their marks begin alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group(String);
 
-impl Marker {
-    /// For a new session; `None` where nothing is to be found again.
+impl Group {
+    /// A new one; `None` where nothing is to be found again.
     pub(crate) fn new(identity: &Identity, policy: Cleanup, random: &dyn Random) -> Option<Self> {
         let policy = match policy {
             Cleanup::Tree => TREE,
@@ -45,7 +42,32 @@ impl Marker {
             Cleanup::Nothing => return None,
         };
         let Identity { gateway, life } = identity;
-        Some(Self(format!("{policy}{gateway}{life}{}", random.hex(16))))
+        let group = random.hex(GROUP);
+        Some(Self(format!("{policy}{gateway}{life}{group}")))
+    }
+
+    /// A mark for a new session of it.
+    pub(crate) fn mark(&self, random: &dyn Random) -> Marker {
+        Marker(format!("{}{}", self.0, random.hex(16 - GROUP)))
+    }
+
+    /// What its marks begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The mark of one session: the value of an environment variable that its processes inherit.
+///
+/// Of fixed length, so that it is found as a word: the policy, the gateway, its life, the group, the
+/// session. It is visible in the container and is no credential.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Marker(String);
+
+impl Marker {
+    /// For a new session in a group of its own; `None` where nothing is to be found again.
+    pub(crate) fn new(identity: &Identity, policy: Cleanup, random: &dyn Random) -> Option<Self> {
+        Group::new(identity, policy, random).map(|group| group.mark(random))
     }
 
     /// From the value of the variable.
@@ -99,6 +121,8 @@ fn fingerprint(name: &str) -> u64 {
 const VARIABLE: &str = "LONGSHORE_EXEC_ID";
 const TREE: char = 't';
 const FOREGROUND: char = 'f';
+/// Bytes that tell groups of one life apart.
+const GROUP: usize = 4;
 /// A letter and 8, 8 and 16 bytes in hexadecimal.
 const LENGTH: usize = 1 + 16 + 16 + 32;
 
@@ -127,6 +151,21 @@ mod tests {
     }
 
     #[test]
+    fn marks_of_a_group_begin_alike_and_others_do_not() {
+        let random = SeededRandom::new(3);
+        let identity = Identity::named("gate", &random);
+        let group = Group::new(&identity, Cleanup::Tree, &random).unwrap();
+        let (one, two) = (group.mark(&random), group.mark(&random));
+        assert_ne!(one, two);
+        for marker in [&one, &two] {
+            assert!(marker.value().starts_with(group.prefix()));
+            assert_eq!(Marker::parse(marker.value()).as_ref(), Some(marker));
+        }
+        let other = Group::new(&identity, Cleanup::Tree, &random).unwrap();
+        assert!(!other.mark(&random).value().starts_with(group.prefix()));
+    }
+
+    #[test]
     fn only_the_own_gateways_trees_are_reaped() {
         let random = SeededRandom::new(2);
         let before = Identity::named("gate", &random);
@@ -138,6 +177,7 @@ mod tests {
         let kept = Marker::new(&before, Cleanup::Foreground, &random).unwrap();
         assert!(!kept.may_be_reaped_by(&now));
         assert_eq!(Marker::new(&before, Cleanup::Nothing, &random), None);
+        assert_eq!(Group::new(&before, Cleanup::Nothing, &random), None);
         let unnamed = Identity::unnamed(&random);
         assert!(!tree.may_be_reaped_by(&unnamed));
     }

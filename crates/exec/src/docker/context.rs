@@ -8,7 +8,7 @@ use std::{
 
 use longshore_core::Random;
 
-use super::{Cleanup, Stub, api::Api, stub::Placements};
+use super::{Cleanup, Stub, api::Api, lifeline::Lifelines, stub::Placements};
 use crate::cleanup::{CleanupReport, Identity, Marker};
 
 /// What a session needs to know of its backend.
@@ -50,6 +50,7 @@ impl fmt::Debug for Listener {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) placements: Placements,
+    pub(super) lifelines: Lifelines,
     live: Mutex<HashSet<Marker>>,
     /// Whether the engine's process table shows environments, once that was seen.
     pub(super) sight: OnceLock<bool>,
@@ -79,12 +80,17 @@ impl Context {
     pub(super) fn mark(&self) -> Option<(Marker, Live)> {
         let settings = &self.settings;
         let marker = Marker::new(&settings.identity, settings.cleanup, &*self.api.random)?;
+        let live = self.live(&marker);
+        Some((marker, live))
+    }
+
+    /// Has a marker count as live until the guard goes.
+    pub(super) fn live(&self, marker: &Marker) -> Live {
         self.shared.lock().insert(marker.clone());
-        let live = Live {
+        Live {
             shared: Arc::clone(&self.shared),
             marker: marker.clone(),
-        };
-        Some((marker, live))
+        }
     }
 
     /// Tells whoever listens, and says aloud what is not as it should be.

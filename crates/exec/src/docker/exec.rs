@@ -18,11 +18,11 @@ use super::{
     exit_facts::ExitFacts,
     input::DockerInput,
     keeper::{Keeper, Watched, clean_later},
-    lifeline::Lifeline,
+    lifeline::Hold,
     link::Link,
     output::{DockerOutput, Opening},
 };
-use crate::cleanup::{Cleanup, CleanupRung, Marker};
+use crate::cleanup::{Cleanup, LATE_START, Marker};
 
 /// A command in a container.
 pub(super) struct DockerSession {
@@ -38,31 +38,23 @@ pub(super) struct DockerSession {
     exit: OnceCell<ExitStatus>,
     /// Set when the end is known, also to those who read no output.
     over: CancellationToken,
-    lifeline: Option<Arc<Lifeline>>,
+    lifeline: Option<Arc<Hold>>,
     keeper: Option<Arc<Keeper>>,
 }
 
 impl DockerSession {
-    /// Starts a command directly, with a shell beside it that cleans up, where there is one.
+    /// Starts a command directly, under the watch of the container's lifeline, where there is a
+    /// shell for it.
     pub(super) async fn start(context: &Context, request: &ExecRequest) -> Result<Self> {
         let api = &context.api;
-        let (marker, live) = context.mark().unzip();
         let policy = context.settings.cleanup;
-        let lifeline = match &marker {
-            Some(marker) => {
-                let start = Lifeline::start(api, &request.workload, &request.user, marker, policy);
-                match start.await {
-                    Ok(lifeline) => Some(Arc::new(lifeline)),
-                    Err(error) if error.is_retryable() => return Err(error),
-                    // No shell there, in the words of whichever engine. What is wrong with the
-                    // container itself, the session's own start says.
-                    Err(error) => {
-                        tracing::debug!(error = error.chain(), "a session without a lifeline");
-                        None
-                    }
-                }
-            }
-            None => None,
+        let lifeline = hold(context, request).await?;
+        let (marker, live) = match &lifeline {
+            Some(hold) => (
+                Some(hold.marker().clone()),
+                Some(context.live(hold.marker())),
+            ),
+            None => context.mark().unzip(),
         };
         let mut env = request.env.clone();
         env.extend(marker.as_ref().map(Marker::pair));
@@ -74,13 +66,22 @@ impl DockerSession {
                 session: session_id.clone(),
                 user: request.user.clone(),
                 marker,
-                working: lifeline.as_ref().map(|_| CleanupRung::Lifeline),
+                working: None,
             };
-            Arc::new(Keeper::new(context.clone(), watched, live))
+            let keeper = Keeper::new(context.clone(), watched, live);
+            Arc::new(keeper.with_lifeline(lifeline.clone()))
         });
         // Dropped from here on, the call closes the stream; the guard ends what it started.
-        let mut guard = StartGuard(keeper.as_ref());
-        let stream = api.start_exec(&id, request.tty, request.size).await?;
+        let mut guard = StartGuard {
+            api,
+            keeper: keeper.as_ref(),
+            lifeline: lifeline.as_ref(),
+            late: true,
+        };
+        let stream = api.start_exec(&id, request.tty, request.size).await;
+        // Refused, it does not begin; without an answer it may.
+        guard.late = stream.as_ref().is_err_and(Error::is_retryable);
+        let stream = stream?;
         let link = Link::new(stream);
         let opening = Opening::default();
         let output = DockerOutput::new(link.clone(), request.tty, opening.clone());
@@ -95,7 +96,7 @@ impl DockerSession {
                 tracing::debug!(error = error.chain(), "the first size was not set");
             }
         }
-        guard.0 = None;
+        (guard.keeper, guard.lifeline) = (None, None);
         drop(guard);
         if let Some(keeper) = &keeper {
             keeper.check_sight();
@@ -182,21 +183,68 @@ impl DockerSession {
 }
 
 /// Ends a command whose start was given up half-way.
-struct StartGuard<'a>(Option<&'a Arc<Keeper>>);
+struct StartGuard<'a> {
+    api: &'a Arc<Api>,
+    keeper: Option<&'a Arc<Keeper>>,
+    lifeline: Option<&'a Arc<Hold>>,
+    /// Whether the engine may yet start it.
+    late: bool,
+}
 
 impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
-        if let Some(keeper) = self.0 {
-            clean_later(keeper);
+        match (self.keeper, self.lifeline) {
+            (Some(keeper), _) => {
+                if self.late {
+                    keeper.expect_late_start();
+                }
+                keeper.end();
+                clean_later(keeper);
+            }
+            (None, Some(lifeline)) => {
+                lifeline.end();
+                // And once more, should the engine still start it.
+                if let Ok(runtime) = tokio::runtime::Handle::try_current()
+                    && self.late
+                {
+                    let (clock, lifeline) = (Arc::clone(&self.api.clock), Arc::clone(lifeline));
+                    runtime.spawn(async move {
+                        clock.sleep(LATE_START).await;
+                        lifeline.end();
+                    });
+                }
+            }
+            (None, None) => {}
         }
     }
 }
 
-/// Lets the lifeline go when the session is over, however that came, and sees to it that it worked.
+/// A hold on the container's lifeline; `None` where there can be none.
+async fn hold(context: &Context, request: &ExecRequest) -> Result<Option<Arc<Hold>>> {
+    let (api, settings) = (&context.api, &context.settings);
+    if settings.cleanup == Cleanup::Nothing {
+        return Ok(None);
+    }
+    let lifelines = &context.shared.lifelines;
+    let joined = lifelines.join(api, settings, &request.workload, &request.user);
+    match joined.await {
+        Ok(hold) => Ok(Some(Arc::new(hold))),
+        Err(error) if error.is_retryable() => Err(error),
+        // No shell there, in the words of whichever engine. What is wrong with the container itself,
+        // the session's own start says.
+        Err(error) => {
+            tracing::debug!(error = error.chain(), "a session without a lifeline");
+            Ok(None)
+        }
+    }
+}
+
+/// Has the session's processes ended when it is over, however that came, and sees to it that it
+/// worked.
 fn clean_up_behind(
     link: &Link,
     over: &CancellationToken,
-    lifeline: Option<Arc<Lifeline>>,
+    lifeline: Option<Arc<Hold>>,
     keeper: Option<Arc<Keeper>>,
 ) {
     if lifeline.is_none() && keeper.is_none() {
@@ -204,16 +252,23 @@ fn clean_up_behind(
     }
     let (ended, closed, over) = (link.ended().clone(), link.closed().clone(), over.clone());
     tokio::spawn(async move {
-        tokio::select! {
-            () = ended.cancelled() => {}
-            () = closed.cancelled() => {}
-            () = over.cancelled() => {}
-        }
-        if let Some(lifeline) = lifeline {
-            lifeline.let_go();
-        }
-        if let Some(keeper) = keeper {
-            keeper.clean().await;
+        let left_alone = tokio::select! {
+            () = closed.cancelled() => true,
+            () = ended.cancelled() => false,
+            () = over.cancelled() => false,
+        };
+        match (keeper, lifeline) {
+            (Some(keeper), _) => {
+                if left_alone {
+                    keeper.end();
+                }
+                keeper.clean().await;
+            }
+            (None, Some(lifeline)) => {
+                lifeline.end();
+                lifeline.leave();
+            }
+            (None, None) => {}
         }
     });
 }
@@ -262,11 +317,11 @@ impl ExecSession for DockerSession {
     async fn close(&self) -> Result<()> {
         drop(take(&self.input));
         self.link.close();
-        if let Some(lifeline) = &self.lifeline {
-            lifeline.let_go();
-        }
         match &self.keeper {
-            Some(keeper) => keeper.cleaned().await,
+            Some(keeper) => {
+                keeper.end();
+                keeper.cleaned().await
+            }
             None => Ok(()),
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,6 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     context::{Context, Live},
+    lifeline::Hold,
     sweep,
 };
 use crate::cleanup::{
@@ -39,6 +43,11 @@ pub(super) struct Keeper {
     sessions: Mutex<HashSet<u32>>,
     report: OnceCell<CleanupReport>,
     live: Mutex<Option<Live>>,
+    lifeline: Option<Arc<Hold>>,
+    /// Whether the lifeline was told to end the session.
+    told: AtomicBool,
+    /// Whether the engine may yet start what it was asked to.
+    late_start: AtomicBool,
 }
 
 impl Keeper {
@@ -51,7 +60,31 @@ impl Keeper {
             sessions: Mutex::default(),
             report: OnceCell::new(),
             live: Mutex::new(live),
+            lifeline: None,
+            told: AtomicBool::new(false),
+            late_start: AtomicBool::new(false),
         }
+    }
+
+    /// With a lifeline that ends the session's processes when it is told to.
+    pub(super) fn with_lifeline(mut self, lifeline: Option<Arc<Hold>>) -> Self {
+        self.lifeline = lifeline;
+        self
+    }
+
+    /// Has the lifeline end the session's processes now, without a look whether there are any.
+    pub(super) fn end(&self) {
+        if let Some(lifeline) = &self.lifeline
+            && !self.report.initialized()
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            lifeline.end();
+        }
+    }
+
+    /// The session's start was given up, and the engine does not know.
+    pub(super) fn expect_late_start(&self) {
+        self.late_start.store(true, Ordering::Relaxed);
     }
 
     /// Looks whether the engine shows what it will be asked for, unless that is known: a command that
@@ -117,6 +150,9 @@ impl Keeper {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .take();
+                if let Some(lifeline) = &self.lifeline {
+                    lifeline.leave();
+                }
                 self.context.report(&report);
                 report
             })
@@ -138,8 +174,16 @@ impl Keeper {
 
     async fn run(&self, ended: Timestamp) -> CleanupReport {
         let clock = &self.context.api.clock;
-        let others = sweep::rungs(&self.context);
-        let mut ladder = Ladder::new(ended, self.watched.working, others);
+        let told = self.told.load(Ordering::Relaxed);
+        let lifeline = self.lifeline.as_ref().map(|_| CleanupRung::Lifeline);
+        let working = self.watched.working.or(lifeline.filter(|_| told));
+        // A session that ended by itself mostly left nothing.
+        let others = lifeline.filter(|_| !told).into_iter();
+        let others = others.chain(sweep::rungs(&self.context));
+        let mut ladder = Ladder::new(ended, working, others);
+        if self.late_start.load(Ordering::Relaxed) {
+            ladder = ladder.with_late_start(ended);
+        }
         let outcome = loop {
             match ladder.step(clock.now()) {
                 Step::Look => {
@@ -147,6 +191,10 @@ impl Keeper {
                     ladder.looked(clock.now(), look);
                 }
                 Step::Wait(then) => clock.sleep_until(then).await,
+                Step::Sweep(CleanupRung::Lifeline) => {
+                    self.end();
+                    ladder.swept(clock.now());
+                }
                 Step::Sweep(rung) => {
                     let watched = &self.watched;
                     let swept = sweep::run(&self.context, rung, watched).await;

@@ -1,246 +1,215 @@
-//! A shell beside a session that ends the session's processes when it is let go.
+//! A shell beside the sessions of a container that ends their processes when they are let go.
 
-use std::{sync::Arc, time::Duration};
+mod driver;
+mod script;
 
-use longshore_core::{
-    ClockExt, Error, ExecRequest, OutputKind, Result, Signal, WorkloadId, http::Demultiplexer,
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
-};
-use tokio_util::sync::CancellationToken;
 
-use super::api::Api;
-use crate::cleanup::{Cleanup, Marker};
+use longshore_core::{ClockExt, Error, ErrorKind, Result, Signal, Timestamp, WorkloadId};
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// Held as long as the session lives. Dropped, lost with this program, or not heard of for ten
-/// seconds, the shell acts.
-#[derive(Debug)]
-pub(super) struct Lifeline {
-    signals: mpsc::Sender<Signal>,
-    gone: CancellationToken,
+use self::driver::Driver;
+pub(super) use self::script::{SCRIPT, SWEEP};
+use super::{api::Api, context::Settings};
+use crate::cleanup::{Cleanup, Group, Identity, Marker};
+
+/// The lifelines of one engine's containers, one for all sessions of a container, a user and a
+/// policy. Linux shows a shell the environments of its own user's processes.
+#[derive(Debug, Default)]
+pub(super) struct Lifelines(Arc<Table>);
+
+#[derive(Debug, Default)]
+struct Table(Mutex<HashMap<Key, Lifeline>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    workload: WorkloadId,
+    user: String,
+    /// Of whose life, and what is ended: marks of another gateway or policy are no member's.
+    identity: Identity,
+    tree: bool,
 }
 
-impl Lifeline {
-    /// Starts it, before the session itself: from then on nothing is left behind.
+#[derive(Clone, Debug)]
+struct Lifeline {
+    group: Group,
+    requests: mpsc::UnboundedSender<Request>,
+    trust: watch::Receiver<Trust>,
+}
+
+/// Whether sessions may begin.
+#[derive(Clone, Debug)]
+enum Trust {
+    /// None is there, for now.
+    NotYet,
+    /// Until then.
+    Until(Timestamp),
+    /// It was lost: another is to be taken.
+    Gone,
+    /// There can't be any.
+    Failed(ErrorKind, String, bool),
+}
+
+/// What a session asks. There are never more of them than a few per session.
+#[derive(Debug)]
+enum Request {
+    Join,
+    End(Marker),
+    Leave,
+    Signal(Marker, Signal, oneshot::Sender<bool>),
+}
+
+/// One session's hold on a lifeline. Until it leaves, at the latest when it is dropped, the lifeline
+/// is kept, and another is started in its place if it is lost.
+#[derive(Debug)]
+pub(super) struct Hold {
+    marker: Marker,
+    left: AtomicBool,
+    requests: mpsc::UnboundedSender<Request>,
+}
+
+impl Lifelines {
+    /// Puts a session under a lifeline's watch before it begins: from then on nothing is left behind.
+    /// Waits only where none is there yet, or none that was heard of lately.
     ///
     /// # Errors
     /// There is no shell in the container, or one without what the script needs.
-    pub(super) async fn start(
+    pub(super) async fn join(
+        &self,
         api: &Arc<Api>,
+        settings: &Settings,
         workload: &WorkloadId,
         user: &str,
-        marker: &Marker,
-        policy: Cleanup,
-    ) -> Result<Self> {
-        let mode = if policy == Cleanup::Tree {
-            "tree"
-        } else {
-            "foreground"
-        };
-        let command = [
-            "sh",
-            "-c",
-            SCRIPT,
-            "longshore-lifeline",
-            marker.value(),
-            mode,
-        ];
-        let mut request = ExecRequest::new(workload.clone(), command).with_stdin();
-        user.clone_into(&mut request.user);
-        let id = api.create_exec(&request, &[]).await?;
-        let mut stream = api.start_exec(&id, false, None).await?;
-        let mut frames = Demultiplexer::new();
-        let mut said = Vec::new();
-        let listening = async {
-            let mut buffer = [0; 512];
-            while !said.ends_with(READY) && said.len() < buffer.len() {
-                let count = stream.read(&mut buffer).await.unwrap_or(0);
-                if count == 0 {
-                    break;
-                }
-                let mut piece = bytes::Bytes::copy_from_slice(&buffer[..count]);
-                while let Ok(Some(output)) = frames.next(&mut piece) {
-                    if output.kind == OutputKind::Stdout {
-                        said.extend_from_slice(&output.bytes);
+    ) -> Result<Hold> {
+        let waiting = async {
+            loop {
+                let (hold, mut trust) = self.hold(api, settings, workload, user)?;
+                loop {
+                    let now = api.clock.now();
+                    match trust.borrow_and_update().clone() {
+                        Trust::Until(until) if now < until => return Ok(hold),
+                        // It is still there, and says nothing, or it is lost.
+                        Trust::Until(_) | Trust::Gone => break,
+                        Trust::Failed(kind, message, retryable) => {
+                            return Err(Error::new(kind, message).with_retryable(retryable));
+                        }
+                        Trust::NotYet => {}
+                    }
+                    // It has been let go meanwhile.
+                    if trust.changed().await.is_err() {
+                        break;
                     }
                 }
             }
         };
         api.clock
-            .timeout(START_LIMIT, "the lifeline", listening)
-            .await?;
-        if !said.ends_with(READY) {
-            let said = String::from_utf8_lossy(&said);
-            let said = longshore_core::printable(said.trim(), 200).into_owned();
-            return Err(
-                Error::unsupported("the container has no usable shell for a lifeline")
-                    .with_context("said", said),
-            );
-        }
-        let (signals, mut wanted) = mpsc::channel::<Signal>(SIGNALS);
-        let gone = CancellationToken::new();
-        let let_go = gone.clone();
-        let clock = Arc::clone(&api.clock);
-        tokio::spawn(async move {
-            let (mut read, mut write) = tokio::io::split(stream);
-            let beating = async move {
-                loop {
-                    let line = tokio::select! {
-                        signal = wanted.recv() => match signal {
-                            Some(signal) => format!("s {}\n", signal.number()),
-                            None => return,
-                        },
-                        () = clock.sleep(BEAT) => "\n".to_owned(),
-                    };
-                    let written = async {
-                        write.write_all(line.as_bytes()).await?;
-                        write.flush().await
-                    };
-                    if written.await.is_err() {
-                        return;
-                    }
-                }
-            };
-            let draining = async move {
-                let mut rest = [0; 512];
-                while matches!(read.read(&mut rest).await, Ok(count) if count > 0) {}
-            };
-            // Both halves go with the first that ends, and the stream with them.
-            tokio::select! {
-                () = beating => {}
-                () = draining => {}
-                () = let_go.cancelled() => {}
-            }
-        });
-        Ok(Self { signals, gone })
+            .timeout(START_LIMIT, "the lifeline", waiting)
+            .await?
     }
 
-    /// Ends its input: the shell acts, and goes.
-    pub(super) fn let_go(&self) {
-        self.gone.cancel();
+    fn hold(
+        &self,
+        api: &Arc<Api>,
+        settings: &Settings,
+        workload: &WorkloadId,
+        user: &str,
+    ) -> Result<(Hold, watch::Receiver<Trust>)> {
+        let policy = settings.cleanup;
+        let group = Group::new(&settings.identity, policy, &*api.random)
+            .ok_or_else(|| Error::internal("a lifeline with nothing to do"))?;
+        let key = Key {
+            workload: workload.clone(),
+            user: user.to_owned(),
+            identity: settings.identity.clone(),
+            tree: policy == Cleanup::Tree,
+        };
+        let mut table = self.0.lock();
+        let now = api.clock.now();
+        let usable = table.get(&key).filter(|lifeline| lifeline.is_usable(now));
+        let lifeline = match usable {
+            Some(lifeline) => lifeline.clone(),
+            None => {
+                let place = (Arc::downgrade(&self.0), key.clone());
+                let lifeline = Driver::spawn(Arc::clone(api), place, group);
+                table.insert(key, lifeline.clone());
+                lifeline
+            }
+        };
+        // Under the lock: who lets go of an idle one looks under it, too.
+        let _ = lifeline.requests.send(Request::Join);
+        let hold = Hold {
+            marker: lifeline.group.mark(&*api.random),
+            left: AtomicBool::new(false),
+            requests: lifeline.requests,
+        };
+        Ok((hold, lifeline.trust))
+    }
+}
+
+impl Lifeline {
+    fn is_usable(&self, now: Timestamp) -> bool {
+        if self.requests.is_closed() {
+            return false;
+        }
+        match &*self.trust.borrow() {
+            Trust::NotYet => true,
+            Trust::Until(until) => now < *until,
+            Trust::Gone | Trust::Failed(..) => false,
+        }
+    }
+}
+
+impl Table {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Lifeline>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a lifeline stands in its table.
+type Place = (Weak<Table>, Key);
+
+impl Hold {
+    /// The mark that the session's processes are to carry.
+    pub(super) fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    /// The session is over: the shell ends what is left of it.
+    pub(super) fn end(&self) {
+        let _ = self.requests.send(Request::End(self.marker.clone()));
+    }
+
+    /// Nothing of the session is left.
+    pub(super) fn leave(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            let _ = self.requests.send(Request::Leave);
+        }
     }
 
     /// Sends a signal to the session's foreground.
     pub(super) async fn signal(&self, signal: Signal) -> Result<()> {
-        self.signals.send(signal).await.map_err(|_| {
-            Error::unavailable("the lifeline of the session is gone; no signal can be sent")
-        })
+        let (answer, told) = oneshot::channel();
+        let request = Request::Signal(self.marker.clone(), signal, answer);
+        let _ = self.requests.send(request);
+        match told.await {
+            Ok(true) => Ok(()),
+            _ => Err(Error::unavailable(
+                "the lifeline of the session is gone; no signal can be sent",
+            )),
+        }
     }
 }
 
-const BEAT: Duration = Duration::from_secs(2);
-const START_LIMIT: Duration = Duration::from_secs(20);
-const READY: &[u8] = b"ready\n";
-const SIGNALS: usize = 16;
-
-/// The third argument that makes the script end what it finds at once, and itself.
-pub(super) const SWEEP: &str = "sweep";
-
-/// For any POSIX shell, with `tr` and `grep` beside it; with `tail` it is quick. The marker is an argument and its variable's
-/// name is not, so that the script does not find itself.
-///
-/// `tr`, because busybox's `grep` sees nothing behind the first zero byte. Behind the name, which may
-/// hold anything, a line of `stat` has: state, parent, group, session, terminal, foreground group.
-/// Plain dash has no `read -t`: there only the end of the input counts, not silence.
-pub(super) const SCRIPT: &str = r#"
-trap '' HUP INT QUIT TERM PIPE
-mark="LONGSHORE_EXEC_ID=$1"
-sessions= known=
-fields() {
-    read -r line <"/proc/$1/stat" || return 1
-    set -- ${line##*) }
-    state=$1 parent=$2 group=$3 session=$4 front=$6
-} 2>/dev/null
-marked() {
-    tr '\000' '\n' <"/proc/$1/environ" | grep -qxF -e "$mark"
-} 2>/dev/null
-suspects() {
-    tail -v -c +1 /proc/[0-9]*/environ | tr '\000' '\n' |
-        grep -E "^(==> /proc/[0-9]+/environ <==|$mark)\$" |
-        while read -r word file rest; do
-            case $word in
-                '==>') at=${file#/proc/} at=${at%/environ} ;;
-                *) echo "$at" ;;
-            esac
-        done
-} 2>/dev/null
-find() {
-    found= all=
-    # In one go, and then each alone: text in an environment may look like another's.
-    ! command -v tail >/dev/null || suspects=" $(suspects | tr '\n' ' ') "
-    for dir in /proc/[0-9]*; do
-        pid=${dir#/proc/}
-        [ "$pid" -gt 1 ] && [ "$pid" != "$$" ] && fields "$pid" || continue
-        case $state in Z | X) continue ;; esac
-        all="$all $pid:$parent"
-        case " $sessions " in
-            *" $session "*) found="$found $pid"; continue ;;
-        esac
-        case ${suspects-" $pid "} in *" $pid "*) ;; *) continue ;; esac
-        case " $known " in
-            *" $pid "*) found="$found $pid"; continue ;;
-        esac
-        if marked "$pid"; then
-            known="$known $pid" found="$found $pid"
-            [ "$pid" != "$session" ] || sessions="$sessions $session"
-        fi
-    done
-    more=1
-    while [ -n "$more" ]; do
-        more=
-        for pair in $all; do
-            case " $found " in *" ${pair%:*} "*) continue ;; esac
-            case " $found " in *" ${pair#*:} "*) found="$found ${pair%:*}" more=1 ;; esac
-        done
-    done
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
-hit() {
-    for pid in $found; do kill "-$1" "$pid"; done
-} 2>/dev/null
-nap() {
-    sleep 0.1 || sleep 1
-} 2>/dev/null
-tree() {
-    for signal in HUP TERM; do
-        find
-        [ -n "$found" ] || break
-        hit STOP; hit "$signal"; hit CONT
-        nap
-    done
-    empty=0 round=0
-    while [ "$empty" -lt 2 ] && [ "$round" -lt 200 ]; do
-        round=$((round + 1))
-        find
-        empty=$((empty + 1))
-        [ -z "$found" ] || { hit STOP; hit KILL; empty=0; }
-    done
-}
-foreground() {
-    for dir in /proc/[0-9]*; do
-        pid=${dir#/proc/}
-        fields "$pid" && [ "$parent" = 0 ] && [ "$pid" -gt 1 ] && marked "$pid" || continue
-        [ "$front" -gt 0 ] || front=$group
-        kill "-$1" "-$front"
-        return
-    done
-} 2>/dev/null
-if [ "$2" = sweep ]; then
-    tree
-    exit 0
-fi
-command -v tr >/dev/null && command -v grep >/dev/null || exit 1
-limit='-t 10'
-read -t 1 nothing </dev/null 2>/dev/null
-[ "$?" -le 1 ] || limit=
-echo ready
-while read -r $limit word number; do
-    [ "$word" != s ] || foreground "$number"
-done
-if [ "$2" = tree ]; then
-    tree
-else
-    for signal in HUP TERM KILL; do foreground "$signal"; nap; done
-fi
-"#;
+
+const START_LIMIT: std::time::Duration = std::time::Duration::from_secs(25);

@@ -7,7 +7,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use longshore_core::{BoxFuture, Error, ExecOutput, OutputKind, Result, http::Demultiplexer};
-use tokio::io::{AsyncReadExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 
 use super::link::Link;
 
@@ -77,19 +77,21 @@ impl DockerOutput {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        self.buffer.resize(READ, 0);
-        let mut buffer = ReadBuf::new(&mut self.buffer);
-        ready!(tokio::io::AsyncRead::poll_read(
-            Pin::new(&mut self.link),
+        // Given away and consumed, it is used again; and it is not filled with zeros first.
+        self.buffer.reserve(READ);
+        let link = Pin::new(&mut self.link);
+        let count = ready!(tokio_util::io::poll_read_buf(
+            link,
             context,
-            &mut buffer
+            &mut self.buffer
         ))?;
-        let count = buffer.filled().len();
         self.piece = if count < READ / 4 {
             // A large buffer with a few keys in it would be kept for long.
-            Bytes::copy_from_slice(&self.buffer[..count])
+            let piece = Bytes::copy_from_slice(&self.buffer);
+            self.buffer.clear();
+            piece
         } else {
-            self.buffer.split_to(count).freeze()
+            self.buffer.split().freeze()
         };
         Poll::Ready(Ok(count))
     }

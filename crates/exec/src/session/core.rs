@@ -253,6 +253,9 @@ impl SessionCore {
 
 /// How much is read, written and sent at a time.
 pub(super) const PIECE: usize = 16 * 1024;
+/// How much output one event has at most. What waits goes together: a message costs more than its
+/// bytes.
+const LARGEST_EVENT: usize = AHEAD as usize;
 const SMALLEST_WINDOW: u64 = 8 * 1024;
 const LARGEST_WINDOW: u64 = 1 << 20;
 const MOST_SIGNALS: usize = 8;

@@ -3,7 +3,7 @@ mod recording;
 use std::{collections::VecDeque, future::pending, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use longshore_core::{
     BoxFuture, ClockExt, Error, ErrorKind, ExecBackend, ExecInput, ExecOutput, ExecOutputStream,
     ExecSession, ExitStatus, Result, Shutdown, Timestamp,
@@ -37,8 +37,12 @@ pub(super) struct Driver {
     pending: Option<ExecOutput>,
     /// A record of the end is still to be made.
     unrecorded_end: bool,
+    /// Is told the end once.
+    told: Option<Tell>,
     works: Works,
 }
+
+type Tell = Box<dyn FnOnce(SessionEnd) + Send>;
 
 type Work<T> = Option<BoxFuture<'static, T>>;
 
@@ -73,11 +77,18 @@ impl Driver {
             output: None,
             pending: None,
             unrecorded_end: true,
+            told: None,
             works: Works {
                 starting: Some(starting),
                 ..Works::default()
             },
         }
+    }
+
+    /// Tells this when the session has ended.
+    pub(super) fn telling(mut self, told: Tell) -> Self {
+        self.told = Some(told);
+        self
     }
 
     /// Runs until the session is over.
@@ -147,7 +158,10 @@ impl Driver {
                         core.terminate(end, now);
                     });
                 }
-                piece = next(&mut self.output), if reads => self.read(piece),
+                piece = next(&mut self.output), if reads => {
+                    self.read(piece);
+                    self.read_on();
+                }
             }
         }
     }
@@ -319,6 +333,23 @@ impl Driver {
         self.record(Some(piece));
     }
 
+    /// Takes what is there already, without looking around between its pieces: an engine sends a
+    /// flood in frames of a few thousand bytes.
+    fn read_on(&mut self) {
+        for _ in 0..MOST_AT_ONCE {
+            let reads = self.pending.is_none()
+                && self.recorder.is_none()
+                && self.shared.look(|core, _| core.output_room()) > 0;
+            let Some(output) = self.output.as_mut().filter(|_| reads) else {
+                return;
+            };
+            let Some(piece) = output.next().now_or_never() else {
+                return;
+            };
+            self.read(piece);
+        }
+    }
+
     /// Gives output to the core as far as there is room.
     fn take_in(&mut self, mut piece: ExecOutput) {
         self.shared.by_driver(|core, now| {
@@ -349,6 +380,12 @@ impl Driver {
         self.works.exit = None;
         if self.works.closing.is_none() {
             self.session = None;
+        }
+        if self.told.is_some()
+            && let Some(end) = self.shared.look(|core, _| core.end().cloned())
+            && let Some(tell) = self.told.take()
+        {
+            tell(end);
         }
         if self.unrecorded_end && self.works.recording.is_none() {
             self.unrecorded_end = false;
@@ -405,4 +442,5 @@ async fn until(deadline: Option<Timestamp>, clock: &dyn longshore_core::Clock) {
     }
 }
 
+const MOST_AT_ONCE: usize = 64;
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);

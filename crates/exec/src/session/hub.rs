@@ -1,7 +1,9 @@
+mod places;
+
 use std::{
-    collections::HashMap,
     fmt::{self, Debug},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -10,10 +12,10 @@ use longshore_core::{
 };
 
 use super::{
-    Attachment, EndReason, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout,
-    SessionCore, SessionEnd, SessionOptions, SessionOrigin, driver::Driver, limits::Census,
-    shared::Shared,
+    Attachment, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout, SessionCore,
+    SessionEnd, SessionOptions, SessionOrigin, driver::Driver, shared::Shared,
 };
+use places::Places;
 
 /// Asks again whether somebody may still be in a session.
 #[async_trait]
@@ -37,7 +39,8 @@ pub struct OpenRequest {
     pub leave: Option<(Access, Arc<dyn Leave>)>,
     /// Where it comes from, for the record.
     pub origin: SessionOrigin,
-    /// Is called when the session is over; the hub's shutdown waits for what it returns.
+    /// Is called when the session has ended, also while its end is kept for who may come back; the
+    /// hub's shutdown waits for what it returns.
     pub epilogue: Option<Epilogue>,
 }
 
@@ -79,7 +82,7 @@ impl OpenRequest {
         self
     }
 
-    /// Calls this when the session is over.
+    /// Calls this when the session has ended.
     #[must_use]
     pub fn with_epilogue(mut self, epilogue: Epilogue) -> Self {
         self.epilogue = Some(epilogue);
@@ -129,13 +132,7 @@ struct Inner {
     screens: Option<Arc<dyn Screens>>,
     without_record: bool,
     guard: Option<Arc<dyn InputGuard>>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    sessions: HashMap<SessionId, Arc<Shared>>,
-    census: Census,
+    state: Mutex<Places>,
 }
 
 impl SessionHub {
@@ -224,31 +221,35 @@ impl SessionHub {
             &*inner.random,
             clock,
         ));
-        {
+        let given_up = {
             let mut state = inner.lock();
-            state.census.enter(&subject, &inner.limits)?;
-            state.sessions.insert(id.clone(), Arc::clone(&shared));
+            let given_up = state.enter(&subject, &inner.limits)?;
+            state.add(Arc::clone(&shared));
+            given_up
+        };
+        for shared in given_up {
+            shared.by_viewer(|core, _| core.set_grace(Duration::ZERO));
         }
         let place = Place {
             hub: Arc::clone(inner),
-            id,
-            subject,
+            id: id.clone(),
         };
         let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, Some(0))?;
-        let epilogue = request
-            .epilogue
-            .map(|epilogue| (epilogue, Arc::clone(&shared)));
+        let (hub, epilogue) = (Arc::clone(inner), request.epilogue);
+        let ended = Box::new(move |end| {
+            hub.ended(&id);
+            if let Some(epilogue) = epilogue {
+                hub.shutdown.spawn(epilogue(end));
+            }
+        });
         let driver = Driver::new(shared, request.backend, request.launch)
+            .telling(ended)
             .guarded(inner.guard.as_ref().and_then(|guard| guard.begin(&about)))
             .recording(inner.recorder.clone(), inner.without_record, about);
         let shutdown = inner.shutdown.clone();
         inner.shutdown.spawn(async move {
             driver.run(shutdown).await;
             drop(place);
-            if let Some((epilogue, shared)) = epilogue {
-                let end = shared.look(|core, _| core.end().cloned());
-                epilogue(end.unwrap_or_else(|| SessionEnd::new(EndReason::Lost))).await;
-            }
         });
         Ok(attachment)
     }
@@ -317,7 +318,10 @@ impl SessionHub {
 
     /// All sessions, in no order.
     pub fn sessions(&self) -> Vec<Opened> {
-        let sessions: Vec<_> = self.inner.lock().sessions.values().cloned().collect();
+        let sessions: Vec<_> = {
+            let state = self.inner.lock();
+            state.all().map(Arc::clone).collect()
+        };
         let shown = sessions.iter().map(|shared| {
             let (is_held, end) = shared.look(|core, _| (core.has_writer(), core.end().cloned()));
             Opened {
@@ -332,7 +336,7 @@ impl SessionHub {
 
     fn find(&self, session: &SessionId) -> Result<Arc<Shared>> {
         let state = self.inner.lock();
-        let found = state.sessions.get(session).cloned();
+        let found = state.find(session).map(Arc::clone);
         found.ok_or_else(no_such_session)
     }
 
@@ -357,8 +361,12 @@ impl SessionHub {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Places> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self, session: &SessionId) {
+        self.lock().ended(session);
     }
 }
 
@@ -366,14 +374,11 @@ impl Inner {
 struct Place {
     hub: Arc<Inner>,
     id: SessionId,
-    subject: String,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.hub.lock();
-        state.sessions.remove(&self.id);
-        state.census.leave(&self.subject);
+        self.hub.lock().remove(&self.id);
     }
 }
 

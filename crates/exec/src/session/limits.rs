@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
-use longshore_core::{Error, ErrorKind, Result};
+use longshore_core::{Error, ErrorKind};
 
-/// How many sessions there may be.
+/// How many sessions there may be. One that has ended is kept for its grace time as long as nobody
+/// needs its place; then the oldest goes, of the same user first.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct HubLimits {
@@ -30,6 +31,23 @@ impl HubLimits {
     }
 }
 
+/// Why there is no room for another session.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Full {
+    All(usize),
+    User(usize),
+}
+
+impl From<Full> for Error {
+    fn from(full: Full) -> Self {
+        let what = match full {
+            Full::All(has) => format!("there are {has} sessions already"),
+            Full::User(has) => format!("this user has {has} sessions already"),
+        };
+        Self::new(ErrorKind::ResourceExhausted, what)
+    }
+}
+
 /// Who has how many.
 #[derive(Debug, Default)]
 pub(super) struct Census {
@@ -38,14 +56,13 @@ pub(super) struct Census {
 }
 
 impl Census {
-    pub(super) fn enter(&mut self, user: &str, limits: &HubLimits) -> Result<()> {
-        let full = |what: String| Err(Error::new(ErrorKind::ResourceExhausted, what));
-        if self.all >= limits.sessions {
-            return full(format!("there are {} sessions already", self.all));
-        }
+    pub(super) fn enter(&mut self, user: &str, limits: &HubLimits) -> Result<(), Full> {
         let has = self.users.get(user).copied().unwrap_or_default();
         if has >= limits.per_user {
-            return full(format!("this user has {has} sessions already"));
+            return Err(Full::User(has));
+        }
+        if self.all >= limits.sessions {
+            return Err(Full::All(self.all));
         }
         self.all += 1;
         *self.users.entry(user.to_owned()).or_default() += 1;

@@ -62,6 +62,7 @@ const FILES: &[File] = files! {
     "frames.mjs": SCRIPT,
     "session.mjs": SCRIPT,
     "link.mjs": SCRIPT,
+    "kept.mjs": SCRIPT,
     "xterm.css": CSS,
     "xterm.mjs": SCRIPT,
     "addon-fit.mjs": SCRIPT,

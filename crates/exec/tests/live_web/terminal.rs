@@ -142,6 +142,51 @@ async fn leaving_and_coming_back_and_being_sent_away_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reloaded_page_comes_back_to_its_session() {
+    let Some((server, _relay, mut browser)) =
+        page("web terminal reloaded", "?target=web&command=shell").await
+    else {
+        return;
+    };
+    browser.wait_for("document.activeElement.id", "token").await;
+    browser.type_text("a secret token\n").await;
+    browser.wait_for(SCREEN, "web:/srv$").await;
+    browser.type_text("echo before 漢字\n").await;
+    let seen = browser.wait_for(SCREEN, "\nbefore 漢字\nweb:/srv$").await;
+    let held = server.hub.sessions()[0].session.clone();
+    let kept = "JSON.stringify({...localStorage, ...sessionStorage})";
+    let stored = browser.evaluate(kept).await.to_string();
+    assert!(!stored.contains("secret token"), "{stored}");
+    for round in 0..2 {
+        browser
+            .evaluate("window.old = 'old'; setTimeout(() => location.reload(), 0)")
+            .await;
+        browser.wait_for("window.old ?? 'new'", "new").await;
+        browser.wait_for(STATE, "live").await;
+        let screen = browser.wait_for(SCREEN, "\nbefore 漢字\n").await;
+        if round == 0 {
+            assert_eq!(screen, seen, "the screen as it was");
+        }
+        browser.type_text(&format!("echo after {round}\n")).await;
+        browser
+            .wait_for(SCREEN, &format!("\nafter {round}\n"))
+            .await;
+        let sessions = server.hub.sessions();
+        assert_eq!(sessions.len(), 1);
+        assert_eq!(sessions[0].session, held);
+    }
+    browser.screenshot("7-reloaded").await;
+    browser.type_text("exit 0\n").await;
+    browser.wait_for(STATE, "ended").await;
+    assert_eq!(browser.evaluate("sessionStorage.length").await, 0);
+    browser
+        .evaluate("window.old = 'old'; setTimeout(() => location.reload(), 0)")
+        .await;
+    browser.wait_for("window.old ?? 'new'", "new").await;
+    browser.wait_for("document.activeElement.id", "token").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_container_prints_runs_no_script_and_other_sites_stay_out() {
     let Some((server, _relay, mut browser)) =
         page("web terminal's policy", "?target=web&command=shell").await

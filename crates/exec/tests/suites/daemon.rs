@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ pub(crate) struct Daemon {
     state: Mutex<State>,
     /// How many lifelines watch.
     pub(crate) lifelines: AtomicUsize,
+    /// Kills lifelines, without their acting.
+    pub(crate) killed: tokio::sync::Notify,
     /// Whether no cleanup does anything.
     pub(crate) helpless: AtomicBool,
 }
@@ -91,6 +94,7 @@ impl Daemon {
             buffer,
             state: Mutex::default(),
             lifelines: AtomicUsize::new(0),
+            killed: tokio::sync::Notify::new(),
             helpless: AtomicBool::new(false),
         })
     }
@@ -244,12 +248,15 @@ impl Daemon {
         switch(&mut stream).await;
         let role = request.command.get(3).map(String::as_str);
         if matches!(role, Some("longshore-cleanup" | "longshore-lifeline")) {
+            let mut let_go = false;
             if role == Some("longshore-lifeline") {
                 self.lifelines.fetch_add(1, Ordering::SeqCst);
-                self.watch_over(&mut stream, &request.command[4]).await;
+                let_go = self.watch_over(&mut stream).await;
                 self.lifelines.fetch_sub(1, Ordering::SeqCst);
             }
-            self.clean_up(&request.command[4]);
+            if !let_go {
+                self.clean_up(&request.command[4]);
+            }
             self.state.lock().unwrap().execs.remove(id);
             return;
         }
@@ -276,28 +283,51 @@ impl Daemon {
         }
     }
 
-    /// What the lifeline's script does: signals by request, and at the end of its input it acts.
-    async fn watch_over(&self, stream: &mut DuplexStream, mark: &str) {
-        let ready = framed(OutputKind::Stdout, b"ready\n", false);
-        let _ = stream.write_all(&ready).await;
-        let mut lines = tokio::io::BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            if let Some(number) = line.strip_prefix("s ") {
-                let signal = Signal::new(number.parse().unwrap()).unwrap();
-                for session in self.marked(mark) {
-                    session.signal(signal).await.unwrap();
+    /// What the lifeline's script does: beats, signals and ends by request, and at the end of its
+    /// input, or after silence, it acts for the whole group. Gives whether it was let go instead.
+    async fn watch_over(&self, stream: &mut DuplexStream) -> bool {
+        let (read, mut write) = tokio::io::split(stream);
+        let mut said = async |line: String| {
+            let bytes = framed(OutputKind::Stdout, line.as_bytes(), false);
+            let _ = write.write_all(&bytes).await;
+        };
+        said("ready\n".to_owned()).await;
+        let mut lines = tokio::io::BufReader::new(read).lines();
+        loop {
+            let line = tokio::select! {
+                () = self.killed.notified() => return true,
+                line = tokio::time::timeout(Duration::from_secs(10), lines.next_line()) => line,
+            };
+            let Ok(Ok(Some(line))) = line else {
+                return false;
+            };
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                [""] => said("b\n".to_owned()).await,
+                ["q"] => return true,
+                ["s", mark, number] => {
+                    let signal = Signal::new(number.parse().unwrap()).unwrap();
+                    for session in self.marked(mark) {
+                        session.signal(signal).await.unwrap();
+                    }
                 }
+                ["e", batch, ref marks @ ..] => {
+                    marks.iter().for_each(|mark| self.clean_up(mark));
+                    said(format!("d {batch}\n")).await;
+                }
+                _ => panic!("{line}"),
             }
         }
     }
 
+    /// The sessions whose marks begin with this.
     fn marked(&self, mark: &str) -> Vec<Arc<dyn ExecSession>> {
         let pair = format!("LONGSHORE_EXEC_ID={mark}");
         let state = self.state.lock().unwrap();
         let marked = state
             .execs
             .values()
-            .filter(|exec| exec.request.env.contains(&pair));
+            .filter(|exec| exec.request.env.iter().any(|word| word.starts_with(&pair)));
         marked.filter_map(|exec| exec.session.clone()).collect()
     }
 

@@ -4,7 +4,8 @@ use std::{
 };
 
 use longshore_core::{
-    ClockExt, ErrorKind, ExecBackend, ExecRequest, OsRandom, Signal, TerminalSize, WorkloadId,
+    ClockExt, Connector, ErrorKind, ExecBackend, ExecRequest, OsRandom, Signal, TerminalSize,
+    WorkloadId,
     testkit::{
         exec::{Attachable, Harness, Place},
         programs::Programs,
@@ -17,6 +18,23 @@ use crate::{
     daemon::{Daemon, ToDaemon, clock},
     programs::{Names, scripted},
 };
+
+/// A daemon that lives on another runtime than its client.
+#[derive(Debug)]
+struct FarDaemon(ToDaemon, tokio::runtime::Handle);
+
+#[async_trait::async_trait]
+impl Connector for FarDaemon {
+    async fn connect(&self) -> longshore_core::Result<longshore_core::BoxByteStream> {
+        let daemon = self.0.clone();
+        let connecting = self.1.spawn(async move { daemon.connect().await });
+        connecting.await.unwrap()
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
 
 struct InMemory {
     programs: ScriptedExec,
@@ -187,11 +205,10 @@ async fn what_is_closed_or_dropped_leaves_nothing_running() {
     let clock = clock();
     clock.sleep(Duration::from_secs(1)).await;
     assert_eq!(place.daemon.running().await, 0);
-    assert_eq!(place.daemon.lifelines.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_session_is_watched_before_it_begins_and_let_go_at_its_end() {
+async fn a_session_that_ends_by_itself_needs_nothing_but_a_look() {
     let place = fresh(4096);
     let (told, mut reports) = tokio::sync::mpsc::unbounded_channel();
     let exec = place
@@ -207,8 +224,118 @@ async fn each_session_is_watched_before_it_begins_and_let_go_at_its_end() {
     assert_eq!(session.wait().await.unwrap().code, Some(3));
     let report = reports.recv().await.unwrap();
     assert_eq!(report.outcome, CleanupOutcome::Clean);
-    assert_eq!(report.rungs, [CleanupRung::Lifeline]);
+    assert_eq!(report.rungs, []);
     assert_eq!(&report.session, session.id());
+    // Left alone, its processes are ended first.
+    let request = ExecRequest::new(id("web"), Names.stubborn());
+    drop(exec.exec(&request).await.unwrap());
+    let report = reports.recv().await.unwrap();
+    assert_eq!(report.outcome, CleanupOutcome::Clean);
+    assert_eq!(report.rungs, [CleanupRung::Lifeline]);
+}
+
+/// How many shells were started to be lifelines.
+fn started(place: &InMemory) -> usize {
+    let requests = place.daemon.requests();
+    let lifeline =
+        |(_, body): &&(String, serde_json::Value)| body["Cmd"][3] == "longshore-lifeline";
+    requests.iter().filter(lifeline).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sessions_of_a_container_share_a_lifeline_that_is_let_go_when_idle() {
+    let place = fresh(4096);
+    let request = ExecRequest::new(id("web"), Names.stubborn());
+    let all = futures::future::join_all((0..5).map(|_| place.exec.exec(&request))).await;
+    let mut sessions: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+    assert_eq!((started(&place), place.daemon.running().await), (1, 5));
+    let lifelines = || place.daemon.lifelines.load(Ordering::SeqCst);
+    assert_eq!(lifelines(), 1);
+    // One that ends takes no other with it, and beats keep the rest for longer than silence may last.
+    sessions.pop();
+    clock().sleep(Duration::from_secs(30)).await;
+    assert_eq!((started(&place), place.daemon.running().await), (1, 4));
+    // Another user's processes are hidden from it.
+    let mut other = request.clone();
+    other.user = "1000".to_owned();
+    sessions.push(place.exec.exec(&other).await.unwrap());
+    assert_eq!(started(&place), 2);
+    drop(sessions);
+    clock().sleep(Duration::from_secs(30)).await;
+    assert_eq!((lifelines(), place.daemon.running().await), (2, 0));
+    // Warm, it is there for the next.
+    drop(place.exec.exec(&request).await.unwrap());
+    assert_eq!(started(&place), 2);
+    clock().sleep(Duration::from_secs(90)).await;
+    assert_eq!(lifelines(), 0);
+    drop(place.exec.exec(&request).await.unwrap());
+    assert_eq!(started(&place), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifeline_goes_with_its_backend_and_its_sessions() {
+    let place = fresh(4096);
+    let connector = Arc::new(ToDaemon(Arc::clone(&place.daemon)));
+    let exec = DockerExec::new(connector, clock(), Arc::new(OsRandom));
+    let request = ExecRequest::new(id("web"), Names.stubborn());
+    let session = exec.exec(&request).await.unwrap();
+    drop(exec);
+    clock().sleep(Duration::from_secs(90)).await;
+    assert_eq!(place.daemon.lifelines.load(Ordering::SeqCst), 1);
+    drop(session);
+    clock().sleep(Duration::from_secs(30)).await;
+    assert_eq!(place.daemon.lifelines.load(Ordering::SeqCst), 0);
+    assert_eq!(place.daemon.running().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifeline_that_was_killed_is_replaced_under_its_sessions() {
+    let place = fresh(4096);
+    let request = ExecRequest::new(id("web"), Names.stubborn());
+    let session = place.exec.exec(&request).await.unwrap();
+    place.daemon.killed.notify_one();
+    clock().sleep(Duration::from_secs(1)).await;
+    // The session lives, and another shell watches over it.
+    assert_eq!((started(&place), place.daemon.running().await), (2, 1));
+    assert_eq!(place.daemon.lifelines.load(Ordering::SeqCst), 1);
+    session.signal(Signal::WINCH).await.unwrap();
+    session.close().await.unwrap();
+    assert_eq!(place.daemon.running().await, 0);
+}
+
+/// The gateway is gone with its runtime: no word is said, the streams just end.
+#[test]
+fn a_gateway_that_dies_leaves_nothing_also_what_was_just_asked_for() {
+    let near = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let far = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let entered = far.enter();
+    let place = fresh(4096);
+    drop(entered);
+    let connector = Arc::new(FarDaemon(
+        ToDaemon(Arc::clone(&place.daemon)),
+        far.handle().clone(),
+    ));
+    near.block_on(async {
+        let exec = DockerExec::new(connector, clock(), Arc::new(OsRandom));
+        let request = ExecRequest::new(id("web"), Names.stubborn());
+        let sessions = futures::future::join_all((0..3).map(|_| exec.exec(&request))).await;
+        assert!(sessions.iter().all(Result::is_ok));
+        assert_eq!(place.daemon.running().await, 3);
+        std::mem::forget(sessions);
+    });
+    near.shutdown_background();
+    far.block_on(async {
+        while place.daemon.running().await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
     assert_eq!(place.daemon.lifelines.load(Ordering::SeqCst), 0);
 }
 

@@ -68,7 +68,7 @@ export class Link {
     if (this.#state === "live" || this.#state === "ended") return;
     this.#tries = 0;
     this.#lostAt = null;
-    this.#become(this.#session.id === null ? "connecting" : "reconnecting", {});
+    this.#become(this.#session.hasJoined ? "reconnecting" : "connecting", {});
     this.#dial();
   }
 
@@ -153,7 +153,7 @@ export class Link {
       this.#become("detached", { why: meaning });
     } else if (meaning !== undefined) {
       this.#fail(meaning, reason);
-    } else if (this.#session.id === null && this.#tries >= 2) {
+    } else if (!this.#session.hasJoined && this.#tries >= 2) {
       this.#fail("unreachable", reason || "the gateway can't be reached");
     } else {
       this.#retry();
@@ -169,7 +169,7 @@ export class Link {
     }
     const longest = Math.min(FIRST_WAIT * 2 ** this.#tries, LAST_WAIT);
     this.#tries += 1;
-    if (this.#session.id !== null) this.#become("reconnecting", { tries: this.#tries });
+    if (this.#session.hasJoined) this.#become("reconnecting", { tries: this.#tries });
     this.#after("retry", longest / 2 + (random() * longest) / 2, () => this.#dial());
   }
 

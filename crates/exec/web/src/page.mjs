@@ -3,6 +3,7 @@
 import { FitAddon } from "./addon-fit.mjs";
 import { SerializeAddon } from "./addon-serialize.mjs";
 import { Unicode11Addon } from "./addon-unicode11.mjs";
+import { Kept } from "./kept.mjs";
 import { Link } from "./link.mjs";
 import { Session } from "./session.mjs";
 import { Terminal } from "./xterm.mjs";
@@ -52,8 +53,21 @@ terminal.loadAddon(serializer);
 terminal.loadAddon(new Unicode11Addon());
 terminal.unicode.activeVersion = "11";
 
+const kept = new Kept(storage(), location.pathname + location.search);
+
 let session = null;
 let link = null;
+/** Whether a page that is loaded again comes back by itself. */
+let comesBack = false;
+
+/** A browser may forbid even to look. */
+function storage() {
+  try {
+    return window.sessionStorage;
+  } catch {
+    return null;
+  }
+}
 
 function show(state, text) {
   document.body.dataset.state = state;
@@ -72,10 +86,12 @@ function notice(text) {
 }
 
 function onState(state, detail) {
+  if (state === "ended") kept.drop();
   if (state === "connecting") show(state, "connecting…");
   if (state === "live") show(state, session.writes ? "connected" : "watching, read-only");
   if (state === "reconnecting") show(state, "connection lost, reconnecting…");
   if (state === "detached") {
+    if (detail.why === "superseded") kept.drop();
     const why = detail.why === "superseded" ? "taken over by another window" : "detached";
     show(state, detail.why === "unreachable" ? "detached: the server can't be reached" : why);
     at("again").focus();
@@ -94,7 +110,7 @@ function onState(state, detail) {
   } else if (state === "ended") {
     show("failed", FAILURES[detail.why] ?? detail.why);
     notice(detail.reason ?? "");
-    if (terminal.element === undefined || session.id === null) askAgain();
+    if (terminal.element === undefined || !session.hasJoined) askAgain();
   }
 }
 
@@ -103,6 +119,7 @@ function onEvent(event) {
     case "ready":
       if (!event.first && !session.writes) terminal.reset();
       if (event.first) openTerminal();
+      comesBack = session.writes && kept.keep({ session: session.id, secret: session.secret, target: at("title").textContent });
       return;
     case "output": {
       const mine = session;
@@ -156,10 +173,10 @@ function askAgain() {
   at("token").focus();
 }
 
-function connect(request) {
+function connect(made) {
   notice("");
   terminal.reset();
-  session = new Session(request);
+  session = made;
   const url = new URL("../v1/exec", location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = url.hash = "";
@@ -216,7 +233,7 @@ at("form").addEventListener("submit", (event) => {
   if (token !== "") request.token = token;
   if (at("watch").checked) request.mode = "watch";
   else Object.assign(request, { tty: true, stdin: true, term: "xterm-256color", argv: words(at("command").value) });
-  connect(request);
+  connect(new Session(request));
 });
 at("detach").addEventListener("click", () => link.detach());
 at("again").addEventListener("click", () => link.start());
@@ -225,6 +242,7 @@ at("end").addEventListener("click", () => {
   link.flush();
 });
 at("new").addEventListener("click", () => {
+  kept.drop();
   notice("");
   show("idle", "not connected");
   askAgain();
@@ -239,7 +257,8 @@ at("save").addEventListener("click", () => {
 });
 window.addEventListener("online", () => link?.hurry());
 window.addEventListener("beforeunload", (event) => {
-  if (["live", "reconnecting"].includes(document.body.dataset.state) && session?.writes) event.preventDefault();
+  const holds = ["live", "reconnecting"].includes(document.body.dataset.state) && session?.writes;
+  if (holds && !comesBack) event.preventDefault();
 });
 new ResizeObserver(() => fitTerminal()).observe(at("terminal"));
 
@@ -247,4 +266,10 @@ new ResizeObserver(() => fitTerminal()).observe(at("terminal"));
 const given = new URLSearchParams(location.search);
 at("target").value = given.get("target") ?? "";
 at("command").value = given.get("command") ?? "";
-at(at("target").value === "" ? "target" : "token").focus();
+const before = kept.find();
+if (before === null) {
+  at(at("target").value === "" ? "target" : "token").focus();
+} else {
+  at("target").value = at("title").textContent = before.target;
+  connect(Session.resumed({ ...before, cols: terminal.cols, rows: terminal.rows }));
+}

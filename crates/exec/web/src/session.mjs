@@ -16,6 +16,7 @@ const PIECE = 16 << 10;
 export class Session {
   #request;
   #ready = null;
+  #came = false;
   #want = 0;
   #drawn = 0;
   #acknowledged = 0;
@@ -34,6 +35,14 @@ export class Session {
     this.#size = [request.cols, request.rows];
   }
 
+  /** A session that another page of this tab began: its output from the beginning, or a redraw, and
+   * no input but what is typed from now on. */
+  static resumed({ session, secret, cols, rows }) {
+    const resumed = new Session({ cols, rows });
+    resumed.#ready = { session, secret, inWindow: 0 };
+    return resumed;
+  }
+
   get id() {
     return this.#ready?.session ?? null;
   }
@@ -41,6 +50,16 @@ export class Session {
   /** Why and how it ended; `null` before. */
   get end() {
     return this.#end;
+  }
+
+  /** What opens it again; `null` for who only watches. */
+  get secret() {
+    return this.#ready?.secret ?? null;
+  }
+
+  /** Whether a gateway has let it in. */
+  get hasJoined() {
+    return this.#came;
   }
 
   /** Whether this connection may type. */
@@ -172,13 +191,16 @@ export class Session {
       // Who looks on begins where the log does, each time.
       this.#want = this.#drawn = this.#acknowledged = ready.base;
     } else {
+      // What the page before this one typed is not known here.
+      if (!this.#came) this.#taken = ready.inNext;
       const typed = this.#taken + this.#input.length;
       if (ready.inNext > typed) throw new ProtocolError("the gateway has input nobody typed");
       this.#sent = Math.max(ready.inNext, this.#taken);
     }
     // It may have been set while nobody listened.
     this.#sizeSent = false;
-    const first = this.#ready === null;
+    const first = !this.#came;
+    this.#came = true;
     this.#ready = ready;
     this.#connected = true;
     return { type: "ready", first };

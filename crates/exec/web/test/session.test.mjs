@@ -6,6 +6,7 @@ import headless from "@xterm/headless";
 import unicode11 from "@xterm/addon-unicode11";
 import serialize from "@xterm/addon-serialize";
 import * as frames from "../src/frames.mjs";
+import { Kept } from "../src/kept.mjs";
 import { Link } from "../src/link.mjs";
 import { MOST_INPUT, Session } from "../src/session.mjs";
 
@@ -90,6 +91,16 @@ test("what the process has not taken is typed again from where the gateway is", 
   assert.deepEqual([number(typed[0]), new TextDecoder().decode(typed[0].subarray(9))], [5, "fgh"]);
 });
 
+test("a size that was sent into a connection that broke is sent again", () => {
+  const session = joined();
+  session.resize(100, 30);
+  assert.deepEqual([...session.poll()], [0x05, 0, 100, 0, 30]);
+  session.disconnected();
+  session.connect();
+  session.handle(ready({ secret: "y" }));
+  assert.deepEqual([...session.poll()], [0x05, 0, 100, 0, 30]);
+});
+
 test("too large a paste is refused as a whole", () => {
   const session = joined();
   assert.ok(session.type(bytes("a")));
@@ -118,6 +129,63 @@ test("the end is told with its code, and said to have been heard", () => {
   assert.equal(session.canResume, false);
 });
 
+test("a page that is loaded again comes back: all output, and no input of before", () => {
+  const session = Session.resumed({ session: "s", secret: "x", cols: 80, rows: 24 });
+  const first = session.connect();
+  assert.equal(first[0], 0x02);
+  const asked = JSON.parse(new TextDecoder().decode(first.subarray(1)));
+  assert.deepEqual([asked.session, asked.secret, asked.want, asked.snapshot], ["s", "x", 0, true]);
+  assert.equal(session.hasJoined, false);
+  assert.ok(session.handle(ready({ secret: "y", base: 50, head: 90, inNext: 7 })).first);
+  assert.equal(session.secret, "y");
+  assert.equal(session.handle({ type: "gap", from: 0, to: 50, cause: 1 }).bytes, 50);
+  session.handle({ type: "snapshot", offset: 90, bytes: bytes("screen") });
+  assert.ok(session.type(bytes("ab")));
+  const typed = all(session).filter((frame) => frame[0] === 0x03);
+  assert.deepEqual([number(typed[0]), new TextDecoder().decode(typed[0].subarray(9))], [7, "ab"]);
+  // Later on, input that nobody typed is a fault again.
+  session.disconnected();
+  session.connect();
+  assert.throws(() => session.handle(ready({ secret: "z", inNext: 10 })), frames.ProtocolError);
+});
+
+test("a tab keeps its session for its own page, and never the token", () => {
+  const items = new Map();
+  const storage = {
+    setItem: (key, value) => items.set(key, value),
+    getItem: (key) => items.get(key) ?? null,
+    removeItem: (key) => items.delete(key),
+  };
+  const kept = new Kept(storage, "/terminal/?target=web");
+  assert.equal(kept.find(), null);
+  assert.ok(kept.keep({ session: "s", secret: "x", target: "web", token: "hush" }));
+  assert.doesNotMatch([...items.values()].join(), /hush/u);
+  assert.deepEqual(kept.find(), { session: "s", secret: "x", target: "web" });
+  assert.equal(new Kept(storage, "/terminal/?target=db").find(), null);
+  kept.drop();
+  assert.equal(kept.find(), null);
+  for (const bad of ["", "null", "{}", "[1]", '{"page":"/terminal/?target=web","session":1,"secret":"x","target":"y"}']) {
+    items.set("longshore.exec.session", bad);
+    assert.equal(kept.find(), null, bad);
+  }
+  // A browser that keeps nothing.
+  const none = new Kept(null, "/");
+  assert.equal(none.keep({ session: "s", secret: "x", target: "t" }), false);
+  assert.equal(none.find(), null);
+  none.drop();
+});
+
+test("a session that is not there any more is not asked for twice", () => {
+  const made = world();
+  made.session = Session.resumed({ session: "s", secret: "x", cols: 80, rows: 24 });
+  made.link = made.linked(made.session);
+  made.link.start();
+  assert.equal(made.link.state, "connecting");
+  made.last().open();
+  made.last().onclose({ code: 4004, reason: "r" });
+  assert.deepEqual([made.states.at(-1)[0], made.states.at(-1)[1].why], ["ended", "unknown"]);
+});
+
 test("characters that are split anywhere are whole on the screen", async () => {
   const text = "CJK 日本語 e\u0301 😀 ﾊﾝ 한국\r\n\u001b[1;31mred\u001b[0m ok";
   const whole = terminal();
@@ -143,8 +211,8 @@ test("emoji and CJK take two columns", async () => {
 function world(request = { target: "web", cols: 80, rows: 24 }) {
   const made = { sockets: [], states: [], events: [], timers: new Map(), now: 0, next: 1 };
   made.session = new Session(request);
-  made.link = new Link({
-    session: made.session,
+  made.linked = (session) => new Link({
+    session,
     url: "ws://gateway/v1/exec",
     dial: (url, protocol) => {
       const socket = { url, protocol, readyState: 0, bufferedAmount: 0, sent: [], closed: null };
@@ -162,6 +230,7 @@ function world(request = { target: "web", cols: 80, rows: 24 }) {
     clearTimer: (timer) => made.timers.delete(timer),
     random: () => 1,
   });
+  made.link = made.linked(made.session);
   made.pass = (time) => {
     const until = made.now + time;
     for (;;) {

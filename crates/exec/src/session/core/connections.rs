@@ -4,7 +4,8 @@ use bytes::Bytes;
 use longshore_core::{Error, ErrorKind, Result, Signal, TerminalSize, Timestamp};
 
 use super::{
-    INTERRUPTS, LARGEST_WINDOW, LEFT, MOST_SIGNALS, PIECE, Phase, SMALLEST_WINDOW, SessionCore,
+    INTERRUPTS, LARGEST_EVENT, LARGEST_WINDOW, LEFT, MOST_SIGNALS, Phase, SMALLEST_WINDOW,
+    SessionCore,
 };
 use crate::session::{
     EndReason, GapCause, Notice, Role, SessionEnd, ViewerEvent, ViewerId, viewer::Viewer,
@@ -291,7 +292,7 @@ impl SessionCore {
             });
         }
         if viewer.cursor < head {
-            let mut room = viewer.room().min(PIECE);
+            let mut room = viewer.room().min(LARGEST_EVENT);
             if let Some(rate) = &mut self.rate {
                 room = room.min(rate.room(now));
             }

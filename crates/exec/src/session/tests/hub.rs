@@ -326,3 +326,55 @@ async fn a_watcher_sees_the_same_and_holds_nobody_up() {
     assert_eq!(one, two);
     drop(lazy);
 }
+
+/// How a session ended is told when it ends, not when nobody may come back any more.
+#[tokio::test(start_paused = true)]
+async fn the_end_is_told_at_once() {
+    let hub = hub();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let opening = request("sh").with_epilogue(Box::new(move |end| {
+        Box::pin(async move {
+            let _ = tell.send(end.code);
+        })
+    }));
+    let session = hub.open(opening).unwrap();
+    session.send("exit\n".into()).await.unwrap();
+    let clock = SystemClock::new();
+    let code = clock.timeout(Duration::from_secs(1), "the end", told.recv());
+    assert_eq!(code.await.unwrap(), Some(Some(7)));
+    // It is kept all the same for who comes back, and told once.
+    assert_eq!(hub.sessions().len(), 1);
+    drop(session);
+    clock.sleep(Duration::from_secs(3600)).await;
+    assert!(hub.sessions().is_empty());
+    assert_eq!(told.recv().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_ended_sessions_may_open_others_in_their_place() {
+    let hub = hub().with_limits(HubLimits::default().with_sessions(5, 2));
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        let session = hub.open(request("sh")).unwrap();
+        session.send("exit\n".into()).await.unwrap();
+        drain(&session).await;
+        ids.push(session.ready().session.clone());
+        drop(session);
+        SystemClock::new().sleep(Duration::from_millis(1)).await;
+    }
+    let mut kept: Vec<_> = hub
+        .sessions()
+        .into_iter()
+        .map(|kept| kept.session)
+        .collect();
+    kept.sort_by_key(|id| ids.iter().position(|other| other == id));
+    assert_eq!(kept, ids[4..], "the newest are kept");
+    // Those that run are not given up.
+    let first = hub.open(request("forever")).unwrap();
+    let second = hub.open(request("forever")).unwrap();
+    let refused = hub.open(request("forever")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ResourceExhausted);
+    SystemClock::new().sleep(Duration::from_millis(1)).await;
+    assert_eq!(hub.sessions().len(), 2);
+    drop((first, second));
+}

@@ -1,0 +1,336 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use longshore_core::{
+    BoxByteStream, ClockExt, Error, ExecRequest, OutputKind, Result, http::Demultiplexer, printable,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::{mpsc, watch},
+};
+
+use super::{Key, Lifeline, Place, Request, SCRIPT, Trust};
+use crate::{
+    cleanup::{Group, LifelineCore, Order},
+    docker::api::Api,
+};
+
+/// Carries out what the core of one lifeline decides.
+pub(super) struct Driver {
+    api: Arc<Api>,
+    place: Place,
+    group: Group,
+    core: LifelineCore,
+    requests: mpsc::UnboundedReceiver<Request>,
+    trust: watch::Sender<Trust>,
+    line: Option<Line>,
+    /// Told, and still to be written.
+    pending: Vec<u8>,
+    unflushed: bool,
+    /// Nobody can ask any more.
+    deserted: bool,
+}
+
+/// The stream of a shell that runs.
+struct Line {
+    read: ReadHalf<BoxByteStream>,
+    write: WriteHalf<BoxByteStream>,
+    frames: Demultiplexer,
+    said: Vec<u8>,
+    buffer: Box<[u8; 512]>,
+}
+
+enum Event {
+    Asked(Option<Request>),
+    Said(Vec<String>),
+    Wrote(usize),
+    Flushed,
+    Lost,
+    Time,
+}
+
+impl Driver {
+    /// Starts a lifeline in a task of its own: whoever waits for it may give up, others may not.
+    pub(super) fn spawn(api: Arc<Api>, place: Place, group: Group) -> Lifeline {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let (trust, trusted) = watch::channel(Trust::NotYet);
+        let driver = Self {
+            core: LifelineCore::new(api.clock.now()),
+            api,
+            place,
+            group: group.clone(),
+            requests,
+            trust,
+            line: None,
+            pending: Vec::new(),
+            unflushed: false,
+            deserted: false,
+        };
+        tokio::spawn(driver.run());
+        Lifeline {
+            group,
+            requests: sender,
+            trust: trusted,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            while let Some(order) = self.core.poll_order() {
+                match order {
+                    Order::Start => self.start().await,
+                    Order::Say(line) => self.pending.extend_from_slice(line.as_bytes()),
+                    Order::Idle => self.retire(),
+                    Order::Finish => return self.finish().await,
+                }
+            }
+            self.publish();
+            let event = self.next_event().await;
+            let now = self.api.clock.now();
+            match event {
+                Event::Asked(Some(request)) => self.asked(request),
+                // Neither a session nor a backend that could begin one is left.
+                Event::Asked(None) => {
+                    self.deserted = true;
+                    self.core.abandon(now);
+                }
+                Event::Said(lines) => lines.iter().for_each(|line| self.core.heard(now, line)),
+                Event::Wrote(count) => {
+                    self.pending.drain(..count);
+                    self.unflushed = true;
+                }
+                Event::Flushed => self.unflushed = false,
+                Event::Lost => self.lost(),
+                Event::Time => self.core.tick(now),
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let Self {
+            api,
+            core,
+            requests,
+            line,
+            pending,
+            unflushed,
+            deserted,
+            ..
+        } = self;
+        let deadline = core.next_deadline();
+        let time = async {
+            match deadline {
+                Some(deadline) => api.clock.sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        // A shell that takes nothing is told no more than this.
+        let room = pending.len() < MOST_PENDING;
+        let stream = async {
+            let Some(Line {
+                read,
+                write,
+                frames,
+                said,
+                buffer,
+            }) = line
+            else {
+                return std::future::pending().await;
+            };
+            let writing = async {
+                if !pending.is_empty() {
+                    match write.write(pending).await {
+                        Ok(count) if count > 0 => Event::Wrote(count),
+                        _ => Event::Lost,
+                    }
+                } else if *unflushed {
+                    let flushed = write.flush().await;
+                    flushed.map_or(Event::Lost, |()| Event::Flushed)
+                } else {
+                    std::future::pending().await
+                }
+            };
+            tokio::select! {
+                count = read.read(&mut buffer[..]) => match count {
+                    Ok(count) if count > 0 => hear(frames, said, &buffer[..count]),
+                    _ => Event::Lost,
+                },
+                event = writing => event,
+            }
+        };
+        tokio::select! {
+            request = requests.recv(), if room && !*deserted => Event::Asked(request),
+            event = stream => event,
+            () = time => Event::Time,
+        }
+    }
+
+    fn asked(&mut self, request: Request) {
+        let now = self.api.clock.now();
+        match request {
+            Request::Join => self.core.join(),
+            Request::End(marker) => self.core.end(marker, now),
+            Request::Leave => self.core.leave(now),
+            Request::Signal(marker, signal, answer) => {
+                let _ = answer.send(self.core.signal(&marker, signal));
+            }
+        }
+    }
+
+    /// Starts the shell. Requests wait meanwhile.
+    async fn start(&mut self) {
+        let starting = shell(&self.api, &self.place.1, &self.group);
+        let started = self
+            .api
+            .clock
+            .timeout(START_LIMIT, "the lifeline", starting)
+            .await;
+        let now = self.api.clock.now();
+        match started.and_then(|started| started) {
+            Ok(line) => {
+                self.line = Some(line);
+                self.core.ready(now);
+            }
+            Err(error) => {
+                tracing::debug!(error = error.chain(), "a lifeline could not be started");
+                let retryable = error.is_retryable();
+                let failed = Trust::Failed(error.kind(), error.chain(), retryable);
+                self.trust.send_replace(failed);
+                self.core.lost(now);
+            }
+        }
+    }
+
+    /// The stream ended: the shell acted, was killed, or its connection broke.
+    fn lost(&mut self) {
+        (self.line, self.unflushed) = (None, false);
+        self.pending.clear();
+        // First this, and then whoever came before: nobody begins under a lifeline that is not there
+        // without being counted.
+        self.trust.send_replace(Trust::Gone);
+        while let Ok(request) = self.requests.try_recv() {
+            self.asked(request);
+        }
+        self.core.lost(self.api.clock.now());
+    }
+
+    fn publish(&self) {
+        if let Some(until) = self.core.trusted_until() {
+            self.trust.send_replace(Trust::Until(until));
+        }
+    }
+
+    /// Lets it go, unless somebody has just come.
+    fn retire(&mut self) {
+        let Some(table) = self.place.0.upgrade() else {
+            return self.core.retire();
+        };
+        let mut entries = table.lock();
+        if self.requests.is_empty() {
+            // Whoever comes from now on takes another.
+            self.requests.close();
+            self.trust.send_replace(Trust::Gone);
+            entries.remove_if_own(&self.place.1, &self.group);
+            self.core.retire();
+        }
+    }
+
+    /// Writes what is left to say, and closes.
+    async fn finish(mut self) {
+        self.requests.close();
+        if let Some(table) = self.place.0.upgrade() {
+            table.lock().remove_if_own(&self.place.1, &self.group);
+        }
+        let Some(mut line) = self.line.take() else {
+            return;
+        };
+        let clock = Arc::clone(&self.api.clock);
+        let writing = async {
+            line.write.write_all(&self.pending).await?;
+            line.write.flush().await
+        };
+        let _ = clock.timeout(FINISH_LIMIT, "a farewell", writing).await;
+    }
+}
+
+trait Entries {
+    fn remove_if_own(&mut self, key: &Key, group: &Group);
+}
+
+impl Entries for HashMap<Key, Lifeline> {
+    /// Another may stand there already.
+    fn remove_if_own(&mut self, key: &Key, group: &Group) {
+        if self.get(key).is_some_and(|there| there.group == *group) {
+            self.remove(key);
+        }
+    }
+}
+
+/// Starts the shell and hears its first word.
+async fn shell(api: &Api, key: &Key, group: &Group) -> Result<Line> {
+    let policy = if key.tree { "tree" } else { "foreground" };
+    let prefix = group.prefix();
+    let command = ["sh", "-c", SCRIPT, "longshore-lifeline", prefix, policy];
+    let mut request = ExecRequest::new(key.workload.clone(), command).with_stdin();
+    key.user.clone_into(&mut request.user);
+    let id = api.create_exec(&request, &[]).await?;
+    let stream = api.start_exec(&id, false, None).await?;
+    let (read, write) = tokio::io::split(stream);
+    let mut line = Line {
+        read,
+        write,
+        frames: Demultiplexer::new(),
+        said: Vec::new(),
+        buffer: Box::new([0; 512]),
+    };
+    let mut other = String::new();
+    while other.len() < LONGEST_COMPLAINT {
+        let count = line.read.read(&mut line.buffer[..]).await.unwrap_or(0);
+        if count == 0 {
+            break;
+        }
+        let heard = hear(&mut line.frames, &mut line.said, &line.buffer[..count]);
+        let Event::Said(lines) = heard else { break };
+        if lines.iter().any(|said| said == READY) {
+            return Ok(line);
+        }
+        other.extend(lines);
+    }
+    other.push_str(&String::from_utf8_lossy(&line.said));
+    let said = printable(other.trim(), 200).into_owned();
+    Err(
+        Error::unsupported("the container has no usable shell for a lifeline")
+            .with_context("said", said),
+    )
+}
+
+/// Whole lines of what came. It comes from a container: it is bounded, and frames may be none.
+fn hear(frames: &mut Demultiplexer, said: &mut Vec<u8>, bytes: &[u8]) -> Event {
+    let mut piece = Bytes::copy_from_slice(bytes);
+    let mut lines = Vec::new();
+    loop {
+        match frames.next(&mut piece) {
+            Ok(Some(output)) if output.kind == OutputKind::Stdout => {
+                for byte in output.bytes {
+                    match byte {
+                        b'\n' => {
+                            lines.push(String::from_utf8_lossy(said).into_owned());
+                            said.clear();
+                        }
+                        _ if said.len() < LONGEST_COMPLAINT => said.push(byte),
+                        _ => {}
+                    }
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return Event::Said(lines),
+            Err(_) => return Event::Lost,
+        }
+    }
+}
+
+const READY: &str = "ready";
+const START_LIMIT: Duration = Duration::from_secs(20);
+const FINISH_LIMIT: Duration = Duration::from_secs(2);
+const LONGEST_COMPLAINT: usize = 512;
+const MOST_PENDING: usize = 8192;
