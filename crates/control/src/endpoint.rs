@@ -60,7 +60,12 @@ pub use self::{
     service::{EndpointService, router},
 };
 
-use self::{exec::ExecOwners, list::ListCache, replica::LastPrimary};
+use self::{
+    create::{PlatformCache, StraySearches},
+    exec::ExecOwners,
+    list::ListCache,
+    replica::LastPrimary,
+};
 use crate::ControlPlane;
 
 /// A request or answer body.
@@ -74,4 +79,6 @@ struct Shared {
     list: ListCache,
     execs: ExecOwners,
     primary: LastPrimary,
+    platforms: PlatformCache,
+    strays: StraySearches,
 }

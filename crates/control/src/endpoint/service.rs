@@ -55,6 +55,8 @@ impl EndpointService {
         Self(Arc::new(Shared {
             list: list::ListCache::default(),
             primary: replica::LastPrimary::default(),
+            platforms: create::PlatformCache::default(),
+            strays: create::StraySearches::default(),
             execs: exec::ExecOwners::new(options.exec_capacity),
             plane,
             options,
