@@ -61,7 +61,13 @@ pub use self::{
     service::{EndpointService, router},
 };
 
-use self::{described::Descriptions, exec::ExecOwners, list::ListCache, replica::LastPrimary};
+use self::{
+    create::{PlatformCache, StraySearches},
+    described::Descriptions,
+    exec::ExecOwners,
+    list::ListCache,
+    replica::LastPrimary,
+};
 use crate::ControlPlane;
 
 /// A request or answer body.
@@ -76,4 +82,6 @@ struct Shared {
     descriptions: Descriptions,
     execs: ExecOwners,
     primary: LastPrimary,
+    platforms: PlatformCache,
+    strays: StraySearches,
 }

@@ -1,11 +1,11 @@
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use longshore_core::{
-    Error, ErrorKind, Explanation, NodeId, Placement, PlacementRequest, ReservationId, Result,
-    Scored, WorkloadId,
+    Error, ErrorKind, Explanation, NodeId, Placement, PlacementRequest, Random, ReservationId,
+    Result, Scored, WorkloadId,
 };
 
-use crate::{NodeView, plane::Inner};
+use crate::{NodeView, pending::Granted, plane::Inner};
 
 /// A container name held for the whole cluster until this is dropped.
 pub struct NameGuard {
@@ -71,6 +71,7 @@ pub struct Admission {
     ranked: VecDeque<Scored>,
     reservation: Option<ReservationId>,
     name: Option<NameGuard>,
+    notes: Vec<String>,
 }
 
 impl Admission {
@@ -95,16 +96,32 @@ impl Admission {
         let (placement, explanation) =
             state.place_and_reserve(&request, &reservation, now, expires, seed)?;
         drop(state);
-        Ok(Self {
+        let granted = Granted {
+            placement,
+            explanation,
+            reservation,
+        };
+        Ok(Self::of(inner, request, granted, name))
+    }
+
+    pub(crate) fn of(
+        inner: &Arc<Inner>,
+        request: PlacementRequest,
+        granted: Granted,
+        name: Option<NameGuard>,
+    ) -> Self {
+        let placement = granted.placement;
+        Self {
             inner: Arc::clone(inner),
             node: placement.chosen.node.clone(),
             ranked: placement.runners_up.iter().cloned().collect(),
             request,
             placement,
-            explanation,
-            reservation: Some(reservation),
+            explanation: granted.explanation,
+            reservation: Some(granted.reservation),
             name,
-        })
+            notes: Vec::new(),
+        }
     }
 
     /// The decision, with runners-up and the reason.
@@ -115,6 +132,13 @@ impl Admission {
     /// What was asked for, with the name.
     pub fn request(&self) -> &PlacementRequest {
         &self.request
+    }
+
+    /// Keeps with the reason of the placement which demands the caller added by himself, and why.
+    #[must_use]
+    pub fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
     }
 
     /// The node on which room is held now.
@@ -175,6 +199,7 @@ impl Admission {
             Explanation::new(String::new(), Vec::new()),
         );
         explanation.placement = Some(self.placement.clone());
+        explanation.notes = std::mem::take(&mut self.notes);
         let mut state = self.inner.cluster.lock();
         if let Some(reservation) = self.reservation.take() {
             state.fulfil(&reservation, &self.request, id);
@@ -210,7 +235,11 @@ impl fmt::Debug for Admission {
 }
 
 fn new_reservation(inner: &Arc<Inner>) -> Result<ReservationId> {
-    Ok(ReservationId::new(inner.random.hex(16))?)
+    reservation_id(&*inner.random)
+}
+
+pub(crate) fn reservation_id(random: &dyn Random) -> Result<ReservationId> {
+    Ok(ReservationId::new(random.hex(16))?)
 }
 
 /// How long a name stays held for work that was made and not seen.

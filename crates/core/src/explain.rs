@@ -188,6 +188,10 @@ pub struct Explanation {
     /// What would let it in, if it can't be placed: each on its own.
     #[serde(default)]
     pub remedies: Vec<Remedy>,
+    /// Demands that whoever asked did not write himself, each with where it comes from (S23):
+    /// `platform linux/arm64: the registry says so of app:2`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A change after which work could be placed.
@@ -228,6 +232,7 @@ impl Explanation {
             placement: None,
             refusal: None,
             remedies: Vec::new(),
+            notes: Vec::new(),
         }
     }
 }
@@ -247,6 +252,10 @@ pub enum Refusal {
         message: String,
         /// Counts of refused nodes by filter, largest first, in a sentence.
         summary: String,
+        /// The names of the filters that refuse a node before any other does, each once: nothing
+        /// changes before one of them judges otherwise. Empty without nodes, or where the scheduler
+        /// does not tell.
+        filters: Vec<String>,
     },
 }
 
@@ -254,8 +263,12 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Invalid { message } => f.write_str(message),
-            Self::Unplaceable { message, summary } if summary.is_empty() => f.write_str(message),
-            Self::Unplaceable { message, summary } => write!(f, "{message}\n{summary}"),
+            Self::Unplaceable {
+                message, summary, ..
+            } if summary.is_empty() => f.write_str(message),
+            Self::Unplaceable {
+                message, summary, ..
+            } => write!(f, "{message}\n{summary}"),
         }
     }
 }

@@ -76,7 +76,20 @@ impl Tally {
         Refusal::Unplaceable {
             message: self.message(demand, pipeline),
             summary: self.summary(),
+            filters: self.filters(pipeline),
         }
+    }
+
+    /// The filters that refused a node first, in their order.
+    fn filters(&self, pipeline: &Pipeline) -> Vec<String> {
+        let mut stages: Vec<usize> = self.groups.keys().map(|(stage, _)| *stage).collect();
+        stages.dedup();
+        let name = |stage: usize| pipeline.stages().get(stage).map(|stage| stage.name());
+        stages
+            .into_iter()
+            .filter_map(name)
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Swarm's text: the conditions of each filter up to the one behind which no node was left.

@@ -10,7 +10,10 @@ use longshore_core::{
 use tokio::sync::mpsc;
 
 use super::ContainerView;
-use crate::node::{ClockSkew, ContainerCounts, Note};
+use crate::{
+    node::{ClockSkew, ContainerCounts, Note},
+    pending::Told,
+};
 
 /// One entry of the membership, for as long as it lasts. An address that leaves and comes back
 /// is another slot.
@@ -103,6 +106,8 @@ pub(super) struct Slot {
     pub(super) overflow: bool,
     /// When the last full listing under its present identity began.
     pub(super) listed_at: Option<Timestamp>,
+    /// What the scheduler was told of it last.
+    pub(super) told: Option<Told>,
 }
 
 /// More containers of one node are not taken in: a listing is the node's own word.
@@ -145,6 +150,7 @@ impl Slot {
             reserved: Resources::default(),
             inbox: None,
             listed_at: None,
+            told: None,
             overflow: false,
             agent_says: None,
         }

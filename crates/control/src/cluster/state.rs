@@ -1,4 +1,5 @@
 mod nodes;
+mod pending;
 mod reservations;
 
 use std::{
@@ -19,7 +20,10 @@ use super::{
     placements::PlacementLog,
     slot::{MOST_CONTAINERS, Record, Slot, SlotId},
 };
-use crate::placement::{self, Accounting};
+use crate::{
+    pending::{Relief, Waiting},
+    placement::{self, Accounting},
+};
 
 use tokio::sync::Notify;
 
@@ -64,6 +68,8 @@ pub(crate) struct State {
     names: HashMap<String, NameHold>,
     reservations: HashMap<longshore_core::ReservationId, Reserved>,
     placements: PlacementLog,
+    /// Work that waits for room.
+    waiting: Waiting,
 }
 
 impl fmt::Debug for State {
@@ -82,6 +88,7 @@ impl State {
         accounting: Accounting,
         explanation_capacity: usize,
         changed: Arc<Notify>,
+        waiting: Waiting,
     ) -> Self {
         Self {
             scheduler,
@@ -99,6 +106,7 @@ impl State {
             names: HashMap::new(),
             reservations: HashMap::new(),
             placements: PlacementLog::new(explanation_capacity),
+            waiting,
         }
     }
 
@@ -157,8 +165,12 @@ impl State {
         self.containers.insert(view);
         self.listing = None;
         self.changed.notify_one();
-        if !self.observed_name(&placed) && old.is_none_or(|old| old.placed != placed) {
-            self.tell(Change::Workload(placed));
+        if !self.observed_name(&placed) && old.as_ref().is_none_or(|old| old.placed != placed) {
+            let relief = match old {
+                None => Relief::CAME,
+                Some(_) => Relief::CAME | Relief::FREED,
+            };
+            self.tell(Change::Workload(placed), relief);
         }
     }
 
@@ -246,7 +258,7 @@ impl State {
         self.placements.forget(id);
         self.listing = None;
         self.changed.notify_one();
-        self.tell(Change::WorkloadGone(node, id.clone()));
+        self.tell(Change::WorkloadGone(node, id.clone()), Relief::FREED);
     }
 
     /// All containers, newest first. The same allocation as long as nothing changed.
@@ -291,7 +303,7 @@ impl State {
         now: Timestamp,
         seed: u64,
     ) -> Result<Explanation> {
-        self.tell(Change::Tick(now));
+        self.tick(now);
         self.scheduler.explain(request, now, seed)
     }
 
@@ -303,7 +315,7 @@ impl State {
         now: Timestamp,
         seed: u64,
     ) -> Result<Explanation> {
-        self.tell(Change::Tick(now));
+        self.tick(now);
         self.scheduler.explain_after(changes, request, now, seed)
     }
 
@@ -316,15 +328,17 @@ impl State {
         seed: u64,
     ) -> Result<Explanation> {
         let (node, id) = (view.node.clone(), view.workload.id.clone());
-        self.tell(Change::WorkloadGone(node.clone(), id));
+        self.tell(Change::WorkloadGone(node.clone(), id), Relief::NONE);
         let explained = self.explain(request, now, seed);
         let placed = placement::placed(&view.workload, &node, self.accounting);
-        self.tell(Change::Workload(placed));
+        self.tell(Change::Workload(placed), Relief::NONE);
         explained
     }
 
-    /// Tells the scheduler. Its refusal is a defect of ours or of the scheduler: the view goes on.
-    fn tell(&mut self, change: Change) {
+    /// Tells the scheduler, and those who wait for room what it may do for them. Its refusal is a
+    /// defect of ours or of the scheduler: the view goes on.
+    fn tell(&mut self, change: Change, relief: Relief) {
+        self.waiting.relieve(relief);
         if let Err(error) = self.scheduler.observe(change) {
             tracing::warn!(error = %error.chain(), "the scheduler refused a change");
         }

@@ -1,20 +1,27 @@
 //! `POST /containers/create`: read, placed, made on the best node or the next ones.
 
 mod config;
+mod platforms;
 mod pull;
+mod strays;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::{Method, StatusCode, header};
 use longshore_core::{
-    Expression, NodeHealth, PlacementRequest, WorkloadId, WorkloadName, http::full_body,
+    Expression, NodeHealth, NodeId, PlacementRequest, WorkloadId, WorkloadName, http::full_body,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) use self::{
     config::{CreateConfig, object_mut},
+    platforms::PlatformCache,
     pull::{follow, pull},
+    strays::StraySearches,
 };
 use super::{
     Shared,
@@ -73,17 +80,68 @@ pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
         CreateConfig::parse(body, &name, system_label, || shared.plane.random().hex(32))?;
     name_dependencies(shared, &mut config);
     let networks = LocalNetworks::find(shared, call.version, &config.networks).await;
-    let mut wanted = config.request.clone();
-    if !config.is_pinned() {
-        wanted.constraints.extend(networks.wish());
+    let mut wanted = Wanted::new(config.request.clone());
+    if !config.is_pinned()
+        && let Some(wish) = networks.wish()
+    {
+        wanted.note(format!(
+            "constraint {wish}: a network that it names is there"
+        ));
+        wanted.request.constraints.push(wish);
+    }
+    let platforms = platforms::find(shared, &call, &wanted.request).await;
+    if !platforms.is_empty() {
+        wanted.note(platforms::note(&platforms, &wanted.request.image));
+        wanted.request.platforms = platforms;
     }
     let job = Job {
         shared,
         call: &call,
         name: &name,
         networks,
+        lost_on: Mutex::default(),
     };
-    job.run(config, wanted).await
+    let swarm_id = config.request.labels.get(SWARM_ID_LABEL).map(str::to_owned);
+    let answer = job.run(config, wanted).await;
+    let kept = answer
+        .as_ref()
+        .ok()
+        .and_then(|answer| answer.extensions().get::<Made>());
+    for node in job
+        .lost_on
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+    {
+        if let Some(swarm_id) = &swarm_id {
+            strays::clear(
+                shared,
+                node,
+                swarm_id.clone(),
+                kept.map(|made| made.0.clone()),
+            );
+        }
+    }
+    answer
+}
+
+/// What is asked of a cluster, with what was added to what the user wrote. His labels say what he
+/// wrote (S23).
+struct Wanted {
+    request: PlacementRequest,
+    notes: Vec<String>,
+}
+
+impl Wanted {
+    fn new(request: PlacementRequest) -> Self {
+        Self {
+            request,
+            notes: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
 }
 
 /// What is asked of a cluster by a create body, for an explanation.
@@ -138,19 +196,22 @@ struct Job<'a> {
     call: &'a Call,
     name: &'a str,
     networks: LocalNetworks,
+    /// Where a create was asked for, and nobody knows whether it was done (S26).
+    lost_on: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Job<'_> {
     /// Places and makes it; on failure tries what may help, each remedy once, and then as often as
     /// `swarm.createretry` says.
-    async fn run(&self, mut config: CreateConfig, mut wanted: PlacementRequest) -> ApiResult {
+    async fn run(&self, mut config: CreateConfig, mut wanted: Wanted) -> ApiResult {
         let plane = &self.shared.plane;
         let mut tries = 0;
-        let mut os_known = wanted.constraints.iter().any(|c| c.key() == "ostype");
+        let mut os_known = platforms::names_system(&wanted.request);
         let mut image_asked = false;
         loop {
             let name = (!self.name.is_empty()).then_some(self.name);
-            let admission = plane.admit(&wanted, name).await?;
+            let admission = plane.admit(&wanted.request, name).await?;
+            let admission = admission.with_notes(wanted.notes.clone());
             let failure = match self.on_ranked_nodes(&mut config, admission).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
@@ -162,12 +223,15 @@ impl Job<'_> {
                 {
                     os_known = true;
                     let os = image_os(error.message()).unwrap_or_default();
-                    wanted.constraints.push(derived(&format!("ostype=={os}"))?);
+                    let constraint = derived(&format!("ostype=={os}"))?;
+                    wanted.note(format!("constraint {constraint}: an engine said so"));
+                    wanted.request.constraints.push(constraint);
                 }
                 Failure::NoImage(_) if !image_asked && self.is_elsewhere(&config) => {
                     image_asked = true;
-                    let affinity = derived(&format!("image=={}", wanted.image))?;
-                    wanted.affinities.push(affinity);
+                    let affinity = derived(&format!("image=={}", wanted.request.image))?;
+                    wanted.note(format!("affinity {affinity}: no registry gave the image"));
+                    wanted.request.affinities.push(affinity);
                 }
                 Failure::Final(error) => return Err(error),
                 failure if tries > plane.options().create_retry => {
@@ -322,7 +386,12 @@ impl Job<'_> {
                 .map_err(|error| ApiError::internal(format!("malformed answer: {error}"))),
             // The engine may have made it before the connection broke: then it is adopted.
             Err(error) if matches!(error.reason(), "unavailable" | "timeout") => {
-                self.adopt(config, node).await.ok_or(error)
+                let adopted = self.adopt(config, node).await;
+                if let (None, Some(node)) = (&adopted, &node.id) {
+                    let mut lost_on = self.lost_on.lock().unwrap_or_else(PoisonError::into_inner);
+                    lost_on.insert(node.clone());
+                }
+                adopted.ok_or(error)
             }
             Err(error) => Err(error),
         }
@@ -331,17 +400,14 @@ impl Job<'_> {
     /// Looks for a container that was made by a call whose answer was lost.
     async fn adopt(&self, config: &CreateConfig, node: &NodeView) -> Option<Created> {
         let swarm_id = config.request.labels.get(SWARM_ID_LABEL)?;
-        let filters = json!({"label": [format!("{SWARM_ID_LABEL}={swarm_id}")]}).to_string();
-        let mut query = super::query::Query::default();
-        query.set("all", Some("1".to_owned()));
-        query.set("filters", Some(filters));
-        let found: Vec<Created> = self
-            .shared
-            .get(node, self.call.version, "/containers/json", &query.encode())
-            .await
-            .ok()?;
-        let mut found = found.into_iter();
-        found.next().filter(|_| found.next().is_none())
+        let found = strays::find(self.shared, node, swarm_id).await.ok()?;
+        match <[_; 1]>::try_from(found) {
+            Ok([found]) => Some(Created {
+                id: found.id,
+                warnings: None,
+            }),
+            Err(_) => None,
+        }
     }
 }
 

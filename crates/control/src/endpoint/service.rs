@@ -56,6 +56,8 @@ impl EndpointService {
             list: list::ListCache::default(),
             descriptions: super::Descriptions::default(),
             primary: replica::LastPrimary::default(),
+            platforms: create::PlatformCache::default(),
+            strays: create::StraySearches::default(),
             execs: exec::ExecOwners::new(options.exec_capacity),
             plane,
             options,

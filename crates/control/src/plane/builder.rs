@@ -10,6 +10,7 @@ use crate::{
     MemoryAudit, Reconciler, TunnelHub,
     cluster::{Cluster, State},
     event::EventLog,
+    pending::Waiting,
     stack::Desired,
 };
 
@@ -156,6 +157,7 @@ impl ControlPlaneBuilder {
             self.options.accounting,
             self.options.explanation_capacity,
             Arc::clone(&changed),
+            Waiting::new(self.options.pending_capacity),
         );
         let own = Shutdown::new();
         let mut stacks = Reconciler::new((&self.options).into());

@@ -55,6 +55,8 @@ pub struct PlaneOptions {
     pub explanation_capacity: usize,
     /// When a reservation that nobody released is given up.
     pub reservation_ttl: Duration,
+    /// How many pieces of work can wait for room; 0: none.
+    pub pending_capacity: usize,
     /// The engine API versions that this control plane speaks, oldest and newest.
     pub api_versions: (ApiVersion, ApiVersion),
     /// How long a shutdown waits for tasks.
@@ -85,6 +87,7 @@ impl Default for PlaneOptions {
             event_bytes: 16 << 20,
             explanation_capacity: 10_000,
             reservation_ttl: Duration::from_secs(3600),
+            pending_capacity: 1_000,
             api_versions: (ApiVersion::new(1, 24), ApiVersion::new(1, 60)),
             shutdown_limit: Duration::from_secs(10),
         }
@@ -128,6 +131,7 @@ setters! {
     with_event_bytes, event_bytes: usize;
     with_explanation_capacity, explanation_capacity: usize;
     with_reservation_ttl, reservation_ttl: Duration;
+    with_pending_capacity, pending_capacity: usize;
     with_api_versions, api_versions: (ApiVersion, ApiVersion);
     with_shutdown_limit, shutdown_limit: Duration;
 }

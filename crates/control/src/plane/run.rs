@@ -18,7 +18,7 @@ use crate::{
     TunnelSession,
     cluster::Announced,
     node::{Driver, Note, Source},
-    stack,
+    pending, stack,
 };
 
 impl Inner {
@@ -32,6 +32,9 @@ impl Inner {
         let inner = Arc::clone(self);
         self.shutdown
             .spawn_until(async move { stack::follow(&inner).await });
+        let inner = Arc::clone(self);
+        self.shutdown
+            .spawn_until(async move { pending::follow(&inner).await });
         if self.desired.is_some() {
             let inner = Arc::clone(self);
             self.shutdown.spawn_until(async move {

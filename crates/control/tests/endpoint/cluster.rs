@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) election: Option<ManualElection>,
     /// Other managers by address, and where their endpoints are.
     pub(crate) managers: HashMap<String, PathBuf>,
+    /// What is done to the daemons, by their number from 0, before they are met.
+    pub(crate) prepare: fn(usize, &Daemon),
 }
 
 impl Default for Setup {
@@ -49,6 +51,7 @@ impl Default for Setup {
             audit: None,
             election: None,
             managers: HashMap::new(),
+            prepare: |_, _| {},
         }
     }
 }
@@ -141,8 +144,9 @@ impl Cluster {
         let daemons: Vec<Daemon> = (1..=setup.nodes)
             .map(|number| Daemon::new(&format!("node-{number}")))
             .collect();
-        for daemon in &daemons {
+        for (number, daemon) in daemons.iter().enumerate() {
             daemon.give_image("busybox:latest");
+            (setup.prepare)(number, daemon);
         }
         let by_host = daemons
             .iter()

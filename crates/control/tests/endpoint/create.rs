@@ -1,7 +1,10 @@
 use longshore_core::http::full_body;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Setup};
+use crate::{
+    cluster::{Cluster, Setup},
+    daemon::Daemon,
+};
 
 fn created(cluster: &Cluster, node: usize) -> Vec<Value> {
     let state = cluster.daemons[node].state();
@@ -204,6 +207,109 @@ async fn an_image_for_another_system_goes_to_a_node_of_that_system() {
     assert_eq!(answer.json()["reason"], "unplaceable");
 }
 
+/// Two nodes of different processors, and an image that runs on the second's.
+fn two_kinds(number: usize, daemon: &Daemon) {
+    let mut state = daemon.state();
+    let architecture = ["amd64", "arm64"][number];
+    state.info.attributes.insert("architecture", architecture);
+    // Attestations are listed like images.
+    let platforms = json!([{"architecture": "arm64", "os": "linux", "variant": "v8"},
+        {"architecture": "unknown", "os": "unknown"}]);
+    state.platforms.insert("h:5000/a/app:2".into(), platforms);
+    state.registry.push("h:5000/a/app:2".into());
+}
+
+#[tokio::test]
+async fn s23_the_platform_of_an_image_is_asked_for_once_and_kept_as_a_note() {
+    let cluster = Cluster::with(Setup {
+        prepare: two_kinds,
+        ..Setup::default()
+    })
+    .await;
+    let asked = || {
+        let asked = cluster.daemons.iter().map(|it| it.asked("/distribution/"));
+        asked.sum::<usize>()
+    };
+    for name in ["a", "b"] {
+        let target = format!("/containers/create?name={name}");
+        let request = http::Request::post(target)
+            .header("x-registry-auth", "c2VjcmV0")
+            .body(full_body(json!({"Image": "h:5000/a/app:2"}).to_string()))
+            .unwrap();
+        cluster.client().send(request).await.ok(201);
+    }
+    assert_eq!(cluster.daemons[1].state().containers.len(), 2);
+    assert_eq!(asked(), 1, "a registry is asked once");
+    for daemon in &cluster.daemons {
+        let state = daemon.state();
+        // S25: with the user's credentials.
+        let mut asked = state
+            .headers
+            .iter()
+            .filter(|(line, _)| line.contains("/distribution/"));
+        assert!(asked.all(|(_, headers)| headers["x-registry-auth"] == "c2VjcmV0"));
+    }
+    // The user's labels say what he wrote; what was added is with the reason of the placement.
+    let labels = &created(&cluster, 1)[0]["Labels"];
+    let names: Vec<&String> = labels.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["com.docker.swarm.id"]);
+    let why = cluster
+        .client()
+        .get("/longshore/v1/explain?container=a")
+        .await
+        .ok(200)
+        .json();
+    let note = "platform linux/arm64: the registry says so of h:5000/a/app:2";
+    assert_eq!(why["notes"], json!([note]));
+    // Who names the system himself is taken at his word, and an image that no registry knows is not
+    // asked for again and again.
+    let client = cluster.client();
+    client
+        .create("c", json!({"Env": ["constraint:ostype==linux"]}))
+        .await;
+    assert_eq!(asked(), 1);
+    client.create("d", json!({})).await;
+    client.create("e", json!({})).await;
+    assert_eq!(asked(), 2);
+}
+
+#[tokio::test]
+async fn s23_no_registry_is_asked_where_all_nodes_are_alike() {
+    let cluster = Cluster::new().await;
+    cluster.client().create("a", json!({})).await;
+    for daemon in &cluster.daemons {
+        assert_eq!(daemon.asked("/distribution/"), 0);
+    }
+}
+
+#[tokio::test]
+async fn s23_the_wish_for_a_network_is_a_note_and_no_label() {
+    let cluster = Cluster::with(Setup {
+        prepare: |number, daemon| {
+            let back = json!({"Name": "back", "Id": "back-id", "Scope": "local",
+                "Driver": "macvlan", "Labels": {}, "Containers": {}});
+            if number == 1 {
+                daemon.state().networks.push(back);
+            }
+        },
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    client
+        .create("a", json!({"HostConfig": {"NetworkMode": "back"}}))
+        .await;
+    let labels = &created(&cluster, 1)[0]["Labels"];
+    assert!(labels.get("com.docker.swarm.constraints").is_none());
+    let why = client
+        .get("/longshore/v1/explain?container=a")
+        .await
+        .ok(200)
+        .json();
+    let note = "constraint node==~node-2: a network that it names is there";
+    assert_eq!(why["notes"], json!([note]));
+}
+
 #[tokio::test]
 async fn s26_a_create_whose_answer_is_lost_is_adopted() {
     let cluster = Cluster::new().await;
@@ -211,6 +317,26 @@ async fn s26_a_create_whose_answer_is_lost_is_adopted() {
     let id = cluster.client().create("web", json!({})).await;
     assert!(cluster.daemons[0].state().containers.contains_key(&id));
     assert_eq!(cluster.daemons[1].state().containers.len(), 0);
+}
+
+#[tokio::test]
+async fn s26_what_a_lost_create_left_is_removed_when_its_node_tells() {
+    let cluster = Cluster::new().await;
+    {
+        let mut state = cluster.daemons[0].state();
+        (state.lose_create_answer, state.hides) = (true, true);
+    }
+    let id = cluster.client().create("web", json!({})).await;
+    // It is nowhere to be seen, so the next node made it; the first one has another.
+    let here = |node: usize| -> Vec<String> {
+        let state = cluster.daemons[node].state();
+        state.containers.keys().cloned().collect()
+    };
+    assert_eq!((here(0).len(), here(1)), (1, vec![id.clone()]));
+    cluster
+        .until("the stray is gone", || here(0).is_empty())
+        .await;
+    assert_eq!(here(1), [id]);
 }
 
 #[tokio::test]

@@ -43,8 +43,12 @@ pub(crate) struct State {
     pub(crate) refusals: Vec<(u16, String)>,
     /// The connection breaks after a create was done.
     pub(crate) lose_create_answer: bool,
+    /// The next list over the API fails.
+    pub(crate) hides: bool,
     /// What a pull can get.
     pub(crate) registry: Vec<String>,
+    /// On which platforms the registry says that images run.
+    pub(crate) platforms: BTreeMap<String, Value>,
     /// Gives every exec instance this id, and knows it.
     pub(crate) exec_id: Option<String>,
     /// What it answers when asked for a container's changes.
@@ -95,7 +99,9 @@ impl Daemon {
                 down: false,
                 refusals: Vec::new(),
                 lose_create_answer: false,
+                hides: false,
                 registry: Vec::new(),
+                platforms: BTreeMap::new(),
                 exec_id: None,
                 odd: None,
                 babbles: false,

@@ -100,6 +100,15 @@ async fn answer(daemon: Daemon, request: Request<Incoming>) -> Response<Body> {
     let post = request.method() == Method::POST;
     match parts.as_slice() {
         ["containers", "create"] => create(daemon, request).await,
+        ["distribution", image @ .., "json"] => {
+            match daemon.state().platforms.get(&image.join("/")) {
+                Some(platforms) => say(200, json!({"Descriptor": {}, "Platforms": platforms})),
+                None => fail(404, "manifest unknown"),
+            }
+        }
+        ["containers", "json"] if std::mem::take(&mut daemon.state().hides) => {
+            fail(500, "the list is not to be had")
+        }
         ["containers", "json"] => found_by_label(&daemon, &query(&request, "filters")),
         ["containers", id] if request.method() == Method::DELETE => {
             if daemon.forget(id) {

@@ -55,6 +55,13 @@ impl Fewest {
         if wanted.cpu > node.capacity.cpu || wanted.memory > node.capacity.memory {
             failures.push(FilterFailure::new("resources", "it is full"));
         }
+        let runs = request.platforms.iter().any(|platform| {
+            let is = |key, wanted: &str| node.labels.get(key) == Some(wanted);
+            is("ostype", &platform.os) && is("architecture", &platform.architecture)
+        });
+        if !request.platforms.is_empty() && !runs {
+            failures.push(FilterFailure::new("platform", "it runs elsewhere"));
+        }
         let terms = request.constraints.iter().chain(&request.affinities);
         for term in terms.filter(|term| !term.is_soft()) {
             if !self.holds(node, term) {
@@ -134,6 +141,7 @@ impl Scheduler for Fewest {
                 message: "Unable to find a node that satisfies the following conditions \n[x]"
                     .to_owned(),
                 summary: "2 nodes refused by constraint".to_owned(),
+                filters: Vec::new(),
             });
         };
         let mut placement = Placement::new(first, "fewest");

@@ -5,6 +5,7 @@ mod cluster;
 mod engine;
 mod hostile_agents;
 mod nodes;
+mod pending;
 mod placing;
 mod scheduler;
 mod stacks;

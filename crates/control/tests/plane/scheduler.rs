@@ -130,9 +130,17 @@ impl Scheduler for FewestFirst {
         let feasible = ranked.len();
         let mut ranked = ranked.into_iter();
         let Some(first) = ranked.next() else {
+            let first = |node| {
+                let failures: Vec<FilterFailure> = self.failures(node, request);
+                failures.into_iter().next().map(|failure| failure.filter)
+            };
+            let mut filters: Vec<String> = self.nodes.values().filter_map(first).collect();
+            filters.sort_unstable();
+            filters.dedup();
             return Err(Refusal::Unplaceable {
                 message: "no resources available to schedule container".to_owned(),
                 summary: String::new(),
+                filters,
             });
         };
         let mut placement = Placement::new(first, self.strategy());

@@ -57,6 +57,7 @@ impl ClusterScheduler {
                 if let Refusal::Unplaceable {
                     message,
                     summary: counts,
+                    ..
                 } = refused.tally.refusal(&demand, &self.pipeline)
                 {
                     let sentence = sentence(&demand, &self.pipeline, &refused.tally);

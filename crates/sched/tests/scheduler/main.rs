@@ -6,6 +6,7 @@
     reason = "a test may be blunt, in its helpers too"
 )]
 
+mod bad_input;
 mod clusters;
 mod conformance;
 mod devices;

@@ -1,6 +1,8 @@
 //! Random histories: the scheduler agrees with the reference after every change, and its promises
 //! hold whatever happens.
 
+use std::collections::BTreeSet;
+
 use longshore_core::*;
 use longshore_sched::{ClusterScheduler, Strategy as Order};
 use proptest::{collection::vec, prelude::*};
@@ -24,6 +26,20 @@ fn bare(mut placement: Placement) -> Placement {
 
 fn is_unplaceable(refusal: Refusal) -> bool {
     matches!(refusal, Refusal::Unplaceable { .. })
+}
+
+/// S21: who waits is told which filters to watch: for each node the one that refuses it first.
+fn names_who_refuses(scheduler: &ClusterScheduler, request: &PlacementRequest) -> bool {
+    let Err(Refusal::Unplaceable { filters, .. }) = scheduler.place(request, NOW, 0) else {
+        return true;
+    };
+    let nodes = scheduler.explain(request, NOW, 0).unwrap().nodes;
+    let first = nodes
+        .iter()
+        .map(|verdict| verdict.failures[0].filter.clone());
+    let expected: BTreeSet<String> = first.collect();
+    let told: BTreeSet<String> = filters.iter().cloned().collect();
+    told.len() == filters.len() && told == expected
 }
 
 fn feasible(scheduler: &ClusterScheduler, request: &PlacementRequest) -> Vec<NodeId> {
@@ -54,6 +70,7 @@ proptest! {
             prop_assert_eq!(told, expected, "{:?}", change);
             for (request, seed) in &probes {
                 prop_assert_eq!(feasible(&scheduler, request), reference.feasible(request));
+                prop_assert!(names_who_refuses(&scheduler, request), "{:?}", request);
                 let found = scheduler.place(request, NOW, *seed).map(bare);
                 let expected = reference.place(request, NOW, *seed);
                 match expected {

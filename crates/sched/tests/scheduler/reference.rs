@@ -561,6 +561,7 @@ impl Scheduler for Reference {
             return Err(Refusal::Unplaceable {
                 message: "no node".into(),
                 summary: String::new(),
+                filters: Vec::new(),
             });
         };
         let mut placement = Placement::new(scored(winner), self.strategy.as_str());

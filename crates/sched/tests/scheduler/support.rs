@@ -104,7 +104,9 @@ pub(crate) fn refusal(
     request: &PlacementRequest,
 ) -> (String, String) {
     match scheduler.place(request, NOW, 0) {
-        Err(Refusal::Unplaceable { message, summary }) => (message, summary),
+        Err(Refusal::Unplaceable {
+            message, summary, ..
+        }) => (message, summary),
         other => panic!("expected a refusal, got {other:?}"),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     NodeView,
     cluster::slot::{Announced, MOST_CONTAINERS, NodeStatus, Slot, SlotId},
     node::{ClockSkew, Note, natural_order},
+    pending::{Relief, Told},
     placement,
 };
 
@@ -138,6 +139,7 @@ impl State {
         let Some(id) = slot.id.take() else {
             return;
         };
+        slot.told = None;
         slot.counts = crate::ContainerCounts::default();
         slot.reserved = longshore_core::Resources::default();
         for (workload, _) in slot.records.drain() {
@@ -146,7 +148,7 @@ impl State {
         self.listing = None;
         self.by_id.remove(&id);
         self.reservations.retain(|_, held| held.node != id);
-        self.tell(Change::NodeGone(id));
+        self.tell(Change::NodeGone(id), Relief::LEFT);
     }
 
     /// Takes what an engine says of itself; gives how its node is known then.
@@ -386,7 +388,12 @@ impl State {
         state.health_indicator = slot.status.indicator;
         state.availability = self.availability_of(Some(id));
         state.images = placement::image_names(&slot.images);
-        self.tell(Change::Node(state));
+        let told = Told::of(&state);
+        let relief = Relief::of_node(slot.told.as_ref(), &told);
+        if let Some(slot) = self.slots.get_mut(&slot_id) {
+            slot.told = Some(told);
+        }
+        self.tell(Change::Node(state), relief);
     }
 }
 

@@ -1,10 +1,13 @@
 use longshore_core::{
     Change, Error, ErrorKind, Explanation, NodeId, PlacedWorkload, Placement, PlacementRequest,
-    Refusal, Reservation, ReservationId, Result, Timestamp, WorkloadId,
+    Refusal, Reservation, ReservationId, Resources, Result, Timestamp, WorkloadId,
 };
 
 use super::State;
-use crate::placement;
+use crate::{
+    pending::{Relief, has_more},
+    placement,
+};
 
 /// Why a name can't be given out.
 #[derive(Clone, Debug)]
@@ -24,6 +27,35 @@ pub(crate) enum NameHold {
 pub(crate) struct Reserved {
     pub(crate) node: NodeId,
     pub(crate) name: String,
+    resources: Resources,
+    ports: usize,
+    expires: Timestamp,
+    /// Whether the scheduler gave it up, because nobody fulfilled or released it in time.
+    lapsed: bool,
+}
+
+/// Why a request was not placed.
+#[derive(Debug)]
+pub(crate) enum NotPlaced {
+    /// No node takes it, or it is wrong.
+    Refused(Refusal),
+    /// It could not be asked for or held.
+    Failed(Error),
+}
+
+impl From<Error> for NotPlaced {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<NotPlaced> for Error {
+    fn from(reason: NotPlaced) -> Self {
+        match reason {
+            NotPlaced::Refused(refusal) => refusal.into(),
+            NotPlaced::Failed(error) => error,
+        }
+    }
 }
 
 impl State {
@@ -86,10 +118,10 @@ impl State {
         now: Timestamp,
         expires: Timestamp,
         seed: u64,
-    ) -> Result<(Placement, Explanation)> {
-        self.tell(Change::Tick(now));
+    ) -> Result<(Placement, Explanation), NotPlaced> {
+        self.tick(now);
         let placed = self.scheduler.place(request, now, seed);
-        let placement = placed.map_err(|refusal| Error::from(self.informed(refusal)))?;
+        let placement = placed.map_err(|refusal| NotPlaced::Refused(self.informed(refusal)))?;
         // The reason is taken before the reservation changes what it is about.
         let mut explanation = if self.slots.len() <= EXPLAINED_NODES {
             self.scheduler.explain(request, now, seed)?
@@ -98,13 +130,16 @@ impl State {
         };
         explanation.placement = Some(placement.clone());
         self.reserve_on(&placement.chosen.node, request, id, expires)?;
+        self.waiting.relieve(Relief::CAME);
         Ok((placement, explanation))
     }
 
     /// The scheduler knows only nodes that were reached: without any, why is told here.
     fn informed(&self, refusal: Refusal) -> Refusal {
-        let message = match refusal {
-            Refusal::Unplaceable { message, .. } if self.by_id.is_empty() => message,
+        let (message, filters) = match refusal {
+            Refusal::Unplaceable {
+                message, filters, ..
+            } if self.by_id.is_empty() => (message, filters),
             other => return other,
         };
         let summary = match self.views().into_iter().find(|view| view.error.is_some()) {
@@ -122,7 +157,11 @@ impl State {
             }
             None => format!("{} nodes are being connected to", self.slots.len()),
         };
-        Refusal::Unplaceable { message, summary }
+        Refusal::Unplaceable {
+            message,
+            summary,
+            filters,
+        }
     }
 
     /// Holds room on a node that was ranked before.
@@ -144,6 +183,10 @@ impl State {
             Reserved {
                 node: node.clone(),
                 name: request.name.clone(),
+                resources: request.resources.clone(),
+                ports: request.ports.len(),
+                expires,
+                lapsed: false,
             },
         );
         Ok(())
@@ -151,7 +194,7 @@ impl State {
 
     pub(crate) fn release(&mut self, id: &ReservationId) {
         if self.reservations.remove(id).is_some() {
-            self.tell(Change::Release(id.clone()));
+            self.tell(Change::Release(id.clone()), Relief::FREED);
         }
     }
 
@@ -171,7 +214,7 @@ impl State {
             .and_then(|slot| slot.records.get(workload))
             .map(|record| record.placed.clone());
         let placed = known.unwrap_or_else(|| placement::fulfilled(request, workload, &held.node));
-        self.fulfil_or_tell(id.clone(), placed);
+        self.fulfil_or_tell(id.clone(), &held, placed);
     }
 
     /// A container was seen: if room or a name was held for it, that is over. Says whether the
@@ -193,8 +236,9 @@ impl State {
             .map(|(id, _)| id.clone());
         match held {
             Some(id) => {
-                self.reservations.remove(&id);
-                self.fulfil_or_tell(id, placed.clone());
+                if let Some(held) = self.reservations.remove(&id) {
+                    self.fulfil_or_tell(id, &held, placed.clone());
+                }
                 true
             }
             None => false,
@@ -202,11 +246,39 @@ impl State {
     }
 
     /// The reservation may have expired in the scheduler: then the work alone is told.
-    fn fulfil_or_tell(&mut self, id: ReservationId, placed: PlacedWorkload) {
+    fn fulfil_or_tell(&mut self, id: ReservationId, held: &Reserved, placed: PlacedWorkload) {
+        let holds_less =
+            has_more(&held.resources, &placed.resources) || placed.ports.len() < held.ports;
+        let relief = match holds_less {
+            true => Relief::CAME | Relief::FREED,
+            false => Relief::CAME,
+        };
         let fulfilled = self.scheduler.observe(Change::Fulfil(id, placed.clone()));
         if fulfilled.is_err() {
-            self.tell(Change::Workload(placed));
+            self.tell(Change::Workload(placed), relief);
+        } else {
+            self.waiting.relieve(relief);
         }
+    }
+
+    /// Time passes: the scheduler gives up reservations that are past their expiry.
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        let mut relief = Relief::NONE;
+        if self.waiting.is_empty() {
+            return self.tell(Change::Tick(now), relief);
+        }
+        let held = self.reservations.values_mut();
+        for held in held.filter(|held| !held.lapsed && held.expires <= now) {
+            held.lapsed = true;
+            relief = Relief::FREED;
+        }
+        self.tell(Change::Tick(now), relief);
+    }
+
+    /// When the next reservation lapses by itself.
+    pub(super) fn next_lapse(&self) -> Option<Timestamp> {
+        let open = self.reservations.values().filter(|held| !held.lapsed);
+        open.map(|held| held.expires).min()
     }
 }
 

@@ -53,7 +53,14 @@ fn state_counting(accounting: Accounting) -> (State, Told) {
     let told = Told::default();
     let listener = Box::new(Listener(Arc::clone(&told)));
     (
-        State::new(listener, 0.0, accounting, 100, Arc::default()),
+        State::new(
+            listener,
+            0.0,
+            accounting,
+            100,
+            Arc::default(),
+            Waiting::new(10),
+        ),
         told,
     )
 }
