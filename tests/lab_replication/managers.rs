@@ -222,12 +222,12 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-fn platform() -> Command {
+pub fn platform() -> Command {
     Command::new(platform_binary())
 }
 
 /// The reference program, built once from the sources under test.
-fn platform_binary() -> &'static Path {
+pub fn platform_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| example(env!("CARGO_MANIFEST_DIR"), "platform"))
 }
