@@ -172,9 +172,7 @@ fn l7_managers_without_a_store_server_lead_one_at_a_time() {
         .expect("the third one");
     members.kill(next);
     members.kill(leader);
-    members.wait_for("nobody who leads", |m| {
-        m.primary(left).is_empty() && !m.leads(left)
-    });
+    members.wait_for("nobody who leads", |m| m.primary(left) == "(none)");
     assert!(members.status(left, "/containers/json").contains("503"));
     let refused = members.kv("put", &["note", "lost"]);
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();

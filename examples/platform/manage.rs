@@ -158,9 +158,9 @@ impl Parts {
             }
         });
         let discovery = problems.check(discovery.transpose());
-        let election = plan.replication.as_ref().zip(store.clone());
+        let candidacy = plan.replication.as_ref().zip(store.clone());
         let election =
-            election.map(|((address, ttl), store)| election(store, address, *ttl, clock));
+            candidacy.map(|((address, ttl), store)| election(store, address, *ttl, clock));
         let election = problems.check(election.transpose());
         let settings = settings?;
         let mut parts = Self {

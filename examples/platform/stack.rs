@@ -69,7 +69,7 @@ fn limited(from: impl Read) -> std::io::Result<Vec<u8>> {
 /// A line for each service.
 fn table(stacks: &Value) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["STACK", "SERVICE", "READY", "NODES", "WAITS FOR"]);
     for stack in items(stacks) {
         let name = text(&stack["name"]);

@@ -59,6 +59,11 @@ impl Server {
             }
             let request = String::from_utf8(std::mem::take(&mut head)).unwrap();
             if request.contains(silent_on) {
+                if silent_on == HALF {
+                    let half =
+                        b"HTTP/1.1 200 OK\r\nX-Consul-Index: 7\r\nContent-Length: 99\r\n\r\n[";
+                    stream.write_all(half).await.unwrap();
+                }
                 waits = true;
                 self.open.fetch_add(1, Ordering::SeqCst);
                 continue;
@@ -168,4 +173,21 @@ async fn a_dropped_watch_of_nodes_gives_its_place_back() {
     server.until_open(|open| open == 0).await;
 }
 
+/// Its connection can't be used for anything else.
+#[tokio::test]
+async fn a_call_that_is_dropped_in_mid_answer_closes_its_connection() {
+    let server = Server::start(HALF).await;
+    let client = server.client();
+    for _ in 0..MANY {
+        tokio::select! {
+            found = client.get(HALF) => panic!("{found:?}"),
+            () = server.until_open(|open| open == 1) => {}
+        }
+        server.until_open(|open| open == 0).await;
+    }
+    answers(&client).await;
+}
+
+/// A key that is answered by half.
+const HALF: &str = "half";
 const PATIENCE: Duration = Duration::from_secs(20);
