@@ -143,23 +143,16 @@ async fn a_file_keeps_what_is_desired_when_the_program_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.redb");
     let open = |clock: Arc<ManualClock>| RedbKv::open(&path, clock, KvLimits::default());
-    let mut world = World::on(|clock| Arc::new(open(clock).unwrap()));
+    let mut file = None;
+    let mut world = World::on(|clock| {
+        let store = file.insert(open(clock).unwrap());
+        Arc::new(store.clone())
+    });
     let (first, _) = world.manager(HERE);
     first.deploy(stack(2)).await.unwrap();
     first.stop().await;
-    drop(first);
-    // The file is free once nobody holds the store any more. A read that was given up with its task
-    // may still hold it, in a thread of its own, when everything else has ended.
-    world.store = Arc::new(MemoryKv::new(world.clock.clone()));
-    let mut tries = 0;
-    world.store = loop {
-        match open(world.clock.clone()) {
-            Ok(store) => break Arc::new(store),
-            Err(error) if tries == 500 => panic!("{}", error.chain()),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-        tries += 1;
-    };
+    file.unwrap().close().await;
+    world.store = Arc::new(open(world.clock.clone()).unwrap());
     let (second, _) = world.manager(HERE);
     world.until_running(&["shop-web-1", "shop-web-2"]).await;
     assert_eq!(second.stacks().len(), 1);

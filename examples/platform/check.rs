@@ -11,7 +11,7 @@ use longshore::core::Endpoint;
 
 pub use self::{
     join::{JoinPlan, join},
-    manage::{ManagePlan, manage},
+    manage::{ManagePlan, has_store, manage},
     problems::Problems,
     tls::{TlsFiles, tls},
 };

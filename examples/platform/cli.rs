@@ -5,6 +5,7 @@ mod enter;
 mod examples;
 mod logging;
 mod manage;
+mod stack;
 mod store;
 
 use clap::{Args, Parser, Subcommand};
@@ -18,6 +19,7 @@ pub use self::{
     enter::{Attach, Connection, Cp, Enter},
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::Manage,
+    stack::Stack,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
 };
 
@@ -76,6 +78,9 @@ pub enum Command {
     #[command(after_help = EXPLAIN_EXAMPLES,
               override_usage = "platform explain [OPTIONS] <CONTAINER>\n       platform explain [OPTIONS] --image <IMAGE>")]
     Explain(Explain),
+    /// Deploy, list and remove stacks: services that the cluster keeps running.
+    #[command(subcommand)]
+    Stack(Stack),
     /// Make a certificate authority and certificates for planes, nodes and clients.
     #[command(subcommand, after_help = CERT_EXAMPLES)]
     Cert(Cert),

@@ -142,7 +142,7 @@ pub fn render(explanation: &Explanation) -> String {
     text
 }
 
-fn form_urlencode(text: &str) -> String {
+pub fn form_urlencode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {

@@ -25,6 +25,7 @@ mod progress;
 mod renewal;
 mod say;
 mod signals;
+mod stack;
 mod terminal;
 mod tls;
 mod token;
@@ -124,6 +125,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Attach(args)) => enter::attach(args).await,
         Some(Command::Cp(args)) => cp::run(args).await,
         Some(Command::Explain(args)) => explain::run(args).await,
+        Some(Command::Stack(args)) => stack::run(args).await,
         Some(Command::Cert(args)) => cert::run(args),
         Some(Command::Page(args)) => page::page(args).await,
         Some(Command::Gateway(args)) => page::gateway(args).await,

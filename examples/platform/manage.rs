@@ -38,7 +38,9 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     let election = parts.election.clone();
     let plane = plane(&args, &plan, parts, &clock).await?;
     let files = endpoint_files(&args.tls, &plan)?;
-    let mut endpoint = EndpointOptions::default().with_linger(LINGER);
+    let mut endpoint = EndpointOptions::default()
+        .with_linger(LINGER)
+        .with_primary_limit(plan.primary_limit);
     if let Some(warning) = files.as_ref().and_then(TlsFiles::warning) {
         endpoint = endpoint.with_warning(warning);
     }
@@ -120,6 +122,8 @@ struct Parts {
     tunnel: Option<(Endpoint, TlsTransport)>,
     renewal: Option<Renewal>,
     election: Option<Election>,
+    /// Where stacks are kept, and under which prefix.
+    state: Option<(Arc<dyn KvStore>, String)>,
 }
 
 impl Parts {
@@ -140,27 +144,23 @@ impl Parts {
         let tunnel = problems.check(tunnel.transpose());
         let url = plan.url.as_deref().filter(|url| !url.is_empty());
         let options = discovery_options(&plan.options, Some(plan.heartbeat), clock.clone());
-        // A process is a member of `raft://` once, for whatever it does with the store.
-        let member = url.filter(|url| url.starts_with("raft://")).map(|url| {
+        // One client for all that is done with the store; a process is a member of `raft://` once.
+        let store = url.filter(|url| check::has_store(Some(url))).map(|url| {
             let options = options.as_ref().map_err(again)?;
             open_kv(url, options)
         });
-        let member = problems.check(member.transpose())?;
+        let store = problems.check(store.transpose())?;
         let discovery = url.map(|url| {
             let options = options.as_ref().map_err(again)?;
-            match &member {
+            match &store {
                 Some((store, prefix)) => open_over(store.clone(), prefix, options),
                 None => open(url, options),
             }
         });
         let discovery = problems.check(discovery.transpose());
-        let election = plan.replication.as_ref().map(|(address, ttl)| {
-            let store = match &member {
-                Some(member) => member.clone(),
-                None => open_kv(url.unwrap_or_default(), options.as_ref().map_err(again)?)?,
-            };
-            election(store, address, *ttl, clock)
-        });
+        let candidacy = plan.replication.as_ref().zip(store.clone());
+        let election =
+            candidacy.map(|((address, ttl), store)| election(store, address, *ttl, clock));
         let election = problems.check(election.transpose());
         let settings = settings?;
         let mut parts = Self {
@@ -169,6 +169,7 @@ impl Parts {
             tunnel: tunnel?,
             renewal: renewal?,
             election: election?,
+            state: store.filter(|_| plan.stored_stacks),
         };
         if let Some(renewal) = &mut parts.renewal {
             if let (Some((_, transport)), Some((_, files))) = (&parts.tunnel, &plan.tunnel) {
@@ -224,6 +225,10 @@ async fn plane(
     }
     if let Some(election) = parts.election {
         builder = builder.election(Arc::new(election));
+    }
+    if let Some((store, prefix)) = parts.state {
+        let separator = if prefix.is_empty() { "" } else { "/" };
+        builder = builder.state(store, format!("{prefix}{separator}longshore"));
     }
     if let Some(path) = &args.audit_log {
         builder = builder.audit(Arc::new(FileAudit::open(path)?));

@@ -218,12 +218,12 @@ impl Managers {
     }
 }
 
-fn platform() -> Command {
+pub fn platform() -> Command {
     Command::new(platform_binary())
 }
 
 /// The reference program, built once from the sources under test.
-fn platform_binary() -> &'static Path {
+pub fn platform_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| example("platform"))
 }

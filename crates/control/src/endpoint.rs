@@ -45,6 +45,7 @@ mod record;
 mod replica;
 mod route;
 mod service;
+mod stacks;
 mod status;
 mod system;
 mod text;

@@ -45,7 +45,7 @@ pub enum Action {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Target {
-    /// `container`, `image`, `network`, `volume`, `exec`, `node`, `cluster`.
+    /// `container`, `image`, `network`, `volume`, `exec`, `node`, `stack`, `cluster`.
     pub kind: String,
     /// Its id or name as the caller gave it; empty for a whole kind.
     pub name: String,

@@ -55,6 +55,7 @@
 //! is removed, so a typo drains no node. If more than half of the nodes vanish within a grace period
 //! the rest of them is held for one, read again, and only then removed.
 
+mod abort_on_drop;
 mod cached;
 #[cfg(feature = "consul")]
 mod consul;

@@ -11,6 +11,7 @@ use longshore_core::{
 };
 
 use crate::{
+    abort_on_drop::AbortOnDrop,
     diff::{Nodes, by_endpoint, diff},
     evidence::{Evidence, Reading},
 };
@@ -78,6 +79,7 @@ impl Polled {
             let _turn = shared.turn.lock().await;
             shared.read().await
         });
+        let _ends_with_us = AbortOnDrop(task.abort_handle());
         task.await.unwrap_or_else(|error| Look {
             found: Err(Error::internal("reading the nodes broke off").with_source(error)),
             in_force: None,

@@ -1,4 +1,10 @@
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,12 +19,14 @@ use crate::KvLimits;
 
 pub(crate) mod failure;
 mod leases;
+mod open_file;
 mod read;
 mod tables;
 mod write;
 mod writer;
 
 use leases::Leases;
+use open_file::OpenFile;
 use read::Told;
 use writer::{Job, Writer};
 
@@ -26,8 +34,8 @@ use writer::{Job, Writer};
 ///
 /// Built on `redb`. A write is acknowledged when it is on the disk (one `fsync` for all writes that
 /// wait at the same time), so what was acknowledged survives `kill -9` and a power cut; what was not
-/// is there as a whole or not at all. The file is locked until the last client is dropped: one process
-/// at a time. Clones are clients of the same store.
+/// is there as a whole or not at all. The file is locked until the store is [closed](Self::close) or its
+/// last client is dropped: one process at a time. Clones are clients of the same store.
 ///
 /// Leases survive a restart with their whole time to live counted anew, since nobody could renew
 /// them meanwhile. The last [`KvLimits::history`] changes are kept for watches, in the file, so a
@@ -37,11 +45,13 @@ pub struct RedbKv {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
-    /// Ends before the database is let go.
+    /// Ends before the file is let go.
     writer: Writer,
-    database: Arc<redb::Database>,
+    /// `None` once the store was closed.
+    file: Mutex<Option<Arc<OpenFile>>>,
+    /// Ends when nobody holds the file any more.
+    closed: watch::Receiver<()>,
     clock: Arc<dyn Clock>,
     leases: Arc<Leases>,
     /// Counts commits; watches wait for it.
@@ -64,11 +74,13 @@ impl RedbKv {
         let granted =
             write::prepare(&database).map_err(|error| error.with_context("file", &shown))?;
         let leases = Arc::new(Leases::new(granted, now));
-        let database = Arc::new(database);
-        let (writer, changes) = Writer::start(database.clone(), leases.clone(), limits)?;
+        let (file, closed) = OpenFile::new(database);
+        let file = Arc::new(file);
+        let (writer, changes) = Writer::start(file.clone(), leases.clone(), limits)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                database,
+                file: Mutex::new(Some(file)),
+                closed,
                 clock,
                 leases,
                 writer,
@@ -76,6 +88,24 @@ impl RedbKv {
                 path: shown,
             }),
         })
+    }
+
+    /// Ends the store for all its clients, and waits until the file is free: it can be opened again
+    /// at once then, here or elsewhere. Writes that were accepted are finished and answered first;
+    /// calls that come later fail with [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed), and
+    /// watches end.
+    ///
+    /// Dropping the last client closes the file too, but a read that was given up may hold it a little
+    /// longer, in a thread of its own; nobody waits for that there.
+    ///
+    /// # Cancel safety
+    /// Safe: the end goes on, and closing again waits for it.
+    pub async fn close(&self) {
+        self.shared.file().take();
+        self.shared.writer.end();
+        let mut closed = self.shared.closed.clone();
+        // Nothing is ever sent on it.
+        while closed.changed().await.is_ok() {}
     }
 
     async fn apply(&self, steps: Vec<TransactionOp>) -> Result<write::Done> {
@@ -87,6 +117,16 @@ impl RedbKv {
 }
 
 impl Shared {
+    fn file(&self) -> MutexGuard<'_, Option<Arc<OpenFile>>> {
+        // It is taken or cloned, so a panic elsewhere leaves it sound.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds the file open.
+    fn open(&self) -> Result<Arc<OpenFile>> {
+        self.file().clone().ok_or_else(failure::closed)
+    }
+
     /// Writes, in turn with all others.
     async fn write<R: Send + 'static>(
         &self,
@@ -110,8 +150,8 @@ impl Shared {
         look: impl FnOnce(&redb::Database) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         self.expire().await?;
-        let database = self.database.clone();
-        tokio::task::spawn_blocking(move || look(&database))
+        let file = self.open()?;
+        tokio::task::spawn_blocking(move || look(&file))
             .await
             .unwrap_or_else(|stopped| {
                 Err(Error::unavailable("the runtime stopped during a read").with_source(stopped))
@@ -177,6 +217,7 @@ impl KvStore for RedbKv {
     /// Asks no disk: after a restart every lease begins anew.
     async fn keep_alive(&self, lease: LeaseId) -> Result<()> {
         self.shared.expire().await?;
+        self.shared.open()?;
         self.shared
             .leases
             .keep_alive(lease, self.shared.clock.now())
@@ -192,7 +233,10 @@ impl KvStore for RedbKv {
         let behind = match from {
             Some(from) => Some(from),
             // From now on, not from when the stream is first asked. A failure shows there.
-            None => read::revision(&self.shared.database).ok(),
+            None => {
+                let file = self.shared.open();
+                file.and_then(|file| read::revision(&file)).ok()
+            }
         };
         let follower = Follower {
             changes: self.shared.changes.clone(),
@@ -207,6 +251,14 @@ impl KvStore for RedbKv {
             Some((event, follower))
         })
         .boxed()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

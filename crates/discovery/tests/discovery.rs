@@ -1,6 +1,10 @@
 //! Every discovery backend of this crate passes the conformance suite of core.
 #![cfg(feature = "file")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(unreachable_pub, reason = "a program has no outside")]
+
+#[path = "model/cut_off.rs"]
+mod cut_off;
 
 use std::{
     num::NonZeroU32,
@@ -10,6 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use cut_off::CutOff;
 use longshore_core::{
     Announcement, Backoff, Clock, Discovery, SeededRandom, SystemClock,
     decorate::{Fault, Faulty, LayerExt, Retry, Timeout, Traced},
@@ -265,15 +270,15 @@ mod memory_behind_faults_and_retries {
     longshore_core::discovery_suite!(paused, Unsteady(Memory::new()));
 }
 
-/// Nodes in a key-value store: the one in memory, on paused time.
+/// Nodes in a key-value store: the one in memory, on paused time, behind a connection.
 struct InMemoryKv {
-    store: longshore_discovery::MemoryKv,
+    store: CutOff,
 }
 
 impl InMemoryKv {
     fn new() -> Self {
         Self {
-            store: longshore_discovery::MemoryKv::new(clock()),
+            store: CutOff::new(longshore_discovery::MemoryKv::new(clock())),
         }
     }
 }
@@ -293,6 +298,11 @@ impl Harness for InMemoryKv {
         let value = bytes::Bytes::from_static(b"\xff");
         let put = self.store.put(key, value, PutOptions::default()).await;
         put.unwrap();
+        true
+    }
+
+    async fn set_reachable(&self, reachable: bool) -> bool {
+        self.store.set_reachable(reachable);
         true
     }
 }

@@ -2,13 +2,20 @@
 //! as a third party records it, and nobody is removed by who is cut off.
 //!
 //! The store, each manager and the recorder have a network of their own. A manager takes part in the
-//! election and, whenever it may, acts: it tells the recorder its token.
-#![cfg(all(feature = "etcd", feature = "consul", feature = "zookeeper"))]
+//! election and, whenever it may, acts: it tells the recorder its token. Or the managers are the store.
+#![cfg(all(
+    feature = "etcd",
+    feature = "consul",
+    feature = "zookeeper",
+    feature = "raft"
+))]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(unreachable_pub, reason = "a program has no outside")]
 
 #[path = "partitions/manager.rs"]
 mod manager;
+#[path = "partitions/members.rs"]
+mod members;
 #[path = "partitions/nodes.rs"]
 mod nodes;
 #[path = "partitions/recorder.rs"]
@@ -59,8 +66,15 @@ impl Scene {
         nodes::register(subject, &store.addresses());
         let start = |host: usize, name| {
             let who = (name, host as u16);
-            let (addresses, recorder) = (store.addresses(), recorder.address);
-            Manager::start(lab.host(host), who, subject, addresses, recorder)
+            let addresses = store.addresses();
+            let connect = move || (subject.connect)(&addresses);
+            Manager::start(
+                lab.host(host),
+                who,
+                subject.lease,
+                connect,
+                recorder.address,
+            )
         };
         let first = start(A, "a");
         recorder.wait_for("the first leader", || {
@@ -273,4 +287,10 @@ fn l2_l3_no_two_managers_act_over_consul() {
 #[test]
 fn l2_l3_no_two_managers_act_over_zookeeper() {
     partitions(subjects::ZOOKEEPER);
+}
+
+/// Over the store that they replicate among themselves.
+#[test]
+fn l7_no_two_of_three_members_act() {
+    members::partitions();
 }

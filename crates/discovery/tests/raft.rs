@@ -54,6 +54,20 @@ impl testkit::discovery::Harness for Members {
         let options = KvDiscoveryOptions::default().with_grace(Duration::from_millis(500));
         Arc::new(KvDiscovery::new(self.client(), cluster::clock(), options).unwrap())
     }
+
+    /// Without a majority nobody can be asked.
+    async fn set_reachable(&self, reachable: bool) -> bool {
+        match reachable {
+            true => self.cluster.network.heal(),
+            false => (0..self.cluster.count()).for_each(|number| self.cluster.isolate(number)),
+        }
+        true
+    }
+
+    /// Until a member gives up reading, and until it tries again.
+    fn settle(&self) -> Duration {
+        Duration::from_secs(8)
+    }
 }
 
 mod kv_of_one {

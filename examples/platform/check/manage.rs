@@ -23,6 +23,10 @@ pub struct ManagePlan {
     pub filters: Vec<FilterName>,
     /// Our address and how long leadership lasts, as one of several managers.
     pub replication: Option<(String, Duration)>,
+    /// How long requests wait for a primary.
+    pub primary_limit: Duration,
+    /// Whether discovery has a key-value store, and stacks are to be kept there.
+    pub stored_stacks: bool,
     pub hosts: Vec<ListenAddress>,
     pub tls: Option<TlsFiles>,
     pub tunnel: Option<(Endpoint, TlsFiles)>,
@@ -61,11 +65,7 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
                  --replication)",
             );
         }
-        let scheme = url
-            .as_deref()
-            .and_then(|url| url.split_once("://"))
-            .map_or("nodes", |s| s.0);
-        if !matches!(scheme, "consul" | "etcd" | "zk" | "raft") {
+        if !has_store(url.as_deref()) {
             problems.add(
                 "Leader election is only supported with consul, etcd, zookeeper and raft discovery.",
             );
@@ -73,6 +73,10 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
     }
     let replication_ttl = problems.take(
         positive("--replication-ttl", &args.replication_ttl),
+        Duration::ZERO,
+    );
+    let primary_limit = problems.take(
+        positive("--replication-timeout", &args.replication_timeout),
         Duration::ZERO,
     );
     let replication = args.advertise.clone().filter(|_| args.replication);
@@ -114,11 +118,17 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
     );
     let (mut overcommit, mut create_retry) = (0.05, 0);
     let mut accounting = Accounting::All;
+    let mut stored_stacks = has_store(url.as_deref());
     for option in &args.cluster_opt {
         match cluster_option(option) {
             Ok(ClusterOption::Overcommit(ratio)) => overcommit = ratio,
             Ok(ClusterOption::CreateRetry(count)) => create_retry = count,
             Ok(ClusterOption::Accounting(mode)) => accounting = mode,
+            Ok(ClusterOption::StoredStacks(true)) if !stored_stacks => problems.add(
+                "--cluster-opt longshore.stacks=store needs a discovery with a key-value store: \
+                 consul, etcd, zk or raft",
+            ),
+            Ok(ClusterOption::StoredStacks(stored)) => stored_stacks = stored,
             Err(problem) => problems.add(problem),
         }
     }
@@ -139,6 +149,8 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         strategy,
         filters,
         replication,
+        primary_limit,
+        stored_stacks,
         hosts,
         tls,
         tunnel,
@@ -150,6 +162,12 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         create_retry,
     };
     (plan, problems)
+}
+
+/// Whether a discovery URL names a key-value store.
+pub fn has_store(url: Option<&str>) -> bool {
+    let scheme = url.and_then(|url| url.split_once("://"));
+    matches!(scheme, Some(("consul" | "etcd" | "zk" | "raft", _)))
 }
 
 fn collect<T>(
@@ -193,6 +211,7 @@ enum ClusterOption {
     Overcommit(f64),
     CreateRetry(u32),
     Accounting(Accounting),
+    StoredStacks(bool),
 }
 
 fn cluster_option(option: &str) -> Result<ClusterOption, String> {
@@ -236,9 +255,16 @@ fn cluster_option(option: &str) -> Result<ClusterOption, String> {
                 "--cluster-opt longshore.accounting: {value:?} is neither all nor running"
             )),
         },
+        "longshore.stacks" => match value {
+            "store" => Ok(ClusterOption::StoredStacks(true)),
+            "memory" => Ok(ClusterOption::StoredStacks(false)),
+            _ => Err(format!(
+                "--cluster-opt longshore.stacks: {value:?} is neither store nor memory"
+            )),
+        },
         _ => Err(format!(
-            "--cluster-opt {key:?} is unknown; known are swarm.overcommit, swarm.createretry and \
-             longshore.accounting"
+            "--cluster-opt {key:?} is unknown; known are swarm.overcommit, swarm.createretry, \
+             longshore.accounting and longshore.stacks"
         )),
     }
 }

@@ -27,6 +27,24 @@ Examples:
   platform kv watch zk://10.0.0.1:2181/cluster
   platform kv ls raft://a=127.0.0.1:7301,b=127.0.0.1:7302,c=127.0.0.1:7303/cluster docker/";
 
+pub const STACK_EXAMPLES: &str = "\
+Examples:
+  platform stack deploy -H unix:///run/longshore.sock shop.json
+  platform stack ls -H unix:///run/longshore.sock
+  platform stack rm -H unix:///run/longshore.sock shop
+
+shop.json:
+  {
+    \"name\": \"shop\",
+    \"services\": [
+      { \"name\": \"db\", \"replicas\": 1, \"template\": { \"image\": \"postgres\" } },
+      { \"name\": \"web\", \"replicas\": 2, \"depends_on\": [\"db\"], \"constraints\": [\"zone==eu\"],
+        \"template\": { \"image\": \"nginx\", \"env\": [\"MODE=live\"], \"restart\": \"always\" } }
+    ]
+  }
+
+Where the managers keep stacks, see 'platform manage --help', longshore.stacks.";
+
 pub const LIST_EXAMPLES: &str = "\
 Examples:
   platform list nodes://10.0.0.[10:12]:2375

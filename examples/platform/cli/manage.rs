@@ -38,6 +38,9 @@ pub struct Manage {
         value_name = "DURATION"
     )]
     pub replication_ttl: String,
+    /// How long a request waits for a primary while nobody leads, before it is refused.
+    #[arg(long, default_value = "30s", value_name = "DURATION")]
+    pub replication_timeout: String,
     /// DANGEROUS: serve TCP without TLS to other machines. Whoever can connect owns every node: they
     /// can run anything as root there.
     #[arg(long)]
@@ -89,8 +92,11 @@ pub struct Manage {
     /// Only `swarm` is known.
     #[arg(long, short = 'c', default_value = "swarm", value_name = "DRIVER")]
     pub cluster_driver: String,
-    /// swarm.overcommit=0.05, swarm.createretry=0 or longshore.accounting=all (also: running, so that
-    /// stopped containers take no processors and no memory); may be given several times.
+    /// swarm.overcommit=0.05, swarm.createretry=0, longshore.accounting=all (also: running, so that
+    /// stopped containers take no processors and no memory) or longshore.stacks=store (also: memory);
+    /// may be given several times. Stacks are kept in the key-value store of the discovery, if it has
+    /// one, so that they outlive this program and all managers know them: whoever can write there
+    /// commands the cluster, and whoever can read there sees the stacks' environment variables.
     #[arg(long, value_name = "KEY=VALUE")]
     pub cluster_opt: Vec<String>,
     /// Accepted for compatibility with Swarm: listings are always current, because the engines'

@@ -1,4 +1,4 @@
-//! longshore's own routes: why a container is where it is, nodes, stacks.
+//! longshore's own routes: why a container is where it is, and nodes.
 
 use http::StatusCode;
 use longshore_core::Change;
@@ -91,16 +91,4 @@ pub(super) fn nodes(shared: &Shared) -> ApiResult {
         })
         .collect();
     json(StatusCode::OK, &nodes)
-}
-
-/// `GET /longshore/v1/stacks`: how each is doing.
-pub(super) fn stacks(shared: &Shared) -> ApiResult {
-    let plane = &shared.plane;
-    let stacks: Vec<_> = plane
-        .stacks()
-        .iter()
-        // One that was removed meanwhile is left out.
-        .filter_map(|name| plane.stack_status(name.as_str()).ok())
-        .collect();
-    json(StatusCode::OK, &stacks)
 }

@@ -41,6 +41,7 @@ pub(super) enum Route {
     ExplainRequest,
     Nodes,
     Stacks,
+    Stack(String, StackOp),
 }
 
 /// What is done with one container.
@@ -96,6 +97,13 @@ pub(super) enum NetworkOp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VolumeOp {
     Inspect,
+    Remove,
+}
+
+/// What is done with one stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StackOp {
+    Deploy,
     Remove,
 }
 
@@ -295,6 +303,15 @@ impl Route {
             ("longshore", "v1/explain") if post => Self::ExplainRequest,
             ("longshore", "v1/nodes") if get => Self::Nodes,
             ("longshore", "v1/stacks") if get => Self::Stacks,
+            ("longshore", rest) => {
+                let name = decode(rest.strip_prefix("v1/stacks/")?)?;
+                let op = match *method {
+                    Method::PUT => StackOp::Deploy,
+                    Method::DELETE => StackOp::Remove,
+                    _ => return None,
+                };
+                Self::Stack(name, op)
+            }
             _ => return None,
         })
     }
@@ -317,7 +334,8 @@ impl Route {
             | Self::Auth
             | Self::Image(_, ImageOp::Tag | ImageOp::Push | ImageOp::Remove)
             | Self::Network(_, NetworkOp::Connect | NetworkOp::Disconnect | NetworkOp::Remove)
-            | Self::Volume(_, VolumeOp::Remove) => Action::Write,
+            | Self::Volume(_, VolumeOp::Remove)
+            | Self::Stack(..) => Action::Write,
             Self::Image(..)
             | Self::Network(..)
             | Self::Volume(..)
@@ -362,6 +380,7 @@ impl Route {
             Self::Volume(name, _) => Target::new("volume", name),
             Self::Prune(kind) => Target::new(kind.word(), ""),
             Self::Nodes => Target::new("node", ""),
+            Self::Stack(name, _) => Target::new("stack", name),
             _ => Target::new("cluster", ""),
         }
     }

@@ -25,8 +25,8 @@ use super::{
     query::Query,
     record::{self, Made, Record},
     replica,
-    route::{ContainerOp, ImageOp, NetworkOp, Route, VolumeOp},
-    system,
+    route::{ContainerOp, ImageOp, NetworkOp, Route, StackOp, VolumeOp},
+    stacks, system,
     upload::Upload,
     version, volumes,
 };
@@ -369,7 +369,11 @@ async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult
         Route::Explain => explain::container(shared, &call),
         Route::ExplainRequest => Box::pin(explain::request(shared, call)).await,
         Route::Nodes => explain::nodes(shared),
-        Route::Stacks => explain::stacks(shared),
+        Route::Stacks => stacks::list(shared),
+        Route::Stack(name, op) => match op {
+            StackOp::Deploy => Box::pin(stacks::deploy(shared, call, &name)).await,
+            StackOp::Remove => Box::pin(stacks::remove(shared, &name)).await,
+        },
     }
 }
 

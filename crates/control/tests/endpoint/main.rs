@@ -19,6 +19,7 @@ mod scheduler;
 mod shutdown;
 mod slots;
 mod spread;
+mod stacks;
 mod system;
 #[cfg(feature = "tls")]
 mod tls;

@@ -8,6 +8,7 @@ use longshore_core::{
 };
 
 use super::{Shared, read, view::View};
+use crate::abort_on_drop::AbortOnDrop;
 
 pub(super) fn stream(shared: Arc<Shared>) -> MembershipStream {
     let follower = Follower {
@@ -74,6 +75,7 @@ impl Follower {
     async fn read(&mut self) {
         let shared = self.shared.clone();
         let task = tokio::spawn(async move { read::all(&*shared.store, &shared.directory).await });
+        let _ends_with_us = AbortOnDrop(task.abort_handle());
         let read = task.await.unwrap_or_else(|error| {
             Err(Error::internal("reading the nodes broke off").with_source(error))
         });

@@ -242,7 +242,7 @@ impl KvStore for RaftClient {
         // It begins now, not when it is first asked; a reader that lags holds up only itself.
         let (events, mut told) = tokio::sync::mpsc::channel(READ_AHEAD);
         let task = tokio::spawn(follower.run(events));
-        let guard = super::inbound::AbortOnDrop(task.abort_handle());
+        let guard = crate::abort_on_drop::AbortOnDrop(task.abort_handle());
         stream::poll_fn(move |context| {
             let _guard = &guard;
             told.poll_recv(context)

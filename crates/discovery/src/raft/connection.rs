@@ -15,9 +15,10 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
+use crate::abort_on_drop::AbortOnDrop;
+
 use super::{
     frame::{self, Hello},
-    inbound::AbortOnDrop,
     operation::{Answer, Operation, decode_answer, encode_operation},
 };
 

@@ -11,6 +11,8 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
+use crate::abort_on_drop::AbortOnDrop;
+
 use super::{
     driver::Shared,
     frame::{self, Hello},
@@ -123,16 +125,6 @@ impl Inbound {
         if let Some(older) = all[from].replace(newest) {
             older.abort();
         }
-    }
-}
-
-/// Ends a task with whoever waits for it.
-#[derive(Debug)]
-pub(super) struct AbortOnDrop(pub(super) AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

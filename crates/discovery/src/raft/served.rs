@@ -14,10 +14,11 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
+use crate::abort_on_drop::AbortOnDrop;
+
 use super::{
     driver::Shared,
     frame,
-    inbound::AbortOnDrop,
     operation::{Answer, Operation, decode_operation, encode_answer},
     watch,
 };

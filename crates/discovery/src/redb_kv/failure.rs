@@ -19,6 +19,11 @@ pub(crate) fn of_open(path: &str, error: redb::DatabaseError) -> Error {
     error.with_backend("redb")
 }
 
+/// The store was closed, or its thread has ended.
+pub(super) fn closed() -> Error {
+    Error::closed("the store was closed").with_backend("redb")
+}
+
 /// Reading or writing failed: always [`ErrorKind::Unavailable`] or [`ErrorKind::Internal`], which no
 /// refused step is.
 pub(crate) fn of(error: impl Into<redb::Error>) -> Error {

@@ -1,15 +1,19 @@
 //! The one thread that writes: takes what waits, does it in one transaction, and answers when that
 //! is on the disk.
 
-use std::{fmt, sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use longshore_core::{Error, ErrorKind, Lease, LeaseId, Result, Timestamp, TransactionOp};
-use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     failure,
     leases::Leases,
+    open_file::OpenFile,
     write::{Done, Open},
 };
 use crate::KvLimits;
@@ -27,7 +31,7 @@ pub(super) enum Job {
 
 /// The way to the writing thread, which ends with it.
 pub(super) struct Writer {
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -35,7 +39,7 @@ impl Drop for Writer {
     /// Waits for what is being written, a few milliseconds, so that the file is free to be opened
     /// again when the store's last client is gone.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.end();
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has let go of the file too.
             let _ = thread.join();
@@ -43,22 +47,16 @@ impl Drop for Writer {
     }
 }
 
-impl fmt::Debug for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Writer(…)")
-    }
-}
-
 impl Writer {
     pub(super) fn start(
-        database: Arc<Database>,
+        file: Arc<OpenFile>,
         leases: Arc<Leases>,
         limits: KvLimits,
     ) -> Result<(Self, watch::Receiver<u64>)> {
         let (jobs, mut waiting) = mpsc::channel(QUEUE);
         let (changes, changed) = watch::channel(0);
         let worker = Worker {
-            database,
+            file,
             leases,
             limits,
         };
@@ -79,7 +77,7 @@ impl Writer {
             })
             .map_err(|error| Error::io("cannot start the store's thread", error))?;
         let writer = Self {
-            jobs: Some(jobs),
+            jobs: Mutex::new(Some(jobs)),
             thread: Some(thread),
         };
         Ok((writer, changed))
@@ -88,15 +86,27 @@ impl Writer {
     /// Waits for a place in the queue and then for the answer. Dropping it may leave the write done.
     pub(super) async fn submit<R>(&self, job: impl FnOnce(Reply<R>) -> Job) -> Result<R> {
         let (reply, answer) = oneshot::channel();
-        let gone = || Error::closed("the store's thread has ended");
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let jobs = self.jobs().clone().ok_or_else(failure::closed)?;
+        let sent = jobs.send(job(reply)).await;
+        // Else the thread would wait for more from a caller that waits for it.
+        drop(jobs);
+        sent.map_err(|_| failure::closed())?;
+        answer.await.map_err(|_| failure::closed())?
+    }
+
+    /// Takes no more; the thread ends behind what was taken.
+    pub(super) fn end(&self) {
+        self.jobs().take();
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+        // It is taken or cloned, so a panic elsewhere leaves it sound.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Worker {
-    database: Arc<Database>,
+    file: Arc<OpenFile>,
     leases: Arc<Leases>,
     limits: KvLimits,
 }
@@ -126,7 +136,7 @@ impl Worker {
         jobs: &mut impl Iterator<Item = Job>,
         finish: &mut Vec<Finish>,
     ) -> Result<()> {
-        let change = self.database.begin_write().map_err(failure::of)?;
+        let change = self.file.begin_write().map_err(failure::of)?;
         {
             let mut open = Open::new(&change)?;
             for job in jobs {

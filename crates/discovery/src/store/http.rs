@@ -128,7 +128,12 @@ impl HttpEndpoints {
     /// Sends and reads the whole answer. A call that may not be repeated is sent to another server
     /// only when the one before could not be connected to.
     pub(crate) async fn call(&self, call: &Call) -> Result<Answer> {
-        let _place = self.places.acquire().await;
+        // Who waits for news takes no place: there are as many as there are watches, and together they
+        // would keep everything else from the store.
+        let _place = match call.patience.is_zero() {
+            true => Some(self.places.acquire().await),
+            false => None,
+        };
         let limit = self.request_limit + call.patience;
         let mut tries = self.clients.len();
         loop {

@@ -10,7 +10,9 @@ use std::{
 };
 
 use futures::StreamExt;
-use longshore_core::{ClockExt, Discovery, MembershipEvent, OsRandom, Shutdown, SystemClock};
+use longshore_core::{
+    ClockExt, Discovery, KvStore, MembershipEvent, OsRandom, Shutdown, SystemClock,
+};
 use longshore_discovery::{
     Election, ElectionOptions, KvDiscovery, KvDiscoveryOptions, Registrar, RegistrarOptions,
 };
@@ -19,7 +21,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     nodes::{GRACE, node},
-    servers::{Subject, clock},
+    servers::clock,
 };
 
 /// What a manager's thread shares.
@@ -37,12 +39,13 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Starts in this host's network; `number` is its node.
+    /// Starts in this host's network, where it connects to its store, or becomes a member of it;
+    /// `number` is its node.
     pub fn start(
         host: &Host,
         (name, number): (&'static str, u16),
-        subject: Subject,
-        store: Vec<SocketAddr>,
+        lease: Duration,
+        connect: impl FnOnce() -> Arc<dyn KvStore> + Send + 'static,
         recorder: SocketAddr,
     ) -> Self {
         let nodes = Arc::new(Mutex::new(BTreeSet::new()));
@@ -54,8 +57,8 @@ impl Manager {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let kv = (subject.connect)(&store);
-                let ttl = subject.lease.max(kv.capabilities().shortest_lease);
+                let kv = connect();
+                let ttl = lease.max(kv.capabilities().shortest_lease);
                 let options = ElectionOptions::candidate("", name).with_ttl(ttl);
                 let election =
                     Election::new(kv.clone(), options, clock(), Arc::new(OsRandom)).unwrap();

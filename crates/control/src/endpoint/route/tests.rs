@@ -54,6 +54,24 @@ fn fixed_words_win_over_names() {
 }
 
 #[test]
+fn stacks_are_put_and_deleted_by_their_name() {
+    let stack = |op| Some(Route::Stack("shop".into(), op));
+    check(
+        Method::PUT,
+        "/longshore/v1/stacks/shop",
+        stack(StackOp::Deploy),
+    );
+    check(
+        Method::DELETE,
+        "/longshore/v1/stacks/shop",
+        stack(StackOp::Remove),
+    );
+    check(Method::POST, "/longshore/v1/stacks/shop", None);
+    check(Method::PUT, "/longshore/v1/stacks/", None);
+    check(Method::GET, "/longshore/v1/other", None);
+}
+
+#[test]
 fn unknown_paths_and_methods_match_nothing() {
     check(Method::GET, "/containers", None);
     check(Method::GET, "/containers//json", None);
