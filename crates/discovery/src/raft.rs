@@ -12,6 +12,7 @@ mod core;
 mod disk;
 mod driver;
 mod frame;
+mod greeting;
 mod identity;
 mod inbound;
 mod kv;

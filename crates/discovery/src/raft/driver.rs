@@ -121,13 +121,22 @@ impl Shared {
 
     /// Nothing goes any more.
     pub(super) fn end(&self, kind: ErrorKind, why: &str) {
-        let waiting = {
+        let waiting: Vec<_> = {
             let mut state = self.lock();
             state.ended.get_or_insert_with(|| (kind, why.to_owned()));
-            std::mem::take(&mut state.waiting)
+            let waiting = std::mem::take(&mut state.waiting);
+            let told = |(ticket, caller)| (state.node.may_take_effect(ticket), caller);
+            waiting.into_iter().map(told).collect()
         };
-        for (_, caller) in waiting {
-            let error = Error::new(kind, why.to_owned());
+        for (may_take_effect, caller) in waiting {
+            // Unavailable means that nothing happened, and that it may be asked for again.
+            let error = match (may_take_effect, kind) {
+                (true, ErrorKind::Unavailable) => Error::new(
+                    ErrorKind::Timeout,
+                    format!("{why}; the change may still take effect, at most once"),
+                ),
+                _ => Error::new(kind, why.to_owned()),
+            };
             let _ = caller.send(Err(error));
         }
         self.progress
@@ -153,6 +162,7 @@ impl Driver {
     /// Runs until the end, or until the disk fails. What is being saved is not broken off: the
     /// directory is free when this returns.
     pub(super) async fn run(mut self) {
+        let _guard = EndOnDrop(self.shared.clone());
         if let Err(error) = self.drive().await {
             tracing::error!(error = error.chain(), "the manager's store has stopped");
             let why = format!("the manager's store has stopped: {error}");
@@ -170,6 +180,9 @@ impl Driver {
                 }
                 state.node.tick(now);
                 let ready = state.node.ready(now);
+                if let Some(failure) = state.node.take_failure() {
+                    return Err(failure);
+                }
                 let mut answers = Vec::new();
                 while let Some((ticket, answer)) = state.node.poll_answer() {
                     if let Some(caller) = state.waiting.remove(&ticket) {
@@ -245,9 +258,22 @@ impl Driver {
     }
 }
 
+/// Lets nobody wait for a driver that is gone, also if it panicked or its runtime was shut down.
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0
+            .end(ErrorKind::Unavailable, "the manager's store has stopped");
+    }
+}
+
 /// Calls of a member at a time; others wait.
 const MOST_CALLS: usize = 512;
 /// The least time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
 /// Messages that are taken in at once.
 const BATCH: usize = 128;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::{
 
 use longshore_core::{Clock, ClockExt, Error, ErrorKind, Result};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, TryAcquireError, mpsc},
     task::{AbortHandle, JoinSet},
 };
 
@@ -16,6 +16,7 @@ use crate::abort_on_drop::AbortOnDrop;
 use super::{
     driver::Shared,
     frame::{self, Hello},
+    greeting::{Greeting, Queue},
     message::Message,
     network::{RaftAccess, RaftIncoming, RaftNetwork},
     served, wire,
@@ -34,19 +35,18 @@ pub(super) struct Inbound {
     pub(super) store: Weak<Shared>,
     /// The newest connection of each member; an older one is a leftover.
     pub(super) newest: Mutex<Vec<Option<AbortHandle>>>,
+    /// Those of whom nothing is known yet.
+    pub(super) greeting: Arc<Queue>,
+    /// Places of clients. Members need none: each has one connection.
+    pub(super) clients: Semaphore,
 }
 
 impl Inbound {
     /// Accepts for ever. Dropping it ends all connections.
     pub(super) async fn run(self, network: Arc<dyn RaftNetwork>) {
         let this = Arc::new(self);
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
-            // Never closed.
-            let Ok(place) = places.clone().acquire_owned().await else {
-                return;
-            };
             let incoming = loop {
                 tokio::select! {
                     incoming = network.accept() => break incoming,
@@ -56,14 +56,16 @@ impl Inbound {
             match incoming {
                 Ok(incoming) => {
                     let this = this.clone();
-                    connections.spawn(async move {
-                        if let Err(error) = this.clone().serve(incoming).await {
-                            tracing::warn!(
-                                error = error.chain(),
-                                "a connection was refused or broke"
-                            );
-                        }
-                        drop(place);
+                    let queue = this.greeting.clone();
+                    queue.admit(|place| {
+                        connections.spawn(async move {
+                            if let Err(error) = this.serve(incoming, place).await {
+                                tracing::warn!(
+                                    error = error.chain(),
+                                    "a connection was refused or broke"
+                                );
+                            }
+                        })
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::Closed => return,
@@ -75,7 +77,7 @@ impl Inbound {
         }
     }
 
-    async fn serve(self: Arc<Self>, incoming: RaftIncoming) -> Result<()> {
+    async fn serve(self: Arc<Self>, incoming: RaftIncoming, place: Greeting) -> Result<()> {
         let clock = self.clock.clone();
         let greet = async {
             let mut peer = incoming.shake_hands().await?;
@@ -85,8 +87,16 @@ impl Inbound {
         let (peer, hello) = clock
             .timeout(LONGEST_GREETING, "the greeting of a manager", greet)
             .await??;
+        drop(place);
         match hello {
-            Hello::Client => served::serve(peer.stream, &self.store).await,
+            Hello::Client => {
+                let full = |_: TryAcquireError| {
+                    let message = format!("there are {MOST_CLIENTS} clients already");
+                    Error::new(ErrorKind::ResourceExhausted, message)
+                };
+                let _place = self.clients.try_acquire().map_err(full)?;
+                served::serve(peer.stream, &self.store, &*clock).await
+            }
             Hello::Member(_) if peer.access != RaftAccess::Manager => Err(Error::new(
                 ErrorKind::PermissionDenied,
                 "a peer that is no manager wants to be one",
@@ -128,7 +138,10 @@ impl Inbound {
     }
 }
 
-/// Of managers and clients.
-const MOST_CONNECTIONS: usize = 256;
+/// So many that members and their clients are never turned away, and a flood holds little.
+pub(super) const MOST_CLIENTS: usize = 192;
 const LONGEST_GREETING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests;

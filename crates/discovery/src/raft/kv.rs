@@ -10,7 +10,11 @@ use longshore_core::{
     Error, ErrorKind, Expect, KvCapabilities, KvEntry, KvRange, KvStore, KvWatch, Lease, LeaseId,
     PutOptions, Result, Revision, TransactionOp,
 };
-use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 
 use super::{
     command::{Action, Outcome},
@@ -19,7 +23,7 @@ use super::{
     driver::{Driver, Shared},
     frame::LARGEST_COMMAND,
     identity::Identity,
-    inbound::Inbound,
+    inbound::{Inbound, MOST_CLIENTS},
     network::RaftNetwork,
     node::{Loaded, Node, NodeOptions},
     options::RaftOptions,
@@ -134,6 +138,8 @@ impl RaftKv {
         }
         let inbound = Inbound {
             newest: Mutex::new(vec![None; names.len()]),
+            greeting: Arc::default(),
+            clients: Semaphore::new(MOST_CLIENTS),
             names: names.clone(),
             me,
             clock,

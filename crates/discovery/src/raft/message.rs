@@ -87,3 +87,26 @@ pub(super) enum Message {
     Ask(Status),
     Status(Status),
 }
+
+impl Message {
+    /// The term that its sender is in or asks for; zero in what has none.
+    pub(super) fn term(&self) -> u64 {
+        match self {
+            Self::PreVote { term, .. }
+            | Self::PreVoted { term, .. }
+            | Self::Vote { term, .. }
+            | Self::Voted { term, .. }
+            | Self::Append { term, .. }
+            | Self::Appended { term, .. }
+            | Self::Heartbeat { term, .. }
+            | Self::HeartbeatAnswer { term, .. }
+            | Self::Snapshot { term, .. }
+            | Self::SnapshotPart { term, .. } => *term,
+            Self::Propose(_)
+            | Self::Confirm { .. }
+            | Self::Confirmed { .. }
+            | Self::Ask(_)
+            | Self::Status(_) => 0,
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
-use longshore_core::{LeaseId, Random, Result, Timestamp};
+use longshore_core::{Error, LeaseId, Random, Result, Timestamp};
 
 mod birth;
 mod calls;
@@ -20,6 +20,7 @@ pub(super) use work::Compaction;
 pub(super) use work::{Loaded, NodeOptions, Ready, Save};
 
 use super::{
+    codec::malformed,
     command::{Action, Outcome, RequestId},
     core::{Core, HardState, Snapshot},
     identity::{Identity, Status},
@@ -51,6 +52,8 @@ pub(super) struct Node {
     birth: birth::Birth,
     messages: Vec<(usize, Message)>,
     answers: Vec<(Ticket, Result<Outcome>)>,
+    /// What was agreed on can't be carried out here: this member has to stop.
+    failed: Option<Error>,
 }
 
 impl Node {
@@ -66,7 +69,11 @@ impl Node {
             None => (Position::default(), 0, Machine::new()),
             Some(snapshot) => {
                 let size = snapshot.data.len();
-                (snapshot.at, size, decode_snapshot(snapshot.data)?)
+                let machine = decode_snapshot(snapshot.data)?;
+                if machine.applied != snapshot.at {
+                    return Err(malformed());
+                }
+                (snapshot.at, size, machine)
             }
         };
         let log = Log::new(base, loaded.entries);
@@ -95,6 +102,7 @@ impl Node {
             sent_to: (None, 0),
             messages: Vec::new(),
             answers: Vec::new(),
+            failed: None,
         };
         node.weigh_in();
         Ok(node)
@@ -181,11 +189,12 @@ impl Node {
             return;
         }
         match message {
-            Message::Propose(command) => self.propose(command),
+            Message::Propose(command) => self.propose(from, command),
             Message::Confirm { id, lease } => {
                 self.serving.ask(&mut self.core, Some(from), id, lease);
             }
             Message::Confirmed { id, index, lives } => self.calls.confirmed(id, index, lives),
+            about_the_log if self.leaps(from, &about_the_log) => {}
             about_the_log => self.core.handle(from, about_the_log, now),
         }
     }
@@ -259,6 +268,16 @@ impl Node {
         self.answers.pop()
     }
 
+    /// Whether a call that is not answered is a change that a leader has.
+    pub(super) fn may_take_effect(&self, ticket: Ticket) -> bool {
+        self.calls.may_take_effect(ticket)
+    }
+
+    /// Why this member can't go on, once.
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
+        self.failed.take()
+    }
+
     fn settle(&mut self, now: Timestamp) {
         self.settle_birth(now);
         self.install();
@@ -290,7 +309,9 @@ impl Node {
         let patience = self.options.times.election;
         for message in self.calls.take_due(now, patience, all) {
             match message {
-                Message::Propose(command) if leader == self.options.me => self.propose(command),
+                Message::Propose(command) if leader == self.options.me => {
+                    self.propose(leader, command);
+                }
                 Message::Confirm { id, lease } if leader == self.options.me => {
                     self.serving.ask(&mut self.core, None, id, lease);
                 }
@@ -300,7 +321,7 @@ impl Node {
     }
 
     /// Appends a member's command, unless it is there.
-    fn propose(&mut self, command: Bytes) {
+    fn propose(&mut self, from: usize, command: Bytes) {
         let Ok(decoded) = decode_command(command.clone()) else {
             return;
         };
@@ -308,6 +329,10 @@ impl Node {
         let Some(request) = decoded.request else {
             return;
         };
+        // Nobody asks in another's name: all would take that one's requests for old ones.
+        if usize::from(request.member) != from {
+            return;
+        }
         let is_full = self.core.log().bytes() > MOST_LOG_BYTES;
         if is_full || self.in_flight.contains(&request) {
             return;
@@ -323,18 +348,25 @@ impl Node {
             let Some(entry) = self.core.log().entry(next).cloned() else {
                 return;
             };
-            self.machine.applied = entry.at;
             if entry.data.is_empty() {
+                self.machine.applied = entry.at;
                 if self.core.first_of_term() == Some(next) {
                     // Whoever renewed with an earlier leader did so before now.
                     self.deadlines.begin(self.machine.leases(), now);
                 }
                 continue;
             }
-            // All members read the same bytes in the same way.
+            // The leader could read it. Who can't must not go on without it: its state would not be
+            // that of the others any more.
             let Ok(command) = decode_command(entry.data) else {
-                continue;
+                self.failed = Some(Error::unsupported(format!(
+                    "entry {next} of the managers' log can't be read: it was written by a newer \
+                     longshore, or this member's directory is damaged; run the same version on all \
+                     managers, or move the directory away while all others are there"
+                )));
+                return;
             };
+            self.machine.applied = entry.at;
             if let Some(request) = &command.request {
                 self.in_flight.remove(request);
             }
@@ -454,3 +486,6 @@ fn promises_nothing(message: &Message) -> bool {
 
 /// Beyond this, requests have to wait until a majority has caught up.
 const MOST_LOG_BYTES: usize = 512 << 20;
+
+#[cfg(test)]
+pub(super) mod tests;

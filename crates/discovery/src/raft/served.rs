@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use futures::StreamExt;
-use longshore_core::{BoxByteStream, Error, KvRange, Result};
+use longshore_core::{BoxByteStream, Clock, ClockExt, Error, KvRange, Result};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWriteExt},
     sync::{Semaphore, mpsc},
     task::{AbortHandle, JoinSet},
 };
@@ -23,24 +24,47 @@ use super::{
     watch,
 };
 
-/// Answers a client until it leaves, or until the member ends.
-pub(super) async fn serve(stream: BoxByteStream, store: &Weak<Shared>) -> Result<()> {
+/// Answers a client until it leaves, takes no answers, or until the member ends.
+pub(super) async fn serve(
+    stream: BoxByteStream,
+    store: &Weak<Shared>,
+    clock: &dyn Clock,
+) -> Result<()> {
     let (mut read, mut write) = tokio::io::split(stream);
     let (answers, mut waiting) = mpsc::channel::<(u64, Answer)>(MOST_ANSWERS);
-    let writing = tokio::spawn(async move {
+    let writing = async {
         while let Some((number, answer)) = waiting.recv().await {
             let mut out = BytesMut::new();
             frame::push(&mut out, &encode_answer(number, &answer));
-            if write.write_all(&out).await.is_err() || write.flush().await.is_err() {
-                return;
-            }
+            let sending = async {
+                write.write_all(&out).await?;
+                write.flush().await
+            };
+            // What it does not take, it makes us keep.
+            clock
+                .timeout(LONGEST_WRITE, "a client's taking of an answer", sending)
+                .await?
+                .map_err(frame::broken)?;
         }
-    });
-    let _writing = AbortOnDrop(writing.abort_handle());
+        Ok(())
+    };
+    let reading = listen(&mut read, store, answers);
+    tokio::select! {
+        ended = reading => ended,
+        broke = writing => broke,
+    }
+}
+
+/// Carries out what a client asks for until it leaves.
+async fn listen(
+    read: &mut (impl AsyncRead + Unpin),
+    store: &Weak<Shared>,
+    answers: mpsc::Sender<(u64, Answer)>,
+) -> Result<()> {
     let places = Arc::new(Semaphore::new(MOST_CALLS));
     let mut calls = JoinSet::new();
     let mut watches: HashMap<u64, AbortHandle> = HashMap::new();
-    while let Some(frame) = frame::read(&mut read).await? {
+    while let Some(frame) = frame::read(read).await? {
         let (number, operation) = decode_operation(frame)?;
         while calls.try_join_next().is_some() {}
         watches.retain(|_, watch| !watch.is_finished());
@@ -157,5 +181,7 @@ fn cut(mut range: KvRange) -> KvRange {
 const MOST_CALLS: usize = 128;
 const MOST_WATCHES: usize = 128;
 const MOST_ANSWERS: usize = 64;
+/// For one answer.
+const LONGEST_WRITE: Duration = Duration::from_secs(30);
 /// Of keys and values in one answer.
 const MOST_BYTES: usize = 4 << 20;

@@ -134,7 +134,7 @@ pub(super) fn decode(bytes: Bytes) -> Result<(Option<u128>, Message)> {
         },
         13 => Message::Confirmed {
             id: from.number()?,
-            index: from.number()?,
+            index: count(&mut from)?,
             lives: from.flag()?,
         },
         _ => about_the_log(kind, &mut from)?,
@@ -144,7 +144,7 @@ pub(super) fn decode(bytes: Bytes) -> Result<(Option<u128>, Message)> {
 }
 
 fn about_the_log(kind: u8, from: &mut Reader) -> Result<Message> {
-    let term = from.number()?;
+    let term = count(from)?;
     Ok(match kind {
         1 => Message::PreVote {
             term,
@@ -165,7 +165,7 @@ fn about_the_log(kind: u8, from: &mut Reader) -> Result<Message> {
         5 => Message::Append {
             term,
             before: read_position(from)?,
-            commit: from.number()?,
+            commit: count(from)?,
             entries: from.list(24, |from| {
                 Ok(Entry {
                     at: read_position(from)?,
@@ -174,7 +174,7 @@ fn about_the_log(kind: u8, from: &mut Reader) -> Result<Message> {
             })?,
         },
         6 => {
-            let (accepted, index) = (from.flag()?, from.number()?);
+            let (accepted, index) = (from.flag()?, count(from)?);
             Message::Appended {
                 term,
                 matched: if accepted { Ok(index) } else { Err(index) },
@@ -183,13 +183,13 @@ fn about_the_log(kind: u8, from: &mut Reader) -> Result<Message> {
         }
         7 => Message::Heartbeat {
             term,
-            commit: from.number()?,
-            round: from.number()?,
+            commit: count(from)?,
+            round: count(from)?,
         },
         8 => Message::HeartbeatAnswer {
             term,
-            round: from.number()?,
-            last: from.number()?,
+            round: count(from)?,
+            last: count(from)?,
             counts: from.flag()?,
         },
         9 => Message::Snapshot {
@@ -215,8 +215,8 @@ fn position(out: &mut Writer, at: &Position) {
 
 fn read_position(from: &mut Reader) -> Result<Position> {
     Ok(Position {
-        term: from.number()?,
-        index: from.number()?,
+        term: count(from)?,
+        index: count(from)?,
     })
 }
 
@@ -239,10 +239,24 @@ fn read_status(from: &mut Reader) -> Result<Status> {
         nonce: from.number()?,
         cluster: from.maybe(Reader::wide)?,
         founders: from.list(8, Reader::number)?,
-        term: from.number()?,
+        term: count(from)?,
         last: read_position(from)?,
     })
 }
+
+/// A term, an index or a round: what is counted up by one.
+///
+/// # Errors
+/// No cluster gets so far, and whoever believed it could not count on.
+fn count(from: &mut Reader) -> Result<u64> {
+    match from.number()? {
+        number if number <= LAST => Ok(number),
+        _ => Err(malformed()),
+    }
+}
+
+/// A million a second for a thousand years are far below.
+const LAST: u64 = 1 << 62;
 
 #[cfg(test)]
 mod tests;

@@ -77,6 +77,19 @@ impl Node {
         cluster.is_some()
     }
 
+    /// Whether a message is of a term that no election leads to: whoever believed it would be at the
+    /// end of all terms soon, with everybody else.
+    pub(super) fn leaps(&mut self, from: usize, message: &Message) -> bool {
+        let (term, own) = (message.term(), self.core.term());
+        let leaps = term > own.saturating_add(LONGEST_LEAP);
+        if leaps {
+            let name = &self.options.names[from];
+            let problem = format!("{name} claims the term {term}, and ours is {own}");
+            self.birth.problems.insert(Some(from), problem);
+        }
+        leaps
+    }
+
     fn differs(&self, cluster: Option<u128>) -> bool {
         self.identity.cluster.is_some() && cluster.is_some() && cluster != self.identity.cluster
     }
@@ -164,6 +177,9 @@ fn another_cluster(name: &str) -> String {
          cluster, which has to be moved away"
     )
 }
+
+/// How far a member is behind at most. Each term costs somebody a write to the disk.
+const LONGEST_LEAP: u64 = 1 << 32;
 
 /// How often a member without a cluster asks.
 const ASK_EVERY: Duration = Duration::from_millis(250);

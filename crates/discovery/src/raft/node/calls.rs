@@ -138,7 +138,7 @@ impl Calls {
         }
         // The disk was lost, and the clock has gone back.
         if newer > self.incarnation {
-            self.incarnation = newer + 1;
+            self.incarnation = newer.saturating_add(1);
         }
     }
 
@@ -213,6 +213,11 @@ impl Calls {
         for (id, _) in self.confirms.extract_if(.., |_, call| call.deadline <= now) {
             answers.push((id, Err(Error::unavailable(why.to_owned()))));
         }
+    }
+
+    pub(super) fn may_take_effect(&self, ticket: Ticket) -> bool {
+        let pending = self.requests.get(&ticket);
+        pending.is_some_and(|pending| pending.sent.is_some())
     }
 
     pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
