@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use longshore::{
     Engine, ErrorKind, KvStore, Result,
-    control::{ControlPlane, ServiceSpec, StackSpec},
+    control::{ControlPlane, ControlPlaneBuilder, ServiceSpec, StackSpec},
     core::{
         AllowAll, Expect, Leader, ListFilter, PutOptions, RemoveOptions, RestartPolicy, Timestamp,
         WorkloadSpec,
@@ -43,6 +43,17 @@ impl World {
     /// A control plane over the same engines and the same store.
     fn manager(&self, leader: Leader) -> (ControlPlane, ManualElection) {
         let election = ManualElection::new(leader);
+        let plane = self
+            .plane()
+            .election(Arc::new(election.clone()))
+            .state(Arc::clone(&self.store), "longshore/test")
+            .build()
+            .unwrap();
+        plane.start();
+        (plane, election)
+    }
+
+    fn plane(&self) -> ControlPlaneBuilder {
         let names: Vec<String> = self
             .engines
             .engines()
@@ -50,18 +61,12 @@ impl World {
             .map(|engine| format!("{}:1", engine.name()))
             .collect();
         let url = format!("nodes://{}", names.join(","));
-        let plane = ControlPlane::builder()
+        ControlPlane::builder()
             .discovery(open(&url, &DiscoveryOptions::new(self.clock.clone())).unwrap())
             .engines(self.engines.clone())
             .scheduler(Box::new(ClusterScheduler::default()))
             .authorizer(Arc::new(AllowAll))
             .clock(self.clock.clone())
-            .election(Arc::new(election.clone()))
-            .state(Arc::clone(&self.store), "longshore/test")
-            .build()
-            .unwrap();
-        plane.start();
-        (plane, election)
     }
 
     /// Lets virtual time pass until something is so.
@@ -134,8 +139,8 @@ async fn what_is_desired_outlives_the_control_plane() {
     world
         .until("it is forgotten", async || second.stacks().is_empty())
         .await;
-    let left = world.store.range("", "", 10).await.unwrap();
-    assert!(left.entries.is_empty(), "{left:?}");
+    let left = world.store.range("longshore/test/stacks/", "", 10).await;
+    assert_eq!(left.unwrap().entries, []);
 }
 
 #[tokio::test]
@@ -202,26 +207,134 @@ async fn while_the_store_is_away_what_is_known_holds_and_changes_are_refused() {
 }
 
 #[tokio::test]
-async fn any_manager_may_be_told_and_the_leader_acts() {
+async fn l2_the_one_that_leads_is_told_and_all_know() {
     let world = World::new();
     let elsewhere = Leader::Elsewhere("manager:1".into());
     let (leading, leads) = world.manager(HERE);
     let (following, follows) = world.manager(elsewhere.clone());
-    following.deploy(stack(1)).await.unwrap();
+    let error = following.deploy(stack(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stale);
+    assert!(error.message().ends_with("manager:1"), "{error}");
+    leading.deploy(stack(1)).await.unwrap();
     world.until_running(&["shop-web-1"]).await;
-    assert_eq!(leading.stacks().len(), 1);
 
     // The next one to lead knows all of it.
     leads.set(elsewhere);
     follows.set(Leader::Here { token: 2 });
-    leading.deploy(stack(2)).await.unwrap();
+    assert_eq!(
+        leading.remove_stack("shop").await.unwrap_err().kind(),
+        ErrorKind::Stale
+    );
+    world
+        .until("the second knows the stack", async || {
+            following.stacks().len() == 1
+        })
+        .await;
+    following.deploy(stack(2)).await.unwrap();
     world.until_running(&["shop-web-1", "shop-web-2"]).await;
-    leading.remove_stack("shop").await.unwrap();
+    following.remove_stack("shop").await.unwrap();
     world.until_running(&[]).await;
     world
         .until("both forget it", async || {
             leading.stacks().is_empty() && following.stacks().is_empty()
         })
+        .await;
+}
+
+/// What a leader's store is when its writes come late: another one has led since, and it has not heard.
+#[tokio::test]
+async fn l2_the_store_refuses_a_leader_that_was_replaced_without_its_knowledge() {
+    let world = World::new();
+    let (old, _) = world.manager(HERE);
+    old.deploy(stack(1)).await.unwrap();
+    world.until_running(&["shop-web-1"]).await;
+    let records = async || {
+        let range = world.store.range("longshore/test/", "", 10).await.unwrap();
+        let of = |entry: &longshore::core::KvEntry| (entry.key.clone(), entry.value.clone());
+        range.entries.iter().map(of).collect::<Vec<_>>()
+    };
+    let (new, _) = world.manager(Leader::Here { token: 2 });
+    let token = "longshore/test/stacks-token";
+    world
+        .until("the new one is in the store", async || {
+            let entry = world.store.get(token).await.unwrap();
+            entry.is_some_and(|entry| entry.value == "2")
+        })
+        .await;
+    let before = records().await;
+    for error in [
+        old.deploy(stack(5)).await.unwrap_err(),
+        old.remove_stack("shop").await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Stale);
+        let said = error.message();
+        assert!(
+            said.starts_with("this manager no longer leads: its fencing token 1 is older than 2"),
+            "{said}"
+        );
+    }
+    assert_eq!(records().await, before);
+
+    // What the old one would delete by itself stays, too.
+    new.remove_stack("shop").await.unwrap();
+    world.until_running(&[]).await;
+    world
+        .until("it is forgotten", async || records().await.len() == 1)
+        .await;
+    // Its own token is no way back.
+    assert!(old.deploy(stack(1)).await.is_err());
+    assert_eq!(records().await, [(token.to_owned(), Bytes::from("2"))]);
+    new.deploy(stack(1)).await.unwrap();
+}
+
+/// Whatever is under way when the leader changes is done before or not at all.
+#[tokio::test]
+async fn l2_a_write_on_its_way_is_refused_once_another_leader_was_there() {
+    let world = World::new();
+    let (old, _) = world.manager(HERE);
+    old.deploy(stack(1)).await.unwrap();
+    // What the old one remembers of the token's record is not what it is: only the store can tell.
+    let (store, options) = (&world.store, PutOptions::default());
+    let token = "longshore/test/stacks-token";
+    store.put(token, "7".into(), options).await.unwrap();
+    let stored = store.get("longshore/test/stacks/shop").await.unwrap();
+    let error = old.deploy(stack(2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stale);
+    assert_eq!(
+        store.get("longshore/test/stacks/shop").await.unwrap(),
+        stored
+    );
+
+    // Deleted by hand, or the store was wiped: the token alone decides.
+    store.delete(token, Expect::Any).await.unwrap();
+    old.deploy(stack(2)).await.unwrap();
+    let entry = store.get(token).await.unwrap().unwrap();
+    assert_eq!(entry.value, "1");
+    // What is no token is in the way of everybody, and is named.
+    store.put(token, "x".into(), options).await.unwrap();
+    let error = old.deploy(stack(3)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.message().contains(token), "{error}");
+}
+
+#[tokio::test]
+async fn a_manager_without_an_election_writes_without_a_token() {
+    let world = World::new();
+    let plane = world
+        .plane()
+        .state(Arc::clone(&world.store), "longshore/test")
+        .build()
+        .unwrap();
+    plane.start();
+    plane.deploy(stack(1)).await.unwrap();
+    world.until_running(&["shop-web-1"]).await;
+    let range = world.store.range("", "", 10).await.unwrap();
+    let keys: Vec<_> = range.entries.iter().map(|entry| &entry.key).collect();
+    assert_eq!(keys, ["longshore/test/stacks/shop"]);
+    plane.remove_stack("shop").await.unwrap();
+    world.until_running(&[]).await;
+    world
+        .until("it is forgotten", async || plane.stacks().is_empty())
         .await;
 }
 

@@ -201,6 +201,11 @@ pub struct Join {
     /// Label of the node, as key=value; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<String>,
+    /// Where the agent of a tunnel keeps which leader of several managers was the newest, so that
+    /// it refuses older ones after a restart, too. A directory of this node's own. Default: in
+    /// memory.
+    #[arg(long, value_name = "DIR", requires = "tunnel")]
+    pub state: Option<std::path::PathBuf>,
     #[command(flatten)]
     pub tls: TlsArgs,
 }

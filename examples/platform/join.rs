@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use longshore::{
     Clock, Connector, Engine, Random,
-    agent::{Agent, AgentConfig},
+    agent::{Agent, AgentConfig, LeaderGate},
     core::{Announcement, ClockExt, Endpoint, Labels, NodeName, OsRandom, Shutdown, SystemClock},
     discovery::{Registrar, RegistrarOptions},
     engine::{ConnectOptions, ProcessEngine, ProcessOptions, connect},
@@ -82,6 +82,8 @@ async fn dial(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let name = args.name.map(NodeName::new).transpose();
     let name = problems.check(name.map_err(longshore::Error::from));
+    let gate = args.state.as_ref().map(LeaderGate::open).transpose();
+    let gate = problems.check(gate);
     let renewal = files.as_ref().map(|files| Renewal::of(files.clone()));
     let renewal = problems.check(renewal.transpose());
     let transport = files.as_ref().map(|f| tls::tunnel(f, clock.clone()));
@@ -122,7 +124,8 @@ async fn dial(
         Some(name) => AgentConfig::new(name, first),
         None => AgentConfig::unnamed(first),
     }
-    .with_labels(labels);
+    .with_labels(labels)
+    .with_gate(gate.flatten().unwrap_or_default());
     for plane in planes {
         config = config.with_plane(plane);
     }

@@ -43,6 +43,8 @@ impl Agent {
         let services = Arc::new(Services::new(
             engine,
             config.services.clone(),
+            config.gate.clone(),
+            Arc::clone(&clock),
             config.max_streams,
         ));
         let status = watch::Sender::new(AgentStatus::new());

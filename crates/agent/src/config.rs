@@ -2,6 +2,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use longshore_core::{Connector, Endpoint, Labels, NodeName};
 
+use crate::LeaderGate;
+
 /// What an agent is told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -15,6 +17,8 @@ pub struct AgentConfig {
     pub labels: Labels,
     /// Further services lent to the plane, by name. Whatever is not listed here is refused.
     pub services: BTreeMap<String, Arc<dyn Connector>>,
+    /// Who may act through this node, if it is one of several managers.
+    pub gate: LeaderGate,
     /// First and longest delay between connection attempts.
     pub backoff: (Duration, Duration),
     /// How long dialling and greeting may take.
@@ -39,6 +43,7 @@ impl AgentConfig {
             planes: vec![plane],
             labels: Labels::new(),
             services: BTreeMap::new(),
+            gate: LeaderGate::in_memory(),
             backoff: (Duration::from_millis(200), Duration::from_secs(20)),
             connect_limit: Duration::from_secs(15),
             max_streams: 1024,
@@ -63,6 +68,14 @@ impl AgentConfig {
     #[must_use]
     pub fn with_service(mut self, name: impl Into<String>, to: Arc<dyn Connector>) -> Self {
         self.services.insert(name.into(), to);
+        self
+    }
+
+    /// Shares a gate with other agents of this node, or sets one that outlives its process. Without,
+    /// the agent has one of its own in memory.
+    #[must_use]
+    pub fn with_gate(mut self, gate: LeaderGate) -> Self {
+        self.gate = gate;
         self
     }
 

@@ -4,8 +4,11 @@
 //! connection up with jittered backoff for ever, and lends the node's engine to the plane as byte
 //! streams. So a node behind NAT needs one outbound connection and no open port.
 //!
-//! The crate decides nothing about workloads, knows no engine (only a [`Connector`]) and no
-//! transport (only the trait), and never sees a key: the transport was given those.
+//! The crate decides nothing about workloads, knows no engine (only a [`Connector`], and which
+//! requests of Docker's API only read) and no transport (only the trait), and never sees a key: the
+//! transport was given those.
+//!
+//! Of several managers only the newest leader acts through a node: see [`LeaderGate`].
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -27,10 +30,13 @@
 mod agent;
 mod config;
 mod forward;
+mod gate;
+mod observe;
 mod session;
 mod status;
 mod wire;
 
 pub use agent::Agent;
 pub use config::AgentConfig;
+pub use gate::LeaderGate;
 pub use status::{AgentState, AgentStatus};

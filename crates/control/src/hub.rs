@@ -4,7 +4,10 @@ mod frame;
 mod greeting;
 mod pace;
 mod session;
+mod standing;
 mod table;
+
+pub(crate) use self::standing::Standing;
 
 use std::{
     fmt,
@@ -13,9 +16,10 @@ use std::{
 };
 
 use longshore_core::{
-    Carrier, Clock, ClockExt, Connector, Endpoint, Error, ErrorKind, Labels, NodeId,
-    PendingCarrier, Result, Shutdown, Timestamp, TunnelListener, printable,
+    Carrier, Clock, ClockExt, Connector, Endpoint, Error, ErrorKind, Labels, Mandate, NodeId,
+    PendingCarrier, Result, Shutdown, StreamTarget, Timestamp, TunnelListener, printable,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::{
@@ -217,9 +221,29 @@ impl TunnelHub {
     }
 
     /// A connector to a node's engine, through whatever connection the node has at the time of
-    /// each call.
+    /// each call. Its streams are those of the only manager there is: a node that has obeyed the
+    /// leader of several refuses them.
     pub fn connector(&self, node: &NodeId) -> Arc<dyn Connector> {
-        Arc::new(HubConnector::new(Arc::clone(&self.shared), node.clone()))
+        self.connector_by(node, Standing::Alone)
+    }
+
+    pub(crate) fn connector_by(&self, node: &NodeId, standing: Standing) -> Arc<dyn Connector> {
+        Arc::new(self.hub_connector(node, standing))
+    }
+
+    fn hub_connector(&self, node: &NodeId, standing: Standing) -> HubConnector {
+        HubConnector::new(Arc::clone(&self.shared), node.clone(), standing)
+    }
+
+    /// Shows a node the token of its leader, through a stream that asks for nothing; returns when the
+    /// node has ended it. Cancel safe.
+    pub(crate) async fn tell(&self, node: &NodeId, token: u64) -> Result<()> {
+        let target = StreamTarget::Engine.under(Mandate::Act { token });
+        let connector = self.hub_connector(node, Standing::Alone);
+        let mut stream = connector.open(&target).await?;
+        let ended = |error| Error::io("the node ended the stream", error);
+        stream.shutdown().await.map_err(ended)?;
+        stream.read(&mut [0]).await.map_err(ended).map(drop)
     }
 
     /// All nodes that dialled in, those whose connection is lost included.

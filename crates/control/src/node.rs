@@ -1,8 +1,10 @@
 mod api;
 mod detector;
 mod driver;
+mod engines;
 mod inspect;
 mod jobs;
+mod led;
 mod lifecycle;
 mod stream;
 mod view;

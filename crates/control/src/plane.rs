@@ -5,6 +5,7 @@ mod options;
 mod run;
 mod stacks;
 
+pub(crate) use self::leading::Leadership;
 pub use self::{builder::ControlPlaneBuilder, options::PlaneOptions};
 
 use std::{

@@ -1,4 +1,5 @@
 mod desired;
+mod fence;
 pub(crate) mod labels;
 mod machine;
 mod observed;

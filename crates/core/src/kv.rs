@@ -166,6 +166,14 @@ pub enum TransactionOp {
         /// The condition.
         expect: Expect,
     },
+    /// Leave a key as it is, and all other steps undone unless its condition holds: so a write can
+    /// depend on a key that it does not change.
+    Check {
+        /// The key.
+        key: String,
+        /// The condition.
+        expect: Expect,
+    },
 }
 
 /// What a store can do, as data.
@@ -278,8 +286,9 @@ pub trait KvStore: Debug + Send + Sync + 'static {
     /// for the start). Cancel safe.
     async fn range(&self, prefix: &str, after: &str, limit: usize) -> Result<KvRange>;
 
-    /// Does all steps or none: at most [`KvCapabilities::most_steps`] of them, no key twice. Says at which revision the last
-    /// one was done.
+    /// Does all steps or none: at most [`KvCapabilities::most_steps`] of them, no key twice, whether
+    /// it is written or checked. Says at which revision the last one was done, or, where nothing was
+    /// written, one at which all conditions held.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) without

@@ -119,7 +119,7 @@ pub use stream::{BoxByteStream, BoxFuture, BoxStream, ByteStream};
 pub use timestamp::Timestamp;
 pub use topology::TopologySpread;
 pub use tunnel::{
-    Carrier, CloseReason, IncomingStream, PeerIdentity, PendingCarrier, StreamTarget,
+    Carrier, CloseReason, IncomingStream, Mandate, PeerIdentity, PendingCarrier, StreamTarget,
     TunnelCapabilities, TunnelListener, TunnelTransport,
 };
 #[cfg(all(unix, feature = "unix"))]

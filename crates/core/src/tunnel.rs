@@ -42,6 +42,43 @@ pub enum StreamTarget {
     Control,
     /// A service by name, 1 to 255 visible ASCII characters.
     Service(String),
+    /// Engine or service, as one of several managers asks for it.
+    Under(Mandate, Box<StreamTarget>),
+}
+
+/// What one of several managers may do with a stream that it opens to a node, and by which right.
+/// The node holds it to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mandate {
+    /// Look and change nothing: what every manager may.
+    Observe,
+    /// Change things, as the leader that has this fencing token
+    /// ([`Leader::Here`](crate::Leader::Here)). A node refuses a token lower than one that it has
+    /// seen.
+    Act {
+        /// The fencing token.
+        token: u64,
+    },
+}
+
+impl StreamTarget {
+    /// The same target under a mandate, in place of one that it had. The control channel has none.
+    #[must_use]
+    pub fn under(self, mandate: Mandate) -> Self {
+        match self.bare() {
+            (_, Self::Control) => Self::Control,
+            (_, target) => Self::Under(mandate, Box::new(target)),
+        }
+    }
+
+    /// The mandate, and the target without it.
+    pub fn bare(self) -> (Option<Mandate>, Self) {
+        match self {
+            Self::Under(mandate, target) => (Some(mandate), target.bare().1),
+            target => (None, target),
+        }
+    }
 }
 
 impl fmt::Display for StreamTarget {
@@ -50,6 +87,8 @@ impl fmt::Display for StreamTarget {
             Self::Engine => f.write_str("engine"),
             Self::Control => f.write_str("control"),
             Self::Service(name) => write!(f, "service:{name}"),
+            Self::Under(Mandate::Observe, target) => write!(f, "observe:{target}"),
+            Self::Under(Mandate::Act { token }, target) => write!(f, "act:{token}:{target}"),
         }
     }
 }
@@ -58,22 +97,42 @@ impl fmt::Display for StreamTarget {
 impl FromStr for StreamTarget {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "engine" => Ok(Self::Engine),
-            "control" => Ok(Self::Control),
-            _ => match text.strip_prefix("service:") {
+        let unknown = || {
+            Error::protocol("unknown stream target").with_context(
+                "target",
+                text.chars().take(80).collect::<String>().escape_debug(),
+            )
+        };
+        let (mandate, bare) = match text.split_once(':') {
+            Some(("observe", bare)) => (Some(Mandate::Observe), bare),
+            Some(("act", rest)) => {
+                let (number, bare) = rest.split_once(':').ok_or_else(unknown)?;
+                let token: u64 = number.parse().map_err(|_| unknown())?;
+                // One token has one spelling.
+                if token.to_string() != number {
+                    return Err(unknown());
+                }
+                (Some(Mandate::Act { token }), bare)
+            }
+            _ => (None, text),
+        };
+        let target = match bare {
+            "engine" => Self::Engine,
+            "control" if mandate.is_none() => Self::Control,
+            _ => match bare.strip_prefix("service:") {
                 Some(name)
                     if (1..=255).contains(&name.len())
                         && name.bytes().all(|b| b.is_ascii_graphic()) =>
                 {
-                    Ok(Self::Service(name.to_owned()))
+                    Self::Service(name.to_owned())
                 }
-                _ => Err(Error::protocol("unknown stream target").with_context(
-                    "target",
-                    text.chars().take(80).collect::<String>().escape_debug(),
-                )),
+                _ => return Err(unknown()),
             },
-        }
+        };
+        Ok(match mandate {
+            Some(mandate) => target.under(mandate),
+            None => target,
+        })
     }
 }
 
@@ -253,4 +312,54 @@ pub trait TunnelTransport: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Safe: a connection made by a dropped call is dropped.
     async fn dial(&self, to: &Endpoint) -> Result<Arc<dyn Carrier>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_as_it_was_written() {
+        let service = StreamTarget::Service("act:7:x".to_owned());
+        for target in [
+            StreamTarget::Engine,
+            StreamTarget::Control,
+            service.clone(),
+            StreamTarget::Engine.under(Mandate::Observe),
+            service.clone().under(Mandate::Observe),
+            service.under(Mandate::Act { token: u64::MAX }),
+        ] {
+            assert_eq!(target.to_string().parse::<StreamTarget>().unwrap(), target);
+        }
+        let act = StreamTarget::Engine.under(Mandate::Act { token: 17 });
+        assert_eq!(act.to_string(), "act:17:engine");
+        assert_eq!(
+            act.under(Mandate::Observe).to_string(),
+            "observe:engine",
+            "one mandate at a time"
+        );
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused_by_name() {
+        for text in [
+            "",
+            "observe:control",
+            "observe:observe:engine",
+            "act:engine",
+            "act::engine",
+            "act:+7:engine",
+            "act:07:engine",
+            "act:-1:engine",
+            "act:18446744073709551616:engine",
+            "act:7:control",
+            "act:7:act:8:engine",
+            "act:7:service:",
+            "watch:engine",
+        ] {
+            let error = text.parse::<StreamTarget>().unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Protocol, "{text}");
+            assert_eq!(error.context("target"), Some(text));
+        }
+    }
 }

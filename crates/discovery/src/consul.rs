@@ -67,9 +67,13 @@ impl ConsulKv {
     async fn apply(&self, steps: Vec<TransactionOp>) -> Result<Revision> {
         kv_step::check(&steps, &self.capabilities())?;
         let plan = plan::of(&steps)?;
-        match self.client.transact(&plan).await? {
+        let written = match plan.operations.is_empty() {
+            true => None,
+            false => self.client.transact(&plan).await?,
+        };
+        match written {
             Some(revision) => Ok(revision),
-            // Only deletions: those have no index of their own in the answer.
+            // Only deletions and checks: those have no index of their own in the answer.
             None => {
                 let key = steps.last().map_or("", kv_step::key);
                 Ok(self.client.list(key, None).await?.revision)

@@ -180,6 +180,7 @@ impl EtcdKv {
                     RequestOp::RequestPut(wire::Put::new(key, wire::encode(value), lease))
                 }
                 TransactionOp::Delete { .. } => RequestOp::RequestDeleteRange { key },
+                TransactionOp::Check { .. } => continue,
                 _ => return Err(Error::unsupported("a step that this store does not know")),
             });
         }

@@ -39,7 +39,9 @@ pub(crate) fn check(steps: &[TransactionOp], can: &KvCapabilities) -> Result<()>
 
 pub(crate) fn key(step: &TransactionOp) -> &str {
     match step {
-        TransactionOp::Put { key, .. } | TransactionOp::Delete { key, .. } => key,
+        TransactionOp::Put { key, .. }
+        | TransactionOp::Delete { key, .. }
+        | TransactionOp::Check { key, .. } => key,
         // `TransactionOp` may grow; the empty key is refused.
         _ => "",
     }
@@ -54,7 +56,7 @@ pub(crate) fn key(step: &TransactionOp) -> &str {
 pub(crate) fn expect(step: &TransactionOp) -> longshore_core::Expect {
     match step {
         TransactionOp::Put { options, .. } => options.expect,
-        TransactionOp::Delete { expect, .. } => *expect,
+        TransactionOp::Delete { expect, .. } | TransactionOp::Check { expect, .. } => *expect,
         _ => longshore_core::Expect::Any,
     }
 }

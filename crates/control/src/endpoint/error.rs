@@ -109,6 +109,13 @@ impl ApiError {
 
     /// An answer of an engine that is an error; its message is kept.
     pub(super) fn from_engine(status: StatusCode, body: &[u8]) -> Self {
+        // No engine says so: it is a node's agent, which knows of a newer leader.
+        if status == StatusCode::PRECONDITION_FAILED {
+            return Self {
+                reason: "stale".into(),
+                ..Self::try_again(engine_message(body))
+            };
+        }
         let reason = match status {
             StatusCode::BAD_REQUEST => "invalid-input",
             StatusCode::UNAUTHORIZED => "unauthenticated",

@@ -104,6 +104,8 @@ pub(super) async fn hijack(shared: &Arc<Shared>, mut call: Call, session: Sessio
         .insert(header::UPGRADE, protocol.clone());
     if let Far::Primary(_) = session.far {
         request.headers_mut().insert(header::HOST, PRIMARY_HOST);
+    } else {
+        shared.lead()?;
     }
     let client = session.far.client(shared)?;
     let clock = shared.plane.clock();

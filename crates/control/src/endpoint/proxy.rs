@@ -129,6 +129,9 @@ impl Shared {
         limit: Option<Duration>,
         request: Request<Payload>,
     ) -> ApiResult {
+        if !request.method().is_safe() {
+            self.lead()?;
+        }
         let client = self.client(node)?;
         let clock = self.plane.clock();
         let upload = request.extensions().get::<Upload>().cloned();

@@ -66,6 +66,15 @@ impl Primary {
 }
 
 impl Shared {
+    /// Right before something is changed on a node: the leadership with which the call was taken may
+    /// be over by now.
+    pub(super) fn lead(&self) -> ApiResult<()> {
+        match self.plane.inner.token() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ApiError::try_again(error.to_string())),
+        }
+    }
+
     /// The primary, unless that is this manager. While nobody leads, waits for
     /// [`primary_limit`](super::EndpointOptions::primary_limit).
     pub(super) async fn primary_elsewhere(&self) -> ApiResult<Option<Primary>> {

@@ -6,13 +6,14 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 #[cfg(feature = "endpoint")]
 use longshore_core::http::HttpClient;
 use longshore_core::{
-    Announcement, Backoff, BoxFuture, ClockExt, Engine, EngineEvents, NodeHealth, NodeId, Result,
-    Timestamp, WorkloadId,
+    Announcement, Backoff, BoxFuture, Engine, EngineEvents, NodeHealth, NodeId, Result, Timestamp,
+    WorkloadId,
 };
 use tokio::sync::mpsc;
 
 use super::{
     detector::Depth,
+    engines::{Engines, make_engines},
     inspect::InspectQueue,
     jobs::{self, Validation},
     lifecycle::{Input, Lifecycle, Output},
@@ -73,7 +74,8 @@ enum ImageLook {
 
 enum Done {
     Validated {
-        engine: Option<Arc<dyn Engine>>,
+        /// Where it was made for this.
+        made: Option<Engines>,
         outcome: Result<Validation>,
     },
     Confirmed(Result<()>),
@@ -223,20 +225,19 @@ impl Driver {
         };
         self.job(async move {
             let made = match engine {
-                Some(engine) => Ok(engine),
-                None => make_engine(&inner, source).await,
+                Some(engine) => Ok((engine, None)),
+                None => make_engines(&inner, source)
+                    .await
+                    .map(|made| (Arc::clone(&made.own), Some(made))),
             };
             match made {
                 Err(error) => Done::Validated {
-                    engine: None,
+                    made: None,
                     outcome: Err(error),
                 },
-                Ok(engine) => {
+                Ok((engine, made)) => {
                     let outcome = jobs::validate(&inner, slot, &address, &*engine, expected).await;
-                    Done::Validated {
-                        engine: Some(engine),
-                        outcome,
-                    }
+                    Done::Validated { made, outcome }
                 }
             }
         });
@@ -254,11 +255,11 @@ impl Driver {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Validated { engine, outcome } => {
-                if let Some(engine) = engine
+            Done::Validated { made, outcome } => {
+                if let Some(engines) = made
                     && self.engine.is_none()
                 {
-                    self.adopt(engine);
+                    self.adopt(engines);
                 }
                 match outcome {
                     Ok(Validation::Done { info }) => {
@@ -337,16 +338,17 @@ impl Driver {
         }
     }
 
-    fn adopt(&mut self, engine: Arc<dyn Engine>) {
+    fn adopt(&mut self, engines: Engines) {
+        let Engines { own, lent } = engines;
         #[cfg(feature = "endpoint")]
-        let http = HttpClient::new(engine.connector(), Arc::clone(&self.inner.clock));
+        let http = HttpClient::new(lent.connector(), Arc::clone(&self.inner.clock));
         self.inner.cluster.lock().set_engine(
             self.slot,
-            Arc::clone(&engine),
+            lent,
             #[cfg(feature = "endpoint")]
             http,
         );
-        self.engine = Some(engine);
+        self.engine = Some(own);
     }
 
     /// All that is known of the old engine is forgotten, before anyone is told.
@@ -385,20 +387,6 @@ impl Drop for Driver {
         self.inner.cluster.lock().remove_node(self.slot);
         self.inner.left.notify_waiters();
     }
-}
-
-async fn make_engine(inner: &Inner, source: Source) -> Result<Arc<dyn Engine>> {
-    let limit = inner.options.call_timeout;
-    let made = async {
-        match source {
-            Source::Announced(announcement) => inner.engines.engine_at(&announcement).await,
-            Source::Tunnel(node) => inner.engines.engine_over(inner.hub.connector(&node)).await,
-        }
-    };
-    inner
-        .clock
-        .timeout(limit, "making a client for the engine", made)
-        .await?
 }
 
 async fn refresh(

@@ -83,6 +83,10 @@ impl ControlPlaneBuilder {
     /// write there commands the cluster, and whoever can read there sees the stacks' environment
     /// variables. While the store is out of reach, what is known still holds, and changes are
     /// refused.
+    ///
+    /// With an [`election`](Self::election) only the manager that leads writes, and the store refuses
+    /// it once a leader with a higher fencing token has been there: the highest one is kept in it
+    /// (`<prefix>/stacks-token`) and checked in one transaction with each write.
     #[must_use]
     pub fn state(mut self, store: Arc<dyn KvStore>, prefix: impl Into<String>) -> Self {
         self.state = Some((store, prefix.into()));
@@ -135,7 +139,9 @@ impl ControlPlaneBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](longshore_core::ErrorKind::InvalidInput) when the scheduler or
-    /// the engine provider is missing or an option is wrong.
+    /// the engine provider is missing or an option is wrong;
+    /// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported) when several managers are to
+    /// share a store without transactions.
     pub fn build(self) -> Result<ControlPlane> {
         self.options.validate()?;
         let scheduler = self
@@ -164,8 +170,11 @@ impl ControlPlaneBuilder {
         let desired = self
             .state
             .map(|(store, prefix)| Desired::new(store, &prefix));
-        if desired.is_some() {
+        if let Some(desired) = &desired {
             stacks = stacks.keep_removed();
+            if self.election.is_some() {
+                desired.can_fence()?;
+            }
         }
         let silent_sources = self.discoveries.len().into();
         Ok(ControlPlane {

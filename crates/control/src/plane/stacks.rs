@@ -9,12 +9,14 @@ impl ControlPlane {
     /// example after a restart of the control plane, are taken over by their labels.
     ///
     /// With a [store of its state](crate::ControlPlaneBuilder::state) the stack is desired once the
-    /// store has it: it outlives this process, and any manager may be told of it. Without, it lives
-    /// as long as this control plane: deploy again after a restart.
+    /// store has it: it outlives this process, and all managers over the store know of it. Without,
+    /// it lives as long as this control plane: deploy again after a restart.
     ///
     /// # Errors
-    /// As [`StackSpec::ordered`], and what the store says: nothing changed then, or, where the store
-    /// did not answer, it may have.
+    /// As [`StackSpec::ordered`];
+    /// [`ErrorKind::Stale`](longshore_core::ErrorKind::Stale) where another manager leads: tell that
+    /// one; and what the store says: nothing changed then, or, where the store did not answer, it may
+    /// have.
     ///
     /// # Cancel safety
     /// Not safe with a store: a dropped call may or may not have deployed. Deploying again is safe.
@@ -61,7 +63,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack, and
-    /// what the store says.
+    /// as [`deploy`](Self::deploy).
     ///
     /// # Cancel safety
     /// As [`deploy`](Self::deploy).

@@ -7,22 +7,26 @@ use std::{
 use futures::StreamExt;
 use longshore_core::{
     Backoff, ClockExt, Error, ErrorKind, Expect, KvEntry, KvEvent, KvStore, PutOptions, Result,
-    Revision, ServiceName,
+    Revision, ServiceName, TransactionOp,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
 
-use super::StackSpec;
+use super::{StackSpec, fence::Fence};
 use crate::plane::Inner;
 
 /// What is desired, in a key-value store that outlives the process and that several managers share.
 ///
 /// One key holds one stack. A write counts once the store has it; what every manager acts on is what
 /// it read from there, in the order of the store's revisions, so all come to the same.
+///
+/// Among several managers the one that leads writes, under its fencing token; a manager without an
+/// election writes as it is.
 #[derive(Debug)]
 pub(crate) struct Desired {
     store: Arc<dyn KvStore>,
     prefix: String,
+    fence: Fence,
     /// The newest that was read of each stack.
     seen: Mutex<BTreeMap<ServiceName, Revision>>,
     /// Held for writing while all is read, so that no write of our own falls between.
@@ -39,9 +43,11 @@ struct Record {
 impl Desired {
     /// Keeps stacks under `prefix`, which ends with a slash then.
     pub(crate) fn new(store: Arc<dyn KvStore>, prefix: &str) -> Self {
+        let prefix = prefix.trim_end_matches('/');
         Self {
             store,
-            prefix: format!("{}/stacks/", prefix.trim_end_matches('/')),
+            fence: Fence::new(format!("{prefix}/stacks-token")),
+            prefix: format!("{prefix}/stacks/"),
             seen: Mutex::default(),
             reading: RwLock::default(),
         }
@@ -69,9 +75,64 @@ impl Desired {
         }
         let value = bytes::Bytes::from(value);
         let options = PutOptions::default().with_expect(expect);
-        let put = self.store.put(&key, value.clone(), options);
-        let revision = within(inner, put).await?;
+        let step = TransactionOp::Put {
+            key: key.clone(),
+            value: value.clone(),
+            options,
+        };
+        let revision = self.write(inner, &step).await?;
         Ok(KvEntry::new(key, value, revision))
+    }
+
+    async fn write(&self, inner: &Inner, step: &TransactionOp) -> Result<Revision> {
+        let token = inner.token()?;
+        within(inner, async {
+            match token {
+                Some(token) => self.fence.write(&*self.store, token, step).await,
+                None => self.unfenced(step).await,
+            }
+        })
+        .await
+    }
+
+    async fn unfenced(&self, step: &TransactionOp) -> Result<Revision> {
+        match step {
+            TransactionOp::Put {
+                key,
+                value,
+                options,
+            } => self.store.put(key, value.clone(), *options).await,
+            TransactionOp::Delete { key, expect } => {
+                self.store.delete(key, *expect).await?;
+                Ok(Revision::default())
+            }
+            _ => Err(Error::internal("a stack is put or deleted")),
+        }
+    }
+
+    /// Shuts out the leaders before this token, as soon as the store can be reached: until then it is
+    /// tried again and again.
+    pub(crate) async fn raise(&self, inner: &Inner, token: u64) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        while let Err(error) = within(inner, self.fence.raise(&*self.store, token)).await {
+            tracing::warn!(token, error = %error.chain(), "older leaders are not shut out of the store yet");
+            if error.kind() == ErrorKind::Stale {
+                return;
+            }
+            inner.clock.sleep(backoff.next_delay(&*inner.random)).await;
+        }
+    }
+
+    /// Whether the store can refuse the writes of older leaders.
+    pub(crate) fn can_fence(&self) -> Result<()> {
+        if self.store.capabilities().transactions {
+            return Ok(());
+        }
+        let store = self.store.describe();
+        Err(Error::unsupported(format!(
+            "{store} has no transactions, so it can't refuse the writes of a manager that no longer \
+             leads: keep the stacks of several managers in another store"
+        )))
     }
 
     /// Stores a stack, whatever was there.
@@ -117,9 +178,11 @@ impl Desired {
         let Some(revision) = self.seen().get(name).copied() else {
             return;
         };
-        let key = self.key(name.as_str());
-        let deleted = within(inner, self.store.delete(&key, Expect::Revision(revision))).await;
-        if let Err(error) = deleted
+        let step = TransactionOp::Delete {
+            key: self.key(name.as_str()),
+            expect: Expect::Revision(revision),
+        };
+        if let Err(error) = self.write(inner, &step).await
             && error.kind() != ErrorKind::Conflict
         {
             // It is gone over again with the next comparison.

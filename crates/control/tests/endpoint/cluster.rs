@@ -10,10 +10,9 @@ use longshore_control::{
 };
 use longshore_core::{
     AllowAll, Announcement, AuditSink, Authorizer, BoxByteStream, Clock, Connector, Discovery,
-    DiscoveryCapabilities, Endpoint, Engine, EngineProvider, Error, Membership, MembershipEvent,
-    MembershipStream, NodeHealth, Registration, Result, SeededRandom, Shutdown, SystemClock,
-    WatchMode,
-    testkit::{ManualElection, mocks::MockEngine},
+    DiscoveryCapabilities, Endpoint, Engine, EngineProvider, Error, LeaderElection, Membership,
+    MembershipEvent, MembershipStream, NodeHealth, Registration, Result, SeededRandom, Shutdown,
+    SystemClock, WatchMode, testkit::mocks::MockEngine,
 };
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -34,7 +33,7 @@ pub(crate) struct Setup {
     pub(crate) listen: ListenOptions,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
-    pub(crate) election: Option<ManualElection>,
+    pub(crate) election: Option<Arc<dyn LeaderElection>>,
     /// Other managers by address, and where their endpoints are.
     pub(crate) managers: HashMap<String, PathBuf>,
     /// What is done to the daemons, by their number from 0, before they are met.
@@ -171,7 +170,7 @@ impl Cluster {
             .clock(Arc::clone(&clock))
             .random(Arc::new(SeededRandom::new(1)));
         let plane = match setup.election {
-            Some(election) => plane.election(Arc::new(election)),
+            Some(election) => plane.election(election),
             None => plane,
         };
         let plane = plane.build().unwrap();

@@ -1,13 +1,20 @@
-//! Managers that don't lead (rules L1, L4, L5 of the specification).
+//! Managers that don't lead (rules L1, L2, L4, L5 of the specification).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::Request;
 use http_body_util::BodyExt;
 use longshore_control::endpoint::EndpointOptions;
 use longshore_core::{
-    DenyAll, Leader,
+    BoxStream, DenyAll, Leader, LeaderElection,
     http::{Upgraded, empty_body},
     testkit::ManualElection,
 };
@@ -25,7 +32,7 @@ fn at(address: &str) -> ManualElection {
 /// A manager of two nodes, and one without any that passes on to it.
 async fn pair() -> (Cluster, Cluster, ManualElection) {
     let primary = Cluster::with(Setup {
-        election: Some(ManualElection::new(Leader::Here { token: 7 })),
+        election: Some(Arc::new(ManualElection::new(Leader::Here { token: 7 }))),
         ..Setup::default()
     })
     .await;
@@ -42,7 +49,7 @@ fn replica(election: &ManualElection, managers: &[(&str, &Cluster)]) -> Setup {
     Setup {
         nodes: 0,
         endpoint,
-        election: Some(election.clone()),
+        election: Some(Arc::new(election.clone())),
         managers: managers
             .map(|(address, manager)| ((*address).to_owned(), manager.socket()))
             .collect(),
@@ -251,4 +258,91 @@ async fn a_caller_without_leave_does_not_reach_the_primary() {
         .await
         .ok(403);
     assert!(primary.audit.records().is_empty());
+}
+
+/// A leadership that is over after it was asked for a number of times.
+#[derive(Clone, Debug)]
+struct Fading(Arc<AtomicUsize>);
+
+impl LeaderElection for Fading {
+    fn leader(&self) -> Leader {
+        let left = |left: usize| left.checked_sub(1);
+        match self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+        {
+            Ok(_) => Leader::Here { token: 7 },
+            Err(_) => Leader::Elsewhere(PRIMARY.to_owned()),
+        }
+    }
+
+    fn watch(&self) -> BoxStream<Leader> {
+        futures::stream::pending().boxed()
+    }
+}
+
+/// Between a call's arrival and what it does on a node lies time, in which a leadership can end.
+#[tokio::test]
+async fn l2_a_call_that_outlasts_its_leadership_changes_nothing() {
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let cluster = Cluster::with(Setup {
+        nodes: 1,
+        election: Some(Arc::new(Fading(Arc::clone(&left)))),
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    let id = client.create("web", json!({})).await;
+    let asked = || {
+        let requests = &cluster.daemons[0].state().requests;
+        let changes = requests.iter().filter(|line| !line.starts_with("GET"));
+        changes.cloned().collect::<Vec<_>>()
+    };
+    let before = asked();
+    left.store(1, Ordering::SeqCst);
+    let answer = client.delete(&format!("/containers/{id}")).await;
+    assert!(answer.ok(503).headers.contains_key("retry-after"));
+    for (method, path, body) in [
+        ("DELETE", format!("/containers/{id}"), None),
+        ("POST", format!("/containers/{id}/start"), None),
+        (
+            "POST",
+            "/volumes/create".to_owned(),
+            Some(json!({"Name": "v"})),
+        ),
+        (
+            "POST",
+            "/containers/create?name=b".to_owned(),
+            Some(json!({"Image": "busybox"})),
+        ),
+        (
+            "POST",
+            format!("/containers/{id}/exec"),
+            Some(json!({"Cmd": ["a"]})),
+        ),
+    ] {
+        left.store(1, Ordering::SeqCst);
+        let method = method.parse().unwrap();
+        let answer = client.call(method, &path, body).await;
+        assert_eq!(answer.status, 503, "{path}: {}", answer.text);
+        assert!(
+            answer.text.contains("does not lead"),
+            "{path}: {}",
+            answer.text
+        );
+        assert!(answer.text.contains(PRIMARY), "{path}: {}", answer.text);
+        assert_eq!(asked(), before, "{path} reached the engine");
+    }
+    // A hijacked stream carries input.
+    left.store(1, Ordering::SeqCst);
+    let path = format!("/containers/{id}/attach?stream=1&stdin=1");
+    let request = Request::post(path).body(Bytes::new()).unwrap();
+    match client.0.upgrade(request).await.unwrap() {
+        Upgraded::Refused { status, .. } => assert_eq!(status, 503),
+        Upgraded::Stream { .. } => panic!("attached"),
+    }
+    assert_eq!(asked(), before);
+    // Reading is open to everybody.
+    left.store(1, Ordering::SeqCst);
+    client.get(&format!("/containers/{id}/json")).await.ok(200);
 }

@@ -140,6 +140,14 @@ impl Cluster {
         cluster.with_nodes(nodes).await
     }
 
+    /// One of several managers, into which nodes dial.
+    pub(crate) fn electing_with(
+        election: &ManualElection,
+        tunnels: Vec<Arc<dyn TunnelListener>>,
+    ) -> Self {
+        Self::of(options(), tunnels, Some(election.clone()))
+    }
+
     async fn with_nodes(self, nodes: u16) -> Self {
         let cluster = self;
         for port in 1..=nodes {

@@ -4,6 +4,7 @@
 mod cluster;
 mod engine;
 mod hostile_agents;
+mod leading;
 mod nodes;
 mod pending;
 mod placing;

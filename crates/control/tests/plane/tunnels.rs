@@ -209,14 +209,14 @@ impl Agent {
     }
 }
 
-fn tunnel_cluster() -> (Cluster, Dialler) {
+pub(crate) fn tunnel_cluster() -> (Cluster, Dialler) {
     let (dialler, listener) = listener();
     let cluster = Cluster::new(options(), vec![listener]);
     cluster.plane.start();
     (cluster, dialler)
 }
 
-fn add(cluster: &Cluster, node: &str) -> FakeEngine {
+pub(crate) fn add(cluster: &Cluster, node: &str) -> FakeEngine {
     let engine = FakeEngine::new(
         Arc::clone(&cluster.clock),
         &format!("engine-{node}"),

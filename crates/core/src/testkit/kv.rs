@@ -26,6 +26,7 @@ pub use ranges::{
     a_range_stays_under_its_prefix,
 };
 pub use transactions::{
+    a_check_alone_writes_nothing, a_check_guards_the_other_steps,
     a_key_twice_in_a_transaction_is_refused, a_transaction_does_all,
     a_transaction_does_nothing_if_one_condition_fails, without_transactions_they_are_unsupported,
 };
@@ -109,6 +110,8 @@ macro_rules! kv_suite {
                 a_transaction_does_all,
                 a_transaction_does_nothing_if_one_condition_fails,
                 a_key_twice_in_a_transaction_is_refused,
+                a_check_guards_the_other_steps,
+                a_check_alone_writes_nothing,
                 without_transactions_they_are_unsupported,
                 bad_keys_are_refused,
                 long_keys_and_values_have_a_bound,

@@ -104,6 +104,9 @@ impl Client {
             let purpose = plan.purposes.get(error.op_index).copied();
             return Err(failure::of_operation(purpose, &error.what));
         }
+        if !plan.puts {
+            return Ok(None);
+        }
         let written = outcome.results.unwrap_or_default();
         let written = written.into_iter().filter_map(|result| result.kv);
         Ok(written.map(|pair| Revision(pair.modify_index)).max())

@@ -15,6 +15,8 @@ pub(super) const MOST_STEPS: usize = 21;
 pub(super) struct Plan {
     pub(super) operations: Vec<Operation>,
     pub(super) purposes: Vec<Purpose>,
+    /// Whether a key is written: only then the answer has the transaction's own index in it.
+    pub(super) puts: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub(super) fn of(steps: &[TransactionOp]) -> Result<Plan> {
     let mut plan = Plan {
         operations: Vec::new(),
         purposes: Vec::new(),
+        puts: false,
     };
     for step in steps {
         let key = KeyPath::encode(kv_step::key(step));
@@ -57,6 +60,9 @@ pub(super) fn of(steps: &[TransactionOp]) -> Result<Plan> {
             };
             add(Purpose::Condition, check);
         }
+        if matches!(step, TransactionOp::Check { .. }) {
+            continue;
+        }
         if expect != Expect::Absent {
             let delete = KvOperation {
                 verb: "delete",
@@ -77,8 +83,9 @@ pub(super) fn of(steps: &[TransactionOp]) -> Result<Plan> {
                     ..KvOperation::default()
                 };
                 add(purpose, write);
+                plan.puts = true;
             }
-            TransactionOp::Delete { .. } => {}
+            TransactionOp::Delete { .. } | TransactionOp::Check { .. } => {}
             _ => return Err(Error::unsupported("a step that this store does not know")),
         }
     }

@@ -114,7 +114,9 @@ impl State {
                     let replaced = self.entries.get(key).map_or(0, size);
                     growth += (key.len() + value.len()).saturating_sub(replaced);
                 }
-                TransactionOp::Delete { key, expect } => self.check_condition(key, *expect)?,
+                TransactionOp::Delete { key, expect } | TransactionOp::Check { key, expect } => {
+                    self.check_condition(key, *expect)?;
+                }
                 _ => return Err(Error::unsupported("a step that this store does not know")),
             }
         }

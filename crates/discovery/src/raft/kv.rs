@@ -214,7 +214,9 @@ impl Shared {
         if steps.iter().any(|step| {
             !matches!(
                 step,
-                TransactionOp::Put { .. } | TransactionOp::Delete { .. }
+                TransactionOp::Put { .. }
+                    | TransactionOp::Delete { .. }
+                    | TransactionOp::Check { .. }
             )
         }) {
             return Err(Error::unsupported("a step that this store does not know"));

@@ -108,7 +108,8 @@ impl<'a> Open<'a> {
                     options,
                 } => self.put(key, value, options.lease)?,
                 TransactionOp::Delete { key, .. } => deleted += usize::from(self.delete(key)?),
-                _ => {}
+                TransactionOp::Check { .. } => {}
+                _ => return Err(Error::unsupported("a step that this store does not know")),
             }
         }
         self.forget(limits)?;

@@ -275,8 +275,10 @@ impl Client {
                 deleted: plan.deleted,
             })),
             failure::NO_NODE => {
-                for path in &paths[..steps.len()] {
-                    self.create_parents(connection, path).await?;
+                for (step, path) in steps.iter().zip(&paths) {
+                    if matches!(step, TransactionOp::Put { .. }) {
+                        self.create_parents(connection, path).await?;
+                    }
                 }
                 Ok(None)
             }

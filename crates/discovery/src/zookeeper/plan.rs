@@ -57,6 +57,7 @@ impl Plan {
                 }
                 TransactionOp::Delete { .. } if is_key => plan.delete(&path, found),
                 TransactionOp::Delete { .. } => {}
+                TransactionOp::Check { expect, .. } => plan.check(&path, *expect, found),
                 _ => return Err(Error::unsupported("a step that this store does not know")),
             }
         }
@@ -110,6 +111,14 @@ impl Plan {
                 Record::default().text(path).bytes(&[]).int(stat.version),
             ),
         });
+    }
+
+    /// What is found must still be there when the rest is done; what is not, the guard watches over.
+    fn check(&mut self, path: &str, expect: Expect, found: &Found) {
+        if let (Some((_, stat)), true) = (found, expect != Expect::Any) {
+            let check = Record::default().text(path).int(stat.version);
+            self.operations.push((op::CHECK, check));
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

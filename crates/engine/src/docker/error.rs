@@ -112,6 +112,8 @@ fn classify(status: StatusCode, message: &str) -> (ErrorKind, bool) {
         409 if says("is already in use by container") => (ErrorKind::AlreadyExists, false),
         409 if says("already in progress") => (ErrorKind::Conflict, true),
         409 => (ErrorKind::Conflict, false),
+        // A node's agent: it has obeyed a newer leader than whoever asks.
+        412 => (ErrorKind::Stale, false),
         429 => (ErrorKind::ResourceExhausted, true),
         // Older engines report these as their own faults.
         500 if says("port is already allocated") || says("address already in use") => {

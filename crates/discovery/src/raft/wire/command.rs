@@ -82,6 +82,10 @@ pub(in super::super) fn write_steps(out: &mut Writer, steps: &[TransactionOp]) {
             key,
             expect: wanted,
         } => expect(out.byte(2).text(key), *wanted),
+        TransactionOp::Check {
+            key,
+            expect: wanted,
+        } => expect(out.byte(3).text(key), *wanted),
         // Refused where it comes in; read as malformed.
         _ => drop(out.byte(0)),
     });
@@ -103,6 +107,10 @@ pub(in super::super) fn read_steps(from: &mut Reader) -> Result<Vec<TransactionO
                 }
             }
             2 => TransactionOp::Delete {
+                key: from.text()?,
+                expect: read_expect(from)?,
+            },
+            3 => TransactionOp::Check {
                 key: from.text()?,
                 expect: read_expect(from)?,
             },

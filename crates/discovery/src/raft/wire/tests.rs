@@ -137,6 +137,10 @@ fn commands_are_read_as_written() {
                 key: "b".to_owned(),
                 expect: Expect::Revision(Revision(8)),
             },
+            TransactionOp::Check {
+                key: "c".to_owned(),
+                expect: Expect::Absent,
+            },
         ]),
         Action::Grant(std::time::Duration::from_millis(1500)),
         Action::Revoke(LeaseId(u128::MAX)),
