@@ -77,10 +77,6 @@ fn with_nextest(suite: Suite, environment: Environment<'_>) -> Result<Counts, St
         "--all-features",
         "--no-fail-fast",
     ]);
-    command.args(
-        std::env::var("XTASK_EXTRA")
-            .unwrap_or_default()
-            .split_whitespace(),
     command.args(["--no-tests", "pass", "--filterset", filter]);
     command
         .arg("--tool-config-file")
