@@ -49,6 +49,7 @@ fn a_gateway_of_another_test() {
         }
         let classes = Class::of(&containers);
         if shedding == Shedding::Everything && word(BY) == "lifeline" {
+            println!("\nSTANDING");
             return start_for_ever(&gateway, &classes, numbers[0]).await;
         }
         let planting = numbers.iter().enumerate().map(|(index, number)| {
@@ -68,7 +69,6 @@ fn a_gateway_of_another_test() {
 
 /// Starts sessions without an end, in containers that a lifeline can be in.
 async fn start_for_ever(gateway: &DockerExec, classes: &[Class], number: u64) {
-    println!("\nSTANDING");
     let containers: Vec<_> = WITH_SHELL.map(|at| classes[at].container.clone()).into();
     join_all(containers.into_iter().map(|container| async move {
         let mut sessions = Vec::new();
