@@ -135,9 +135,10 @@ done
 mark="$name=$group[0-9a-f]*"
 finish
 late=0
-while [ "$late" -lt 60 ]; do
+while [ "$late" -lt 20 ]; do
     late=$((late + 1))
-    nap 0.5
+    # Most of what is late comes soon; the rest is not worth a search every half second.
+    if [ "$late" -le 6 ]; then nap 0.5; else nap 2; fi
     if [ "$policy" = foreground ]; then
         foreground KILL
     else
