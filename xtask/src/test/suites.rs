@@ -77,10 +77,6 @@ fn with_nextest(suite: Suite, environment: Environment<'_>) -> Result<Counts, St
         "--all-features",
         "--no-fail-fast",
     ]);
-    command.args(
-        std::env::var("XTASK_EXTRA")
-            .unwrap_or_default()
-            .split_whitespace(),
     command.args(["--no-tests", "pass", "--filterset", filter]);
     command
         .arg("--tool-config-file")
@@ -174,6 +170,15 @@ fn test_targets(metadata: &Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_is_beside_others_also_on_one_core() {
+        for suite in [Suite::Unit, Suite::Conformance, Suite::Lab] {
+            assert!(at_once(suite, 1) > 1, "{suite:?}");
+            assert!(at_once(suite, 8) <= 24, "{suite:?}");
+        }
+        assert_eq!(at_once(Suite::Lab, 2), 4);
+    }
 
     #[test]
     fn a_target_belongs_to_a_suite_by_its_name() {
