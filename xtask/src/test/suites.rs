@@ -172,6 +172,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_waits_is_beside_others_also_on_one_core() {
+        for suite in [Suite::Unit, Suite::Conformance, Suite::Lab] {
+            assert!(at_once(suite, 1) > 1, "{suite:?}");
+            assert!(at_once(suite, 8) <= 24, "{suite:?}");
+        }
+        assert_eq!(at_once(Suite::Lab, 2), 4);
+    }
+
+    #[test]
     fn a_target_belongs_to_a_suite_by_its_name() {
         assert_eq!(suite_of("longshore", "lab_cluster"), Suite::Lab);
         assert_eq!(suite_of("longshore-lab", "shims"), Suite::Lab);
