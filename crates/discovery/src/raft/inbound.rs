@@ -147,7 +147,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// So many that members and their clients are never turned away, and a flood holds little.
-pub(super) const MOST_CLIENTS: usize = 192;
+pub(super) const MOST_CLIENTS: usize = 512;
 const LONGEST_GREETING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
