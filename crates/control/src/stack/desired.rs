@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -232,8 +232,22 @@ impl Desired {
             // What changes while later pages are read is told by the watch.
             let from = *from.get_or_insert(page.revision);
             entries.extend(page.entries);
+            if entries.len() > MAX_STACKS {
+                return Err(Error::new(
+                    ErrorKind::ResourceExhausted,
+                    format!(
+                        "there are more than {MAX_STACKS} keys under {}: something else writes there",
+                        self.prefix
+                    ),
+                ));
+            }
             match entries.last() {
-                Some(last) if page.more => after.clone_from(&last.key),
+                Some(last) if page.more && last.key > after => after.clone_from(&last.key),
+                _ if page.more => {
+                    return Err(Error::protocol(
+                        "the store says that there is more, and gives none",
+                    ));
+                }
                 _ => {
                     self.replace(inner, &entries);
                     return Ok(from);
@@ -246,11 +260,11 @@ impl Desired {
     fn replace(&self, inner: &Inner, entries: &[KvEntry]) {
         let gone: Vec<ServiceName> = {
             let mut seen = self.seen();
-            let known: Vec<&str> = entries
+            let known: BTreeSet<&str> = entries
                 .iter()
                 .map(|entry| self.name_of(&entry.key))
                 .collect();
-            let gone = seen.keys().filter(|name| !known.contains(&name.as_str()));
+            let gone = seen.keys().filter(|name| !known.contains(name.as_str()));
             let gone = gone.cloned().collect();
             seen.clear();
             gone
@@ -287,6 +301,13 @@ impl Desired {
             }
         };
         let mut seen = self.seen();
+        if seen.len() >= MAX_STACKS && !seen.contains_key(&record.stack.name) {
+            tracing::error!(
+                key = entry.key,
+                "ignored: there are {MAX_STACKS} stacks already"
+            );
+            return;
+        }
         let newest = seen.entry(record.stack.name.clone()).or_default();
         if entry.revision <= *newest {
             return;
@@ -327,5 +348,7 @@ async fn within<T: Send>(inner: &Inner, call: impl Future<Output = Result<T>> + 
 
 const MAX_TRIES: u32 = 8;
 const PAGE: usize = 100;
+/// Every manager holds all of them.
+const MAX_STACKS: usize = 10_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(15);

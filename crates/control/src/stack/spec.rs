@@ -119,6 +119,25 @@ impl StackSpec {
                 service.name, self.name
             )))
         };
+        if self.services.len() > MAX_SERVICES {
+            return Err(Error::invalid(format!(
+                "stack {}: {} services are more than the {MAX_SERVICES} allowed",
+                self.name,
+                self.services.len()
+            )));
+        }
+        let all: u64 = self
+            .services
+            .iter()
+            .map(|one| u64::from(one.replicas))
+            .sum();
+        if all > MAX_INSTANCES {
+            return Err(Error::invalid(format!(
+                "stack {}: {all} instances of all its services are more than the {MAX_INSTANCES} \
+                 allowed",
+                self.name
+            )));
+        }
         for service in &self.services {
             if by_name.insert(&service.name, service).is_some() {
                 return bad(service, "it is there twice".to_owned());
@@ -263,6 +282,11 @@ impl ServiceSpec {
 
 /// More instances of one service are a typing error.
 const MAX_REPLICAS: u32 = 10_000;
+/// Each is gone over with every comparison.
+const MAX_SERVICES: usize = 1_000;
+/// Of all services of a stack: what every manager keeps a place for, whoever wrote the stack into
+/// the store that they share.
+const MAX_INSTANCES: u64 = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -327,6 +351,25 @@ mod tests {
         refuse(
             vec![service("a", &[]).with_replicas(20_000)],
             "service a of stack shop: 20000 instances are more than the 10000 allowed",
+        );
+    }
+
+    #[test]
+    fn a_stack_beyond_all_bounds_is_refused_before_it_is_gone_over() {
+        let many = |count: usize, replicas| {
+            let name = |number| format!("s{number}");
+            (0..count)
+                .map(|number| service(&name(number), &[]).with_replicas(replicas))
+                .collect::<Vec<_>>()
+        };
+        assert!(stack(many(1_000, 100)).ordered().is_ok());
+        refuse(
+            many(1_001, 1),
+            "stack shop: 1001 services are more than the 1000 allowed",
+        );
+        refuse(
+            many(20, 10_000),
+            "stack shop: 200000 instances of all its services are more than the 100000 allowed",
         );
     }
 

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod engine;
+mod foreign_state;
 mod hostile_agents;
 mod leading;
 mod nodes;

@@ -139,7 +139,7 @@ impl Inbound {
 }
 
 /// So many that members and their clients are never turned away, and a flood holds little.
-pub(super) const MOST_CLIENTS: usize = 192;
+pub(super) const MOST_CLIENTS: usize = 512;
 const LONGEST_GREETING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
