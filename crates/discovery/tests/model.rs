@@ -5,8 +5,6 @@
 
 #[path = "model/cut_off.rs"]
 mod cut_off;
-#[path = "model/looks.rs"]
-mod looks;
 #[path = "model/oracle.rs"]
 mod oracle;
 #[path = "model/replay.rs"]

@@ -15,8 +15,6 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use crate::abort_on_drop::AbortOnDrop;
-
 use super::{
     driver::Shared,
     frame,

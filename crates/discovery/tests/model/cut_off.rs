@@ -14,7 +14,8 @@ use longshore_core::{
 use longshore_discovery::MemoryKv;
 use tokio::sync::watch;
 
-use super::looks;
+#[path = "looks.rs"]
+mod looks;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Link {
@@ -143,7 +144,7 @@ impl KvStore for CutOff {
 }
 
 /// What a watch knows of the link.
-pub(crate) struct Connection {
+struct Connection {
     link: watch::Receiver<Link>,
     cuts: u64,
     /// Whether the present outage was told.
@@ -155,7 +156,7 @@ impl Connection {
     ///
     /// # Errors
     /// It was cut: told once per outage.
-    pub(crate) async fn ready(&mut self) -> Result<bool> {
+    async fn ready(&mut self) -> Result<bool> {
         let mut anew = false;
         loop {
             let link = *self.link.borrow_and_update();
@@ -174,7 +175,7 @@ impl Connection {
         }
     }
 
-    pub(crate) async fn changed(&mut self) {
+    async fn changed(&mut self) {
         let _ = self.link.changed().await;
     }
 }

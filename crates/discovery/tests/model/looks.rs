@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use longshore_core::{KvEvent, KvStore, KvWatch, Result, Revision};
 use longshore_discovery::MemoryKv;
 
-use super::cut_off::Connection;
+use super::Connection;
 
 pub(crate) fn stream(
     store: MemoryKv,
