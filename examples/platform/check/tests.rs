@@ -172,7 +172,21 @@ fn each_message_is_swarms() {
         ),
         (
             "manage a:1 --cluster-opt x=1",
-            "--cluster-opt \"x\" is unknown; known are swarm.overcommit, swarm.createretry and longshore.accounting",
+            "--cluster-opt \"x\" is unknown; known are swarm.overcommit, swarm.createretry, \
+             longshore.accounting and longshore.stacks",
+        ),
+        (
+            "manage a:1 --cluster-opt longshore.stacks=store",
+            "--cluster-opt longshore.stacks=store needs a discovery with a key-value store: \
+             consul, etcd, zk or raft",
+        ),
+        (
+            "manage etcd://a:1 --cluster-opt longshore.stacks=disk",
+            "--cluster-opt longshore.stacks: \"disk\" is neither store nor memory",
+        ),
+        (
+            "manage a:1 --replication-timeout 0s",
+            "--replication-timeout should be a positive number",
         ),
         (
             "manage a:1 --replication --addr b:1",
@@ -194,6 +208,27 @@ fn aliases_and_both_forms_of_discovery_are_accepted() {
         panic!()
     };
     assert_eq!(list(&args).unwrap().url, "nodes://a:1");
+}
+
+#[test]
+fn stacks_are_kept_in_the_store_of_the_discovery_if_it_has_one() {
+    for (line, stored) in [
+        ("platform m etcd://a:1/x", true),
+        ("platform m zk://a:1", true),
+        ("platform m consul://a:1", true),
+        ("platform m raft://a=b:1", true),
+        (
+            "platform m etcd://a:1 --cluster-opt longshore.stacks=memory",
+            false,
+        ),
+        ("platform m a:1", false),
+        ("platform m file:///x", false),
+    ] {
+        let Command::Manage(args) = parse(line) else {
+            panic!()
+        };
+        assert_eq!(planned(&args).stored_stacks, stored, "{line}");
+    }
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub struct StoreOptions {
     pub connect_limit: Duration,
     /// The largest answer that is read, 64 MiB.
     pub largest_answer: usize,
-    /// How many requests may be under way at once, 64. Others wait for their turn.
+    /// How many requests may be under way at once, 64. Others wait for their turn. What waits for
+    /// news, as watches do, is not counted.
     pub most_requests: usize,
 }
 
