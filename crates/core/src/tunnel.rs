@@ -43,7 +43,7 @@ pub enum StreamTarget {
     /// A service by name, 1 to 255 visible ASCII characters.
     Service(String),
     /// Engine or service, as one of several managers asks for it.
-    Under(Mandate, Box<StreamTarget>),
+    Under(Mandate, Box<Self>),
 }
 
 /// What one of several managers may do with a stream that it opens to a node, and by which right.
