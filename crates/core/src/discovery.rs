@@ -207,7 +207,9 @@ pub trait Discovery: Debug + Send + Sync + 'static {
     /// The nodes known now.
     ///
     /// # Errors
-    /// The backend can't be read at all. Single bad entries are in [`Membership::problems`].
+    /// The backend can't be read at all; [retryable](Error::is_retryable), such as
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), where it may come back. Single bad
+    /// entries are in [`Membership::problems`].
     ///
     /// # Cancel safety
     /// Safe.
