@@ -1,6 +1,6 @@
 //! Reading a part of the tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use longshore_core::{Error, ErrorKind, KvEntry, Result, Revision};
@@ -19,6 +19,8 @@ pub(super) struct Tree {
     pub(super) revision: Revision,
     /// The last change of anything in it, deletions included.
     pub(super) newest: Revision,
+    /// Keys that were listed and then not there any more: deleted after `revision`.
+    pub(super) gone: BTreeSet<String>,
 }
 
 /// Reads all keys that begin with `prefix`, after the server has caught up.
@@ -49,6 +51,7 @@ pub(super) async fn walk(connection: &Connection, prefix: &str, limit: usize) ->
         for paths in paths.chunks(CHUNK) {
             for (path, found) in paths.iter().zip(data_of(connection, paths).await?) {
                 let (_, Some((data, stat))) = found else {
+                    tree.gone.insert(node::key(path));
                     continue;
                 };
                 tree.saw(&stat);
@@ -79,6 +82,16 @@ pub(super) async fn walk(connection: &Connection, prefix: &str, limit: usize) ->
 }
 
 impl Tree {
+    /// The keys that changed while they were read, after `revision`.
+    pub(super) fn late(&self) -> BTreeSet<&str> {
+        let entries = self.entries.values();
+        let written = entries.filter(|entry| entry.revision > self.revision);
+        let written = written.map(|entry| entry.key.as_str());
+        written
+            .chain(self.gone.iter().map(String::as_str))
+            .collect()
+    }
+
     fn saw(&mut self, stat: &Stat) {
         for zxid in [stat.created, stat.modified, stat.children_changed] {
             self.newest = self.newest.max(node::revision(zxid));

@@ -88,6 +88,9 @@ impl Follower {
     }
 
     fn take_tree(&mut self, tree: &Tree) {
+        // Their events are still to come, and tell in order and when. The tree's revision would be too
+        // early for who has read such a key in between, and theirs too late for what others tell.
+        let late = tree.late();
         match &self.known {
             // What was there at `from` can't be known any more, only that nothing changed since.
             None if self
@@ -110,6 +113,7 @@ impl Follower {
                         .entries
                         .values()
                         .filter(|entry| known.get(&entry.key) != Some(&entry.revision))
+                        .filter(|entry| !late.contains(entry.key.as_str()))
                         .cloned()
                         .map(KvEvent::Put)
                         .collect();
@@ -117,6 +121,7 @@ impl Follower {
                         known
                             .keys()
                             .filter(|key| !tree.entries.contains_key(*key))
+                            .filter(|key| !late.contains(key.as_str()))
                             .map(|key| KvEvent::Deleted {
                                 key: key.clone(),
                                 revision: tree.revision,
@@ -129,11 +134,9 @@ impl Follower {
         }
         self.told = tree.revision;
         let known = tree.entries.values();
-        self.known = Some(
-            known
-                .map(|entry| (entry.key.clone(), entry.revision))
-                .collect(),
-        );
+        let known = known.map(|entry| (entry.key.clone(), entry.revision));
+        let late = late.into_iter().map(|key| (key.to_owned(), Revision(0)));
+        self.known = Some(known.chain(late).collect());
     }
 
     /// Waits for events, and reads what changed until nothing more has.
@@ -229,3 +232,79 @@ const CHUNK: usize = 200;
 
 /// How often changes that come while changes are read are read with them.
 const ROUNDS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{Endpoint, SystemClock};
+
+    use super::*;
+    use crate::StoreOptions;
+
+    fn follower(from: Revision, known: Option<Known>) -> Follower {
+        let nobody = Endpoint::new("127.0.0.1", 1).unwrap();
+        let options = StoreOptions::new(vec![nobody], Arc::new(SystemClock::new())).unwrap();
+        Follower {
+            client: Arc::new(Client::new(&options)),
+            prefix: String::new(),
+            from: Some(from),
+            link: None,
+            known,
+            told: from,
+            due: VecDeque::new(),
+        }
+    }
+
+    /// `k` is listed at 7 and deleted at 9, before its data is read. Who has read it at 8 takes no
+    /// deletion of 7.
+    #[track_caller]
+    fn told_with_its_own_revision(mut follower: Follower) {
+        let tree = Tree {
+            revision: Revision(7),
+            newest: Revision(5),
+            gone: BTreeSet::from(["k".to_owned()]),
+            ..Tree::default()
+        };
+        follower.take_tree(&tree);
+        assert!(follower.due.is_empty(), "{:?}", follower.due);
+        follower.take_changes(vec![("k".to_owned(), Revision(9), None)]);
+        let told = follower.due.pop_front();
+        assert!(
+            matches!(&told, Some(KvEvent::Deleted { key, revision }) if key == "k" && revision.0 == 9),
+            "{told:?}"
+        );
+        follower.take_changes(vec![("k".to_owned(), Revision(9), None)]);
+        assert!(follower.due.is_empty(), "told twice");
+    }
+
+    #[test]
+    fn what_is_written_while_looking_again_waits_for_what_was_written_before() {
+        let entry = |key: &str, revision| KvEntry::new(key, "x", Revision(revision));
+        let mut follower = follower(Revision(6), Some(Known::new()));
+        let tree = Tree {
+            entries: BTreeMap::from([("b".to_owned(), entry("b", 9))]),
+            revision: Revision(7),
+            newest: Revision(9),
+            ..Tree::default()
+        };
+        follower.take_tree(&tree);
+        assert!(follower.due.is_empty(), "{:?}", follower.due);
+        let changes = [("b", 9), ("a", 8)].map(|(key, at)| {
+            let found = Some(entry(key, at));
+            (key.to_owned(), Revision(9), found)
+        });
+        follower.take_changes(changes.into());
+        let told: Vec<_> = follower.due.iter().map(|event| revision(event).0).collect();
+        assert_eq!(told, [8, 9]);
+    }
+
+    #[test]
+    fn what_is_deleted_during_the_first_look_is_told() {
+        told_with_its_own_revision(follower(Revision(7), None));
+    }
+
+    #[test]
+    fn what_is_deleted_while_looking_again_is_told_when_it_was() {
+        let known = Known::from([("k".to_owned(), Revision(5))]);
+        told_with_its_own_revision(follower(Revision(6), Some(known)));
+    }
+}
