@@ -281,6 +281,14 @@ impl InMemoryKv {
             store: CutOff::new(longshore_discovery::MemoryKv::new(clock())),
         }
     }
+
+    /// Its watches look at what is there, as Consul's and ZooKeeper's do.
+    fn without_history() -> Self {
+        let Self { store } = Self::new();
+        Self {
+            store: store.without_history(),
+        }
+    }
 }
 
 #[async_trait]
@@ -310,4 +318,9 @@ impl Harness for InMemoryKv {
 mod kv_in_memory {
     use super::*;
     longshore_core::discovery_suite!(paused, InMemoryKv::new());
+}
+
+mod kv_without_history {
+    use super::*;
+    longshore_core::discovery_suite!(paused, InMemoryKv::without_history());
 }
