@@ -103,12 +103,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             for line in failure.message.lines() {
+                // Some of it may be a server's word.
+                let line = longshore::core::printable(line, LONGEST_LINE);
                 note(format_args!("error: {line}"));
             }
             ExitCode::from(failure.code)
         }
     }
 }
+
+const LONGEST_LINE: usize = 4096;
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {

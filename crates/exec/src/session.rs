@@ -30,6 +30,8 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "gateway")]
+pub(crate) use self::core::{MOST_RECHECK_FAILURES, SHORTEST_RECHECK};
 pub use self::{
     about::{SessionAbout, SessionKind, SessionOrigin},
     attachment::{Attachment, Ready},

@@ -67,11 +67,23 @@ impl Dialler {
                     _ => ErrorKind::Protocol,
                 };
                 let text = format!("the gateway answered {status} instead of upgrading");
-                Err(Error::new(kind, text))
+                Err(match said(response.body().as_deref().unwrap_or_default()) {
+                    Some(said) => Error::new(kind, format!("{text}: {said}")),
+                    None => Error::new(kind, text),
+                })
             }
             Err(error) => Err(lost(error)),
         }
     }
+}
+
+/// The reason in a refusal, as far as it came with its head: text, or JSON with a `message`.
+fn said(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    let message = json.as_ref().and_then(|json| json["message"].as_str());
+    let said = message.unwrap_or(text);
+    (!said.is_empty()).then(|| longshore_core::printable(said, 200).into_owned())
 }
 
 /// The next frame. Cancel safe.
@@ -118,3 +130,18 @@ pub(super) fn lost(error: WsError) -> Error {
 
 const BUFFER: usize = 64 << 10;
 const LONGEST: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_gateway_s_words() {
+        let text = |body: &[u8]| said(body).unwrap_or_default();
+        assert_eq!(text(b"use --tls\n"), "use --tls");
+        assert_eq!(text(br#"{"message":"use --tls"}"#), "use --tls");
+        assert_eq!(text(b"\xff"), "");
+        assert!(!text(b"a\x1b[2J").contains('\x1b'));
+        assert!(text(&[b'a'; 5000]).len() < 300);
+    }
+}

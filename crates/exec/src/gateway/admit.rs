@@ -1,15 +1,19 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use longshore_core::{
-    Access, Action, AuditEvent, AuditOutcome, ClockExt, Error, ErrorKind, Identity, Result, Target,
-    WorkloadId,
+    Access, Action, AuditEvent, AuditOutcome, ClockExt, Error, ErrorKind, Identity, Result,
+    SessionId, Target, WorkloadId,
 };
 
 use super::Shared;
 use crate::{
     access::{AccessControl, AccessRequest, Admission},
-    session::{Attachment, EndReason, Launch, Leave, OpenRequest, SessionEnd, SessionOptions},
+    protocol::Closing,
+    session::{
+        Attachment, EndReason, Launch, Leave, MOST_RECHECK_FAILURES, OpenRequest, SHORTEST_RECHECK,
+        SessionEnd, SessionOptions,
+    },
 };
 
 /// A session that a client wants.
@@ -43,7 +47,77 @@ impl Leave for Again {
     }
 }
 
+/// Leave to look on at somebody else's session. It is asked for again while it is used, as the
+/// session's own is.
+#[derive(Debug)]
+pub(super) struct Onlooker {
+    leave: Again,
+    valid_for: Option<Duration>,
+}
+
+impl Onlooker {
+    /// Waits until leave is refused, or nobody could be asked three times in a row. Cancel safe.
+    pub(super) async fn lapsed(&self, shared: &Shared) -> Closing {
+        let limit = shared.options.admit_limit;
+        let pause = |valid_for: Option<Duration>| {
+            let longest = shared.options.session.recheck;
+            let wait = valid_for.map_or(longest, |valid| valid.min(longest));
+            wait.max(SHORTEST_RECHECK)
+        };
+        let (mut wait, mut failures) = (pause(self.valid_for), 0);
+        loop {
+            shared.clock.sleep(wait).await;
+            let asked = shared
+                .clock
+                .timeout(limit, "access control", self.leave.ask());
+            match asked.await.and_then(|answer| answer) {
+                Ok(access) => (wait, failures) = (pause(access.valid_for), 0),
+                Err(error) => {
+                    failures += 1;
+                    let refused = matches!(
+                        error.kind(),
+                        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated
+                    );
+                    if refused || failures >= MOST_RECHECK_FAILURES {
+                        let place = &self.leave.request.place;
+                        tracing::info!(%place, error = error.chain(), "an onlooker's leave has ended");
+                        return Closing::new(4003, "not allowed any more");
+                    }
+                    wait = SHORTEST_RECHECK;
+                }
+            }
+        }
+    }
+}
+
 impl Shared {
+    /// Gives leave to look on, and what asks for it again.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub(super) async fn admit_onlooker(&self, request: AccessRequest) -> Result<Onlooker> {
+        let admission = self.admit(&request, "exec.watch").await?;
+        let leave = Again {
+            access: Arc::clone(&self.access),
+            request,
+            who: admission.who,
+        };
+        let valid_for = admission.access.valid_for;
+        Ok(Onlooker { leave, valid_for })
+    }
+
+    /// Somebody came back to a session, or was refused it.
+    pub(super) async fn record_resume(&self, session: &SessionId, outcome: AuditOutcome) {
+        let Ok(who) = self.hub.owner(session) else {
+            return;
+        };
+        let target = Target::new("session", session.to_string());
+        let now = self.clock.now();
+        let event = AuditEvent::new(now, who, Action::Enter, "exec.resume", target, outcome);
+        // The session itself is on the record already; a failure is in the log.
+        let _ = self.record(event).await;
+    }
+
     /// Leave first, then the container, then the session: who has no leave learns nothing about
     /// containers.
     ///

@@ -63,6 +63,7 @@ impl Shared {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
+                    onlooker: None,
                 };
                 let decoder = Box::new(KubernetesDecoder::new(v5, &request));
                 pump.run(socket, decoder, Box::new(encoder), ready).await;

@@ -60,6 +60,7 @@ impl Shared {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
+                    onlooker: None,
                 };
                 let decoder = Box::new(LainDecoder::new(framing));
                 pump.run(socket, decoder, Box::new(encoder), Vec::new())

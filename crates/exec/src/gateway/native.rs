@@ -1,13 +1,13 @@
 use futures::StreamExt;
 use longshore_core::{
-    AttachRequest, ClockExt, Error, ErrorKind, ExecRequest, Result, SessionId, TerminalSize,
-    WorkloadId,
+    AttachRequest, AuditOutcome, ClockExt, Error, ErrorKind, ExecRequest, Result, SessionId,
+    TerminalSize, WorkloadId,
 };
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     Hello, Shared,
-    admit::{Wish, action},
+    admit::{Onlooker, Wish, action},
     pump::Pump,
     socket::{self, Socket},
 };
@@ -36,12 +36,17 @@ impl Shared {
             Err(error) => Err(error),
         };
         match joined {
-            Ok((attachment, want)) => {
+            Ok(Joined {
+                attachment,
+                want,
+                onlooker,
+            }) => {
                 let ready = ready_frame(attachment.ready()).encode();
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
+                    onlooker: onlooker.as_ref(),
                 };
                 let encoder = Box::new(NativeEncoder::new(want).with_text(text));
                 pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
@@ -89,7 +94,7 @@ impl Shared {
             .await?
     }
 
-    async fn join(&self, frame: ClientFrame, known: Credentials) -> Result<(Attachment, u64)> {
+    async fn join(&self, frame: ClientFrame, known: Credentials) -> Result<Joined> {
         match frame {
             ClientFrame::Open(open) => self.open_native(*open, known).await,
             ClientFrame::Resume(resume) => self.resume_native(resume).await,
@@ -97,7 +102,7 @@ impl Shared {
         }
     }
 
-    async fn open_native(&self, open: Open, known: Credentials) -> Result<(Attachment, u64)> {
+    async fn open_native(&self, open: Open, known: Credentials) -> Result<Joined> {
         let token = open.token.clone().or(known.token);
         let credentials = Credentials::new(token)
             .with_identity(known.identity)
@@ -113,11 +118,14 @@ impl Shared {
                 action(role == Role::Approver),
                 Place::Session(open.target.clone()),
             );
-            self.admit(&request, "exec.watch").await?;
+            let onlooker = self.admit_onlooker(request).await?;
             let attachment = self.hub.watch(&SessionId::new(open.target)?, role)?;
             let attachment = with_snapshots(attachment, open.snapshot);
-            let base = attachment.ready().base;
-            return Ok((attachment, base));
+            return Ok(Joined {
+                want: attachment.ready().base,
+                attachment,
+                onlooker: Some(onlooker),
+            });
         }
         let attaches = open.mode == OpenMode::Attach;
         let place = Place::Container(open.target.clone());
@@ -138,24 +146,45 @@ impl Shared {
             launch,
         };
         let attachment = self.open(wish).await?;
-        Ok((with_snapshots(attachment, snapshots), 0))
+        Ok(Joined {
+            attachment: with_snapshots(attachment, snapshots),
+            want: 0,
+            onlooker: None,
+        })
     }
 
-    async fn resume_native(&self, resume: Resume) -> Result<(Attachment, u64)> {
+    async fn resume_native(&self, resume: Resume) -> Result<Joined> {
         let session = SessionId::new(resume.session)?;
-        let attachment = self.hub.resume(&session, &resume.secret, resume.want)?;
-        // Whoever lost their leave while away does not come back in.
+        self.hub.check_secret(&session, &resume.secret)?;
+        // Whoever lost their leave while away does not come back in, and throws nobody out.
         if let Some(asked) = self.hub.ask_again(&session) {
             let limit = self.options.admit_limit;
             let answer = self.clock.timeout(limit, "access control", asked).await;
             if let Err(error) = answer.and_then(|answer| answer) {
+                let outcome = AuditOutcome::Denied(error.to_string());
+                self.record_resume(&session, outcome).await;
                 return Err(
                     Error::new(ErrorKind::PermissionDenied, "not allowed").with_source(error)
                 );
             }
         }
-        Ok((with_snapshots(attachment, resume.snapshot), resume.want))
+        let attachment = self.hub.resume(&session, &resume.secret, resume.want)?;
+        self.record_resume(&session, AuditOutcome::Done).await;
+        Ok(Joined {
+            attachment: with_snapshots(attachment, resume.snapshot),
+            want: resume.want,
+            onlooker: None,
+        })
     }
+}
+
+/// A client that is in.
+struct Joined {
+    attachment: Attachment,
+    /// Where its output begins.
+    want: u64,
+    /// Set where the session is somebody else's.
+    onlooker: Option<Onlooker>,
 }
 
 fn with_snapshots(attachment: Attachment, takes: bool) -> Attachment {

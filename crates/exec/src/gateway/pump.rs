@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::{
     Shared,
+    admit::Onlooker,
     socket::{self, Receiving, Sending, Socket},
 };
 use crate::{
@@ -28,6 +29,8 @@ pub(super) struct Pump<'a> {
     pub(super) attachment: &'a Attachment,
     /// Whether the connection is asked whether it lives.
     pub(super) pings: bool,
+    /// Whose leave to look on may end.
+    pub(super) onlooker: Option<&'a Onlooker>,
 }
 
 /// Why the reading side stopped.
@@ -36,6 +39,7 @@ enum Stop {
     Gone,
     Refused(Refusal),
     Broken(Closing),
+    Barred(Closing),
     Left,
 }
 
@@ -57,9 +61,16 @@ impl Pump<'_> {
         let stop = {
             let write = self.write(&mut sending, &encoder, first, asked, &unanswered);
             let read = self.read(&mut receiving, &mut *decoder, &pongs, &unanswered);
+            let barred = async {
+                match self.onlooker {
+                    Some(onlooker) => onlooker.lapsed(self.shared).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 stop = read => Err(stop),
                 closing = write => Ok(closing),
+                closing = barred => Err(Stop::Barred(closing)),
             }
         };
         match stop {
@@ -77,6 +88,9 @@ impl Pump<'_> {
             Ok(None) | Err(Stop::Gone) => {}
             Err(Stop::Left) => {
                 let closing = Closing::new(1000, "");
+                socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
+            }
+            Err(Stop::Barred(closing)) => {
                 socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
             }
             Err(Stop::Broken(closing)) => {

@@ -63,6 +63,7 @@ impl Shared {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
+                    onlooker: None,
                 };
                 let first = TtydEncoder::first(&title);
                 pump.run(socket, Box::new(TtydDecoder), Box::new(TtydEncoder), first)

@@ -274,6 +274,8 @@ const BYTES_PER_RUN: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A session has at least so long until its first connection.
 const FIRST_ATTACH: Duration = Duration::from_secs(10);
-const SHORTEST_RECHECK: Duration = Duration::from_secs(1);
-const MOST_RECHECK_FAILURES: u32 = 3;
+/// Leave is not asked for again before.
+pub(crate) const SHORTEST_RECHECK: Duration = Duration::from_secs(1);
+/// So often in a row may nobody be there to ask.
+pub(crate) const MOST_RECHECK_FAILURES: u32 = 3;
 const LEFT: &str = "the client did not come back in time";

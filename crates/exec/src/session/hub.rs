@@ -254,6 +254,18 @@ impl SessionHub {
         Ok(attachment)
     }
 
+    /// Whether a secret is the one of a session, which stays as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) for an unknown session and for a
+    /// wrong secret.
+    pub fn check_secret(&self, session: &SessionId, secret: &str) -> Result<()> {
+        match self.find(session)?.knows(secret) {
+            true => Ok(()),
+            false => Err(no_such_session()),
+        }
+    }
+
     /// Comes back to a session, with output from `want` on. Whoever holds it is told that it was
     /// taken over.
     ///

@@ -45,11 +45,21 @@ impl Secrets {
         &self.current
     }
 
-    /// Whether `shown` is valid; compared in constant time. If it is, a new one takes its place.
-    pub(super) fn renew(&mut self, shown: &str, random: &dyn Random) -> bool {
+    /// Whether `shown` is valid; compared in constant time.
+    pub(super) fn knows(&self, shown: &str) -> bool {
+        let (current, previous) = self.compare(shown);
+        current || previous
+    }
+
+    fn compare(&self, shown: &str) -> (bool, bool) {
         let is = |secret: &Secret| bool::from(secret.0.as_bytes().ct_eq(shown.as_bytes()));
-        let current = is(&self.current);
         let previous = self.previous.as_ref().is_some_and(is);
+        (is(&self.current), previous)
+    }
+
+    /// As [`knows`](Self::knows). If it is, a new one takes its place.
+    pub(super) fn renew(&mut self, shown: &str, random: &dyn Random) -> bool {
+        let (current, previous) = self.compare(shown);
         if current {
             self.previous = Some(std::mem::replace(&mut self.current, Secret::new(random)));
         } else if previous {

@@ -107,6 +107,10 @@ impl Shared {
         self.lock().secrets.current().clone()
     }
 
+    pub(super) fn knows(&self, shown: &str) -> bool {
+        self.lock().secrets.knows(shown)
+    }
+
     pub(super) fn renew(&self, shown: &str, random: &dyn Random) -> bool {
         self.lock().secrets.renew(shown, random)
     }

@@ -66,6 +66,8 @@ async fn nobody_gets_in_until_somebody_says_who_may() {
 #[derive(Debug, Default)]
 struct While {
     revoked: AtomicBool,
+    /// Of sessions only, not of containers.
+    onlookers_revoked: AtomicBool,
     seen: Mutex<Vec<(Option<String>, Action, String)>>,
 }
 
@@ -77,7 +79,9 @@ impl AccessControl for While {
             .lock()
             .unwrap()
             .push((token, request.action, request.place.to_string()));
-        if self.revoked.load(Ordering::Relaxed) {
+        let looks_on = matches!(request.place, Place::Session(_));
+        let barred = looks_on && self.onlookers_revoked.load(Ordering::Relaxed);
+        if barred || self.revoked.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::PermissionDenied, "revoked"));
         }
         let mut access = Access::default();
@@ -162,6 +166,57 @@ async fn watchers_see_and_need_leave_of_their_own() {
     access.revoked.store(true, Ordering::Relaxed);
     let refused = server.client().open(watching).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+}
+
+/// A watcher sees nothing more, an approver keeps no session open, and the session itself goes on.
+#[tokio::test(start_paused = true)]
+async fn leave_to_look_on_is_asked_for_again() {
+    for mode in [OpenMode::Watch, OpenMode::Approve] {
+        let access = Arc::new(While::default());
+        let server = server(|gateway| gateway.with_access(access.clone()));
+        let writer = server.client().open(open("forever")).await.unwrap();
+        let mut looking = open("");
+        looking.argv.clear();
+        (looking.mode, looking.target) =
+            (mode, longshore_core::ExecSession::id(&writer).to_string());
+        let onlooker = server.client().open(looking).await.unwrap();
+        let clock = SystemClock::new();
+        clock.sleep(Duration::from_secs(150)).await;
+        assert_eq!(access.seen.lock().unwrap().len(), 6, "two each, and again");
+        access.onlookers_revoked.store(true, Ordering::Relaxed);
+        let lost = onlooker.ended().await;
+        assert!(
+            matches!(&lost, Err(error) if error.kind() == ErrorKind::PermissionDenied),
+            "{lost:?}"
+        );
+        clock.sleep(Duration::from_secs(600)).await;
+        let sessions = server.hub.sessions();
+        assert!(sessions.iter().all(|one| one.end.is_none()), "{sessions:?}");
+    }
+}
+
+/// Who is refused leaves whoever holds the session alone, and it is on the record.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_is_on_the_record() {
+    let book = Arc::new(Book::default());
+    let access = Arc::new(While::default());
+    let server = server(|gateway| gateway.with_access(access.clone()).with_audit(book.clone()));
+    let session = server.client().open(open("forever")).await.unwrap();
+    session.started().await.unwrap();
+    let resumed = |outcome: AuditOutcome| {
+        let events = book.events.lock().unwrap();
+        events
+            .iter()
+            .filter(|event| event.operation == "exec.resume" && event.outcome == outcome)
+            .count()
+    };
+    server.cut();
+    SystemClock::new().sleep(Duration::from_secs(30)).await;
+    assert_eq!(resumed(AuditOutcome::Done), 1);
+    access.revoked.store(true, Ordering::Relaxed);
+    server.cut();
+    session.ended().await.unwrap_err();
+    assert_eq!(resumed(AuditOutcome::Denied("revoked".into())), 1);
 }
 
 #[tokio::test(start_paused = true)]
