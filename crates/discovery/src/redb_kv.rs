@@ -21,6 +21,7 @@ pub(crate) mod failure;
 mod leases;
 mod open_file;
 mod read;
+pub(crate) mod sound;
 mod tables;
 mod write;
 mod writer;
@@ -60,19 +61,20 @@ struct Shared {
 }
 
 impl RedbKv {
-    /// Opens the store in this file, or makes it. Blocks for as long as the disk takes; after a
-    /// crash the file is checked and repaired, which takes longer.
+    /// Opens the store in this file, or makes it, for its owner alone. Blocks for as long as it takes
+    /// to read all of the file, which is checked; after a crash it is repaired first.
     ///
     /// # Errors
-    /// The file can't be opened, belongs to another process or is no store of this kind.
+    /// The file can't be opened, belongs to another process, is damaged or is no store of this kind.
     pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>, limits: KvLimits) -> Result<Self> {
         let path = path.as_ref();
         let shown = path.display().to_string();
-        let database =
-            redb::Database::create(path).map_err(|error| failure::of_open(&shown, error))?;
         let now = clock.now();
-        let granted =
-            write::prepare(&database).map_err(|error| error.with_context("file", &shown))?;
+        let (database, granted) = sound::open(path, REMEDY, |database| {
+            let granted =
+                write::prepare(&database).map_err(|error| error.with_context("file", &shown))?;
+            Ok((database, granted))
+        })?;
         let leases = Arc::new(Leases::new(granted, now));
         let (file, closed) = OpenFile::new(database);
         let file = Arc::new(file);
@@ -317,6 +319,9 @@ impl Follower {
 fn capabilities() -> KvCapabilities {
     KvCapabilities::durable(SHORTEST)
 }
+
+/// What to do about a damaged file.
+const REMEDY: &str = "put a copy of it in its place, or move it away to begin anew";
 
 /// The shortest lease; what is shorter is rounded up.
 const SHORTEST: Duration = Duration::from_millis(1);

@@ -135,3 +135,47 @@ async fn refuses(store: &RedbKv) {
     // Again is no mistake.
     store.close().await;
 }
+
+/// A changed byte is refused or changes nothing; and the file is its owner's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_not_as_it_was_written_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let open = || RedbKv::open(&path, clock(), KvLimits::default());
+    let store = open().unwrap();
+    for number in 0..60 {
+        let value = vec![b'a' + (number % 26) as u8; 100];
+        let key = format!("key-{number}");
+        let done = store.put(&key, value.into(), PutOptions::default()).await;
+        done.unwrap();
+    }
+    let entries = async |store: &RedbKv| store.range("", "", 1000).await.unwrap().entries;
+    let whole = entries(&store).await;
+    store.close().await;
+    #[cfg(unix)]
+    {
+        let permissions = std::fs::metadata(&path).unwrap().permissions();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&permissions);
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let mut refused = 0;
+    for at in used.iter().copied().step_by(used.len() / 150) {
+        let mut bad = bytes.clone();
+        bad[at] ^= 0x41;
+        std::fs::write(&path, &bad).unwrap();
+        match open() {
+            Ok(store) => {
+                assert_eq!(entries(&store).await, whole, "byte {at}");
+                store.close().await;
+            }
+            Err(error) => {
+                assert!(error.message().contains("store.redb"), "byte {at}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    // Otherwise what was changed was never looked at.
+    assert!(refused > 20, "{refused}");
+}

@@ -1,11 +1,7 @@
 //! A member's log, state and identity in one file of `redb`. A save is one transaction, and on the
 //! disk when it returns.
 
-use std::{
-    fs::OpenOptions,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::path::Path;
 
 use bytes::Bytes;
 use longshore_core::{Error, Result};
@@ -18,7 +14,7 @@ use super::{
     log::{Entry, Position},
     node::{Loaded, Save},
 };
-use crate::redb_kv::failure;
+use crate::redb_kv::{failure, sound};
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -35,18 +31,12 @@ impl Disk {
         make_directory(directory)
             .map_err(|error| Error::io(format!("cannot make the directory {shown}"), error))?;
         let path = directory.join(FILE);
-        make_file(&path).map_err(|error| {
-            Error::io(format!("cannot make the file {}", path.display()), error)
-        })?;
-        // The library panics at some damage.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let disk = Self {
-                database: open_sound(&path)?,
-            };
+        // A member that goes on with less has forgotten votes or entries that others count on.
+        sound::open(&path, REMEDY, |database| {
+            let disk = Self { database };
             let loaded = disk.load(fresh, &shown)?;
             Ok((disk, loaded))
-        }));
-        opened.unwrap_or_else(|_| Err(damaged(&path)))
+        })
     }
 
     /// Blocks until all of it is on the disk.
@@ -166,36 +156,6 @@ fn known(identity: Identity, fresh: &Identity, shown: &str) -> Result<Identity> 
     })
 }
 
-/// Opens the file, if all of it is as it was written. A member that goes on with less has forgotten
-/// votes or entries that others count on.
-fn open_sound(path: &Path) -> Result<Database> {
-    let mut database = Database::create(path)
-        .map_err(|error| failure::of_open(&path.display().to_string(), error))?;
-    match database.check_integrity() {
-        Ok(true) => Ok(database),
-        Ok(false) => Err(damaged(path)),
-        Err(error) => Err(damaged(path).with_source(error)),
-    }
-}
-
-fn damaged(path: &Path) -> Error {
-    Error::invalid(format!(
-        "the file {} is damaged: move its directory away, and start the manager while all others \
-         are there, so that they fill it anew",
-        path.display()
-    ))
-    .with_backend("raft")
-}
-
-/// For its owner alone, also in a directory that is open to others.
-fn make_file(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
 /// For its owner alone.
 fn make_directory(directory: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
@@ -282,6 +242,9 @@ fn read_position(from: &mut Reader) -> Result<Position> {
 }
 
 const FILE: &str = "raft.redb";
+
+const REMEDY: &str = "move its directory away, and start the manager while all others are there, so that they fill \
+                      it anew";
 
 /// Of the tables and what is in them.
 const LAYOUT: u8 = 1;
