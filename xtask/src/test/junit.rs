@@ -3,50 +3,62 @@
 
 use super::counts::Counts;
 
-/// The counts in a report, and the lines in which suites say they were skipped.
+/// The counts in a report, and the lines in which suites say that they were skipped and rules that
+/// they don't apply. Such a rule counts as passed: its implementation does not claim what it asks.
 pub(crate) fn read(report: &str) -> (Counts, Vec<String>) {
     let mut counts = Counts::default();
-    let mut skips = Vec::new();
+    let mut lines = Vec::new();
     for case in report.split("<testcase ").skip(1) {
         let case = case.split("</testcase>").next().unwrap_or(case);
-        let said: Vec<_> = case.lines().filter_map(skip_line).collect();
+        let output: Vec<_> = case.lines().map(output_of).collect();
+        let skipped: Vec<_> = output.iter().filter_map(|line| skip_in(line)).collect();
+        let is_skipped = !skipped.is_empty();
+        let inapplicable = output.iter().filter_map(|line| inapplicable_in(line));
         if case.contains("<failure") || case.contains("<error") {
             counts.failed += 1;
-        } else if said.is_empty() {
-            counts.passed += 1;
-        } else {
-            counts.skipped += 1;
-            skips.extend(said);
+            continue;
+        }
+        lines.extend(skipped.into_iter().chain(inapplicable).map(unescaped));
+        match is_skipped {
+            true => counts.skipped += 1,
+            false => counts.passed += 1,
         }
     }
-    (counts, skips)
+    (counts, lines)
 }
 
-fn skip_line(line: &str) -> Option<String> {
-    // The first line of an output stands behind its tag.
+/// A line of output; the first one stands behind its tag.
+fn output_of(line: &str) -> &str {
     let line = line
         .rsplit_once("<system-out>")
         .map_or(line, |(_, rest)| rest);
-    let line = line.split("</system-out>").next().unwrap_or(line);
-    let unescaped = skip_in(line)?
-        .replace("&quot;", "\"")
-        .replace("&apos;", "'");
-    Some(
-        unescaped
-            .replace("&lt;", "<")
-            .replace("&gt;", ">")
-            .replace("&amp;", "&"),
-    )
+    line.split("</system-out>").next().unwrap_or(line)
+}
+
+fn unescaped(text: &str) -> String {
+    let text = text.replace("&quot;", "\"").replace("&apos;", "'");
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
 }
 
 /// The word of a suite that it was skipped: at the start of a line, or behind
 /// the runner's `test NAME ... `, which has no line of its own when uncaptured.
 pub(crate) fn skip_in(line: &str) -> Option<&str> {
+    word_in(line, "SKIPPED ")
+}
+
+/// The word of a rule of a conformance suite that it does not apply, found likewise.
+fn inapplicable_in(line: &str) -> Option<&str> {
+    word_in(line, "NOT APPLICABLE ")
+}
+
+fn word_in<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     let start = match line.strip_prefix("test ") {
         Some(rest) => rest.split_once(" ... ")?.1,
         None => line,
     };
-    start.starts_with("SKIPPED ").then_some(start)
+    start.starts_with(word).then_some(start)
 }
 
 #[cfg(test)]
@@ -67,17 +79,25 @@ test y ... ok</system-out></testcase>
             <testcase name="v"><system-out>
 test v ... SKIPPED second: line
 ok</system-out></testcase>
+            <testcase name="u"><system-out>
+test u ... NOT APPLICABLE u: it has &lt;none&gt;
+ok</system-out></testcase>
             </testsuite></testsuites>"#;
-        let (counts, skips) = read(report);
+        let (counts, lines) = read(report);
         assert_eq!(
             counts,
             Counts {
-                passed: 1,
+                passed: 2,
                 failed: 1,
                 skipped: 3
             }
         );
-        let said = ["lab_x: needs root & more", "first: line", "second: line"];
-        assert_eq!(skips, said.map(|said| format!("SKIPPED {said}")));
+        let said = [
+            "SKIPPED lab_x: needs root & more",
+            "SKIPPED first: line",
+            "SKIPPED second: line",
+            "NOT APPLICABLE u: it has <none>",
+        ];
+        assert_eq!(lines, said);
     }
 }

@@ -22,3 +22,12 @@ macro_rules! conformance_tests {
         )*
     };
 }
+
+/// Says in the test's output that its rule asks for what the implementation does not claim, or for
+/// what its harness can't bring about. So it is told from a rule that was held: `cargo xtask test`
+/// lists these.
+#[expect(clippy::print_stdout, reason = "it speaks to whoever runs the tests")]
+pub(crate) fn does_not_apply(why: &str) {
+    let test = std::thread::current();
+    println!("NOT APPLICABLE {}: {why}", test.name().unwrap_or("a rule"));
+}

@@ -1,5 +1,6 @@
 //! Nodes that announce themselves.
 
+use crate::testkit::suite::does_not_apply;
 use std::{sync::Arc, time::Duration};
 
 use crate::{Discovery, ErrorKind, Labels, NodeName};
@@ -10,7 +11,7 @@ use super::{Harness, steps::*};
 pub async fn a_backend_that_cannot_register_says_so<H: Harness>(harness: &H) {
     let client = harness.discovery().await;
     if client.capabilities().register {
-        return;
+        return does_not_apply("nodes can register with it");
     }
     let error = client
         .register(&node(1), harness.lease())
@@ -22,7 +23,7 @@ pub async fn a_backend_that_cannot_register_says_so<H: Harness>(harness: &H) {
 /// In lists and watches, from the answer on.
 pub async fn a_registration_is_visible_until_taken_back<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let mut watcher = Watcher::open(harness, &client).await;
     let registration = client.register(&node(1), LONG).await.expect("registered");
@@ -43,7 +44,7 @@ async fn registering<H: Harness>(harness: &H) -> Option<Arc<dyn Discovery>> {
 /// Nobody has to clean up after a node that died, and no live node is dropped early.
 pub async fn a_registration_ends_with_its_lease_and_not_before<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let mut watcher = Watcher::open(harness, &client).await;
     let registration = client
@@ -70,7 +71,7 @@ pub async fn a_registration_ends_with_its_lease_and_not_before<H: Harness>(harne
 /// Each renewal counts from when it is made.
 pub async fn a_renewed_registration_goes_on<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let mut registration = client
         .register(&node(1), harness.lease())
@@ -88,7 +89,7 @@ pub async fn a_renewed_registration_goes_on<H: Harness>(harness: &H) {
 /// A node that was away too long learns that it must register again.
 pub async fn renewing_what_has_expired_is_not_found<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let registration = client
         .register(&node(1), harness.lease())
@@ -103,7 +104,7 @@ pub async fn renewing_what_has_expired_is_not_found<H: Harness>(harness: &H) {
 /// A renewal can't bring back what was taken back.
 pub async fn renewing_what_was_taken_back_is_not_found<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let registration = client.register(&node(1), LONG).await.expect("registered");
     client.deregister(&registration).await.expect("taken back");
@@ -115,7 +116,7 @@ pub async fn renewing_what_was_taken_back_is_not_found<H: Harness>(harness: &H) 
 /// The second time there is nothing to do.
 pub async fn taking_back_twice_is_no_error<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let registration = client.register(&node(1), LONG).await.expect("registered");
     for _ in 0..2 {
@@ -126,7 +127,7 @@ pub async fn taking_back_twice_is_no_error<H: Harness>(harness: &H) {
 /// The endpoint is the key: one entry, with the newer lease.
 pub async fn registering_again_replaces_the_entry<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let short = client
         .register(&node(1), harness.lease())
@@ -148,7 +149,7 @@ pub async fn registering_again_replaces_the_entry<H: Harness>(harness: &H) {
 /// A process that takes back its registration late does not hide its successor.
 pub async fn an_old_registration_cannot_end_a_newer_one<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let old = client.register(&node(1), LONG).await.expect("registered");
     client
@@ -165,7 +166,7 @@ pub async fn an_old_registration_cannot_end_a_newer_one<H: Harness>(harness: &H)
 /// Zero is no lease.
 pub async fn a_lease_of_no_time_is_refused<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     let error = client
         .register(&node(1), Duration::ZERO)
@@ -178,10 +179,10 @@ pub async fn a_lease_of_no_time_is_refused<H: Harness>(harness: &H) {
 /// Where the backend says so, names and labels arrive, and changing them is an event.
 pub async fn metadata_is_kept<H: Harness>(harness: &H) {
     let Some(client) = registering(harness).await else {
-        return;
+        return does_not_apply("nobody can register with it");
     };
     if !client.capabilities().metadata {
-        return;
+        return does_not_apply("it keeps addresses only");
     }
     let named = |zone: &str| {
         node(1)

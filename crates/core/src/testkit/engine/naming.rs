@@ -1,3 +1,4 @@
+use crate::testkit::suite::does_not_apply;
 use std::{fmt::Debug, time::Duration};
 
 use super::{Harness, trial::Trial};
@@ -101,7 +102,7 @@ pub async fn a_filter_by_id_lists_only_that(harness: &dyn Harness) {
 /// An image that the engine does not hold makes no workload.
 pub async fn a_missing_image_is_not_found(harness: &dyn Harness) {
     let Some(image) = harness.missing_image() else {
-        return;
+        return does_not_apply("no image is missing to it");
     };
     let trial = Trial::new(harness);
     let spec = WorkloadSpec {

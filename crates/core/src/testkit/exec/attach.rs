@@ -1,3 +1,4 @@
+use crate::testkit::suite::does_not_apply;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
@@ -8,7 +9,7 @@ use crate::{AttachRequest, ErrorKind, ExecSession, WorkloadId};
 /// Input reaches the workload's own process, and its output comes back.
 pub async fn an_attachment_carries_input_and_output(harness: &dyn Harness) {
     let Some(place) = harness.attachable(Attachable::Pipes).await else {
-        return;
+        return does_not_apply("it has no such workload to attach to");
     };
     let trial = Trial::at(harness, place);
     let session = attach(&trial).await;
@@ -25,7 +26,7 @@ pub async fn an_attachment_carries_input_and_output(harness: &dyn Harness) {
 /// The workload's end is the session's, with the workload's exit code.
 pub async fn an_attachment_ends_with_its_workload(harness: &dyn Harness) {
     let Some(place) = harness.attachable(Attachable::PipesOnce).await else {
-        return;
+        return does_not_apply("it has no such workload to attach to");
     };
     let trial = Trial::at(harness, place);
     let session = attach(&trial).await;
@@ -41,7 +42,7 @@ pub async fn an_attachment_ends_with_its_workload(harness: &dyn Harness) {
 /// On a terminal nothing is framed, so nothing may be taken for a frame.
 pub async fn an_attachment_to_a_terminal_is_byte_exact(harness: &dyn Harness) {
     let Some(place) = harness.attachable(Attachable::Terminal).await else {
-        return;
+        return does_not_apply("it has no such workload to attach to");
     };
     let trial = Trial::at(harness, place);
     let session = attach(&trial).await;
@@ -61,7 +62,7 @@ pub async fn an_attachment_to_a_terminal_is_byte_exact(harness: &dyn Harness) {
 /// Who attached may leave; the workload goes on for others.
 pub async fn closing_an_attachment_leaves_the_workload_alone(harness: &dyn Harness) {
     let Some(place) = harness.attachable(Attachable::Pipes).await else {
-        return;
+        return does_not_apply("it has no such workload to attach to");
     };
     let trial = Trial::at(harness, place);
     let session = attach(&trial).await;

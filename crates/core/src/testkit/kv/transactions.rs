@@ -1,5 +1,6 @@
 //! Several keys in one step.
 
+use crate::testkit::suite::does_not_apply;
 use bytes::Bytes;
 
 use crate::{ErrorKind, Expect, PutOptions, TransactionOp};
@@ -32,7 +33,7 @@ fn check_step<H: Harness>(harness: &H, key: &str, expect: Expect) -> Transaction
 pub async fn a_transaction_does_all<H: Harness>(harness: &H) {
     let store = harness.store().await;
     if !store.capabilities().transactions {
-        return;
+        return does_not_apply("it has no transactions");
     }
     let old = put(harness, &store, "a", "1").await;
     put(harness, &store, "b", "1").await;
@@ -57,7 +58,7 @@ pub async fn a_transaction_does_all<H: Harness>(harness: &H) {
 pub async fn a_transaction_does_nothing_if_one_condition_fails<H: Harness>(harness: &H) {
     let store = harness.store().await;
     if !store.capabilities().transactions {
-        return;
+        return does_not_apply("it has no transactions");
     }
     let old = put(harness, &store, "a", "1").await;
     put(harness, &store, "a", "2").await;
@@ -83,7 +84,7 @@ pub async fn a_transaction_does_nothing_if_one_condition_fails<H: Harness>(harne
 pub async fn a_check_guards_the_other_steps<H: Harness>(harness: &H) {
     let store = harness.store().await;
     if !store.capabilities().transactions {
-        return;
+        return does_not_apply("it has no transactions");
     }
     let lease = grant(harness, &store).await;
     let leased = PutOptions::default().with_lease(lease.id);
@@ -132,7 +133,7 @@ pub async fn a_check_guards_the_other_steps<H: Harness>(harness: &H) {
 pub async fn a_check_alone_writes_nothing<H: Harness>(harness: &H) {
     let store = harness.store().await;
     if !store.capabilities().transactions {
-        return;
+        return does_not_apply("it has no transactions");
     }
     let old = put(harness, &store, "a", "1").await;
     let new = put(harness, &store, "a", "2").await;
@@ -168,7 +169,7 @@ pub async fn a_check_alone_writes_nothing<H: Harness>(harness: &H) {
 pub async fn a_key_twice_in_a_transaction_is_refused<H: Harness>(harness: &H) {
     let store = harness.store().await;
     if !store.capabilities().transactions {
-        return;
+        return does_not_apply("it has no transactions");
     }
     let steps = vec![
         put_step(harness, "a", PutOptions::default()),
@@ -192,7 +193,7 @@ pub async fn a_key_twice_in_a_transaction_is_refused<H: Harness>(harness: &H) {
 pub async fn without_transactions_they_are_unsupported<H: Harness>(harness: &H) {
     let store = harness.store().await;
     if store.capabilities().transactions {
-        return;
+        return does_not_apply("it has transactions");
     }
     let steps = vec![put_step(harness, "a", PutOptions::default())];
     let error = store.transact(steps).await.expect_err("not offered");

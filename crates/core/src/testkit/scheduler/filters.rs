@@ -8,6 +8,7 @@ use super::{
         zones,
     },
 };
+use crate::testkit::suite::does_not_apply;
 use crate::{
     Availability, Bytes, Change, ErrorKind, HostPort, Labels, MilliCpu, NodeHealth, PortProtocol,
     Refusal, Resources,
@@ -17,7 +18,7 @@ use crate::{
 pub async fn unhealthy_nodes_take_no_work<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = harness.scheduler();
     if !has_filter(&*scheduler, "health") {
-        return;
+        return does_not_apply("it has no filter health");
     }
     for health in [
         NodeHealth::Pending,
@@ -60,7 +61,7 @@ pub async fn closed_nodes_take_no_new_work<H: Harness + ?Sized>(harness: &H) {
 pub async fn a_port_is_held_once_per_node<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a"]);
     if !has_filter(&*scheduler, "port") {
-        return;
+        return does_not_apply("it has no filter port");
     }
     let with_port = |address: &str, port, protocol| {
         request().with_port(HostPort {
@@ -104,7 +105,7 @@ pub async fn a_port_is_held_once_per_node<H: Harness + ?Sized>(harness: &H) {
 pub async fn a_hard_constraint_is_never_broken<H: Harness + ?Sized>(harness: &H) {
     let scheduler = zones(harness);
     if !has_filter(&*scheduler, "constraint") {
-        return;
+        return does_not_apply("it has no filter constraint");
     }
     let cases: [(&str, &[&str]); 8] = [
         ("zone==eu", &["a", "b"]),
@@ -134,7 +135,7 @@ pub async fn a_hard_constraint_is_never_broken<H: Harness + ?Sized>(harness: &H)
 pub async fn a_soft_constraint_yields<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = zones(harness);
     if !has_filter(&*scheduler, "constraint") {
-        return;
+        return does_not_apply("it has no filter constraint");
     }
     let wish = sized(1000, 0).with_constraint(expression("zone==~us"));
     let placement = place(&*scheduler, &wish);
@@ -158,7 +159,7 @@ pub async fn a_soft_constraint_yields<H: Harness + ?Sized>(harness: &H) {
 pub async fn a_hard_affinity_is_never_broken<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = harness.scheduler();
     if !has_filter(&*scheduler, "affinity") {
-        return;
+        return does_not_apply("it has no filter affinity");
     }
     for name in ["a", "b", "c"] {
         let mut state = node(name);
@@ -199,7 +200,7 @@ pub async fn a_hard_affinity_is_never_broken<H: Harness + ?Sized>(harness: &H) {
 pub async fn a_wrong_request_is_invalid_not_unplaceable<H: Harness + ?Sized>(harness: &H) {
     let mut scheduler = with_nodes(harness, &["a"]);
     if !has_filter(&*scheduler, "constraint") {
-        return;
+        return does_not_apply("it has no filter constraint");
     }
     for operator in ["==", "!="] {
         let wrong = request().with_constraint(expression(&format!("zone{operator}/(/")));
