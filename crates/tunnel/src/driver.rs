@@ -231,7 +231,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Driver<S> {
                 return;
             }
             self.timer = None;
-            if now >= deadline {
+            // Asked anew: the deadline may have come since this turn began, and the timer rings at
+            // once then, however often it is set. The next turn tells the mux.
+            if self.clock.now() >= deadline {
                 return;
             }
         }
