@@ -13,7 +13,7 @@ use futures::StreamExt;
 use longshore_core::{
     ClockExt, ErrorKind, Expect, KvEvent, KvStore, OsRandom, PutOptions, Shutdown, TransactionOp,
 };
-use longshore_discovery::{Election, ElectionOptions, Leadership, RaftKv, RaftOptions};
+use longshore_discovery::{Election, ElectionOptions, Leadership, RaftClient, RaftKv, RaftOptions};
 
 use cluster::{Cluster, Place, clock, name_of};
 
@@ -88,6 +88,13 @@ async fn l7_without_a_majority_calls_are_refused_until_it_is_back() {
             .contains("no leader among the managers m0, m1, m2"),
         "{error}"
     );
+    // Whichever member a client comes to last, it is told this, not that others can't be reached.
+    let network = cluster.network.join("client");
+    let client = RaftClient::new((0..3).map(name_of), network, clock()).unwrap();
+    for _ in 0..3 {
+        let error = client.get("a").await.unwrap_err();
+        assert!(error.message().contains("no leader among"), "{error}");
+    }
     cluster.start_member(rest[0]);
     put_with_patience(&left, "d", "4").await;
     assert_eq!(get(&left, "a").await.unwrap(), "1");

@@ -72,7 +72,8 @@ impl RaftClient {
     async fn ask(&self, operation: Operation) -> Result<Answer> {
         let shared = &self.shared;
         let repeatable = !matches!(operation, Operation::Apply(_) | Operation::Grant(_));
-        let mut last = None;
+        // What a member says is worth more than that others can't be reached.
+        let (mut said, mut last) = (None, None);
         for _ in 0..shared.names.len() {
             let connection = match shared.connection().await {
                 Ok(connection) => connection,
@@ -93,7 +94,9 @@ impl RaftClient {
                         return Err(error);
                     }
                     // Nothing happened. Another member may be with the majority.
-                    error
+                    shared.leave(&connection).await;
+                    said = Some(error);
+                    continue;
                 }
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Sent::No(error))) => error,
@@ -113,7 +116,9 @@ impl RaftClient {
             shared.leave(&connection).await;
             last = Some(error);
         }
-        Err(last.unwrap_or_else(|| Error::unavailable("there is no manager to ask")))
+        Err(said
+            .or(last)
+            .unwrap_or_else(|| Error::unavailable("there is no manager to ask")))
     }
 
     async fn apply(&self, steps: Vec<TransactionOp>) -> Result<(Revision, u64)> {
