@@ -185,6 +185,24 @@ async fn a_large_file_is_refused() {
     .await;
 }
 
+/// 100 MB of addresses: refused without being read to its end, and those who watch keep what they had.
+#[tokio::test(start_paused = true)]
+async fn a_file_of_100_megabytes_is_refused_and_the_last_good_set_stays() {
+    let world = World::new("a:1\nb:1\n");
+    let mut watch = world.discovery.watch();
+    assert_eq!(within(&mut watch, MINUTE / 2).await, ["reset a:1 b:1"]);
+    let line = b"node-1.example.org:2375\n";
+    let mut content = line.repeat((100 << 20) / line.len());
+    content.truncate(100 << 20);
+    fs::write(world.path(), &content).unwrap();
+    refused(&world, "it is larger than 4194304 bytes").await;
+    let told = within(&mut watch, 5 * MINUTE).await;
+    assert_eq!(told.len(), 1, "{told:?}: one outage, one report");
+    assert!(told[0].contains("it is larger than"), "{told:?}");
+    world.write("a:1\nb:1\nc:1\n");
+    assert_eq!(within(&mut watch, 2 * MINUTE).await, ["reset a:1 b:1 c:1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_a_file_is_refused() {
     let world = World::new("");
