@@ -11,7 +11,7 @@ mod server;
 mod terminal;
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     process::{Output, Stdio},
     thread,
 };
@@ -288,7 +288,16 @@ fn a_lost_connection_is_resumed(server: &Server) {
         .spawn()
         .expect("the program starts");
     let mut typed = child.stdin.take().expect("it is piped");
-    let reader = thread::spawn(move || child.wait_with_output().expect("it is waited for"));
+    let mut first = [0; 2];
+    let mut piped = child.stdout.take().expect("it is piped");
+    // A session that never began is not come back to.
+    piped.read_exact(&mut first).expect("the session has begun");
+    let reader = thread::spawn(move || {
+        let mut stdout = first.to_vec();
+        piped.read_to_end(&mut stdout).expect("it can be read");
+        let rest = child.wait_with_output().expect("it is waited for");
+        Output { stdout, ..rest }
+    });
     for _ in 0..3 {
         relay.cut_when_connected();
     }
