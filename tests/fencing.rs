@@ -162,9 +162,16 @@ async fn past(clock: &Arc<dyn Clock>, connector: Arc<dyn Connector>) -> (StatusC
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// Half a request, so that the engine waits for the rest.
+/// Half a request, so that the engine waits for the rest; behind a whole one, whose answer shows that
+/// the node has let the stream in.
 async fn half_a_request(connector: &Arc<dyn Connector>) -> BoxByteStream {
     let mut stream = connector.connect().await.unwrap();
+    let whole = b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(whole).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nOK") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
     let half = b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
     stream.write_all(half).await.unwrap();
     stream.flush().await.unwrap();

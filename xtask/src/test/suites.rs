@@ -132,13 +132,14 @@ fn watched(
     Ok(counts.or_failed(status.success()))
 }
 
-/// How many tests run beside each other: more than there are cores, since most of the time most of
-/// them wait, for leases, partitions and engines. Which may not is in `.config/nextest.toml`.
+/// How many tests run beside each other. Those with real backends mostly wait, for leases, partitions
+/// and engines: one more than there are cores. With two and three per core tests were late whose
+/// patience is for a machine that has a core for them. Which may not run beside others is in
+/// `.config/nextest.toml`.
 fn at_once(suite: Suite, cores: usize) -> usize {
     match suite {
-        Suite::Unit => cores * 2,
-        Suite::Conformance => cores * 3,
-        Suite::Lab => cores * 2,
+        Suite::Unit => cores,
+        Suite::Conformance | Suite::Lab => cores + 1,
     }
 }
 
@@ -173,11 +174,10 @@ mod tests {
 
     #[test]
     fn who_waits_is_beside_others_also_on_one_core() {
-        for suite in [Suite::Unit, Suite::Conformance, Suite::Lab] {
+        for suite in [Suite::Conformance, Suite::Lab] {
             assert!(at_once(suite, 1) > 1, "{suite:?}");
-            assert!(at_once(suite, 8) <= 24, "{suite:?}");
         }
-        assert_eq!(at_once(Suite::Lab, 2), 4);
+        assert_eq!(at_once(Suite::Unit, 2), 2);
     }
 
     #[test]

@@ -109,18 +109,25 @@ impl Browser {
 
     /// The value of an expression.
     pub(crate) async fn evaluate(&mut self, expression: &str) -> Value {
+        self.try_evaluate(expression)
+            .await
+            .unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// Fails while another page takes this one's place.
+    async fn try_evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         // As the page's own scripts: its policy holds for what is evaluated, too.
         let arguments = json!({
             "expression": expression,
             "returnByValue": true,
             "allowUnsafeEvalBlockedByCSP": false,
         });
-        let answer = self.call("Runtime.evaluate", arguments).await;
+        let answer = self.try_call("Runtime.evaluate", arguments).await?;
         assert!(
             answer["exceptionDetails"].is_null(),
             "{expression}: {answer}"
         );
-        answer["result"]["value"].clone()
+        Ok(answer["result"]["value"].clone())
     }
 
     /// Waits until an expression gives a text with this in it, and gives the text.
@@ -128,7 +135,17 @@ impl Browser {
         let mut last = String::new();
         let clock = SystemClock::new();
         for _ in 0..300 {
-            let value = self.evaluate(expression).await;
+            let value = match self.try_evaluate(expression).await {
+                Ok(value) => value,
+                Err(error) => {
+                    let message = error["message"].as_str().unwrap_or_default();
+                    assert!(
+                        message.contains("navigated") || message.contains("context"),
+                        "{expression}: {error}"
+                    );
+                    Value::Null
+                }
+            };
             last = value.as_str().unwrap_or_default().to_owned();
             if last.contains(part) {
                 return last;
@@ -172,6 +189,12 @@ impl Browser {
     }
 
     pub(crate) async fn call(&mut self, method: &str, arguments: Value) -> Value {
+        self.try_call(method, arguments)
+            .await
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    async fn try_call(&mut self, method: &str, arguments: Value) -> Result<Value, Value> {
         self.next += 1;
         let id = self.next;
         let mut message = json!({ "id": id, "method": method, "params": arguments });
@@ -189,8 +212,10 @@ impl Browser {
             };
             let value: Value = serde_json::from_str(&text).unwrap();
             if value["id"] == json!(id) {
-                assert!(value["error"].is_null(), "{method}: {}", value["error"]);
-                return value["result"].clone();
+                return match &value["error"] {
+                    Value::Null => Ok(value["result"].clone()),
+                    error => Err(error.clone()),
+                };
             }
             if matches!(
                 value["method"].as_str(),

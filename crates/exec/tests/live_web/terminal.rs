@@ -159,7 +159,7 @@ async fn a_reloaded_page_comes_back_to_its_session() {
     assert!(!stored.contains("secret token"), "{stored}");
     for round in 0..2 {
         browser
-            .evaluate("window.old = 'old'; setTimeout(() => location.reload(), 0)")
+            .evaluate("window.old = 'old'; setTimeout(() => location.reload(), 50)")
             .await;
         browser.wait_for("window.old ?? 'new'", "new").await;
         browser.wait_for(STATE, "live").await;
@@ -180,7 +180,7 @@ async fn a_reloaded_page_comes_back_to_its_session() {
     browser.wait_for(STATE, "ended").await;
     assert_eq!(browser.evaluate("sessionStorage.length").await, 0);
     browser
-        .evaluate("window.old = 'old'; setTimeout(() => location.reload(), 0)")
+        .evaluate("window.old = 'old'; setTimeout(() => location.reload(), 50)")
         .await;
     browser.wait_for("window.old ?? 'new'", "new").await;
     browser.wait_for("document.activeElement.id", "token").await;
