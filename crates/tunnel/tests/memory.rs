@@ -12,8 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    Carrier, Clock, ClockExt, Endpoint, NodeId, StreamTarget, SystemClock, Timestamp,
-    TunnelListener, TunnelTransport,
+    Clock, ClockExt, Endpoint, NodeId, StreamTarget, SystemClock, Timestamp, TunnelTransport,
     testkit::{
         link::{Link, LinkOptions, Way},
         tunnel::Harness,
