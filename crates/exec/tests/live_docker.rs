@@ -362,10 +362,14 @@ async fn what_is_in_the_background_stays_if_so_wished() {
         let script = "setsid sleep 4321 & sleep 8765";
         let request = ExecRequest::new(place.workload.clone(), ["sh", "-c", script]);
         let session = live.exec.exec(&request).await.unwrap();
-        until(|| async { processes(&live, &place, "sleep 8765").await > 0 }).await;
+        // With its quotes, a word is a whole command line: the shell's own has both words in it,
+        // and what has not become a sleep may still be in the foreground.
+        let [behind, before] = ["\"sleep 4321\"", "\"sleep 8765\""];
+        until(|| async { processes(&live, &place, behind).await == 1 }).await;
+        until(|| async { processes(&live, &place, before).await == 1 }).await;
         drop(session);
-        until(|| async { processes(&live, &place, "sleep 8765").await == 0 }).await;
-        assert_eq!(processes(&live, &place, "sleep 4321").await, 1);
+        until(|| async { processes(&live, &place, before).await == 0 }).await;
+        assert_eq!(processes(&live, &place, behind).await, 1);
         assert_eq!(live.exec.reap().await.unwrap(), []);
         live.finish(place).await;
     }
