@@ -362,19 +362,27 @@ async fn a_closed_member_answers_at_once() {
     assert_eq!(get(&cluster.member(0), "a").await, None);
 }
 
-/// More than a command may take is refused before it is sent.
+/// More than a member takes is refused before it is sent, and nothing else suffers from it.
 #[tokio::test(start_paused = true)]
 async fn a_transaction_has_a_size() {
     let cluster = Cluster::start(1, Place::Memory).await;
-    let steps = (0..6).map(|number| TransactionOp::Put {
+    let steps = (0..7).map(|number| TransactionOp::Put {
         key: format!("key-{number}"),
         value: vec![0; 1 << 20].into(),
         options: PutOptions::default(),
     });
-    let error = cluster
-        .member(0)
-        .transact(steps.collect())
-        .await
-        .unwrap_err();
+    let steps: Vec<_> = steps.collect();
+    let error = cluster.member(0).transact(steps.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let network = cluster.network.join("client");
+    let client = RaftClient::new([name_of(0)], network, clock()).unwrap();
+    let mut watch = client.watch("a", Some(client.range("a", "", 1).await.unwrap().revision));
+    let error = client.transact(steps).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    let error = client.get(&"k".repeat(7 << 20)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    // The watch shares their connection: it would be told of an outage.
+    let put = client.put("a", "1".into(), PutOptions::default());
+    put.await.unwrap();
+    assert!(matches!(watch.next().await, Some(Ok(KvEvent::Put(_)))));
 }

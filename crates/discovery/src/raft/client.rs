@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{
     connection::{Connection, Sent},
-    kv::capabilities,
+    kv,
     network::RaftNetwork,
     operation::{Answer, Operation},
     options::check_names,
@@ -99,6 +99,8 @@ impl RaftClient {
                     continue;
                 }
                 Ok(Ok(answer)) => return Ok(answer),
+                // No member would take it.
+                Ok(Err(Sent::No(error))) if !error.is_retryable() => return Err(error),
                 Ok(Err(Sent::No(error))) => error,
                 Ok(Err(Sent::Perhaps(error))) | Err(error) => {
                     shared.leave(&connection).await;
@@ -122,7 +124,7 @@ impl RaftClient {
     }
 
     async fn apply(&self, steps: Vec<TransactionOp>) -> Result<(Revision, u64)> {
-        crate::kv_step::check(&steps, &capabilities(true))?;
+        kv::check(&steps)?;
         match self.ask(Operation::Apply(steps)).await? {
             Answer::Done { revision, deleted } => Ok((revision, deleted)),
             other => Err(unexpected(&other)),
@@ -168,7 +170,7 @@ impl Shared {
 #[async_trait]
 impl KvStore for RaftClient {
     fn capabilities(&self) -> KvCapabilities {
-        capabilities(true)
+        kv::capabilities(true)
     }
 
     fn describe(&self) -> String {

@@ -92,12 +92,13 @@ impl Connection {
     /// Asks once. A dropped call may have reached the member.
     pub(super) async fn ask(&self, operation: &Operation) -> Result<Answer, Sent> {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let question = question(number, operation).map_err(Sent::No)?;
         let (sender, answer) = oneshot::channel();
         self.open.lock().insert(number, Waiting::Call(sender));
         let _forget = Forget(&self.open, number);
         let place = self.open.questions.reserve().await;
         let place = place.map_err(|_| Sent::No(gone()))?;
-        place.send(question(number, operation));
+        place.send(question);
         if self.has_ended() {
             return Err(Sent::Perhaps(gone()));
         }
@@ -107,9 +108,10 @@ impl Connection {
     /// Begins a watch, which ends with what it gives.
     pub(super) fn watch(&self, operation: &Operation) -> Result<mpsc::Receiver<Answer>> {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let question = question(number, operation)?;
         let (sender, events) = mpsc::channel(READ_AHEAD);
         self.open.lock().insert(number, Waiting::Watch(sender));
-        let asked = self.open.questions.try_send(question(number, operation));
+        let asked = self.open.questions.try_send(question);
         if asked.is_err() || self.has_ended() {
             self.open.lock().remove(&number);
             return Err(gone());
@@ -127,7 +129,7 @@ impl Open {
                 // A reader that lags by so much gets its watch anew, from where it is.
                 Err(_) => {
                     waiting.remove(&number);
-                    let end = question(UNANSWERED, &Operation::Unwatch(number));
+                    let end = unwatch(number);
                     // With a full queue it goes on, and the next event tries again.
                     let _ = self.questions.try_send(end);
                 }
@@ -140,7 +142,7 @@ impl Open {
             }
             // Given up meanwhile; a watch may not know it.
             None if matches!(answer, Answer::Event(_)) => {
-                let end = question(UNANSWERED, &Operation::Unwatch(number));
+                let end = unwatch(number);
                 let _ = self.questions.try_send(end);
             }
             None => {}
@@ -166,9 +168,26 @@ impl Drop for Forget<'_> {
     }
 }
 
-fn question(number: u64, operation: &Operation) -> BytesMut {
+/// A member would close the connection, with all that others asked on it, over a larger one.
+fn question(number: u64, operation: &Operation) -> Result<BytesMut> {
+    let frame = encode_operation(number, operation);
+    if frame.len() > frame::LARGEST {
+        let message = format!(
+            "a question to a manager has at most {} bytes",
+            frame::LARGEST
+        );
+        return Err(Error::invalid(message).with_context("bytes", frame.len()));
+    }
+    Ok(framed(&frame))
+}
+
+fn unwatch(number: u64) -> BytesMut {
+    framed(&encode_operation(UNANSWERED, &Operation::Unwatch(number)))
+}
+
+fn framed(frame: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
-    frame::push(&mut out, &encode_operation(number, operation));
+    frame::push(&mut out, frame);
     out
 }
 

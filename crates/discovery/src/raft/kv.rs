@@ -199,18 +199,7 @@ impl Shared {
 
     /// Gives the last revision, and how many keys were deleted.
     pub(super) async fn apply(&self, steps: Vec<TransactionOp>) -> Result<(Revision, u64)> {
-        crate::kv_step::check(&steps, &capabilities(true))?;
-        let size = |step: &TransactionOp| match step {
-            TransactionOp::Put { key, value, .. } => key.len() + value.len() + 64,
-            _ => 1100,
-        };
-        let bytes: usize = steps.iter().map(size).sum();
-        if bytes > LARGEST_COMMAND {
-            return Err(Error::invalid(format!(
-                "a transaction has at most {LARGEST_COMMAND} bytes of keys and values"
-            ))
-            .with_context("bytes", bytes));
-        }
+        check(&steps)?;
         if steps.iter().any(|step| {
             !matches!(
                 step,
@@ -327,6 +316,23 @@ fn load(directory: Option<&Path>, fresh: Identity) -> Result<(Option<Arc<Disk>>,
         entries: Vec::new(),
     };
     Ok((None, loaded))
+}
+
+/// What no member takes, whoever asks.
+pub(super) fn check(steps: &[TransactionOp]) -> Result<()> {
+    crate::kv_step::check(steps, &capabilities(true))?;
+    let size = |step: &TransactionOp| match step {
+        TransactionOp::Put { key, value, .. } => key.len() + value.len() + 64,
+        _ => 1100,
+    };
+    let bytes: usize = steps.iter().map(size).sum();
+    if bytes > LARGEST_COMMAND {
+        return Err(Error::invalid(format!(
+            "a transaction has at most {LARGEST_COMMAND} bytes of keys and values"
+        ))
+        .with_context("bytes", bytes));
+    }
+    Ok(())
 }
 
 /// A majority keeps what a restart of one forgets, in memory too, but not that of all.
