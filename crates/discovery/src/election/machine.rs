@@ -26,6 +26,8 @@ pub(super) struct Machine {
     /// Leases that are of no use any more.
     spent: VecDeque<longshore_core::LeaseId>,
     under_way: Option<UnderWay>,
+    /// Whether a call had no answer in time, and no write was quick since.
+    silent: bool,
     outputs: VecDeque<Output>,
     /// The largest token ever seen, also those that a wiped store has forgotten.
     seen: u64,
@@ -54,6 +56,7 @@ impl Machine {
             lease: None,
             spent: VecDeque::new(),
             under_way: None,
+            silent: false,
             outputs: VecDeque::new(),
             seen: 0,
             leader: None,
@@ -125,6 +128,9 @@ impl Machine {
         match input {
             Input::Answer(result) => {
                 if let Some(UnderWay { call, sent }) = self.under_way.take() {
+                    // Reads are answered by stores whose disks are slow, too.
+                    let tells = !matches!(call, Call::ReadLock | Call::ReadToken);
+                    self.silent &= !tells || now.since(sent) > self.options.ttl / 6;
                     self.answered(call, sent, result, now);
                 }
             }
@@ -146,6 +152,7 @@ impl Machine {
         {
             let (call, sent) = (call.clone(), *sent);
             self.under_way = None;
+            self.silent = true;
             self.outputs.push_back(Output::Abandon);
             let silence = Error::new(ErrorKind::Timeout, "the store did not answer in time");
             self.answered(call, sent, Err(silence), now);
@@ -456,9 +463,13 @@ impl Machine {
         }
     }
 
-    /// How long a call may take: several fit into the time to live.
+    /// How long a call may take: several fit into the time to live. Behind one without an answer it
+    /// is longer, as a store may be slow rather than gone; a grant and a write still fit in.
     fn patience(&self) -> Duration {
-        self.options.ttl / 6
+        match self.silent {
+            false => self.options.ttl / 6,
+            true => self.options.ttl / 3,
+        }
     }
 
     /// Before trying again.

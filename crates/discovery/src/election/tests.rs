@@ -117,6 +117,27 @@ async fn l2_a_leader_that_cannot_renew_steps_down_before_its_lease_ends() {
     assert_eq!(a.election.leader().await, "b:1");
 }
 
+/// L3: every write takes longer than is usually waited for, and less than the time to live allows.
+#[tokio::test(start_paused = true)]
+async fn l3_a_slow_store_has_a_leader_too() {
+    let lab = Lab::new();
+    let slow = Fault::none().with_latency(TTL / 5..=TTL / 4);
+    let writes = ["kv.grant", "kv.put", "kv.keep_alive", "kv.revoke"];
+    let faulty = Faulty::new(lab.clock.clone(), 1, Fault::none());
+    let faulty = writes.into_iter().fold(faulty, |faulty, write| {
+        faulty.with_fault(write, slow.clone())
+    });
+    let store = faulty.wrap(lab.store.clone());
+    let options = ElectionOptions::candidate("", "a:1").with_ttl(TTL);
+    let a = lab.start(store.clone(), options);
+    let waited = lab
+        .clock
+        .timeout(TTL * 10, "a leader", a.election.elected());
+    let first = waited.await.unwrap().unwrap();
+    lab.pass(TTL * 20).await;
+    assert!(first.is_valid(), "renewed as slowly");
+}
+
 #[tokio::test(start_paused = true)]
 async fn l3_a_record_without_a_live_lease_counts_as_absent() {
     let lab = Lab::new();
