@@ -123,15 +123,11 @@ impl<'r> Demand<'r> {
                 found,
             });
         }
-        if !request.volumes.is_empty() {
-            let is_held = |volume: &&str| index.nodes().any(|node| node.has_volume(volume));
-            demand.volumes = request
-                .volumes
-                .iter()
-                .map(String::as_str)
-                .filter(is_held)
-                .collect();
-        }
+        let held = index.catalogue().volumes();
+        let volumes = request.volumes.iter().map(String::as_str);
+        demand.volumes = volumes
+            .filter(|volume| held.nodes(volume).is_some())
+            .collect();
         demand.topology = Domains::count(request, &demand.constraints, index);
         Ok(demand)
     }
@@ -144,8 +140,7 @@ impl<'r> Demand<'r> {
 
     /// Whether nodes must be looked at for what no set knows.
     pub(crate) fn is_beyond(&self) -> bool {
-        !self.volumes.is_empty()
-            || !self.devices.is_empty()
+        !self.devices.is_empty()
             || !self.topology.is_empty()
             || !self.own.is_empty()
             || !self.request.platforms.is_empty()

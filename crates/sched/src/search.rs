@@ -48,12 +48,22 @@ impl Finder {
         for item in news {
             let slot = match item {
                 News::Room(slot) => *slot,
-                News::Node(slot) => {
+                News::New(slot) => {
                     if let Some(node) = index.at(*slot) {
-                        self.terms.node_changed(node);
+                        self.terms.node_came(node);
                     }
                     self.selectors.node_changed(*slot, &self.hots, &self.terms);
                     self.roll = None;
+                    *slot
+                }
+                News::Node(slot, changed) => {
+                    if let Some(node) = index.at(*slot) {
+                        self.terms.node_changed(node, changed);
+                    }
+                    self.selectors.node_changed(*slot, &self.hots, &self.terms);
+                    if changed.name {
+                        self.roll = None;
+                    }
                     *slot
                 }
                 News::Gone(slot) => {

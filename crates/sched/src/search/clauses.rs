@@ -83,6 +83,14 @@ impl<'i> Clauses<'i> {
             this.selector.sort_unstable();
             this.selector.dedup();
         }
+        for volume in &demand.volumes {
+            if let Some(set) = index.catalogue().volumes().nodes(volume) {
+                this.hard.push(Known {
+                    set: Set::Plain(Cow::Borrowed(set)),
+                    holds: true,
+                });
+            }
+        }
         if pipeline.has(FilterName::Whitelist) {
             let lists = demand.whitelists.iter();
             this.hard
