@@ -31,7 +31,7 @@ pub(crate) use self::{
     profiles::Profile,
     slots::{SlotSet, bits},
     texts::Text,
-    values::Catalogue,
+    values::{Catalogue, LabelValues},
 };
 use self::{
     directory::Directory,

@@ -1,6 +1,6 @@
 use longshore_core::{
     Bytes, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload, PortProtocol, Reservation,
-    Resources,
+    Resources, TopologySpread,
 };
 use proptest::prelude::*;
 
@@ -91,6 +91,11 @@ proptest! {
                 probe.constraints.push(constraint.parse().unwrap());
                 let _ = scheduler.place(&probe, Timestamp::ZERO, 0);
             }
+            let mut probe = PlacementRequest::new("image");
+            probe.service = Some(format!("s{}", amount % 3).parse().unwrap());
+            probe.topology = vec![TopologySpread { label: "zone".into(), max_skew: 1 }];
+            probe.preferences = vec!["rack".into(), "zone".into()];
+            let _ = scheduler.place(&probe, Timestamp::ZERO, 0);
         }
     }
 }
