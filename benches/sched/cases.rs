@@ -148,7 +148,7 @@ fn naive_rate(
     count as f64 / seconds
 }
 
-fn single_rate(
+pub fn single_rate(
     scheduler: &mut ClusterScheduler,
     make: impl Fn(u64) -> Arc<PlacementRequest>,
     count: u64,
@@ -240,7 +240,7 @@ fn bulk(report: &Report) {
 }
 
 /// Changes of all kinds: a workload comes, leaves, a node fails and recovers, a label changes.
-fn changes(count: u64) -> Vec<Change> {
+pub fn changes(count: u64) -> Vec<Change> {
     let mut dice = Dice::new(99);
     let mut changes = Vec::new();
     while (changes.len() as u64) < count {

@@ -39,12 +39,21 @@ pub enum Pattern {
 /// leftmost operator wins, keys may be one character long, values may hold any printable
 /// character, an empty value or regular expression is refused, `~` is only allowed first.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Expression {
     key: String,
     operator: Operator,
     soft: bool,
+    weight: u32,
     pattern: Pattern,
+}
+
+/// As which an expression is written down: its text, and its weight where it has one.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Weighted { expression: String, weight: u32 },
 }
 
 /// Why an expression was refused, and where.
@@ -104,6 +113,21 @@ impl Expression {
     pub fn soft(mut self) -> Self {
         self.soft = true;
         self
+    }
+
+    /// The same term as a wish that counts so much beside others, where a plain wish counts 1: of
+    /// two nodes the one is better whose fulfilled wishes weigh more in all, then the one that
+    /// fulfils the earlier declared. With 0 a wish only breaks ties. The text of an expression does
+    /// not show its weight; as JSON it is an object of `expression` and `weight`.
+    #[must_use]
+    pub fn weighing(mut self, weight: u32) -> Self {
+        (self.soft, self.weight) = (true, weight);
+        self
+    }
+
+    /// How much it counts as a wish.
+    pub fn weight(&self) -> u32 {
+        self.weight
     }
 
     /// The label or attribute compared.
@@ -200,6 +224,7 @@ impl FromStr for Expression {
             key: key.to_owned(),
             operator,
             soft,
+            weight: 1,
             pattern,
         })
     }
@@ -252,6 +277,37 @@ impl fmt::Display for Expression {
 impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Expression({self})")
+    }
+}
+
+impl TryFrom<Written> for Expression {
+    type Error = ExpressionError;
+
+    fn try_from(written: Written) -> Result<Self, ExpressionError> {
+        match written {
+            Written::Text(text) => text.parse(),
+            Written::Weighted { expression, weight } => {
+                let this: Self = expression.parse()?;
+                if !this.soft {
+                    let message = "only a wish (`~`) has a weight";
+                    return Err(ExpressionError::new(&expression, 0, message));
+                }
+                Ok(this.weighing(weight))
+            }
+        }
+    }
+}
+
+impl From<Expression> for Written {
+    fn from(expression: Expression) -> Self {
+        let text = expression.to_string();
+        match expression.weight {
+            1 => Self::Text(text),
+            weight => Self::Weighted {
+                expression: text,
+                weight,
+            },
+        }
     }
 }
 
@@ -324,6 +380,24 @@ mod tests {
             "Value '~~x' is invalid: '~' is only allowed first",
             4,
         );
+    }
+
+    #[test]
+    fn a_weight_is_kept_in_json_and_belongs_to_wishes() {
+        let plain: Expression = "zone==~eu".parse().unwrap();
+        assert_eq!((plain.weight(), plain.is_soft()), (1, true));
+        assert_eq!(serde_json::to_string(&plain).unwrap(), r#""zone==~eu""#);
+        let heavy = "zone==eu".parse::<Expression>().unwrap().weighing(7);
+        assert_eq!(
+            (heavy.to_string().as_str(), heavy.weight()),
+            ("zone==~eu", 7)
+        );
+        let json = serde_json::to_string(&heavy).unwrap();
+        assert_eq!(json, r#"{"expression":"zone==~eu","weight":7}"#);
+        assert_eq!(serde_json::from_str::<Expression>(&json).unwrap(), heavy);
+        assert_ne!(heavy, plain);
+        let hard = r#"{"expression":"zone==eu","weight":7}"#;
+        assert!(serde_json::from_str::<Expression>(hard).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use longshore_core::{Dependency, DeviceId, PlacementRequest};
+use longshore_core::{Dependency, DeviceId, Expression, PlacementRequest};
 
 use crate::{
     devices::{Wanted, assign},
@@ -9,6 +9,7 @@ use crate::{
     index::{Found, Index, Node},
     matcher::RegexCache,
     resource::{Need, Resource},
+    strategy::Strategy,
     term::{Term, Whitelist},
 };
 
@@ -34,13 +35,17 @@ pub(crate) struct Demand<'r> {
     /// Devices asked for.
     pub(crate) devices: Vec<Wanted<'r>>,
     /// Failure domains with the replicas in each.
-    pub(crate) topology: Vec<Domains<'r>>,
+    pub(crate) topology: Vec<Domains>,
     /// Replicas by placement preference.
-    pub(crate) branches: Branches<'r>,
+    pub(crate) branches: Branches,
     /// Filters of the embedding program.
     pub(crate) own: &'r [Arc<dyn NodeFilter>],
     /// Scores of the embedding program with their factors.
     pub(crate) scores: &'r [(Arc<dyn NodeScore>, i32)],
+    /// The least and the most points of each of them, where it says so.
+    pub(crate) bounds: Vec<Option<(i32, i32)>>,
+    /// What the scores can add up to at most, if that is known and not too much to calculate with.
+    pub(crate) bonus: Option<i32>,
 }
 
 /// A soft expression.
@@ -87,9 +92,11 @@ impl<'r> Demand<'r> {
             volumes: Vec::new(),
             devices: Wanted::compile(&request.devices, cache)?,
             topology: Vec::new(),
-            branches: Branches::count(request, index),
+            branches: Branches::default(),
             own: &[],
             scores: &[],
+            bounds: Vec::new(),
+            bonus: Some(0),
         };
         for (position, expression) in request.constraints.iter().enumerate() {
             let term = Term::compile("constraint", position, expression, cache)?;
@@ -123,32 +130,30 @@ impl<'r> Demand<'r> {
                 found,
             });
         }
-        if !request.volumes.is_empty() {
-            let is_held = |volume: &&str| index.nodes().any(|node| node.has_volume(volume));
-            demand.volumes = request
-                .volumes
-                .iter()
-                .map(String::as_str)
-                .filter(is_held)
-                .collect();
-        }
-        demand.topology = Domains::count(request, &demand.constraints, index);
+        let held = index.catalogue().volumes();
+        let volumes = request.volumes.iter().map(String::as_str);
+        demand.volumes = volumes
+            .filter(|volume| held.nodes(volume).is_some())
+            .collect();
         Ok(demand)
     }
 
-    /// Whether only a look at every node can tell the best: where a placement anywhere changes
-    /// which nodes are allowed or liked, and where somebody else's score counts.
-    pub(crate) fn needs_all(&self) -> bool {
-        !self.topology.is_empty() || !self.branches.is_empty() || !self.scores.is_empty()
+    /// Whether only a look at every node can tell the best: where somebody else's score counts that
+    /// has no bounds.
+    pub(crate) fn needs_all(&self, strategy: Strategy) -> bool {
+        let is_bounded = self.bonus.is_some() && strategy != Strategy::Random;
+        !self.scores.is_empty() && !is_bounded
+    }
+
+    /// Takes the scores of the embedding program into account.
+    pub(crate) fn set_scores(&mut self, scores: &'r [(Arc<dyn NodeScore>, i32)]) {
+        self.scores = scores;
+        (self.bounds, self.bonus) = bounds(scores, self.request);
     }
 
     /// Whether nodes must be looked at for what no set knows.
     pub(crate) fn is_beyond(&self) -> bool {
-        !self.volumes.is_empty()
-            || !self.devices.is_empty()
-            || !self.topology.is_empty()
-            || !self.own.is_empty()
-            || !self.request.platforms.is_empty()
+        !self.devices.is_empty() || !self.own.is_empty() || !self.request.platforms.is_empty()
     }
 
     /// The devices that it would get on a node that could take it.
@@ -187,13 +192,46 @@ impl Wish<'_> {
         }
     }
 
+    /// How much it counts beside the others.
+    pub(crate) fn weight(&self) -> u32 {
+        self.expression().weight()
+    }
+
     /// As it was written.
     pub(crate) fn text(&self) -> String {
+        self.expression().to_string()
+    }
+
+    fn expression(&self) -> &Expression {
         match self {
-            Self::Constraint(term) | Self::Affinity(term) => term.expression.to_string(),
-            Self::Whitelist(whitelist) => whitelist.expression.to_string(),
+            Self::Constraint(term) | Self::Affinity(term) => term.expression,
+            Self::Whitelist(whitelist) => whitelist.expression,
         }
     }
+}
+
+/// The least and the most points of each score, where it says so; and the most that all can add up
+/// to, if that is known and not too much to calculate with.
+pub(crate) fn bounds(
+    scores: &[(Arc<dyn NodeScore>, i32)],
+    request: &PlacementRequest,
+) -> (Vec<Option<(i32, i32)>>, Option<i32>) {
+    let bounds = scores.iter().map(|(score, _)| {
+        let bounds = score.bounds(request).filter(|bounds| !bounds.is_empty());
+        bounds.map(|bounds| (*bounds.start(), *bounds.end()))
+    });
+    let bounds: Vec<_> = bounds.collect();
+    let (mut most, mut reach) = (0, Some(0));
+    for ((_, factor), bounds) in scores.iter().zip(&bounds) {
+        let ends = bounds
+            .map(|(low, high)| [low, high].map(|points| i128::from(points) * i128::from(*factor)));
+        most += ends.map_or(0, |ends| ends[0].max(ends[1]));
+        let farthest = ends.map(|ends| ends[0].abs().max(ends[1].abs()));
+        reach = reach.zip(farthest).map(|(sum, more)| sum + more);
+    }
+    // So that neither a sum of points nor a cost overflows.
+    let is_small = reach.is_some_and(|reach: i128| reach <= MAX_POINTS);
+    (bounds, i32::try_from(most).ok().filter(|_| is_small))
 }
 
 /// Amounts asked for, none of them zero.
@@ -257,3 +295,4 @@ const MAX_PORTS: usize = 1024;
 const MAX_BEYOND: usize = 128;
 const MAX_SPREADS: usize = 16;
 const MAX_RESOURCES: usize = 128;
+const MAX_POINTS: i128 = 500_000_000;

@@ -6,7 +6,7 @@ use longshore_core::{
 
 use crate::{
     demand::{Demand, needs},
-    domains::{Counts, Domains},
+    domains::Domains,
     filter::Pipeline,
     index::{Found, Text},
     reason::{PortText, availability_word},
@@ -75,7 +75,7 @@ pub(crate) struct Case {
     closed: &'static str,
     found: Vec<Found>,
     volumes: Vec<Box<str>>,
-    domains: Vec<Counts>,
+    domains: Vec<Domains>,
 }
 
 impl Case {
@@ -85,7 +85,7 @@ impl Case {
             closed: pipeline.stages()[pipeline.closing()].name(),
             found: demand.dependencies.iter().map(|home| home.found).collect(),
             volumes: demand.volumes.iter().map(|name| (*name).into()).collect(),
-            domains: demand.topology.iter().map(Domains::counts).collect(),
+            domains: demand.topology.clone(),
         }
     }
 
@@ -214,7 +214,7 @@ impl Case {
                 }
             }
             Fact::Topology { position, domain } => match at(&self.domains, *position) {
-                Some(counts) => counts.write(f, domain.as_deref()),
+                Some(domains) => domains.write(f, domain.as_ref()),
                 None => Ok(()),
             },
             Fact::Own(reason) => f.write_str(reason),

@@ -7,9 +7,11 @@ mod labels;
 mod load;
 mod names;
 mod node;
+mod profiles;
 mod slots;
 mod texts;
 mod totals;
+mod values;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -25,15 +27,18 @@ pub(crate) use self::{
     devices::{Holder, NodeDevices},
     directory::Found,
     load::Load,
-    node::{Node, Occupant, Workload, without_slash},
+    node::{Changed, Node, Workload, without_slash},
+    profiles::Profile,
     slots::{SlotSet, bits},
     texts::Text,
+    values::{Catalogue, LabelValues},
 };
 use self::{
     directory::Directory,
     groups::{Groups, Member},
     labels::Pools,
     names::NameOrder,
+    profiles::Profiles,
     texts::Pool,
 };
 
@@ -50,9 +55,9 @@ pub(crate) struct Index {
     groups: Groups,
     pools: Pools,
     loads: Pool<Load>,
+    catalogue: Catalogue,
+    profiles: Profiles,
     now: Timestamp,
-    /// How many nodes have the label `tenant`.
-    tenants: usize,
     news: Vec<News>,
 }
 
@@ -64,8 +69,10 @@ pub(crate) type Slot = u32;
 pub(crate) enum News {
     /// The node's own numbers changed: room, health, rank.
     Room(Slot),
-    /// The node's labels, name or images changed, or it is new.
-    Node(Slot),
+    /// The node is new.
+    New(Slot),
+    /// The node's labels, name or images changed.
+    Node(Slot, Changed),
     /// The node left.
     Gone(Slot),
     /// Something came onto the node.
@@ -111,7 +118,17 @@ impl Index {
 
     /// Whether any node is reserved for tenants.
     pub(crate) fn has_tenants(&self) -> bool {
-        self.tenants > 0
+        self.catalogue.label("tenant").is_some()
+    }
+
+    /// Which nodes have which labels, images and volumes.
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The nodes of each profile of work that is on any.
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = (&Profile, &SlotSet)> {
+        self.profiles.iter()
     }
 
     /// A node by its id.
@@ -175,7 +192,7 @@ impl Index {
 
     /// Tells of every node as if it had just come, to whoever knows nothing yet.
     pub(crate) fn tell_all(&mut self) {
-        let known: Vec<News> = self.nodes().map(|node| News::Node(node.slot)).collect();
+        let known: Vec<News> = self.nodes().map(|node| News::New(node.slot)).collect();
         self.news.extend(known);
     }
 
@@ -218,17 +235,14 @@ impl Index {
             && let Some(node) = slot_of(&mut self.nodes, slot)
         {
             let old_name = (node.state.name != state.name).then(|| node.state.name.clone());
-            let renamed = old_name.is_some();
-            self.tenants -= usize::from(node.label("tenant").is_some());
-            let changed = node.update(state, &mut self.pools);
-            self.tenants += usize::from(node.label("tenant").is_some());
+            let changed = node.update(state, &mut self.pools, &mut self.catalogue);
             if let Some(old) = old_name {
                 let (name, id) = (node.state.name.clone(), node.state.id.clone());
                 self.names.remove(&old, &id);
                 self.rank(slot, &name, &id);
             }
-            self.news.push(match changed || renamed {
-                true => News::Node(slot),
+            self.news.push(match changed.is_any() {
+                true => News::Node(slot, changed),
                 false => News::Room(slot),
             });
             return Ok(());
@@ -244,10 +258,10 @@ impl Index {
         };
         let (name, id) = (state.name.clone(), state.id.clone());
         self.by_id.insert(state.id.clone(), slot);
-        self.tenants += usize::from(state.labels.get("tenant").is_some());
-        self.nodes[slot as usize] = Some(Node::new(slot, 0, state, &mut self.pools));
+        let new = Node::new(slot, 0, state, &mut self.pools, &mut self.catalogue);
+        self.nodes[slot as usize] = Some(new);
         self.rank(slot, &name, &id);
-        self.news.push(News::Node(slot));
+        self.news.push(News::New(slot));
         Ok(())
     }
 
@@ -273,10 +287,11 @@ impl Index {
         let Some(node) = self.nodes[slot as usize].take() else {
             return;
         };
-        self.tenants -= usize::from(node.label("tenant").is_some());
+        self.catalogue.remove(&node);
         self.names.remove(&node.state.name, &node.state.id);
         for occupant in node.occupants() {
             self.directory.remove(slot, occupant, None);
+            self.profiles.left(slot, &occupant.load.profile);
             for port in &occupant.load.ports {
                 forget_port(&mut self.ports, (port.port, port.protocol), slot);
             }
@@ -304,7 +319,7 @@ impl Index {
         self.take_workload(slot, workload.id.as_str());
         let load = self
             .loads
-            .share(Load::of_workload(&workload, &mut self.pools.texts));
+            .share(Load::of_workload(&workload, &mut self.pools));
         let Some(node) = slot_of(&mut self.nodes, slot) else {
             return Ok(());
         };
@@ -344,6 +359,7 @@ impl Index {
                 .or_default()
                 .insert(slot);
         }
+        self.profiles.came(slot, &load.profile);
         self.news.push(News::Came(slot, load));
     }
 
@@ -356,6 +372,12 @@ impl Index {
             if !still {
                 forget_port(&mut self.ports, key, slot);
             }
+        }
+        let still = self
+            .at(slot)
+            .is_some_and(|node| node.has_profile(&load.profile));
+        if !still {
+            self.profiles.left(slot, &load.profile);
         }
         self.news.push(News::Left(slot, load));
     }
@@ -384,6 +406,8 @@ impl Index {
             && self.groups.is_consistent(held)
             && self.directory.is_consistent(&self.nodes)
             && plain(&ports) == plain(&self.ports)
+            && self.catalogue.is_consistent(self.nodes())
+            && self.profiles.is_consistent(self.nodes())
             && self.in_order().map(|node| node.rank).is_sorted()
             && self
                 .in_order()

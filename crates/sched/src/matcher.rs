@@ -31,6 +31,15 @@ impl Matcher {
         }
     }
 
+    /// What every value that matches begins with, as far as is known.
+    pub(crate) fn prefix(&self) -> &str {
+        match self {
+            Self::Exact(text) => text,
+            Self::Glob(glob) => &glob.prefix,
+            Self::Anything | Self::Regex(_) => "",
+        }
+    }
+
     /// Whether the value matches.
     pub(crate) fn matches(&self, value: &str) -> bool {
         match self {

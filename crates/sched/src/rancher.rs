@@ -2,7 +2,8 @@
 //!
 //! Rancher compares in lower case, so values become regular expressions that ignore case; keys are
 //! those of labels and stay as they are. Soft rules keep their order, the heavier ones
-//! (`…_soft#10`) before the lighter: the first declared is dropped last.
+//! (`…_soft#10`) before the lighter, and their weights: of two nodes the one is better whose rules
+//! weigh more in all; of equals the first declared is dropped last.
 
 use longshore_core::{Error, Expression, Labels, Operator, PlacementRequest, Result};
 
@@ -200,7 +201,7 @@ impl Rule {
         let expression = Expression::new(key, self.operator, &pattern);
         let expression = expression.map_err(|error| format!("{part:?}: {error}"))?;
         Ok(if self.soft {
-            expression.soft()
+            expression.weighing(self.weight)
         } else {
             expression
         })
@@ -283,6 +284,8 @@ mod tests {
             .with(format!("{AFFINITY}host_label_soft#10"), "heavy=1")
             .with("io.rancher.scheduler.global", "true");
         assert!(add_rancher_labels(&mut request, &labels, RancherNames::default()).unwrap());
-        assert_eq!(request.constraints[0].key(), "heavy");
+        let found = request.constraints.iter();
+        let found: Vec<_> = found.map(|term| (term.key(), term.weight())).collect();
+        assert_eq!(found, [("heavy", 10), ("light", 1)]);
     }
 }

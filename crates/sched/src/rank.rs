@@ -27,6 +27,8 @@ pub(crate) struct Candidate<'i> {
     pub(crate) own: i64,
     /// Fulfilled wishes, the earlier declared in the higher bit.
     pub(crate) wishes: u128,
+    /// The sum of their weights.
+    pub(crate) merit: u64,
     /// The node's place in the seeded order: its first lot, or a number that the seed gives it.
     pub(crate) shuffle: u64,
 }
@@ -47,10 +49,12 @@ impl Ranking {
         node: &'i Node,
         lots: &Lots,
     ) -> Candidate<'i> {
-        let wishes = demand
-            .wishes
-            .iter()
-            .fold(0, |bits, wish| bits << 1 | u128::from(wish.holds(node)));
+        let (mut wishes, mut merit) = (0, 0);
+        for wish in &demand.wishes {
+            let holds = wish.holds(node);
+            wishes = wishes << 1 | u128::from(holds);
+            merit += u64::from(wish.weight()) * u64::from(holds);
+        }
         Candidate {
             node,
             cpu: percentage(demand, node, Resource::Cpu),
@@ -58,10 +62,11 @@ impl Ranking {
             health: self.strategy.health_factor() * i64::from(node.state.health_indicator),
             branch: match demand.branches.is_empty() {
                 true => Vec::new(),
-                false => demand.branches.of(|label| node.label(label)),
+                false => demand.branches.of(node),
             },
             own: own_points(demand, node).map(|(_, points)| points).sum(),
             wishes,
+            merit,
             shuffle: match self.strategy {
                 Strategy::Random => lots.of(node),
                 _ => mix(node.id_hash ^ mix(self.seed)),
@@ -85,7 +90,7 @@ impl Ranking {
 
     /// The better candidate is less. Total: only a node and itself are equal.
     pub(crate) fn compare(&self, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
-        let wishes = |c: &Candidate<'_>| Reverse((c.wishes.count_ones(), c.wishes));
+        let wishes = |c: &Candidate<'_>| Reverse((c.merit, c.wishes));
         let sign = if self.strategy == Strategy::BinPack {
             1
         } else {
@@ -144,8 +149,12 @@ pub(crate) fn own_points<'d>(
     demand: &'d Demand<'_>,
     node: &'d Node,
 ) -> impl Iterator<Item = (&'d str, i64)> {
-    demand.scores.iter().map(move |(score, factor)| {
-        let points = score.points(demand.request, &NodeView::of(node));
+    let scores = demand.scores.iter().zip(&demand.bounds);
+    scores.map(move |((score, factor), bounds)| {
+        let mut points = score.points(demand.request, &NodeView::of(node));
+        if let Some((least, most)) = bounds {
+            points = points.clamp(*least, *most);
+        }
         (score.name(), i64::from(points) * i64::from(*factor))
     })
 }

@@ -54,7 +54,7 @@ pub(crate) enum Reason<'a> {
     /// The failure domain would be too far ahead.
     Topology {
         position: usize,
-        domains: &'a Domains<'a>,
+        domains: &'a Domains,
         node: &'a Node,
     },
     /// A filter of the embedding program refuses.

@@ -118,7 +118,12 @@ impl ClusterScheduler {
     ) -> Result<Demand<'r>, String> {
         let mut demand = Demand::compile(request, &self.index, &self.regexes)?;
         demand.wishes.retain(|wish| self.pipeline.understands(wish));
-        (demand.own, demand.scores) = (&self.own.filters, &self.own.scores);
+        demand.own = &self.own.filters;
+        demand.set_scores(&self.own.scores);
+        if !request.topology.is_empty() || !request.preferences.is_empty() {
+            let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
+            finder.count_replicas(&mut demand, &self.index);
+        }
         Ok(demand)
     }
 

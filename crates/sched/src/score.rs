@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use longshore_core::{Placement, ScorePart, Scored};
 
 use crate::{
@@ -17,6 +19,7 @@ pub(crate) struct Figures {
     indicator: u8,
     containers: usize,
     wishes: u32,
+    merit: u64,
     branch: Box<[u64]>,
     own: Box<[i64]>,
 }
@@ -35,6 +38,8 @@ pub(crate) struct Scale {
     strategy: Strategy,
     seed: u64,
     wishes: usize,
+    /// What all wishes weigh.
+    merit: u64,
     own: Box<[Box<str>]>,
 }
 
@@ -58,6 +63,7 @@ impl Figures {
             indicator: node.state.health_indicator,
             containers: node.containers(),
             wishes: candidate.wishes.count_ones(),
+            merit: candidate.merit,
             branch: candidate.branch.as_slice().into(),
             own: own_points(demand, node).map(|(_, points)| points).collect(),
         }
@@ -74,8 +80,12 @@ impl Figures {
     ) -> Vec<ScorePart> {
         let mut parts = Vec::with_capacity(5);
         if scale.wishes > 0 {
-            let reason = format!("{} of {} wishes met", self.wishes, scale.wishes);
-            parts.push(ScorePart::new("soft", self.wishes.into(), reason));
+            let mut reason = format!("{} of {} wishes met", self.wishes, scale.wishes);
+            if scale.merit != scale.wishes as u64 {
+                let _ = write!(reason, ", weighing {} of {}", self.merit, scale.merit);
+            }
+            let points = i64::try_from(self.merit).unwrap_or(i64::MAX);
+            parts.push(ScorePart::new("soft", points, reason));
         }
         for (label, there) in request.preferences.iter().zip(&self.branch) {
             let points = i64::try_from(*there).unwrap_or(i64::MAX);
@@ -130,6 +140,11 @@ impl Scale {
             strategy: ranking.strategy,
             seed: ranking.seed,
             wishes: demand.wishes.len(),
+            merit: demand
+                .wishes
+                .iter()
+                .map(|wish| u64::from(wish.weight()))
+                .sum(),
             own: demand.scores.iter().map(|(s, _)| s.name().into()).collect(),
         }
     }

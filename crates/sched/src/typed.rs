@@ -11,6 +11,7 @@ use longshore_core::{Expression, ExpressionError, Operator};
 ///     .with_constraint(label("zone").is("eu")?)
 ///     .with_constraint(label("disk").is_one_of(["ssd", "nvme"])?)
 ///     .with_constraint(label("gpu").exists()?.soft())
+///     .with_constraint(label("rack").is("r7")?.weighing(10))
 ///     .with_affinity(container("service").is_not("web")?);
 /// assert_eq!(request.constraints[1].to_string(), "disk==/^(?:ssd|nvme)$/");
 /// # Ok(())
@@ -26,7 +27,8 @@ pub fn container(key: impl Into<String>) -> Subject {
     Subject { key: key.into() }
 }
 
-/// What an expression is about. The methods end it; [`Expression::soft`] makes it a wish.
+/// What an expression is about. The methods end it; [`Expression::soft`] makes it a wish, and
+/// [`Expression::weighing`] one that counts more than others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     key: String,

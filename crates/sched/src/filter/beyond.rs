@@ -71,7 +71,7 @@ pub(super) fn check<'a>(
         }
         Beyond::Topology => {
             for (position, domains) in demand.topology.iter().enumerate() {
-                if !domains.admits(node.label(domains.label())) {
+                if !domains.admits(node.label_text(domains.label()).as_ref()) {
                     tell(Reason::Topology {
                         position,
                         domains,

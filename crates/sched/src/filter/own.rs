@@ -1,4 +1,4 @@
-use std::fmt::Debug;
+use std::{fmt::Debug, ops::RangeInclusive};
 
 use longshore_core::{Bytes, MilliCpu, NodeState, PlacementRequest, ServiceName};
 
@@ -49,7 +49,8 @@ pub trait NodeFilter: Debug + Send + Sync + 'static {
 /// Of two nodes that fulfil the same wishes, the one with more points is the better; a strategy's
 /// own points are percents: CPU and memory, 100 each, and ten for each point of health. Several
 /// scores add up, each times its factor, which makes weighted combinations. Ties are broken as
-/// without. A scheduler with scores looks at every node that could take the work.
+/// without. A scheduler with scores that have no [bounds](Self::bounds) looks at every node that
+/// could take the work.
 ///
 /// ```
 /// use longshore_core::PlacementRequest;
@@ -67,6 +68,10 @@ pub trait NodeFilter: Debug + Send + Sync + 'static {
 ///     fn points(&self, _request: &PlacementRequest, node: &NodeView<'_>) -> i32 {
 ///         node.label("price").and_then(|cents| cents.parse::<i32>().ok()).map_or(0, |cents| -cents)
 ///     }
+///
+///     fn bounds(&self, _request: &PlacementRequest) -> Option<std::ops::RangeInclusive<i32>> {
+///         Some(-10..=0)
+///     }
 /// }
 ///
 /// let scheduler = ClusterScheduler::builder().own_score(Price, 5).build();
@@ -77,6 +82,17 @@ pub trait NodeScore: Debug + Send + Sync + 'static {
 
     /// More is better.
     fn points(&self, request: &PlacementRequest, node: &NodeView<'_>) -> i32;
+
+    /// Between which points every node lies for this request, if that is known: then a search may
+    /// leave out nodes that even the most points could not save, and the tighter the bounds, the
+    /// more of them. Points beyond the bounds are cut off. Without bounds, which is what this says
+    /// unless you say otherwise, every node that could take the work is looked at; so it is under
+    /// [`Strategy::Random`](crate::Strategy::Random), and where points times factors exceed
+    /// 500 million.
+    fn bounds(&self, request: &PlacementRequest) -> Option<RangeInclusive<i32>> {
+        let _ = request;
+        None
+    }
 }
 
 /// What a filter or a score of the embedding program sees of a node.

@@ -60,7 +60,7 @@ impl Index {
     ) -> u32 {
         let load = self
             .loads
-            .share(Load::of_request(&request, &mut self.pools.texts));
+            .share(Load::of_request(&request, &mut self.pools));
         self.groups.begin(id, is_batch, request, load, expires)
     }
 

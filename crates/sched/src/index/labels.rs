@@ -1,8 +1,12 @@
 use std::sync::Arc;
 
-use longshore_core::Labels;
+use longshore_core::{Labels, ServiceName};
 
-use super::texts::{Pool, Text};
+use super::{
+    load::share_labels,
+    profiles::{Profile, Shared},
+    texts::{Pool, Text},
+};
 
 /// The labels of a node in key order. Nodes of one cluster mostly have the same keys: the list of
 /// them is shared, so that looking for one touches little memory that other nodes don't.
@@ -13,26 +17,46 @@ pub(crate) struct NodeLabels {
 }
 
 impl NodeLabels {
-    /// Takes over what is new; says whether anything is. Mostly it is one value.
-    pub(crate) fn update(&mut self, labels: &Labels, pools: &mut Pools) -> bool {
+    /// Takes over what is new, and tells it: each key whose value is another, with the old and the
+    /// new one. Mostly it is one.
+    pub(crate) fn update(
+        &mut self,
+        labels: &Labels,
+        pools: &mut Pools,
+        mut tell: impl FnMut(&Text, Option<&Text>, Option<&Text>),
+    ) {
         let texts = &mut pools.texts;
         if labels
             .iter()
             .map(|(key, _)| key)
             .eq(self.keys.iter().map(|key| &**key))
         {
-            let mut changed = false;
-            for ((_, new), value) in labels.iter().zip(&mut self.values) {
+            let values = self.keys.iter().zip(&mut self.values);
+            for ((_, new), (key, value)) in labels.iter().zip(values) {
                 if **value != *new {
-                    (*value, changed) = (texts.share(new), true);
+                    let old = std::mem::replace(value, texts.share(new));
+                    tell(key, Some(&old), Some(value));
                 }
             }
-            return changed;
+            return;
         }
         let keys: Vec<Text> = labels.iter().map(|(key, _)| texts.share(key)).collect();
-        self.values = labels.iter().map(|(_, value)| texts.share(value)).collect();
-        self.keys = pools.keys.share(keys);
-        true
+        let new = Self {
+            values: labels.iter().map(|(_, value)| texts.share(value)).collect(),
+            keys: pools.keys.share(keys),
+        };
+        let old = std::mem::replace(self, new);
+        for (key, value) in old.keys.iter().zip(&old.values) {
+            let new = self.get(key);
+            if new != Some(value) {
+                tell(key, Some(value), new);
+            }
+        }
+        for (key, value) in self.keys.iter().zip(&self.values) {
+            if old.get(key).is_none() {
+                tell(key, None, Some(value));
+            }
+        }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Text> {
@@ -60,4 +84,14 @@ impl Default for NodeLabels {
 pub(crate) struct Pools {
     pub(crate) texts: Pool<str>,
     keys: Pool<[Text]>,
+    profiles: Pool<Profile>,
+}
+
+impl Pools {
+    /// The one copy of a profile.
+    pub(crate) fn profile(&mut self, service: Option<&ServiceName>, labels: &Labels) -> Shared {
+        let service = service.map(|name| self.texts.share(name.as_str()));
+        let labels = share_labels(labels, &mut self.texts);
+        Shared(self.profiles.share(Profile::new(service, labels)))
+    }
 }

@@ -2,15 +2,17 @@ use std::{borrow::Borrow, hash::Hash};
 
 use longshore_core::{HostPort, Labels, PlacedWorkload, PlacementRequest, Resources};
 
-use super::texts::{Pool, Text};
+use super::{
+    labels::Pools,
+    profiles::Shared,
+    texts::{Pool, Text},
+};
 
 /// What a piece of work is and holds, without its own name: replicas of a service share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Load {
-    /// The service it belongs to.
-    pub(crate) service: Option<Text>,
-    /// Its labels in key order.
-    pub(crate) labels: Box<[(Text, Text)]>,
+    /// Its service and its labels.
+    pub(crate) profile: Shared,
     /// What it holds.
     pub(crate) resources: Resources,
     /// Node ports it holds; never port 0.
@@ -20,35 +22,22 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn of_workload(workload: &PlacedWorkload, texts: &mut Pool<str>) -> Self {
+    pub(crate) fn of_workload(workload: &PlacedWorkload, pools: &mut Pools) -> Self {
         Self {
-            service: workload
-                .service
-                .as_ref()
-                .map(|name| texts.share(name.as_str())),
-            labels: share_labels(&workload.labels, texts),
+            profile: pools.profile(workload.service.as_ref(), &workload.labels),
             resources: workload.resources.clone(),
             ports: held(&workload.ports),
             priority: workload.priority,
         }
     }
 
-    pub(crate) fn of_request(request: &PlacementRequest, texts: &mut Pool<str>) -> Self {
+    pub(crate) fn of_request(request: &PlacementRequest, pools: &mut Pools) -> Self {
         Self {
-            service: request
-                .service
-                .as_ref()
-                .map(|name| texts.share(name.as_str())),
-            labels: share_labels(&request.labels, texts),
+            profile: pools.profile(request.service.as_ref(), &request.labels),
             resources: request.resources.clone(),
             ports: held(&request.ports),
             priority: request.priority,
         }
-    }
-
-    /// The value of a label.
-    pub(crate) fn label(&self, key: &str) -> Option<&str> {
-        find(&self.labels, key)
     }
 }
 
@@ -59,7 +48,7 @@ impl AsRef<Self> for Load {
 }
 
 /// Labels as pairs of shared texts.
-pub(crate) fn share_labels(labels: &Labels, texts: &mut Pool<str>) -> Box<[(Text, Text)]> {
+pub(super) fn share_labels(labels: &Labels, texts: &mut Pool<str>) -> Box<[(Text, Text)]> {
     labels
         .iter()
         .map(|(key, value)| (texts.share(key), texts.share(value)))
@@ -67,7 +56,7 @@ pub(crate) fn share_labels(labels: &Labels, texts: &mut Pool<str>) -> Box<[(Text
 }
 
 /// A value among pairs in key order.
-pub(crate) fn find<'p, K: Borrow<str>>(pairs: &'p [(K, Text)], key: &str) -> Option<&'p str> {
+pub(super) fn find<'p, K: Borrow<str>>(pairs: &'p [(K, Text)], key: &str) -> Option<&'p str> {
     let at = pairs.binary_search_by(|(other, _)| other.borrow().cmp(key));
     at.ok().map(|at| &*pairs[at].1)
 }

@@ -8,8 +8,10 @@ use super::{
     images::image_names,
     labels::{NodeLabels, Pools},
     load::Load,
+    profiles::Shared,
     texts::Text,
     totals::Totals,
+    values::Catalogue,
 };
 use crate::resource::Resource;
 
@@ -36,6 +38,22 @@ pub(crate) struct Node {
     ports: Vec<PortUse>,
     /// Most nodes have none.
     devices: Option<Box<NodeDevices>>,
+}
+
+/// What of a node that expressions look at is another than before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changed {
+    /// The keys of labels.
+    pub(crate) labels: Vec<Text>,
+    pub(crate) images: bool,
+    pub(crate) name: bool,
+}
+
+impl Changed {
+    /// Whether there is anything.
+    pub(crate) fn is_any(&self) -> bool {
+        self.images || self.name || !self.labels.is_empty()
+    }
 }
 
 /// A workload on a node.
@@ -97,23 +115,32 @@ impl<'n> From<&'n Held> for Occupant<'n> {
 impl<'n> Occupant<'n> {
     /// The id that Swarm keeps over rescheduling.
     pub(crate) fn swarm_id(&self) -> Option<&'n str> {
-        self.load.label("com.docker.swarm.id")
+        self.load.profile.swarm_id.as_deref()
     }
 
     /// The values by which an affinity with this key finds it (S6: an absent label is none).
     pub(crate) fn values<'k>(&self, key: &'k str) -> impl Iterator<Item = &'n str> + use<'n, 'k> {
         let name = Some(self.name).filter(|name| !name.is_empty());
-        let (first, second, third) = match key {
-            "container" => (self.id.map(WorkloadId::as_str), name, self.swarm_id()),
-            "service" => (self.load.service.as_deref(), self.load.label(key), None),
-            _ => (self.load.label(key), None, None),
+        let (own, profile) = match key {
+            "container" => {
+                let id = self.id.map(WorkloadId::as_str);
+                ([id, name, self.swarm_id()], None)
+            }
+            _ => ([None; 3], Some(self.load.profile.values(key))),
         };
-        first.into_iter().chain(second).chain(third)
+        let own = own.into_iter().flatten();
+        own.chain(profile.into_iter().flatten())
     }
 }
 
 impl Node {
-    pub(crate) fn new(slot: Slot, rank: u64, state: NodeState, pools: &mut Pools) -> Self {
+    pub(crate) fn new(
+        slot: Slot,
+        rank: u64,
+        state: NodeState,
+        pools: &mut Pools,
+        catalogue: &mut Catalogue,
+    ) -> Self {
         let mut node = Self {
             slot,
             rank,
@@ -129,12 +156,18 @@ impl Node {
             ports: Vec::new(),
             devices: None,
         };
-        node.update(state, pools);
+        node.update(state, pools, catalogue);
         node
     }
 
-    /// Takes what is new about the node itself. Says whether its labels or images changed.
-    pub(crate) fn update(&mut self, mut state: NodeState, pools: &mut Pools) -> bool {
+    /// Takes what is new about the node itself, into the catalogue too. Says what of it expressions
+    /// look at.
+    pub(crate) fn update(
+        &mut self,
+        mut state: NodeState,
+        pools: &mut Pools,
+        catalogue: &mut Catalogue,
+    ) -> Changed {
         let labels = std::mem::replace(&mut state.labels, Labels::new());
         let images = std::mem::take(&mut state.images);
         let devices = std::mem::take(&mut state.devices);
@@ -142,23 +175,48 @@ impl Node {
             self.devices.get_or_insert_default().set(devices);
             self.forget_no_devices();
         }
+        let slot = self.slot;
+        if self.state.volumes != state.volumes {
+            for name in &self.state.volumes {
+                catalogue.remove_volume(slot, name);
+            }
+            for name in &state.volumes {
+                catalogue.insert_volume(slot, &pools.texts.share(name.as_str()));
+            }
+        }
+        let mut changed = Changed {
+            name: self.state.name != state.name,
+            ..Changed::default()
+        };
         self.state = state;
         // S11: what is not a number means unlimited.
         self.container_slots = labels.get("containerslots").and_then(|n| n.parse().ok());
         self.is_reserved = labels.get("tenant").is_some();
-        let new_labels = self.labels.update(&labels, pools);
+        self.labels.update(&labels, pools, |key, old, new| {
+            match (old, new) {
+                (Some(old), Some(new)) => catalogue.change_label(slot, key, old, new),
+                (Some(old), None) => catalogue.remove_label(slot, key, old),
+                (None, Some(new)) => catalogue.insert_label(slot, key, new),
+                (None, None) => {}
+            }
+            changed.labels.push(key.clone());
+        });
         let names = image_names(&images);
-        let same_images = names
+        changed.images = !names
             .iter()
             .copied()
             .eq(self.image_names.iter().map(|name| &**name));
-        if !same_images {
-            self.image_names = {
-                let names = names.into_iter();
-                names.map(|name| pools.texts.share(name)).collect()
-            };
+        if changed.images {
+            let names = names.into_iter();
+            let new = names.map(|name| pools.texts.share(name)).collect();
+            for old in std::mem::replace(&mut self.image_names, new) {
+                catalogue.remove_image(slot, &old);
+            }
+            for name in &self.image_names {
+                catalogue.insert_image(slot, name);
+            }
         }
-        new_labels || !same_images
+        changed
     }
 
     /// Workloads and reservations on it.
@@ -312,9 +370,16 @@ impl Node {
         }
     }
 
+    /// Whether something on it has this profile.
+    pub(super) fn has_profile(&self, profile: &Shared) -> bool {
+        self.occupants()
+            .any(|occupant| occupant.load.profile == *profile)
+    }
+
     /// How many of a service are on it.
     pub(crate) fn replicas(&self, service: &str) -> usize {
-        let of = |occupant: &Occupant<'_>| occupant.load.service.as_deref() == Some(service);
+        let of =
+            |occupant: &Occupant<'_>| occupant.load.profile.service.as_deref() == Some(service);
         self.occupants().filter(of).count()
     }
 

@@ -22,6 +22,39 @@ impl Default for Form {
 }
 
 impl SlotSet {
+    /// One node.
+    pub(crate) fn of(slot: Slot) -> Self {
+        Self {
+            len: 1,
+            form: Form::Sparse(vec![slot]),
+        }
+    }
+
+    /// All nodes that are in any of these.
+    pub(crate) fn union<'s>(mut sets: impl Iterator<Item = &'s Self>) -> Self {
+        let Some(first) = sets.next() else {
+            return Self::default();
+        };
+        let Some(second) = sets.next() else {
+            return first.clone();
+        };
+        let mut words = Vec::new();
+        for set in [first, second].into_iter().chain(sets) {
+            set.unite_into(&mut words);
+        }
+        Self::from_words(words)
+    }
+
+    /// The nodes whose bit is set.
+    pub(crate) fn from_words(words: Vec<u64>) -> Self {
+        let mut set = Self {
+            len: words.iter().map(|word| word.count_ones() as usize).sum(),
+            form: Form::Dense(words),
+        };
+        set.thin();
+        set
+    }
+
     /// How many nodes are in it.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -94,6 +127,41 @@ impl SlotSet {
             Form::Dense(words) => (&[], words),
         };
         slots.iter().copied().chain(bits(words))
+    }
+
+    /// Adds what is in the set to the bitmap, which grows as needed.
+    pub(crate) fn unite_into(&self, target: &mut Vec<u64>) {
+        match &self.form {
+            Form::Dense(words) => {
+                if target.len() < words.len() {
+                    target.resize(words.len(), 0);
+                }
+                for (word, other) in target.iter_mut().zip(words) {
+                    *word |= other;
+                }
+            }
+            Form::Sparse(slots) => {
+                if let Some(last) = slots.last()
+                    && target.len() <= *last as usize / 64
+                {
+                    target.resize(*last as usize / 64 + 1, 0);
+                }
+                for slot in slots {
+                    target[*slot as usize / 64] |= 1 << (slot % 64);
+                }
+            }
+        }
+    }
+
+    /// Whether the bitmap has any of the set.
+    pub(crate) fn meets(&self, words: &[u64]) -> bool {
+        match &self.form {
+            Form::Dense(own) => own.iter().zip(words).any(|(a, b)| a & b != 0),
+            Form::Sparse(slots) => slots.iter().any(|slot| {
+                let word = words.get(*slot as usize / 64);
+                word.is_some_and(|word| word >> (slot % 64) & 1 == 1)
+            }),
+        }
     }
 
     /// Keeps in the bitmap what is in the set too.
@@ -220,7 +288,15 @@ mod tests {
             }
             prop_assert!(set.iter().eq(plain.iter().copied()));
             prop_assert!((0..2_100).all(|slot| set.contains(slot) == plain.contains(&slot)));
-            let (mut both, mut without) = (mask.clone(), mask.clone());
+            let (mut both, mut without, mut either) = (mask.clone(), mask.clone(), mask.clone());
+            set.unite_into(&mut either);
+            let masked = SlotSet::from_words(mask.clone());
+            prop_assert!(masked.iter().eq(bits(&mask)));
+            prop_assert_eq!(masked.len(), bits(&mask).count());
+            let all: BTreeSet<Slot> = bits(&mask).chain(plain.iter().copied()).collect();
+            prop_assert!(bits(&either).eq(all.iter().copied()));
+            prop_assert!(SlotSet::union([&set, &masked].into_iter()).iter().eq(all.iter().copied()));
+            prop_assert_eq!(set.meets(&mask), bits(&mask).any(|slot| plain.contains(&slot)));
             set.intersect_into(&mut both);
             set.subtract_from(&mut without);
             prop_assert!(bits(&both).eq(bits(&mask).filter(|slot| plain.contains(slot))));

@@ -44,7 +44,9 @@ impl ClusterScheduler {
             let mut here: Vec<&WorkloadId> = node
                 .workloads()
                 .iter()
-                .filter(|workload| workload.load.service.as_deref() == Some(service.as_str()))
+                .filter(|workload| {
+                    workload.load.profile.service.as_deref() == Some(service.as_str())
+                })
                 .map(|workload| &workload.id)
                 .collect();
             here.sort();

@@ -194,8 +194,13 @@ fn placed(workload: &Workload, node: &NodeId) -> PlacedWorkload {
     let load = &workload.load;
     let mut placed = PlacedWorkload::new(workload.id.clone(), node.clone());
     placed.name = workload.name.to_string();
-    placed.service = load.service.as_deref().and_then(|name| name.parse().ok());
+    placed.service = load
+        .profile
+        .service
+        .as_deref()
+        .and_then(|name| name.parse().ok());
     placed.labels = load
+        .profile
         .labels
         .iter()
         .map(|(key, value)| (&**key, &**value))

@@ -8,6 +8,7 @@ use longshore_core::{
 
 use super::{ClusterScheduler, reserve::name_conflict, warn_about_whitelists};
 use crate::{
+    demand::bounds,
     index::Slot,
     refusal::refusal,
     search::{Ranked, Rules},
@@ -90,7 +91,7 @@ impl ClusterScheduler {
             && !wishes.into_iter().any(is_soft)
             && request.topology.is_empty()
             && request.preferences.is_empty()
-            && self.own.scores.is_empty()
+            && bounds(&self.own.scores, request).1.is_some()
     }
 
     /// The best `count` nodes are enough for `count` replicas: after n of them at most n of these
@@ -107,6 +108,7 @@ impl ClusterScheduler {
         let mut demand = super::Demand::compile(&batch.request, &self.index, &self.regexes)
             .map_err(Error::invalid)?;
         demand.own = &self.own.filters;
+        demand.set_scores(&self.own.scores);
         let finder = self
             .finder
             .get_mut()
@@ -150,7 +152,7 @@ impl ClusterScheduler {
             }
         }
         let news = self.index.take_news();
-        finder.learn_terms(&news);
+        finder.learn_loads(&news, &self.index);
         self.index.return_news(news);
         touched.sort_unstable();
         touched.dedup();

@@ -1,6 +1,6 @@
 use longshore_core::{
     Bytes, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload, PortProtocol, Reservation,
-    Resources,
+    Resources, TopologySpread,
 };
 use proptest::prelude::*;
 
@@ -34,8 +34,20 @@ fn change(kind: u8, which: u8, amount: u8) -> Change {
             let capacity = Resources::new(MilliCpu(400), Bytes(1000));
             let name = ["node", "other"][usize::from(amount % 2)].parse().unwrap();
             let zone = ["", "eu"][usize::from(amount / 2 % 2)];
-            let state = NodeState::new(node, name, capacity);
-            Change::Node(state.with_labels(Labels::new().with("zone", zone)))
+            let mut state = NodeState::new(node, name, capacity);
+            let has = |bit: u8| amount >> bit & 1 == 1;
+            state.images = (3..5)
+                .filter(|bit| has(*bit))
+                .map(|n| format!("i{n}:1"))
+                .collect();
+            state.volumes = (4..6)
+                .filter(|bit| has(*bit))
+                .map(|n| format!("v{n}"))
+                .collect();
+            let mut labels = Labels::new();
+            labels.extend((!has(6)).then_some(("zone", zone)));
+            labels.extend(has(7).then(|| ("rack", ["a", "b"][usize::from(has(2))])));
+            Change::Node(state.with_labels(labels))
         }
         1 if amount.is_multiple_of(4) => Change::NodeGone(node),
         1 | 2 => Change::Workload(workload),
@@ -65,11 +77,25 @@ proptest! {
             let finder = scheduler.finder.lock().unwrap();
             prop_assert!(finder.is_consistent(&scheduler.index, &rules), "after {change:?}: {told:?}");
             drop(finder);
-            for (affinity, constraint) in [("service==s1", "zone==/./"), ("tier!=x*", "node!=/n1/")] {
+            for (affinity, constraint) in [
+                ("service==s1", "zone==/./"),
+                ("tier!=x*", "node!=/n1/"),
+                ("image==i3*", "rack==a"),
+                ("tier==x1", "rack!=*"),
+            ] {
+                // Half of them are never seen before the last change.
+                if which.is_multiple_of(2) && affinity.contains("==") {
+                    continue;
+                }
                 let mut probe = PlacementRequest::new("image").with_affinity(affinity.parse().unwrap());
                 probe.constraints.push(constraint.parse().unwrap());
                 let _ = scheduler.place(&probe, Timestamp::ZERO, 0);
             }
+            let mut probe = PlacementRequest::new("image");
+            probe.service = Some(format!("s{}", amount % 3).parse().unwrap());
+            probe.topology = vec![TopologySpread { label: "zone".into(), max_skew: 1 }];
+            probe.preferences = vec!["rack".into(), "zone".into()];
+            let _ = scheduler.place(&probe, Timestamp::ZERO, 0);
         }
     }
 }

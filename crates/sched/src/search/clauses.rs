@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use longshore_core::Operator;
 
 use super::{
-    mask::Clause,
+    mask::{Clause, Mask},
     terms::{Source, Terms},
 };
 use crate::{
@@ -83,11 +83,20 @@ impl<'i> Clauses<'i> {
             this.selector.sort_unstable();
             this.selector.dedup();
         }
+        for volume in &demand.volumes {
+            if let Some(set) = index.catalogue().volumes().nodes(volume) {
+                this.hard.push(Known {
+                    set: Set::Plain(Cow::Borrowed(set)),
+                    holds: true,
+                });
+            }
+        }
         if pipeline.has(FilterName::Whitelist) {
             let lists = demand.whitelists.iter();
             this.hard
                 .extend(lists.map(|whitelist| listed(whitelist, index)));
         }
+        this.domains(demand, index);
         let wishes = demand.wishes.iter().map(|wish| match wish {
             Wish::Constraint(term) => Some(constraint(term, index, terms)),
             Wish::Affinity(term) => affinity(term, index, terms),
@@ -102,29 +111,59 @@ impl<'i> Clauses<'i> {
         self.wishes.is_some()
     }
 
-    /// The clauses for nodes that satisfy everything hard and, of the wishes, exactly those whose
-    /// bit is set, the first declared in the highest bit. Without the selector's, where something
+    /// The clauses for nodes that satisfy everything hard. Without the selector's, where something
     /// else sees to them.
-    pub(super) fn with_wishes<'s>(
-        &'s self,
-        met: u32,
-        terms: &'s Terms,
-        with_selector: bool,
-    ) -> Vec<Clause<'s>> {
+    pub(super) fn hard<'s>(&'s self, terms: &'s Terms, with_selector: bool) -> Vec<Clause<'s>> {
         let selector = self.selector.iter().filter(|_| with_selector);
         let selector = selector.map(|(at, holds)| Clause {
             set: terms.set(*at),
             holds: *holds,
         });
         let hard = self.hard.iter().map(|known| known.clause(terms));
-        let mut clauses: Vec<Clause<'s>> = selector.chain(hard).collect();
-        let wishes = self.wishes.as_deref().unwrap_or_default();
-        for (at, known) in wishes.iter().rev().enumerate() {
-            let mut clause = known.clause(terms);
+        selector.chain(hard).collect()
+    }
+
+    /// The wishes in their order.
+    pub(super) fn wishes<'s>(&'s self, terms: &'s Terms) -> Vec<Clause<'s>> {
+        let wishes = self.wishes.iter().flatten();
+        wishes.map(|known| known.clause(terms)).collect()
+    }
+
+    /// As [`hard`](Self::hard), and, of the wishes, exactly those whose bit is set, the first
+    /// declared in the highest bit.
+    pub(super) fn with_wishes<'s>(
+        &'s self,
+        met: u32,
+        terms: &'s Terms,
+        with_selector: bool,
+    ) -> Vec<Clause<'s>> {
+        let mut clauses = self.hard(terms, with_selector);
+        for (at, mut clause) in self.wishes(terms).into_iter().rev().enumerate() {
             clause.holds ^= met >> at & 1 == 0;
             clauses.push(clause);
         }
         clauses
+    }
+
+    /// Of each spread the domains that take one more.
+    fn domains(&mut self, demand: &Demand<'_>, index: &'i Index) {
+        for domains in &demand.topology {
+            let Some(label) = index.catalogue().label(domains.label()) else {
+                self.hard.push(Known::listed([], true));
+                continue;
+            };
+            let (set, holds) = domains.nodes(label);
+            if !holds {
+                self.hard.push(Known {
+                    set: Set::Plain(Cow::Borrowed(label.any())),
+                    holds: true,
+                });
+            }
+            self.hard.push(Known {
+                set: Set::Plain(Cow::Owned(set)),
+                holds,
+            });
+        }
     }
 
     fn ports(&mut self, demand: &Demand<'_>, index: &'i Index) {
@@ -179,6 +218,23 @@ impl<'i> Known<'i> {
             holds: self.holds,
         }
     }
+}
+
+/// The nodes that satisfy all hard constraints, if there are any.
+pub(super) fn constrained(
+    demand: &Demand<'_>,
+    index: &Index,
+    terms: &mut Terms,
+) -> Option<Vec<u64>> {
+    let known: Vec<Known<'_>> = {
+        let constraints = demand.constraints.iter();
+        constraints
+            .map(|term| constraint(term, index, terms))
+            .collect()
+    };
+    let clauses: Vec<Clause<'_>> = known.iter().map(|known| known.clause(terms)).collect();
+    let slots = index.slots();
+    (!clauses.is_empty()).then(|| Mask::of(&clauses, slots).into_words(slots))
 }
 
 pub(super) fn constraint<'i>(term: &Term<'_>, index: &Index, terms: &mut Terms) -> Known<'i> {

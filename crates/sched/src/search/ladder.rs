@@ -150,10 +150,12 @@ impl Ladder {
     }
 
     /// Offers to `top` every node that could be among the best: those that `judge` accepts, with
-    /// the rank that it gives. Without `seeded` ties, names decide, so a search ends among them.
+    /// the rank that it gives. A cost may be less than the node's weight by as much as the bonus.
+    /// Without `seeded` ties, names decide, so a search ends among them.
     pub(super) fn search(
         &self,
         shape: Shape,
+        bonus: i32,
         seeded: bool,
         top: &mut Top,
         mut visit: impl FnMut(&[Slot], &mut Top),
@@ -164,7 +166,8 @@ impl Ladder {
             if group.most.cpu < shape.cpu || group.most.memory < shape.memory {
                 continue;
             }
-            let addition = self.addition(group, shape);
+            let mut addition = self.addition(group, shape);
+            addition.base = addition.base.saturating_sub(bonus);
             let bound = (group.head.step + addition.base, group.head.tally, at);
             if bounds.get(best).is_none_or(|(known, _)| bound < *known) {
                 best = bounds.len();

@@ -3,13 +3,13 @@ use std::collections::HashMap;
 use longshore_core::Pattern;
 
 use crate::{
-    index::{Index, Load, Node, Occupant, Slot, SlotSet},
+    index::{Changed, Index, Load, Node, Slot, SlotSet},
     matcher::Matcher,
     term::Term,
 };
 
 /// Which nodes an expression holds on, for expressions seen before: found by one look at every
-/// node, then kept up to date with each change. Whether a node is in a set is the positive form
+/// value that there is, then kept up to date with each change. Whether a node is in a set is the positive form
 /// (`==`); a memo, so it never changes an answer.
 #[derive(Debug, Default)]
 pub(super) struct Terms {
@@ -71,8 +71,7 @@ impl Terms {
         }
         let at = self.sets.len();
         let matcher = term.matcher().clone();
-        let holds = |node: &&Node| holds(source, key, &matcher, node);
-        let set = index.nodes().filter(holds).map(|node| node.slot).collect();
+        let set = holders(source, key, &matcher, index);
         let of = self.side_mut(source).entry(key.into()).or_default();
         of.by_pattern.insert(pattern.clone(), at);
         match &matcher {
@@ -89,22 +88,23 @@ impl Terms {
         &self.sets[at].1
     }
 
-    /// The node's own labels, name or images are new.
-    pub(super) fn node_changed(&mut self, node: &Node) {
-        for (source, side) in [
-            (Source::Labels, &self.labels),
-            (Source::Images, &self.images),
-        ] {
-            for (key, of) in side {
-                for at in of.by_pattern.values() {
-                    let (matcher, set) = &mut self.sets[*at];
-                    if holds(source, key, matcher, node) {
-                        set.insert(node.slot);
-                    } else {
-                        set.remove(node.slot);
-                    }
-                }
-            }
+    /// The node is new.
+    pub(super) fn node_came(&mut self, node: &Node) {
+        let labels = node.labels().map(|(key, _)| key);
+        for key in labels.chain(["node"]) {
+            renew(&mut self.sets, &self.labels, Source::Labels, key, node);
+        }
+        renew(&mut self.sets, &self.images, Source::Images, "image", node);
+    }
+
+    /// The node's own labels, name or images are others.
+    pub(super) fn node_changed(&mut self, node: &Node, changed: &Changed) {
+        let labels = changed.labels.iter().map(|key| &**key);
+        for key in labels.chain(changed.name.then_some("node")) {
+            renew(&mut self.sets, &self.labels, Source::Labels, key, node);
+        }
+        if changed.images {
+            renew(&mut self.sets, &self.images, Source::Images, "image", node);
         }
     }
 
@@ -136,18 +136,16 @@ impl Terms {
         if self.company.is_empty() {
             return;
         }
-        let service = load.service.iter().map(|_| "service");
-        let keys = load.labels.iter().map(|(key, _)| &**key).chain(service);
-        let occupant = Occupant {
-            id: None,
-            name: "",
-            load,
-        };
-        for key in keys {
+        let profile = &load.profile;
+        let labels = profile.labels.iter().map(|(key, _)| &**key);
+        // A label of that name is one of the values of the same key.
+        let service = profile.service.iter().map(|_| "service");
+        let service = service.filter(|key| profile.label(key).is_none());
+        for key in labels.chain(service) {
             let Some(of) = self.company.get(key) else {
                 continue;
             };
-            for value in occupant.values(key) {
+            for value in profile.values(key) {
                 if let Some(at) = of.exact.get(value) {
                     let (matcher, set) = &mut self.sets[*at];
                     act(set, matcher, key);
@@ -197,6 +195,44 @@ impl Terms {
             Source::Labels => &mut self.labels,
             Source::Company => &mut self.company,
             Source::Images => &mut self.images,
+        }
+    }
+}
+
+/// Puts a node into each set about a key, or takes it out.
+fn renew(sets: &mut [(Matcher, SlotSet)], side: &Side, source: Source, key: &str, node: &Node) {
+    for at in side.get(key).iter().flat_map(|of| of.by_pattern.values()) {
+        let (matcher, set) = &mut sets[*at];
+        if holds(source, key, matcher, node) {
+            set.insert(node.slot);
+        } else {
+            set.remove(node.slot);
+        }
+    }
+}
+
+/// The nodes on which something is matched: found by the values that there are, each looked at
+/// once, but for names and ids of nodes, which are as many as those.
+fn holders(source: Source, key: &str, matcher: &Matcher, index: &Index) -> SlotSet {
+    match source {
+        Source::Labels if key == "node" => {
+            let holding = |node: &&Node| holds(source, key, matcher, node);
+            index
+                .nodes()
+                .filter(holding)
+                .map(|node| node.slot)
+                .collect()
+        }
+        Source::Labels => match (index.catalogue().label(key), matcher) {
+            (None, _) => SlotSet::default(),
+            (Some(label), Matcher::Anything) => label.any().clone(),
+            (Some(label), _) => label.values().matching(matcher),
+        },
+        Source::Images => index.catalogue().images().matching(matcher),
+        Source::Company => {
+            let profiles = index.profiles();
+            let like = profiles.filter(|(profile, _)| any(matcher, profile.values(key)));
+            SlotSet::union(like.map(|(_, set)| set))
         }
     }
 }

@@ -2,7 +2,7 @@
 //! the best. Small worlds hardly have anything to leave out.
 
 use longshore_core::*;
-use longshore_sched::{ClusterScheduler, Strategy, TieBreak};
+use longshore_sched::{ClusterScheduler, NodeScore, NodeView, Strategy, TieBreak};
 
 use crate::{reference::Reference, support::NOW};
 
@@ -104,12 +104,16 @@ fn node(dice: &mut Dice, number: u64, even: bool) -> NodeState {
     if dice.roll(8) == 0 {
         node.capacity.generic.insert("gpu".into(), 4);
     }
-    node.with_labels(
-        Labels::new()
-            .with("zone", dice.pick(&["eu", "us", "asia"]))
-            .with("rack", format!("r{}", dice.roll(40)))
-            .with("containerslots", dice.pick(&["3", "100", "no"])),
-    )
+    let mut labels = Labels::new()
+        .with("zone", dice.pick(&["eu", "us", "asia", ""]))
+        .with("rack", format!("r{}", dice.roll(40)));
+    if dice.roll(4) > 0 {
+        labels.insert("containerslots", dice.pick(&["3", "100", "no"]));
+    }
+    if dice.roll(10) == 0 {
+        labels.remove("zone");
+    }
+    node.with_labels(labels)
 }
 
 fn request(dice: &mut Dice) -> PlacementRequest {
@@ -147,6 +151,38 @@ fn request(dice: &mut Dice) -> PlacementRequest {
             "service==/s[0-3]/",
         ]);
         request.affinities.push(text.parse().unwrap());
+    }
+    if dice.roll(8) == 0 {
+        for text in [
+            "zone==~eu",
+            "rack==~r1*",
+            "rack!=~/3/",
+            "zone!=~us",
+            "containerslots==~3",
+        ] {
+            let wish: Expression = text.parse().unwrap();
+            request
+                .constraints
+                .push(wish.weighing(dice.pick(&[1, 1, 1, 0, 2, 7])));
+        }
+    }
+    if dice.roll(5) == 0 {
+        for _ in 0..1 + dice.roll(2) {
+            request.topology.push(TopologySpread {
+                label: dice.pick(&["zone", "rack", "none"]).into(),
+                max_skew: dice.pick(&[1, 1, 2, 5]),
+            });
+        }
+    }
+    if dice.roll(5) == 0 {
+        let labels = dice.pick(&[
+            &["zone"][..],
+            &["zone", "rack"],
+            &["containerslots", "zone"],
+            &["rack"],
+            &["none", "zone"],
+        ]);
+        request.preferences = labels.iter().map(|label| (*label).to_owned()).collect();
     }
     if dice.roll(4) == 0 {
         let port = HostPort::any(dice.pick(&[80, 443]), PortProtocol::Tcp);
@@ -203,4 +239,66 @@ fn large_clusters_agree_with_the_reference() {
         let strategy = [Strategy::Spread, Strategy::BinPack, Strategy::Random][seed as usize % 3];
         live_through(strategy, seed, seed % 2 == 0);
     }
+}
+
+/// Points that have nothing to do with how full a node is, with bounds or without.
+#[derive(Debug)]
+struct Whim {
+    is_bounded: bool,
+}
+
+impl NodeScore for Whim {
+    fn name(&self) -> &str {
+        "whim"
+    }
+
+    fn points(&self, _request: &PlacementRequest, node: &NodeView<'_>) -> i32 {
+        let rack = node.label("rack").unwrap_or_default();
+        rack.bytes().map(i32::from).sum::<i32>() * 31 % 17 - node.containers() as i32 % 5
+    }
+
+    fn bounds(&self, _request: &PlacementRequest) -> Option<std::ops::RangeInclusive<i32>> {
+        self.is_bounded.then_some(-4..=16)
+    }
+}
+
+/// What a search with bounds leaves out is not the best: the same nodes are chosen as by a look at
+/// all, for one and for batches.
+#[test]
+fn own_scores_with_bounds_choose_as_those_without() {
+    let mut differ = 0;
+    for seed in 0..24 {
+        let mut dice = Dice(1_000 + seed);
+        let strategy = [Strategy::Spread, Strategy::BinPack][seed as usize % 2];
+        let factor = dice.pick(&[-40, -1, 1, 3, 50]);
+        let build = |factor: i32, is_bounded: bool| {
+            ClusterScheduler::builder()
+                .strategy(strategy)
+                .own_score(Whim { is_bounded }, factor)
+                .build()
+        };
+        let mut all = [build(factor, true), build(factor, false), build(0, true)];
+        for number in 0..120 {
+            let node = node(&mut dice, number, seed % 4 < 2);
+            for scheduler in &mut all {
+                scheduler.observe(Change::Node(node.clone())).unwrap();
+            }
+        }
+        for step in 0..25u64 {
+            let request = request(&mut dice);
+            let placed = [0, 1, 2].map(|at| {
+                let placed = all[at].place(&request, NOW, step);
+                placed.map(|p| (p.chosen, p.runners_up)).map_err(|_| ())
+            });
+            assert_eq!(placed[0], placed[1], "{request:?}");
+            differ += usize::from(placed[0] != placed[2]);
+            let id = format!("b{step}").parse().unwrap();
+            let count = 1 + dice.roll(9) as u32;
+            let batch = Batch::new(id, request, count, Timestamp::from_secs(5_000));
+            let held = [0, 1].map(|at| all[at].place_batch(&batch, NOW, step).unwrap());
+            assert_eq!(held[0].nodes, held[1].nodes, "{batch:?}");
+            all[2].place_batch(&batch, NOW, step).unwrap();
+        }
+    }
+    assert!(differ > 100, "the scores hardly ever mattered: {differ}");
 }

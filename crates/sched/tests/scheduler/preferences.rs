@@ -109,6 +109,72 @@ fn s8_wishes_yield_one_at_a_time() {
     );
 }
 
+/// Wishes with their weights on the nodes of [`check_wishes`]; the winner.
+#[track_caller]
+fn check_weights(wishes: &[(&str, u32)], expected: &str) {
+    let mut request = request();
+    for (text, weight) in wishes {
+        request.constraints.push(expression(text).weighing(*weight));
+    }
+    let scheduler = scheduler([
+        node("a", &[]),
+        node("b", &[("zone", "eu")]),
+        node("c", &[("zone", "us"), ("disk", "ssd")]),
+        node("d", &[("zone", "us"), ("disk", "hdd"), ("gpu", "yes")]),
+    ]);
+    assert_eq!(winner(&scheduler, &request, 0), expected, "{wishes:?}");
+}
+
+#[test]
+fn s8_weights_count_before_the_number_of_wishes() {
+    let two = [("zone==~us", 1), ("gpu==~yes", 1)];
+    check_weights(&two, "d");
+    // As heavy: the earlier declared.
+    check_weights(&[("zone==~eu", 2), two[0], two[1]], "b");
+    check_weights(&[two[0], two[1], ("zone==~eu", 2)], "d");
+    check_weights(&[("zone==~eu", 3), two[0], two[1]], "b");
+    check_weights(&[two[0], two[1], ("disk!=~*", 5)], "a");
+    // 0 only breaks ties.
+    check_weights(&[("zone==~us", 1), ("disk==~hdd", 0)], "d");
+    check_weights(&[("zone==~eu", 1), ("disk==~hdd", 0)], "b");
+    // More than are tried one by one.
+    let many = [
+        ("zone==~us", 1),
+        ("gpu==~yes", 1),
+        ("disk==~hdd", 1),
+        ("disk==~ssd", 1),
+        ("zone==~asia", 9),
+        ("zone==~eu", 1),
+    ];
+    check_weights(&many, "d");
+    check_weights(
+        &[
+            many[0],
+            many[1],
+            many[2],
+            many[3],
+            many[4],
+            ("zone==~eu", 4),
+        ],
+        "b",
+    );
+    check_weights(
+        &[many[0], many[1], many[2], many[4], ("disk==~ssd", u32::MAX)],
+        "c",
+    );
+}
+
+#[test]
+fn a_weight_is_told_with_the_score() {
+    let scheduler = scheduler([node("a", &[("zone", "eu")])]);
+    let mut request = request().with_constraint(expression("zone==eu").weighing(7));
+    request.constraints.push(expression("disk==~ssd"));
+    let placement = scheduler.place(&request, NOW, 0).unwrap();
+    let soft = &placement.chosen.parts[0];
+    assert_eq!((&*soft.name, soft.points), ("soft", 7));
+    assert_eq!(soft.reason, "1 of 2 wishes met, weighing 7 of 8");
+}
+
 #[test]
 fn the_reason_of_a_placement_reads_well() {
     let mut scheduler = scheduler([node("a", &[("zone", "eu")]), node("b", &[])]);

@@ -267,9 +267,11 @@ impl Reference {
             .nodes
             .iter()
             .filter(|n| hard().all(|e| constrained(e, n)));
-        let domains: Vec<&str> = eligible
+        let mut domains: Vec<&str> = eligible
             .filter_map(|n| n.labels.get(&spread.label))
             .collect();
+        domains.sort();
+        domains.dedup();
         let there =
             |domain: &str| self.replicas(request, |n| n.labels.get(&spread.label) == Some(domain));
         let Some(own) = node
@@ -373,7 +375,11 @@ impl Reference {
         let lots = lots(seed, roll.len());
         nodes.sort_by_key(|node| {
             let met = self.wishes_met(request, node);
-            let missed = met.iter().filter(|met| !**met).count();
+            let weights = wishes(request).map(|wish| u64::from(wish.weight()));
+            let missed: u64 = weights
+                .zip(&met)
+                .map(|(weight, met)| if *met { 0 } else { weight })
+                .sum();
             let missed_first: Vec<bool> = met.iter().map(|met| !met).collect();
             let score = |kind: &str| -> i128 {
                 let needed = amount(&request.resources, kind);
@@ -426,6 +432,16 @@ impl Reference {
         }
         Ok(())
     }
+}
+
+/// The soft expressions in the order in which they are preferred.
+fn wishes(request: &PlacementRequest) -> impl Iterator<Item = &Expression> {
+    let all = request
+        .constraints
+        .iter()
+        .chain(&request.affinities)
+        .chain(&request.whitelists);
+    all.filter(|expression| expression.is_soft())
 }
 
 impl Reference {
@@ -568,13 +584,7 @@ impl Scheduler for Reference {
         placement.runners_up = others.iter().take(4).map(|node| scored(node)).collect();
         placement.feasible = ranked.len();
         placement.considered = self.nodes.len();
-        let wishes = request
-            .constraints
-            .iter()
-            .chain(&request.affinities)
-            .chain(&request.whitelists);
-        placement.unmet_wishes = wishes
-            .filter(|e| e.is_soft())
+        placement.unmet_wishes = wishes(request)
             .zip(self.wishes_met(request, winner))
             .filter(|(_, met)| !met)
             .map(|(e, _)| e.to_string())

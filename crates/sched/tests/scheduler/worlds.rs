@@ -153,6 +153,7 @@ fn tier() -> impl Strategy<Value = Labels> {
 }
 
 pub(crate) fn workload() -> impl Strategy<Value = PlacedWorkload> {
+    let service = option::of(select(vec!["a", "b"]));
     (
         workload_id(),
         node_id(),
@@ -160,9 +161,11 @@ pub(crate) fn workload() -> impl Strategy<Value = PlacedWorkload> {
         resources(5),
         ports(),
         tier(),
+        service,
     )
-        .prop_map(|(id, node, name, resources, ports, labels)| {
+        .prop_map(|(id, node, name, resources, ports, labels, service)| {
             let mut workload = PlacedWorkload::new(id, node);
+            workload.service = service.map(|name| name.parse().unwrap());
             (workload.name, workload.resources) = (name, resources);
             workload.ports = ports.into_iter().filter(|port| port.port != 0).collect();
             workload.labels = labels;
@@ -171,9 +174,14 @@ pub(crate) fn workload() -> impl Strategy<Value = PlacedWorkload> {
 }
 
 fn expressions(texts: &'static [&'static str]) -> impl Strategy<Value = Vec<Expression>> {
-    let one = (select(texts), any::<bool>()).prop_map(|(text, soft)| {
+    let weight = option::of(prop_oneof![3 => Just(1), 1 => 0..9u32]);
+    let one = (select(texts), weight).prop_map(|(text, soft)| {
         let expression: Expression = text.parse().unwrap();
-        if soft { expression.soft() } else { expression }
+        match soft {
+            None => expression,
+            Some(1) => expression.soft(),
+            Some(weight) => expression.weighing(weight),
+        }
     });
     prop_oneof![2 => Just(vec![]), 1 => vec(one, 1..4)]
 }
@@ -209,16 +217,39 @@ pub(crate) fn request() -> impl Strategy<Value = PlacementRequest> {
     });
     let dependencies = prop_oneof![9 => Just(vec![]), 1 => vec(dependency, 1..3)];
     let demands = (constraints, affinities, whitelists, dependencies);
-    (name(), resources(5), ports(), tier(), demands, beyond()).prop_map(
-        |(name, resources, ports, labels, demands, beyond)| {
-            let (constraints, affinities, whitelists, dependencies) = demands;
-            let mut request = beyond.with_name(name).with_resources(resources);
-            (request.ports, request.labels) = (ports, labels);
-            (request.constraints, request.affinities) = (constraints, affinities);
-            (request.whitelists, request.dependencies) = (whitelists, dependencies);
-            request
-        },
+    let many_wishes = proptest::bool::weighted(0.2);
+    (
+        name(),
+        resources(5),
+        ports(),
+        tier(),
+        demands,
+        beyond(),
+        many_wishes,
     )
+        .prop_map(
+            |(name, resources, ports, labels, demands, beyond, many_wishes)| {
+                let (constraints, affinities, whitelists, dependencies) = demands;
+                let mut request = beyond.with_name(name).with_resources(resources);
+                (request.ports, request.labels) = (ports, labels);
+                (request.constraints, request.affinities) = (constraints, affinities);
+                (request.whitelists, request.dependencies) = (whitelists, dependencies);
+                if many_wishes {
+                    let texts = [
+                        "rack==~r1",
+                        "zone==~eu*",
+                        "zone!=~us",
+                        "rack!=~*",
+                        "node==~/a/",
+                    ];
+                    let more = texts.iter().zip([1, 1, 3, 2, 0]);
+                    request.constraints.extend(more.map(|(text, weight)| {
+                        text.parse::<Expression>().unwrap().weighing(weight)
+                    }));
+                }
+                request
+            },
+        )
 }
 
 /// A request with what has fields of its own; most ask for none of it.
@@ -236,6 +267,10 @@ fn beyond() -> impl Strategy<Value = PlacementRequest> {
             1 => request.topology = vec![spread("zone"), spread("rack")],
             2 => request.preferences = vec!["zone".into()],
             3 => request.preferences = vec!["rack".into(), "zone".into()],
+            11 => {
+                request.topology = vec![spread("rack")];
+                request.preferences = vec!["zone".into(), "none".into()];
+            }
             4 => request.volumes = vec!["data".into()],
             5 => request.volumes = vec!["none".into()],
             8..=10 => request.devices = devices,
