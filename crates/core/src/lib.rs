@@ -70,7 +70,10 @@ pub use batch::{Batch, BatchPlacement, Completeness};
 pub use cidr::Cidr;
 pub use clock::{Clock, ClockExt, SystemClock};
 pub use connector::{Connector, EngineProvider};
-pub use device::{Comparison, Device, DeviceDemand, DeviceId, DeviceRequest};
+pub use device::{
+    ApiDeviceRequest, Comparison, Device, DeviceDemand, DeviceId, DeviceRequest, device_kind,
+    device_of_resource,
+};
 pub use discovery::{
     Announcement, Discovery, DiscoveryCapabilities, DiscoveryExt, Membership, MembershipEvent,
     MembershipStream, Registration, WatchMode,
