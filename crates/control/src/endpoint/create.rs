@@ -12,7 +12,8 @@ use std::{
 
 use http::{Method, StatusCode, header};
 use longshore_core::{
-    Expression, NodeHealth, NodeId, PlacementRequest, WorkloadId, WorkloadName, http::full_body,
+    DeviceId, Expression, NodeHealth, NodeId, PlacementRequest, WorkloadId, WorkloadName,
+    http::full_body,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -261,7 +262,7 @@ impl Job<'_> {
             let node = admission
                 .node()
                 .map_err(|error| Failure::Refused(error.into()))?;
-            match self.on_node(config, &node).await {
+            match self.on_node(config, &node, admission.devices()).await {
                 Ok((id, created)) => {
                     admission.fulfil(&id);
                     self.see(&node, &id).await;
@@ -309,6 +310,7 @@ impl Job<'_> {
         &self,
         config: &mut CreateConfig,
         node: &NodeView,
+        devices: &[DeviceId],
     ) -> Result<(WorkloadId, Created), Failure> {
         if node.health != NodeHealth::Healthy {
             let reason = format!("node {} is {}", node.name, node.health);
@@ -320,7 +322,7 @@ impl Job<'_> {
             .map_err(Failure::Refused)?;
         let mut pulled = false;
         loop {
-            let error = match self.ask(config, node).await {
+            let error = match self.ask(config, node, devices).await {
                 Ok(created) => {
                     let id = WorkloadId::new(created.id.as_str());
                     let id = id.map_err(|error| {
@@ -357,7 +359,12 @@ impl Job<'_> {
         }
     }
 
-    async fn ask(&self, config: &CreateConfig, node: &NodeView) -> ApiResult<Created> {
+    async fn ask(
+        &self,
+        config: &CreateConfig,
+        node: &NodeView,
+        devices: &[DeviceId],
+    ) -> ApiResult<Created> {
         let cpus = node.info.as_ref().map_or(0, |info| info.cpu.0 / 1000);
         let mut query = self.call.query.clone();
         query.set(
@@ -375,7 +382,7 @@ impl Job<'_> {
             header::CONTENT_TYPE,
             http::HeaderValue::from_static("application/json"),
         );
-        let body = full_body(config.body_for(cpus).to_string());
+        let body = full_body(config.body_for(cpus, devices)?.to_string());
         let request = request(Method::POST, &target, &headers, body)?;
         let asked = self
             .shared

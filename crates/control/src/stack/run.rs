@@ -2,15 +2,20 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use longshore_core::{
-    BoxFuture, ClockExt, Engine, Error, ErrorKind, NodeHealth, NodeId, PullOptions, RemoveOptions,
-    Result, WorkloadId, WorkloadSpec,
+    BoxFuture, ClockExt, DeviceId, Engine, Error, ErrorKind, NodeHealth, NodeId, PullOptions,
+    RemoveOptions, Result, WorkloadId, WorkloadSpec,
 };
 
 use super::{
     ActionKind, ActionOutcome, Instance, Observed, ObservedNode, ReconcileAction, ServiceSpec,
     observed::condition,
 };
-use crate::{Admission, ClusterEvent, NodeView, node, plane::Inner};
+use crate::{
+    Admission, ClusterEvent, NodeView,
+    devices::{self, DEVICES_LABEL},
+    node,
+    plane::Inner,
+};
 
 /// Compares desired with observed whenever one of them changes, and carries out what follows.
 pub(crate) async fn follow(inner: &Arc<Inner>) {
@@ -148,7 +153,10 @@ async fn create(
             return not_made(error);
         }
         let made = match admission.node() {
-            Ok(view) => make(inner, &view, &on_node(&spec, &view)).await,
+            Ok(view) => {
+                let spec = on_node(&spec, &view, admission.devices());
+                make(inner, &view, &spec).await
+            }
             Err(error) => Err(error),
         };
         let error = match made {
@@ -171,9 +179,15 @@ async fn create(
     }
 }
 
-/// Tells the program inside where it is, unless the template does.
-fn on_node(spec: &WorkloadSpec, node: &NodeView) -> WorkloadSpec {
+/// Tells the program inside where it is, unless the template does, and names its devices.
+fn on_node(spec: &WorkloadSpec, node: &NodeView, devices: &[DeviceId]) -> WorkloadSpec {
     let mut spec = spec.clone();
+    spec.devices = devices.to_vec();
+    spec.labels.remove(DEVICES_LABEL);
+    if !devices.is_empty() {
+        spec.labels
+            .insert(DEVICES_LABEL, devices::to_label(devices));
+    }
     spec.env.insert(0, format!("LONGSHORE_NODE={}", node.name));
     spec
 }
