@@ -122,7 +122,7 @@ struct ListedOnly(Arc<SimCluster>, Arc<dyn Clock>);
 impl EngineProvider for ListedOnly {
     async fn engine_at(&self, node: &Announcement) -> Result<Arc<dyn Engine>> {
         let broken = Fault::refusing(1.0).with_kind(ErrorKind::Internal);
-        let faulty = Faulty::new(Fault::none(), 1, self.1.clone());
+        let faulty = Faulty::new(self.1.clone(), 1, Fault::none());
         let faulty = faulty.with_fault("engine.inspect", broken);
         Ok(faulty.wrap(self.0.engine_at(node).await?))
     }
@@ -288,8 +288,11 @@ async fn devices_stay_held_over_a_restart() {
         assert_eq!(world.given().await, all);
         let (_, message) = second.create(gpus(1)).await.unwrap_err();
         assert!(message.contains("no 1 gpu free"), "{message}");
-        second.remove(&id).await;
         second.plane.stop().await;
+        // Past the manager, which may not know it yet where it can't look at it.
+        let engine = world.engines.engine("sim-001").unwrap();
+        let id = id.parse().unwrap();
+        engine.remove(&id, RemoveOptions::default()).await.unwrap();
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn mark(labels: &mut Labels, slot: &Slot, epoch: u64, fingerprint: &s
 }
 
 /// Reads the marks: slot, epoch and fingerprint of the specification.
-pub(super) fn read(labels: &Labels) -> Option<(Slot, u64, String)> {
+pub(crate) fn read(labels: &Labels) -> Option<(Slot, u64, String)> {
     let slot = Slot {
         stack: labels.get(STACK)?.parse().ok()?,
         service: labels.get(SERVICE)?.parse().ok()?,

@@ -102,6 +102,12 @@ impl CreateConfig {
         Ok(config)
     }
 
+    /// About how many bytes it holds.
+    pub(in crate::endpoint) fn weight(&self) -> usize {
+        // The request holds most of it again.
+        2 * serde_json::to_string(&self.body).map_or(0, |text| text.len())
+    }
+
     fn text(&self, key: &str) -> &str {
         self.body.get(key).and_then(Value::as_str).unwrap_or("")
     }
