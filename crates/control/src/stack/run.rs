@@ -48,12 +48,16 @@ pub(crate) async fn follow(inner: &Arc<Inner>) {
             }
             () = tick => {}
         }
-        if !inner.leads() {
-            inner.stacks().withdraw_all();
+        if inner.stacks().is_idle() {
+            continue;
         }
-        let withdrawn = inner.stacks().take_withdrawn();
-        withdraw(&mut withdrawals, &withdrawn);
-        if inner.stacks().is_idle() || !inner.leads() {
+        if !inner.leads() {
+            let withdrawn = {
+                let mut stacks = inner.stacks();
+                stacks.withdraw_all();
+                stacks.take_withdrawn()
+            };
+            withdraw(&mut withdrawals, &withdrawn);
             continue;
         }
         let observed = observe(inner);

@@ -102,7 +102,13 @@ mod tests {
         drop(far);
         // With room, as HTTP clients read.
         let mut bytes = Vec::with_capacity(1024);
-        let mut sniffed = Sniffed::new(near, Place { peer: "engine", address: "tcp://a:1".into() });
+        let mut sniffed = Sniffed::new(
+            near,
+            Place {
+                peer: "engine",
+                address: "tcp://a:1".into(),
+            },
+        );
         while sniffed.read_buf(&mut bytes).await? > 0 {}
         Ok(bytes)
     }

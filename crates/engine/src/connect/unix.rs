@@ -66,10 +66,7 @@ impl UnixConnector {
                 ErrorKind::PermissionDenied,
                 "permission denied; run as root or as a member of the socket's group".to_owned(),
             ),
-            io::ErrorKind::NotFound => (
-                ErrorKind::Unavailable,
-                running("there is no such socket"),
-            ),
+            io::ErrorKind::NotFound => (ErrorKind::Unavailable, running("there is no such socket")),
             io::ErrorKind::ConnectionRefused => (
                 ErrorKind::Unavailable,
                 running("nobody listens on this socket"),

@@ -417,7 +417,7 @@ fn s21_what_waits_for_room_is_left_waiting_and_says_why() {
     machine.waits(&action, "no 1 gpu free");
     for seconds in [0, 1, 100, 10_000] {
         assert_eq!(said(&machine.reconcile(&observed, at(seconds))), NOTHING);
-        assert_eq!(machine.take_withdrawn(), []);
+        assert!(machine.take_withdrawn().is_empty());
         assert_eq!(
             machine.next_deadline(at(seconds)),
             None,
@@ -450,7 +450,7 @@ fn s21_what_waits_is_withdrawn_when_it_is_not_wanted_as_it_is() {
         assert_eq!(machine.take_withdrawn(), [action.op]);
         // Told once.
         machine.reconcile(observed, at(2));
-        assert_eq!(machine.take_withdrawn(), []);
+        assert!(machine.take_withdrawn().is_empty());
         let outcome = ActionOutcome::GivenUp;
         machine.finish(action, outcome, at(2), &SeededRandom::new(1));
     }
