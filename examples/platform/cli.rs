@@ -5,6 +5,7 @@ mod enter;
 mod examples;
 mod logging;
 mod manage;
+mod pending;
 mod stack;
 mod store;
 
@@ -19,6 +20,7 @@ pub use self::{
     enter::{Attach, Connection, Cp, Enter},
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::Manage,
+    pending::{Pending, PendingRun},
     stack::Stack,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
 };
@@ -81,6 +83,9 @@ pub enum Command {
     /// Deploy, list and remove stacks: services that the cluster keeps running.
     #[command(subcommand)]
     Stack(Stack),
+    /// Queue containers that wait for room, list and give up what waits.
+    #[command(subcommand)]
+    Pending(Pending),
     /// Make a certificate authority and certificates for planes, nodes and clients.
     #[command(subcommand, after_help = CERT_EXAMPLES)]
     Cert(Cert),
@@ -239,6 +244,41 @@ pub struct Exec {
     pub command: Vec<String>,
 }
 
+/// What a container of an image asks of a node.
+#[derive(Args, Debug)]
+pub struct Asked {
+    /// `constraint:…`, `affinity:…` or NAME=value; may be given several times.
+    #[arg(
+        long,
+        short = 'e',
+        value_name = "EXPR",
+        help_heading = "Asked of a node"
+    )]
+    pub env: Vec<String>,
+    /// Memory, such as 512m.
+    #[arg(
+        long,
+        short = 'm',
+        value_name = "SIZE",
+        help_heading = "Asked of a node"
+    )]
+    pub memory: Option<String>,
+    /// CPUs, such as 1.5.
+    #[arg(long, value_name = "N", help_heading = "Asked of a node")]
+    pub cpus: Option<String>,
+    /// Published port, host:container; may be given several times.
+    #[arg(
+        long,
+        short = 'p',
+        value_name = "PORTS",
+        help_heading = "Asked of a node"
+    )]
+    pub publish: Vec<String>,
+    /// GPUs: all, a number, or device=ID,ID.
+    #[arg(long, value_name = "GPUS", help_heading = "Asked of a node")]
+    pub gpus: Option<String>,
+}
+
 #[derive(Args, Debug)]
 pub struct Explain {
     #[command(flatten)]
@@ -249,18 +289,8 @@ pub struct Explain {
     /// Explain where a container of this image would go instead.
     #[arg(long, conflicts_with = "container")]
     pub image: Option<String>,
-    /// With --image: `constraint:…`, `affinity:…` or NAME=value; may be given several times.
-    #[arg(long, short = 'e', value_name = "EXPR")]
-    pub env: Vec<String>,
-    /// With --image: memory asked for, such as 512m.
-    #[arg(long, short = 'm', value_name = "SIZE")]
-    pub memory: Option<String>,
-    /// With --image: CPUs asked for, such as 1.5.
-    #[arg(long, value_name = "N")]
-    pub cpus: Option<String>,
-    /// With --image: published port, host:container.
-    #[arg(long, short = 'p', value_name = "PORTS")]
-    pub publish: Vec<String>,
+    #[command(flatten)]
+    pub asked: Asked,
     /// With --image: as if there were a node like cpu=4,memory=8GiB,label=zone=eu, too.
     #[arg(long, value_name = "NODE", conflicts_with = "container")]
     pub with_node: Vec<String>,

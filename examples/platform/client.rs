@@ -38,10 +38,8 @@ pub fn connector(args: &HostArg) -> std::result::Result<Arc<dyn Connector>, Fail
     };
     refuse_missing(&host)?;
     let files = check::tls(&args.tls).map_err(Failure::new)?;
-    Ok(connect(
-        &host,
-        &tls::client(files.as_ref(), Arc::new(SystemClock::new()))?,
-    )?)
+    let options = tls::client(files.as_ref(), Arc::new(SystemClock::new()))?;
+    Ok(connect(&host, &options.with_peer("manager"))?)
 }
 
 fn refuse_missing(host: &str) -> std::result::Result<(), Failure> {
@@ -83,6 +81,22 @@ pub async fn answer<T: Send>(
 
 const AT_ONCE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One call to an endpoint, and its JSON answer.
+pub async fn call(
+    host: &HostArg,
+    method: http::Method,
+    path: &str,
+    body: Bytes,
+) -> std::result::Result<serde_json::Value, Failure> {
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Content-Type", "application/json")
+        .body(body)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    Ok(json(connector(host)?, request).await?)
+}
 
 /// One request and its JSON answer. An error status becomes an error with the server's message.
 pub async fn json(

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use comfy_table::{Table, presets};
-use longshore::core::{Bytes as Size, Explanation, Expression, MilliCpu};
-use serde_json::{Value, json};
+use longshore::core::Explanation;
 
-use crate::{Failure, cli::Explain, client, say::say};
+use crate::{Failure, asked::create_body, cli::Explain, client, say::say};
 
 pub async fn run(args: Explain) -> Result<(), Failure> {
     let connector = client::connector(&args.host)?;
@@ -16,7 +15,10 @@ pub async fn run(args: Explain) -> Result<(), Failure> {
         }
         None => http::Request::post(format!("/longshore/v1/explain{}", what_if(&args)))
             .header("Content-Type", "application/json")
-            .body(Bytes::from(create_body(&args)?.to_string())),
+            .body({
+                let image = args.image.as_deref().unwrap_or_default();
+                Bytes::from(create_body(image, &args.asked)?.to_string())
+            }),
     };
     let request = request.map_err(|error| Failure::new(error.to_string()))?;
     let answer = client::json(connector, request).await?;
@@ -40,58 +42,6 @@ fn what_if(args: &Explain) -> String {
     match pairs.is_empty() {
         true => String::new(),
         false => format!("?{}", pairs.join("&")),
-    }
-}
-
-/// The body of a create request with what decides about placement.
-fn create_body(args: &Explain) -> Result<Value, Failure> {
-    let memory = match &args.memory {
-        Some(text) => text.parse::<Size>().map_err(longshore::Error::from)?,
-        None => Size::ZERO,
-    };
-    let cpu = match &args.cpus {
-        Some(text) => text.parse::<MilliCpu>().map_err(longshore::Error::from)?,
-        None => MilliCpu::ZERO,
-    };
-    for expression in &args.env {
-        check_expression(expression)?;
-    }
-    let mut bindings = serde_json::Map::new();
-    let mut exposed = serde_json::Map::new();
-    for ports in &args.publish {
-        let bad = || Failure::new(format!("invalid -p {ports:?}: expected host:container"));
-        let (host, inside) = ports.split_once(':').ok_or_else(bad)?;
-        host.parse::<u16>().map_err(|_| bad())?;
-        let inside = if inside.contains('/') {
-            inside.to_owned()
-        } else {
-            format!("{inside}/tcp")
-        };
-        bindings.insert(inside.clone(), json!([{ "HostIp": "", "HostPort": host }]));
-        exposed.insert(inside, json!({}));
-    }
-    Ok(json!({
-        "Image": args.image,
-        "Env": args.env,
-        "ExposedPorts": exposed,
-        "HostConfig": {
-            "Memory": memory.0,
-            "NanoCpus": cpu.0.saturating_mul(1_000_000),
-            "PortBindings": bindings,
-        },
-    }))
-}
-
-/// The endpoint would refuse it, too, and not say which one.
-fn check_expression(text: &str) -> Result<(), Failure> {
-    let expression = text
-        .strip_prefix("constraint:")
-        .or_else(|| text.strip_prefix("affinity:"));
-    match expression.map(str::parse::<Expression>) {
-        Some(Err(error)) => Err(Failure::new(format!(
-            "{error}: {text:?} (expected for example constraint:zone==eu)"
-        ))),
-        _ => Ok(()),
     }
 }
 
@@ -178,17 +128,5 @@ mod tests {
             what_if(&args),
             "?with-node=cpu%3D4%2Clabel%3Dzone%3Deu&without=constraint%3Azone%3D%3Deu"
         );
-    }
-
-    #[test]
-    fn a_bad_expression_is_named() {
-        let failure = check_expression("constraint:zone").unwrap_err();
-        assert_eq!(
-            format!("{failure:?}"),
-            "One of operator ==, != is expected: \"constraint:zone\" (expected for example \
-             constraint:zone==eu)"
-        );
-        assert!(check_expression("constraint:zone==eu").is_ok());
-        assert!(check_expression("PATH=x").is_ok());
     }
 }

@@ -5,6 +5,7 @@
 
 #![expect(unreachable_pub, unnameable_types, reason = "a program has no outside")]
 
+mod asked;
 mod cert;
 mod check;
 mod cli;
@@ -21,6 +22,7 @@ mod list;
 mod logging;
 mod manage;
 mod page;
+mod pending;
 mod progress;
 mod renewal;
 mod say;
@@ -130,6 +132,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Cp(args)) => cp::run(args).await,
         Some(Command::Explain(args)) => explain::run(args).await,
         Some(Command::Stack(args)) => stack::run(args).await,
+        Some(Command::Pending(args)) => pending::run(args).await,
         Some(Command::Cert(args)) => cert::run(args),
         Some(Command::Page(args)) => page::page(args).await,
         Some(Command::Gateway(args)) => page::gateway(args).await,

@@ -4,10 +4,10 @@ use std::io::Read;
 
 use bytes::Bytes;
 use comfy_table::{Table, presets};
-use http::{Method, Request};
+use http::Method;
 use serde_json::Value;
 
-use crate::{Failure, cli::HostArg, cli::Stack, client, explain::form_urlencode, say::say};
+use crate::{Failure, cli::Stack, client::call, explain::form_urlencode, say::say};
 
 pub async fn run(args: Stack) -> Result<(), Failure> {
     match args {
@@ -42,16 +42,6 @@ pub async fn run(args: Stack) -> Result<(), Failure> {
             say(format_args!("{name} is being removed"))
         }
     }
-}
-
-async fn call(host: &HostArg, method: Method, path: &str, body: Bytes) -> Result<Value, Failure> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("Content-Type", "application/json")
-        .body(body)
-        .map_err(|error| Failure::new(error.to_string()))?;
-    Ok(client::json(client::connector(host)?, request).await?)
 }
 
 /// A file that someone named by mistake may be of any size.

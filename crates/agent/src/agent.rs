@@ -1,8 +1,8 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use longshore_core::{
-    Backoff, Carrier, Clock, ClockExt, Connector, Endpoint, Error, Random, Result, Shutdown,
-    StreamTarget, TunnelTransport,
+    Backoff, Carrier, Clock, ClockExt, Connector, Endpoint, Error, Random, Repeats, Result,
+    Shutdown, StreamTarget, TunnelTransport,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -83,6 +83,7 @@ impl Agent {
         let mut backoff = Backoff::new(first, longest);
         let mut epoch = 0;
         let mut planes = self.config.planes.iter().cycle();
+        let mut said: BTreeMap<&Endpoint, Repeats> = BTreeMap::new();
         while let Some(plane) = planes.next().filter(|_| !shutdown.is_requested()) {
             epoch = self.clock.now().as_micros().max(epoch + 1);
             self.status
@@ -90,20 +91,26 @@ impl Agent {
             let Some(ended) = self.session(plane, epoch, shutdown).await else {
                 break;
             };
+            let repeats = said.entry(plane).or_default();
             if ended.welcomed {
                 backoff.reset();
+                repeats.reset();
             }
             let delay = backoff
                 .next_delay(&*self.random)
                 .max(ended.retry_after.unwrap_or_default());
-            tracing::warn!(
-                %plane, error = ended.error.chain(), ?delay,
-                "not connected to the control plane; trying again"
-            );
+            let error = ended.error.chain();
+            match repeats.say(&error, self.clock.now()) {
+                Some(untold) => tracing::warn!(
+                    %plane, error, ?delay, untold,
+                    "not connected to the control plane; trying again"
+                ),
+                None => tracing::debug!(%plane, error, ?delay, "still not connected"),
+            }
             let until = self.clock.now().after(delay);
             self.status.send_modify(|status| {
                 status.state = AgentState::Waiting { until };
-                status.last_error = Some(ended.error.chain());
+                status.last_error = Some(error);
             });
             tokio::select! {
                 () = self.clock.sleep_until(until) => {}

@@ -17,8 +17,10 @@
 //! don't lead pass calls on to the one that does.
 //!
 //! Besides Docker's routes there are `GET` and `POST /longshore/v1/explain` (why a container is
-//! where it is; where one would go, or why nowhere), `GET /longshore/v1/nodes` and
-//! `GET /longshore/v1/stacks`.
+//! where it is; where one would go, or why nowhere), `GET /longshore/v1/nodes`,
+//! `GET /longshore/v1/stacks` with `PUT` and `DELETE` of single ones, and `/longshore/v1/pending`:
+//! `POST` makes and starts a container as soon as a node can take it, `GET` lists what waits and why,
+//! `DELETE` of a single one gives it up.
 
 mod call;
 mod containers;
@@ -38,6 +40,7 @@ mod list;
 mod listen;
 mod networks;
 mod options;
+mod pending;
 mod proxy;
 mod prune;
 mod query;
@@ -67,6 +70,7 @@ use self::{
     described::Descriptions,
     exec::ExecOwners,
     list::ListCache,
+    pending::PendingWork,
     replica::LastPrimary,
 };
 use crate::ControlPlane;
@@ -85,4 +89,5 @@ struct Shared {
     primary: LastPrimary,
     platforms: PlatformCache,
     strays: StraySearches,
+    pending: PendingWork,
 }

@@ -312,7 +312,8 @@ impl Shared {
         let address = remote.map(Endpoint::host).unwrap_or_default();
         let now = self.clock.now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(untold) = failures.note(address, now) else {
+        // By its kind: the words are the peer's, who could make each one new.
+        let Some(untold) = failures.note(address, error.kind().as_str(), now) else {
             return;
         };
         drop(failures);

@@ -65,6 +65,7 @@
 
 mod audit;
 mod cluster;
+mod devices;
 #[cfg(feature = "endpoint")]
 pub mod endpoint;
 mod event;

@@ -42,6 +42,8 @@ enum Wait {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PendingView {
+    /// Its number: none of this control plane has the same.
+    pub number: u64,
     /// What is asked for, with the name.
     pub request: PlacementRequest,
     /// Since when it waits.

@@ -1,9 +1,9 @@
 use longshore_core::{
-    EngineInfo, Expression, HostPort, Image, Labels, MilliCpu, NodeId, PlacedWorkload,
+    DeviceId, EngineInfo, Expression, HostPort, Image, Labels, MilliCpu, NodeId, PlacedWorkload,
     PlacementRequest, Resources, ServiceName, Workload, WorkloadId, WorkloadState,
 };
 
-use crate::stack::labels;
+use crate::{devices, stack::labels};
 
 /// What may be handed out on a node: what it has, and `overcommit` of it on top, exact in
 /// milli-CPUs and bytes.
@@ -80,6 +80,7 @@ pub(crate) fn placed(workload: &Workload, node: &NodeId, accounting: Accounting)
         }
     }
     placed.ports = held(ports);
+    placed.devices = devices::of_workload(workload);
     placed
 }
 
@@ -105,8 +106,10 @@ pub(crate) fn fulfilled(
     request: &PlacementRequest,
     id: &WorkloadId,
     node: &NodeId,
+    devices: &[DeviceId],
 ) -> PlacedWorkload {
     let mut placed = PlacedWorkload::new(id.clone(), node.clone());
+    placed.devices = devices.to_vec();
     placed.name.clone_from(&request.name);
     placed.service.clone_from(&request.service);
     placed.image.clone_from(&request.image);
@@ -125,6 +128,7 @@ pub(crate) fn request_of(workload: &Workload, node: &NodeId) -> PlacementRequest
     request.service = placed.service;
     request.labels = placed.labels;
     request.ports = placed.ports;
+    request.devices = devices::alike(&placed.devices);
     // What does not parse was not asked for through a control plane.
     let wishes = |label: &str| -> Vec<Expression> {
         let texts = workload.labels.get(label).unwrap_or("[]");

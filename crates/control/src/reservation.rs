@@ -1,8 +1,8 @@
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use longshore_core::{
-    Error, ErrorKind, Explanation, NodeId, Placement, PlacementRequest, Random, ReservationId,
-    Result, Scored, WorkloadId,
+    DeviceId, Error, ErrorKind, Explanation, NodeId, Placement, PlacementRequest, Random,
+    ReservationId, Result, Scored, WorkloadId,
 };
 
 use crate::{NodeView, pending::Granted, plane::Inner};
@@ -146,6 +146,12 @@ impl Admission {
         &self.node
     }
 
+    /// The devices of that node that are held, in the order of the request's pieces: what is made is
+    /// to be given these and no others.
+    pub fn devices(&self) -> &[DeviceId] {
+        &self.placement.chosen.devices
+    }
+
     /// The node on which room is held now, as it looks now.
     ///
     /// # Errors
@@ -174,7 +180,7 @@ impl Admission {
                 inner
                     .cluster
                     .lock()
-                    .reserve_on(&scored.node, &self.request, &reservation, expires);
+                    .reserve_on(&scored, &self.request, &reservation, expires);
             match reserved {
                 Ok(()) => {
                     self.node = scored.node.clone();
@@ -202,7 +208,8 @@ impl Admission {
         explanation.notes = std::mem::take(&mut self.notes);
         let mut state = self.inner.cluster.lock();
         if let Some(reservation) = self.reservation.take() {
-            state.fulfil(&reservation, &self.request, id);
+            let devices = &self.placement.chosen.devices;
+            state.fulfil(&reservation, &self.request, id, devices);
         }
         state.keep_explanation(id.clone(), explanation);
         drop(state);

@@ -1,6 +1,14 @@
+mod api;
+mod kind;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    api::ApiDeviceRequest,
+    kind::{device_kind, device_of_resource},
+};
 
 use crate::{Bytes, Error, Expression, Labels, Result};
 
@@ -20,6 +28,27 @@ impl DeviceId {
             kind: kind.into(),
             name: name.into(),
         }
+    }
+
+    /// As [`new`](Self::new), of texts that come from elsewhere.
+    ///
+    /// # Errors
+    /// A kind or a name that is empty, too long, or of other characters than names of devices have.
+    pub fn parse(kind: &str, name: &str) -> Result<Self> {
+        kind::check(kind)?;
+        let begins = name
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric());
+        let is_of_names = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/=@+".contains(&b);
+        if !begins || name.len() > LONGEST_NAME || !name.bytes().all(is_of_names) {
+            return Err(Error::invalid(format!(
+                "invalid name of a {kind} {:?}: expected up to {LONGEST_NAME} letters, digits and \
+                 -_.:/=@+, as in GPU-8a1f or 0000:3b:00.0",
+                name.chars().take(80).collect::<String>()
+            )));
+        }
+        Ok(Self::new(kind, name))
     }
 }
 
@@ -60,12 +89,14 @@ impl Device {
 
 /// How many devices of a kind a workload needs, and what each of them must be like.
 ///
-/// As text: `gpu`, `2 gpu`, `2 gpu where memory>=16GiB and model==A100*`.
+/// As text: `gpu`, `2 gpu`, `2 gpu where memory>=16GiB and model==A100*`; `all gpu` are those that a
+/// node has, at least one, and none of them in use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceRequest {
     kind: String,
-    count: u32,
+    /// Nothing: all.
+    count: Option<u32>,
     demands: Vec<DeviceDemand>,
 }
 
@@ -108,17 +139,7 @@ impl DeviceRequest {
     /// # Errors
     /// None at all, more than [`MAX_COUNT`](Self::MAX_COUNT), or a kind that is no name.
     pub fn new(count: u32, kind: &str) -> Result<Self> {
-        let is_name = !kind.is_empty()
-            && kind.len() <= 64
-            && kind
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
-        if !is_name || kind == "where" {
-            return Err(Error::invalid(format!(
-                "invalid kind of devices {:?}: expected a name such as gpu",
-                kind.chars().take(80).collect::<String>()
-            )));
-        }
+        kind::check(kind)?;
         if count == 0 || count > Self::MAX_COUNT {
             return Err(Error::invalid(format!(
                 "{count} {kind} asked for: expected 1 to {}",
@@ -127,7 +148,21 @@ impl DeviceRequest {
         }
         Ok(Self {
             kind: kind.to_owned(),
-            count,
+            count: Some(count),
+            demands: Vec::new(),
+        })
+    }
+
+    /// All devices of a kind that a node has and that are as demanded: at least one, and all of them
+    /// free.
+    ///
+    /// # Errors
+    /// A kind that is no name.
+    pub fn all(kind: &str) -> Result<Self> {
+        kind::check(kind)?;
+        Ok(Self {
+            kind: kind.to_owned(),
+            count: None,
             demands: Vec::new(),
         })
     }
@@ -150,9 +185,14 @@ impl DeviceRequest {
         &self.kind
     }
 
-    /// How many.
+    /// How many; where [all](Self::is_all) are asked for, the least that these can be: 1.
     pub fn count(&self) -> u32 {
-        self.count
+        self.count.unwrap_or(1)
+    }
+
+    /// Whether all of a node's are asked for.
+    pub fn is_all(&self) -> bool {
+        self.count.is_none()
     }
 
     /// What each must be like.
@@ -163,7 +203,10 @@ impl DeviceRequest {
 
 impl fmt::Display for DeviceRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.count, self.kind)?;
+        match self.count {
+            Some(count) => write!(f, "{count} {}", self.kind)?,
+            None => write!(f, "all {}", self.kind)?,
+        }
         for (at, demand) in self.demands.iter().enumerate() {
             write!(f, " {} {demand}", if at == 0 { "where" } else { "and" })?;
         }
@@ -182,6 +225,7 @@ impl FromStr for DeviceRequest {
         let words: Vec<&str> = what.split_whitespace().collect();
         let mut request = match words[..] {
             [kind] => Self::new(1, kind)?,
+            ["all", kind] => Self::all(kind)?,
             [count, kind] => match count.parse() {
                 Ok(count) => Self::new(count, kind)?,
                 Err(_) => return Err(unreadable(text)),
@@ -290,6 +334,9 @@ impl Comparison {
     }
 }
 
+/// More of a device's name is none.
+const LONGEST_NAME: usize = 128;
+
 fn unreadable(text: &str) -> Error {
     Error::invalid(format!(
         "invalid devices {:?}: expected for example 2 gpu where memory>=16GiB and model==A100*",
@@ -317,6 +364,8 @@ mod tests {
             "2 gpu where memory>=16GiB and model==A100*",
         );
         reads("nic where numa<2", "1 nic where numa<2");
+        reads("all gpu where memory>8", "all gpu where memory>8");
+        assert!("all gpu".parse::<DeviceRequest>().unwrap().is_all());
     }
 
     #[test]
@@ -332,9 +381,28 @@ mod tests {
             "gpu where memory>=lots",
             "gpu where >=2",
             "gpu where model==~A100",
+            "all 2 gpu",
             "-1 gpu",
         ] {
             assert!(text.parse::<DeviceRequest>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_from_elsewhere_is_checked() {
+        for name in [
+            "GPU-8a1f",
+            "0",
+            "0000:3b:00.0",
+            "MIG-GPU-1/0/0",
+            "nvidia.com/gpu=0",
+        ] {
+            assert_eq!(DeviceId::parse("gpu", name).unwrap().name, name);
+        }
+        let long = "x".repeat(129);
+        for name in ["", " ", "~a", "-a", "a,b", "a*", "a b", "a\nb", &long] {
+            assert!(DeviceId::parse("gpu", name).is_err(), "{name:?}");
+        }
+        assert!(DeviceId::parse("where", "0").is_err());
     }
 }

@@ -5,8 +5,8 @@ use bytes::Bytes as Buffer;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BoxStream, Bytes, Connector, ExitStatus, Labels, MilliCpu, NodeId, NodeName, Result, Signal,
-    Timestamp, Workload, WorkloadId, WorkloadSpec,
+    BoxStream, Bytes, Connector, Device, ExitStatus, Labels, MilliCpu, NodeId, NodeName, Result,
+    Signal, Timestamp, Workload, WorkloadId, WorkloadSpec,
 };
 
 /// What an engine says of itself and its host.
@@ -36,6 +36,12 @@ pub struct EngineInfo {
     pub min_api_version: String,
     /// Its clock, for showing skew.
     pub system_time: Option<Timestamp>,
+    /// The devices of its host that workloads can be given.
+    #[serde(default)]
+    pub devices: Vec<Device>,
+    /// Devices that could not be read, for a warning on the node.
+    #[serde(default)]
+    pub bad_devices: Vec<String>,
 }
 
 impl EngineInfo {
@@ -53,6 +59,8 @@ impl EngineInfo {
             api_version: String::new(),
             min_api_version: String::new(),
             system_time: None,
+            devices: Vec::new(),
+            bad_devices: Vec::new(),
         }
     }
 }

@@ -47,6 +47,7 @@ mod platform;
 mod printable;
 mod quantity;
 mod random;
+mod repeats;
 mod scheduler;
 mod shutdown;
 mod signal;
@@ -70,7 +71,10 @@ pub use batch::{Batch, BatchPlacement, Completeness};
 pub use cidr::Cidr;
 pub use clock::{Clock, ClockExt, SystemClock};
 pub use connector::{Connector, EngineProvider};
-pub use device::{Comparison, Device, DeviceDemand, DeviceId, DeviceRequest};
+pub use device::{
+    ApiDeviceRequest, Comparison, Device, DeviceDemand, DeviceId, DeviceRequest, device_kind,
+    device_of_resource,
+};
 pub use discovery::{
     Announcement, Discovery, DiscoveryCapabilities, DiscoveryExt, Membership, MembershipEvent,
     MembershipStream, Registration, WatchMode,
@@ -112,6 +116,7 @@ pub use platform::Platform;
 pub use printable::{is_printable, printable};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use random::{OsRandom, Random, SeededRandom};
+pub use repeats::Repeats;
 pub use scheduler::Scheduler;
 pub use shutdown::Shutdown;
 pub use signal::Signal;

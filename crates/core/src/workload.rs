@@ -3,7 +3,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    HostPort, Labels, PortProtocol, Resources, Signal, Timestamp, WorkloadId, WorkloadName,
+    DeviceId, HostPort, Labels, PortProtocol, Resources, Signal, Timestamp, WorkloadId,
+    WorkloadName,
 };
 
 /// What to do when a workload ends by itself.
@@ -63,6 +64,10 @@ pub struct WorkloadSpec {
     pub tty: bool,
     /// Whether its standard input is kept open for attach.
     pub open_stdin: bool,
+    /// The devices of the node that it gets. Who places it chooses them: an engine gives what is
+    /// named here, and no account is kept of what others have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceId>,
 }
 
 impl WorkloadSpec {
@@ -342,6 +347,8 @@ pub struct WorkloadDetail {
     pub working_dir: String,
     /// What it was given.
     pub resources: Resources,
+    /// The devices that it was given by name.
+    pub devices: Vec<DeviceId>,
     /// Ports it asked for, also while it is stopped.
     pub requested_ports: Vec<PortBinding>,
     /// Whether it uses the node's own network.

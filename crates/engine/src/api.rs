@@ -3,6 +3,7 @@
 mod attach;
 mod containers;
 mod create;
+mod devices;
 mod events;
 mod exec;
 mod filters;

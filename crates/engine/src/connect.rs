@@ -1,5 +1,6 @@
 //! Byte streams to engines: unix sockets, TCP, mutual TLS, and services in the same process.
 
+mod place;
 mod service;
 mod sniff;
 mod tcp;

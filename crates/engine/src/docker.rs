@@ -2,6 +2,7 @@
 
 mod client;
 mod create;
+mod devices;
 mod engine;
 mod error;
 mod events;

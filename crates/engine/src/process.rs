@@ -188,6 +188,11 @@ impl Engine for ProcessEngine {
                 "the image \"host\" has no command of its own: give one",
             ));
         }
+        if let Some(device) = spec.devices.first() {
+            return Err(Error::unsupported(format!(
+                "the process engine gives no devices: {device} was asked for"
+            )));
+        }
         User::find(&spec.user)?;
         let id = WorkloadId::new(self.host.random.hex(32))?;
         let mut table = self.host.table();

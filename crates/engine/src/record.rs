@@ -59,6 +59,7 @@ impl Record {
         detail.env.clone_from(&self.spec.env);
         detail.working_dir.clone_from(&self.spec.working_dir);
         detail.resources = self.spec.resources.clone();
+        detail.devices.clone_from(&self.spec.devices);
         detail.requested_ports.clone_from(&self.spec.ports);
         detail.host_network = true;
         detail.restart = self.spec.restart;

@@ -220,7 +220,7 @@ async fn an_unknown_authority_is_named_beside_the_trusted_one() {
         ErrorKind::Unauthenticated,
         &format!(
             "{}: its certificate was issued by \"CN=other CA\", which the trusted CA (\"CN=lab \
-             CA\") did not sign. Give the CA that issued the engine's certificate as --tlscacert",
+             CA\") did not sign. Give the CA that issued it as --tlscacert",
             place(&endpoint)
         ),
     );
@@ -273,7 +273,7 @@ async fn a_refusal_of_our_certificate_is_explained() {
         ErrorKind::Unauthenticated,
         &format!(
             "{}: it refused our certificate (CertificateRequired): none was shown. Give one that \
-             the engine's --tlscacert issued as --tlscert and --tlskey",
+             its --tlscacert issued as --tlscert and --tlskey",
             place(&endpoint)
         ),
     );
@@ -313,8 +313,8 @@ async fn a_plaintext_engine_on_a_tls_port_is_recognised() {
         &failure(&connector).await,
         ErrorKind::Protocol,
         &format!(
-            "{}: it does not speak TLS on this port. Turn TLS on in the engine (dockerd \
-             --tlsverify), or dial its TLS port (2376 by custom)",
+            "{}: it does not speak TLS on this port. Turn TLS on there (--tlsverify), or dial its \
+             TLS port (2376 by custom)",
             place(&endpoint)
         ),
     );

@@ -161,7 +161,8 @@ impl<'r> Demand<'r> {
         if self.devices.is_empty() {
             return Vec::new();
         }
-        let assigned = assign(&self.devices, &node.free_devices()).unwrap_or_default();
+        let (all, free) = (node.all_devices(), node.free_devices());
+        let assigned = assign(&self.devices, all, &free).unwrap_or_default();
         assigned.iter().map(|device| device.id.clone()).collect()
     }
 

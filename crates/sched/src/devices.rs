@@ -56,6 +56,14 @@ impl<'r> Wanted<'r> {
         requests.iter().enumerate().map(compile).collect()
     }
 
+    /// How many it comes to on a node that has these.
+    pub(crate) fn pieces(&self, all: &[Device]) -> usize {
+        match self.request.is_all() {
+            true => all.iter().filter(|device| self.fits(device)).count().max(1),
+            false => self.request.count() as usize,
+        }
+    }
+
     /// Whether a device is of the kind and as demanded.
     pub(crate) fn fits(&self, device: &Device) -> bool {
         device.id.kind == self.request.kind()
@@ -73,15 +81,19 @@ impl<'r> Wanted<'r> {
     }
 }
 
-/// The devices for a request among those that are free, in the order of the request; nothing if they
-/// do not suffice. Free devices come sorted by id. Of all ways to do it, the one in which the first
+/// The devices for a request among those that are free of all that a node has, in the order of the
+/// request; nothing if they do not suffice. Free devices come sorted by id. Of all ways to do it, the one in which the first
 /// piece has the least device, then the second, and so on.
-pub(crate) fn assign<'d>(wanted: &[Wanted<'_>], free: &[&'d Device]) -> Option<Vec<&'d Device>> {
+pub(crate) fn assign<'d>(
+    wanted: &[Wanted<'_>],
+    all: &[Device],
+    free: &[&'d Device],
+) -> Option<Vec<&'d Device>> {
     let pieces = wanted.iter().flat_map(|wanted| {
         let fitting: Vec<usize> = (0..free.len())
             .filter(|at| wanted.fits(free[*at]))
             .collect();
-        std::iter::repeat_n(fitting, wanted.request.count() as usize)
+        std::iter::repeat_n(fitting, wanted.pieces(all))
     });
     let mut matching = Matching {
         fitting: pieces.collect(),
@@ -200,21 +212,28 @@ mod tests {
         #[test]
         fn assignments_are_the_least(
             sizes in proptest::collection::vec(0..4u32, 0..6),
-            asked in proptest::collection::vec((1..3u32, 0..4u32, 0..3u8), 0..4),
+            asked in proptest::collection::vec((0..3u32, 0..4u32, 0..3u8), 0..4),
+            taken in 0..64u8,
         ) {
             let devices: Vec<Device> = sizes.iter().enumerate().map(|(at, size)| {
                 Device::new("gpu", format!("g{at}")).with("memory", size.to_string())
             }).collect();
-            let free: Vec<&Device> = devices.iter().collect();
+            let is_free = |at: &usize| taken >> at & 1 == 0;
+            let free: Vec<&Device> = (0..devices.len()).filter(is_free).map(|at| &devices[at]).collect();
             let requests: Vec<DeviceRequest> = asked.iter().map(|(count, memory, how)| {
                 let how = ["<=", ">=", "=="][usize::from(*how)];
+                let count = if *count == 0 { "all".into() } else { count.to_string() };
                 format!("{count} gpu where memory{how}{memory}").parse().unwrap()
             }).collect();
             let cache = RegexCache::default();
             let wanted = Wanted::compile(&requests, &cache).unwrap();
             let pieces: Vec<&Wanted<'_>> = wanted.iter()
-                .flat_map(|w| std::iter::repeat_n(w, w.request.count() as usize)).collect();
-            proptest::prop_assert_eq!(assign(&wanted, &free), naive(&pieces, &free));
+                .flat_map(|w| {
+                    let all = devices.iter().filter(|device| w.fits(device)).count();
+                    let count = if w.request.is_all() { all.max(1) } else { w.request.count() as usize };
+                    std::iter::repeat_n(w, count)
+                }).collect();
+            proptest::prop_assert_eq!(assign(&wanted, &devices, &free), naive(&pieces, &free));
         }
     }
 }

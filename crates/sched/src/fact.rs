@@ -54,6 +54,8 @@ pub(crate) enum Fact {
         position: u32,
         fit: u32,
         free: u32,
+        /// Of so many of the kind.
+        all: u32,
     },
     Topology {
         position: u32,
@@ -194,6 +196,7 @@ impl Case {
                 position,
                 fit,
                 free,
+                all,
             } => {
                 let Some(wanted) = at(&request.devices, *position) else {
                     return Ok(());
@@ -207,7 +210,11 @@ impl Case {
                         all.join(" and ")
                     );
                 }
-                write!(f, "needs {wanted}, {free} free")?;
+                write!(f, "needs {wanted}, {free}")?;
+                if wanted.is_all() {
+                    write!(f, " of {all}")?;
+                }
+                f.write_str(" free")?;
                 match wanted.demands().is_empty() {
                     true => Ok(()),
                     false => write!(f, ", {fit} of them fit"),

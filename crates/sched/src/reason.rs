@@ -185,12 +185,13 @@ impl Reason<'_> {
                 fit,
                 node,
             } => {
-                let free = node.free_devices();
+                let (all, free) = (node.all_devices(), node.free_devices());
                 let kind = wanted.request.kind();
                 Fact::Device {
                     position: at(*position),
                     fit: at(*fit),
                     free: at(free.iter().filter(|d| d.id.kind == kind).count()),
+                    all: at(all.iter().filter(|d| d.id.kind == kind).count()),
                 }
             }
             Self::Topology {

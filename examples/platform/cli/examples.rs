@@ -45,6 +45,15 @@ shop.json:
 
 Where the managers keep stacks, see 'platform manage --help', longshore.stacks.";
 
+pub const PENDING_EXAMPLES: &str = "\
+Examples:
+  platform pending run --name train --gpus 2 --patience 12h trainer train.py
+  platform pending ls
+  platform pending rm train
+
+What waits is tried again when something changes that could help it, the highest priority first, then the
+oldest. It waits in the manager that leads, and ends with it.";
+
 pub const LIST_EXAMPLES: &str = "\
 Examples:
   platform list nodes://10.0.0.[10:12]:2375
@@ -115,6 +124,7 @@ pub const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   platform explain web-1
   platform explain --image nginx -e constraint:zone==eu -m 2g -p 80:80
+  platform explain --image trainer --gpus 2
   platform explain --image nginx -e constraint:zone==eu --without constraint:zone==eu
   platform explain --image nginx -e constraint:zone==eu --with-node cpu=4,memory=8GiB,label=zone=eu
 

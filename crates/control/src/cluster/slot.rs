@@ -3,8 +3,8 @@ use std::{collections::HashMap, sync::Arc};
 #[cfg(feature = "endpoint")]
 use longshore_core::http::HttpClient;
 use longshore_core::{
-    Engine, EngineInfo, Image, Labels, NodeHealth, NodeId, NodeName, PlacedWorkload, Resources,
-    Timestamp, WorkloadId, WorkloadState,
+    Device, Engine, EngineInfo, Image, Labels, NodeHealth, NodeId, NodeName, PlacedWorkload,
+    Resources, Timestamp, WorkloadId, WorkloadState,
 };
 
 use tokio::sync::mpsc;
@@ -89,6 +89,9 @@ pub(super) struct Slot {
     #[cfg(feature = "endpoint")]
     pub(super) http: Option<HttpClient>,
     pub(super) capacity: Resources,
+    pub(super) devices: Arc<[Device]>,
+    /// How many devices its containers are said to hold.
+    pub(super) held_devices: usize,
     pub(super) images: Arc<[Image]>,
     pub(super) warnings: Vec<String>,
     pub(super) skew: Option<ClockSkew>,
@@ -112,6 +115,9 @@ pub(super) struct Slot {
 
 /// More containers of one node are not taken in: a listing is the node's own word.
 pub(super) const MOST_CONTAINERS: usize = 10_000;
+
+/// More devices than its containers can hold by right are not noted: which one has is its own word.
+pub(super) const MOST_HELD_DEVICES: usize = 1_024;
 
 /// A container on a node.
 #[derive(Debug)]
@@ -140,6 +146,8 @@ impl Slot {
             #[cfg(feature = "endpoint")]
             http: None,
             capacity: Resources::default(),
+            devices: Arc::from([]),
+            held_devices: 0,
             images: Arc::from([]),
             warnings: Vec::new(),
             skew: None,
@@ -160,6 +168,7 @@ impl Slot {
         *slot_for(&mut self.counts, record.view.workload.state) += 1;
         self.counts.total += 1;
         self.reserved.add(&record.placed.resources);
+        self.held_devices += record.placed.devices.len();
     }
 
     pub(super) fn count_out(&mut self, record: &Record) {
@@ -167,6 +176,8 @@ impl Slot {
         *count = count.saturating_sub(1);
         self.counts.total = self.counts.total.saturating_sub(1);
         self.reserved.subtract(&record.placed.resources);
+        let held = record.placed.devices.len();
+        self.held_devices = self.held_devices.saturating_sub(held);
     }
 }
 

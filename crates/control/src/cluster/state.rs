@@ -18,9 +18,10 @@ use super::{
     index::ContainerIndex,
     lookup,
     placements::PlacementLog,
-    slot::{MOST_CONTAINERS, Record, Slot, SlotId},
+    slot::{MOST_CONTAINERS, MOST_HELD_DEVICES, Record, Slot, SlotId},
 };
 use crate::{
+    devices,
     pending::{Relief, Waiting},
     placement::{self, Accounting},
 };
@@ -150,7 +151,22 @@ impl State {
             old.as_of = as_of;
             return;
         }
-        let placed = placement::placed(&workload, &node, self.accounting);
+        let mut placed = placement::placed(&workload, &node, self.accounting);
+        let old_one = slot.records.get(&id);
+        let mistrust = devices::mistrust(&workload);
+        if let Some(reason) = &mistrust
+            && old_one.is_none_or(|old| devices::mistrust(&old.view.workload) != mistrust)
+        {
+            tracing::warn!(node = %info.name, container = %id, "{reason}");
+        }
+        let others = slot.held_devices - old_one.map_or(0, |old| old.placed.devices.len());
+        if others + placed.devices.len() > MOST_HELD_DEVICES {
+            tracing::warn!(
+                node = %info.name, container = %id,
+                "its devices are not noted: the node's containers hold {others} already"
+            );
+            placed.devices.clear();
+        }
         let view = Arc::new(view_of(slot, &node, &info.name, workload));
         let record = Record {
             view: Arc::clone(&view),
@@ -165,6 +181,13 @@ impl State {
         self.containers.insert(view);
         self.listing = None;
         self.changed.notify_one();
+        if let Some(old) = &old
+            && placed.devices.is_empty()
+            && !old.placed.devices.is_empty()
+        {
+            // Work that is told without devices keeps those it had.
+            self.tell(Change::WorkloadGone(node, id), Relief::NONE);
+        }
         if !self.observed_name(&placed) && old.as_ref().is_none_or(|old| old.placed != placed) {
             let relief = match old {
                 None => Relief::CAME,
@@ -330,7 +353,12 @@ impl State {
         let (node, id) = (view.node.clone(), view.workload.id.clone());
         self.tell(Change::WorkloadGone(node.clone(), id), Relief::NONE);
         let explained = self.explain(request, now, seed);
-        let placed = placement::placed(&view.workload, &node, self.accounting);
+        let record = self.slot_of(&node).and_then(|slot| self.slots.get(&slot));
+        let record = record.and_then(|slot| slot.records.get(&view.workload.id));
+        let placed = match record {
+            Some(record) => record.placed.clone(),
+            None => placement::placed(&view.workload, &node, self.accounting),
+        };
         self.tell(Change::Workload(placed), Relief::NONE);
         explained
     }

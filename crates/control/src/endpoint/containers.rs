@@ -13,6 +13,7 @@ use super::{
     proxy::{patiently, request},
     route::ContainerOp,
 };
+use crate::ApiVersion;
 
 /// A call that streams or answers by itself: logs, top, stats, archive, export, resize.
 pub(super) async fn pass(
@@ -63,9 +64,27 @@ pub(super) async fn change(
 
 /// Starts it. The body, which old clients send, is ignored.
 pub(super) async fn start(shared: &Shared, call: Call, name: &str) -> ApiResult {
+    start_with(shared, call.version, name, &call.raw_query).await
+}
+
+/// Starts it by itself.
+pub(super) async fn start_one(
+    shared: &Shared,
+    version: Option<ApiVersion>,
+    name: &str,
+) -> ApiResult {
+    start_with(shared, version, name, "").await
+}
+
+async fn start_with(
+    shared: &Shared,
+    version: Option<ApiVersion>,
+    name: &str,
+    query: &str,
+) -> ApiResult {
     let owned = shared.find(name, || format!("No such container {name}"))?;
     let path = format!("/containers/{}/start", owned.id());
-    let target = shared.target_at(&owned.node, call.version, &path, &call.raw_query);
+    let target = shared.target_at(&owned.node, version, &path, query);
     let request = request(Method::POST, &target, &HeaderMap::new(), empty_body())?;
     let started = shared
         .ask(&owned.node, shared.options.work_limit, request)

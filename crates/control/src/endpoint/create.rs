@@ -12,7 +12,8 @@ use std::{
 
 use http::{Method, StatusCode, header};
 use longshore_core::{
-    Expression, NodeHealth, NodeId, PlacementRequest, WorkloadId, WorkloadName, http::full_body,
+    DeviceId, Expression, NodeHealth, NodeId, PlacementRequest, WorkloadId, WorkloadName,
+    http::full_body,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,6 +64,31 @@ impl Failure {
 }
 
 pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
+    let prepared = prepare(shared, &mut call).await?;
+    make(shared, &call, prepared, None).await
+}
+
+/// A create that was read and is to be carried out.
+pub(super) struct Prepared {
+    /// Empty if the engine shall make one up.
+    pub(super) name: String,
+    pub(super) wanted: Wanted,
+    config: CreateConfig,
+    networks: LocalNetworks,
+}
+
+impl Prepared {
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        self.config.weight()
+    }
+}
+
+/// Reads a create.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) async fn prepare(shared: &Arc<Shared>, call: &mut Call) -> ApiResult<Prepared> {
     let name = call.query.text("name").trim_start_matches('/').to_owned();
     if !name.is_empty() && WorkloadName::new(name.as_str()).is_err() {
         return Err(ApiError::bad_request(format!(
@@ -89,20 +115,41 @@ pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
         ));
         wanted.request.constraints.push(wish);
     }
-    let platforms = platforms::find(shared, &call, &wanted.request).await;
+    let platforms = platforms::find(shared, call, &wanted.request).await;
     if !platforms.is_empty() {
         wanted.note(platforms::note(&platforms, &wanted.request.image));
         wanted.request.platforms = platforms;
     }
+    Ok(Prepared {
+        name,
+        wanted,
+        config,
+        networks,
+    })
+}
+
+/// Carries out a create, on the node where room is held for it already, if any.
+pub(super) async fn make(
+    shared: &Arc<Shared>,
+    call: &Call,
+    prepared: Prepared,
+    admission: Option<Admission>,
+) -> ApiResult {
+    let Prepared {
+        name,
+        wanted,
+        config,
+        networks,
+    } = prepared;
     let job = Job {
         shared,
-        call: &call,
+        call,
         name: &name,
         networks,
         lost_on: Mutex::default(),
     };
     let swarm_id = config.request.labels.get(SWARM_ID_LABEL).map(str::to_owned);
-    let answer = job.run(config, wanted).await;
+    let answer = job.run(config, wanted, admission).await;
     let kept = answer
         .as_ref()
         .ok()
@@ -126,8 +173,8 @@ pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
 
 /// What is asked of a cluster, with what was added to what the user wrote. His labels say what he
 /// wrote (S23).
-struct Wanted {
-    request: PlacementRequest,
+pub(super) struct Wanted {
+    pub(super) request: PlacementRequest,
     notes: Vec<String>,
 }
 
@@ -203,14 +250,22 @@ struct Job<'a> {
 impl Job<'_> {
     /// Places and makes it; on failure tries what may help, each remedy once, and then as often as
     /// `swarm.createretry` says.
-    async fn run(&self, mut config: CreateConfig, mut wanted: Wanted) -> ApiResult {
+    async fn run(
+        &self,
+        mut config: CreateConfig,
+        mut wanted: Wanted,
+        mut held: Option<Admission>,
+    ) -> ApiResult {
         let plane = &self.shared.plane;
         let mut tries = 0;
         let mut os_known = platforms::names_system(&wanted.request);
         let mut image_asked = false;
         loop {
             let name = (!self.name.is_empty()).then_some(self.name);
-            let admission = plane.admit(&wanted.request, name).await?;
+            let admission = match held.take() {
+                Some(held) => held,
+                None => plane.admit(&wanted.request, name).await?,
+            };
             let admission = admission.with_notes(wanted.notes.clone());
             let failure = match self.on_ranked_nodes(&mut config, admission).await {
                 Ok(answer) => return Ok(answer),
@@ -261,7 +316,7 @@ impl Job<'_> {
             let node = admission
                 .node()
                 .map_err(|error| Failure::Refused(error.into()))?;
-            match self.on_node(config, &node).await {
+            match self.on_node(config, &node, admission.devices()).await {
                 Ok((id, created)) => {
                     admission.fulfil(&id);
                     self.see(&node, &id).await;
@@ -309,6 +364,7 @@ impl Job<'_> {
         &self,
         config: &mut CreateConfig,
         node: &NodeView,
+        devices: &[DeviceId],
     ) -> Result<(WorkloadId, Created), Failure> {
         if node.health != NodeHealth::Healthy {
             let reason = format!("node {} is {}", node.name, node.health);
@@ -320,7 +376,7 @@ impl Job<'_> {
             .map_err(Failure::Refused)?;
         let mut pulled = false;
         loop {
-            let error = match self.ask(config, node).await {
+            let error = match self.ask(config, node, devices).await {
                 Ok(created) => {
                     let id = WorkloadId::new(created.id.as_str());
                     let id = id.map_err(|error| {
@@ -357,7 +413,12 @@ impl Job<'_> {
         }
     }
 
-    async fn ask(&self, config: &CreateConfig, node: &NodeView) -> ApiResult<Created> {
+    async fn ask(
+        &self,
+        config: &CreateConfig,
+        node: &NodeView,
+        devices: &[DeviceId],
+    ) -> ApiResult<Created> {
         let cpus = node.info.as_ref().map_or(0, |info| info.cpu.0 / 1000);
         let mut query = self.call.query.clone();
         query.set(
@@ -375,7 +436,7 @@ impl Job<'_> {
             header::CONTENT_TYPE,
             http::HeaderValue::from_static("application/json"),
         );
-        let body = full_body(config.body_for(cpus).to_string());
+        let body = full_body(config.body_for(cpus, devices)?.to_string());
         let request = request(Method::POST, &target, &headers, body)?;
         let asked = self
             .shared

@@ -131,6 +131,7 @@ mod tests {
             containers: ContainerCounts::default(),
             reserved: Resources::default(),
             capacity: Resources::default(),
+            devices: std::sync::Arc::from([]),
             images: [].into(),
             warnings: Vec::new(),
             clock_skew: None,

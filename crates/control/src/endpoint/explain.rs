@@ -74,6 +74,7 @@ pub(super) fn nodes(shared: &Shared) -> ApiResult {
                 },
                 "reserved": node.reserved,
                 "capacity": node.capacity,
+                "devices": node.devices,
                 "images": node.images.len(),
                 "labels": info.map(|info| &info.labels),
                 "attributes": info.map(|info| &info.attributes),

@@ -128,6 +128,7 @@ fn takes_json(route: &Route, method: &Method) -> bool {
                 | Route::Network(_, NetworkOp::Connect | NetworkOp::Disconnect)
                 | Route::VolumeCreate
                 | Route::ExplainRequest
+                | Route::PendingEnqueue
         )
 }
 

@@ -18,6 +18,13 @@ pub(super) fn info(shared: &Shared) -> ApiResult {
     let nodes = shared.plane.nodes();
     let (strategy, filters) = shared.plane.scheduler_info();
     let count = |pick: fn(&NodeView) -> usize| nodes.iter().map(pick).sum::<usize>();
+    // Of a node that does not answer nobody knows what its containers do now.
+    let known = |pick: fn(&NodeView) -> usize| {
+        let answering = nodes
+            .iter()
+            .filter(|node| node.health == NodeHealth::Healthy);
+        answering.map(pick).sum::<usize>()
+    };
     let mut total = Resources::default();
     for node in &nodes {
         total.add(&node.capacity);
@@ -39,6 +46,19 @@ pub(super) fn info(shared: &Shared) -> ApiResult {
                 .iter()
                 .map(|warning| format!("{}: {warning}", node.name)),
         );
+        let counted = node.containers.total;
+        if node.health != NodeHealth::Healthy && counted > 0 {
+            let containers = if counted == 1 {
+                "container"
+            } else {
+                "containers"
+            };
+            warnings.push(format!(
+                "{}: Host Down; its {counted} {containers} are among all, and not among those that \
+                 run, are paused or stopped",
+                node.name
+            ));
+        }
     }
     let now = shared.plane.clock().now();
     let mut info = manager();
@@ -46,15 +66,15 @@ pub(super) fn info(shared: &Shared) -> ApiResult {
     put("Containers", count(|node| node.containers.total).into());
     put(
         "ContainersRunning",
-        count(|node| node.containers.running).into(),
+        known(|node| node.containers.running).into(),
     );
     put(
         "ContainersPaused",
-        count(|node| node.containers.paused).into(),
+        known(|node| node.containers.paused).into(),
     );
     put(
         "ContainersStopped",
-        count(|node| node.containers.stopped).into(),
+        known(|node| node.containers.stopped).into(),
     );
     put("Images", images.len().into());
     put("SystemStatus", status.into());

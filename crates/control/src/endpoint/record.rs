@@ -79,7 +79,9 @@ impl Record {
 pub(super) async fn look_into(shared: &Shared, call: &mut Call, route: &Route) -> ApiResult<()> {
     if !matches!(
         route,
-        Route::ContainerCreate | Route::Container(_, ContainerOp::ExecCreate)
+        Route::ContainerCreate
+            | Route::PendingEnqueue
+            | Route::Container(_, ContainerOp::ExecCreate)
     ) {
         return Ok(());
     }
@@ -139,7 +141,7 @@ pub(super) fn target(call: &Call, route: &Route, target: &Target) -> Target {
     let mut target = target.clone();
     if target.name.is_empty() {
         let key = match route {
-            Route::ContainerCreate => "name",
+            Route::ContainerCreate | Route::PendingEnqueue => "name",
             Route::Commit => "container",
             Route::ImageCreate => "fromImage",
             _ => return target,
@@ -177,7 +179,7 @@ const MAX_LABELS: usize = 32;
 
 /// Fields of a query that hold no secret. Of others only the name is told, and of addresses, which
 /// may hold a password.
-const SHOWN: [&str; 34] = [
+const SHOWN: [&str; 37] = [
     "all",
     "condition",
     "container",
@@ -198,12 +200,15 @@ const SHOWN: [&str; 34] = [
     "noOverwriteDirNonDir",
     "noprune",
     "path",
+    "patience",
     "pause",
     "platform",
+    "priority",
     "quiet",
     "repo",
     "signal",
     "since",
+    "start",
     "stderr",
     "stdin",
     "stdout",

@@ -42,6 +42,9 @@ pub(super) enum Route {
     Nodes,
     Stacks,
     Stack(String, StackOp),
+    Pending,
+    PendingEnqueue,
+    PendingCancel(String),
 }
 
 /// What is done with one container.
@@ -303,7 +306,12 @@ impl Route {
             ("longshore", "v1/explain") if post => Self::ExplainRequest,
             ("longshore", "v1/nodes") if get => Self::Nodes,
             ("longshore", "v1/stacks") if get => Self::Stacks,
+            ("longshore", "v1/pending") if get => Self::Pending,
+            ("longshore", "v1/pending") if post => Self::PendingEnqueue,
             ("longshore", rest) => {
+                if let Some(work) = rest.strip_prefix("v1/pending/").filter(|_| delete) {
+                    return Some(Self::PendingCancel(decode(work)?));
+                }
                 let name = decode(rest.strip_prefix("v1/stacks/")?)?;
                 let op = match *method {
                     Method::PUT => StackOp::Deploy,
@@ -335,6 +343,8 @@ impl Route {
             | Self::Image(_, ImageOp::Tag | ImageOp::Push | ImageOp::Remove)
             | Self::Network(_, NetworkOp::Connect | NetworkOp::Disconnect | NetworkOp::Remove)
             | Self::Volume(_, VolumeOp::Remove)
+            | Self::PendingEnqueue
+            | Self::PendingCancel(_)
             | Self::Stack(..) => Action::Write,
             Self::Image(..)
             | Self::Network(..)
@@ -353,6 +363,7 @@ impl Route {
             | Self::Explain
             | Self::ExplainRequest
             | Self::Nodes
+            | Self::Pending
             | Self::Stacks => Action::Read,
         })
     }
@@ -360,7 +371,9 @@ impl Route {
     /// On what. Labels are added where the thing is known.
     pub(super) fn target(&self) -> Target {
         match self {
-            Self::Containers | Self::ContainerCreate | Self::Commit => Target::new("container", ""),
+            Self::Containers | Self::ContainerCreate | Self::Commit | Self::PendingEnqueue => {
+                Target::new("container", "")
+            }
             Self::Container(name, _) => Target::new("container", name),
             Self::ExecInspect(id) | Self::ExecStart(id) | Self::ExecResize(id) => {
                 Target::new("exec", id)
@@ -381,6 +394,8 @@ impl Route {
             Self::Prune(kind) => Target::new(kind.word(), ""),
             Self::Nodes => Target::new("node", ""),
             Self::Stack(name, _) => Target::new("stack", name),
+            Self::Pending => Target::new("pending", ""),
+            Self::PendingCancel(work) => Target::new("pending", work),
             _ => Target::new("cluster", ""),
         }
     }

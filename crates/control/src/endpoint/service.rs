@@ -21,7 +21,7 @@ use super::{
     error::{ApiError, ApiResult},
     events, exec, explain, guard, images, info, inspect, list,
     listen::TapState,
-    networks, prune,
+    networks, pending, prune,
     query::Query,
     record::{self, Made, Record},
     replica,
@@ -58,6 +58,7 @@ impl EndpointService {
             primary: replica::LastPrimary::default(),
             platforms: create::PlatformCache::default(),
             strays: create::StraySearches::default(),
+            pending: pending::PendingWork::default(),
             execs: exec::ExecOwners::new(options.exec_capacity),
             plane,
             options,
@@ -257,7 +258,7 @@ async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Ac
     result
 }
 
-fn refused(error: &Error) -> ApiError {
+pub(super) fn refused(error: &Error) -> ApiError {
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => ApiError::from_error(error),
         _ => ApiError::new(
@@ -374,6 +375,9 @@ async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult
             StackOp::Deploy => Box::pin(stacks::deploy(shared, call, &name)).await,
             StackOp::Remove => Box::pin(stacks::remove(shared, &name)).await,
         },
+        Route::Pending => pending::list(shared),
+        Route::PendingEnqueue => Box::pin(pending::enqueue(shared, call)).await,
+        Route::PendingCancel(work) => pending::cancel(shared, &work),
     }
 }
 

@@ -1,50 +1,35 @@
 use std::{collections::HashMap, time::Duration};
 
-use longshore_core::Timestamp;
+use longshore_core::{Repeats, Timestamp};
 
-/// Which failures to take in a node are worth a line in the log: one for each address in a while,
-/// with the number of those before it that got none. Who is not let in must not fill the disk.
+/// Which failures to take in a node are worth a line in the log: for each address what is new, and
+/// the same again after growing pauses, with the number of those that got none. Who is not let in
+/// must not fill the disk.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    by_address: HashMap<String, Told>,
-}
-
-#[derive(Debug)]
-struct Told {
-    at: Timestamp,
-    untold: u64,
+    by_address: HashMap<String, (Repeats, Timestamp)>,
 }
 
 impl Failures {
-    /// Counts a failure of an address. `Some` when it is to be logged: how many were not since the
-    /// line before.
-    pub(super) fn note(&mut self, address: &str, now: Timestamp) -> Option<u64> {
+    /// Counts a failure of an address, of this kind. `Some` when it is to be logged: how many were
+    /// not since the line before.
+    pub(super) fn note(&mut self, address: &str, kind: &str, now: Timestamp) -> Option<u64> {
         if !self.by_address.contains_key(address) && self.by_address.len() >= MOST {
-            self.by_address.retain(|_, told| now.since(told.at) < QUIET);
+            self.by_address
+                .retain(|_, (_, last)| now.since(*last) < FORGOTTEN);
             if self.by_address.len() >= MOST {
                 return None;
             }
         }
-        match self.by_address.get_mut(address) {
-            Some(told) if now.since(told.at) < QUIET && now >= told.at => {
-                told.untold += 1;
-                None
-            }
-            Some(told) => {
-                told.at = now;
-                Some(std::mem::take(&mut told.untold))
-            }
-            None => {
-                let told = Told { at: now, untold: 0 };
-                self.by_address.insert(address.to_owned(), told);
-                Some(0)
-            }
-        }
+        let known = self.by_address.entry(address.to_owned());
+        let (repeats, last) = known.or_insert_with(|| (Repeats::default(), now));
+        *last = now;
+        repeats.say(kind, now)
     }
 }
 
-/// How long an address has no further line.
-const QUIET: Duration = Duration::from_secs(10);
+/// An address that failed no more for so long makes place for others.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// So many addresses get lines at a time; the failures of others are not logged.
 const MOST: usize = 256;
 
@@ -53,16 +38,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_gets_a_line_in_ten_seconds_with_the_number_of_the_others() {
+    fn an_address_gets_a_line_for_what_is_new_and_then_seldom() {
         let start = Timestamp::from_secs(1000);
         let mut failures = Failures::default();
-        assert_eq!(failures.note("a", start), Some(0));
+        assert_eq!(failures.note("a", "x", start), Some(0));
         for _ in 0..500 {
-            assert_eq!(failures.note("a", start.after(QUIET / 2)), None);
+            assert_eq!(failures.note("a", "x", start), None);
         }
-        assert_eq!(failures.note("b", start.after(QUIET / 2)), Some(0));
-        assert_eq!(failures.note("a", start.after(QUIET)), Some(500));
-        assert_eq!(failures.note("a", start.after(QUIET)), None);
+        assert_eq!(failures.note("b", "x", start), Some(0));
+        assert_eq!(failures.note("a", "x", start.after(FORGOTTEN)), Some(500));
+        assert_eq!(failures.note("a", "y", start.after(FORGOTTEN)), Some(0));
     }
 
     #[test]
@@ -70,10 +55,10 @@ mod tests {
         let start = Timestamp::from_secs(1000);
         let mut failures = Failures::default();
         for number in 0..10 * MOST {
-            failures.note(&number.to_string(), start);
+            failures.note(&number.to_string(), "x", start);
         }
         assert_eq!(failures.by_address.len(), MOST);
-        assert_eq!(failures.note("late", start.after(QUIET)), Some(0));
+        assert_eq!(failures.note("late", "x", start.after(FORGOTTEN)), Some(0));
         assert_eq!(failures.by_address.len(), 1);
     }
 }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 #[cfg(feature = "endpoint")]
 use longshore_core::http::HttpClient;
 use longshore_core::{
-    Availability, Engine, EngineInfo, Image, NodeHealth, NodeId, Resources, Timestamp,
+    Availability, Device, Engine, EngineInfo, Image, NodeHealth, NodeId, Resources, Timestamp,
 };
 
 /// A node as events and records name it.
@@ -108,6 +108,8 @@ pub struct NodeView {
     pub reserved: Resources,
     /// What may be handed out, overcommit included.
     pub capacity: Resources,
+    /// The devices that its engine and its labels name.
+    pub devices: Arc<[Device]>,
     /// The images it holds.
     pub images: Arc<[Image]>,
     /// What an operator should look at.

@@ -31,6 +31,12 @@ pub(crate) struct PendingQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(u64);
 
+impl Ticket {
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Todo {

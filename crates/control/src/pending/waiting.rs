@@ -165,9 +165,16 @@ impl Waiting {
         self.queue = PendingQueue::new(0);
     }
 
+    /// Who waits, and why.
+    pub(crate) fn reasons(&self) -> impl Iterator<Item = (&PlacementRequest, Arc<str>)> {
+        let waiters = self.waiters.iter();
+        waiters.filter_map(|(ticket, waiter)| Some((&waiter.request, self.queue.reason(*ticket)?)))
+    }
+
     pub(crate) fn view(&self, ticket: Ticket) -> Option<PendingView> {
         let waiter = self.waiters.get(&ticket)?;
         Some(PendingView {
+            number: ticket.number(),
             request: waiter.request.clone(),
             since: waiter.since,
             deadline: waiter.deadline,

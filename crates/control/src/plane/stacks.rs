@@ -41,8 +41,15 @@ impl ControlPlane {
         let now = inner.clock.now();
         let mut status = inner.stacks().status(name, &observed, now)?;
         let state = inner.cluster.lock();
+        let waiting = state.pending_instances(name);
         for service in &mut status.services {
             for instance in &mut service.instances {
+                // Its reason as of now: what it was first refused for may be over.
+                if !instance.ready
+                    && let Some(reason) = waiting.get(&(service.name.clone(), instance.index))
+                {
+                    instance.note = reason.to_string();
+                }
                 instance.placement = instance
                     .workload
                     .as_ref()

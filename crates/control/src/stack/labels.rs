@@ -26,7 +26,7 @@ pub(super) fn mark(labels: &mut Labels, slot: &Slot, epoch: u64, fingerprint: &s
 }
 
 /// Reads the marks: slot, epoch and fingerprint of the specification.
-pub(super) fn read(labels: &Labels) -> Option<(Slot, u64, String)> {
+pub(crate) fn read(labels: &Labels) -> Option<(Slot, u64, String)> {
     let slot = Slot {
         stack: labels.get(STACK)?.parse().ok()?,
         service: labels.get(SERVICE)?.parse().ok()?,
@@ -45,11 +45,10 @@ const LAST_EPOCH: u64 = 1 << 53;
 /// Short hash of all that makes an instance what it is. A changed demand on the node counts, too:
 /// the instance may have to move.
 pub(super) fn fingerprint(service: &ServiceSpec) -> String {
-    let demands: Vec<String> = service
-        .constraints
-        .iter()
-        .chain(&service.affinities)
+    let expressions = service.constraints.iter().chain(&service.affinities);
+    let demands: Vec<String> = expressions
         .map(ToString::to_string)
+        .chain(service.devices.iter().map(ToString::to_string))
         .collect();
     let template = serde_json::to_string(&service.template).unwrap_or_default();
     hex(format!("{template}\n{}", demands.join("\n")).as_bytes(), 16)
@@ -98,5 +97,7 @@ mod tests {
         assert_ne!(one, fingerprint(&service("b")));
         let moved = service("a").with_constraint("zone==eu".parse().unwrap());
         assert_ne!(one, fingerprint(&moved));
+        let accelerated = service("a").with_devices("2 gpu".parse().unwrap());
+        assert_ne!(one, fingerprint(&accelerated));
     }
 }

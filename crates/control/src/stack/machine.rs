@@ -3,6 +3,7 @@ mod forget;
 mod loss;
 mod slots;
 mod status;
+mod waits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,6 +90,8 @@ pub enum ActionOutcome {
     Done,
     /// No engine was asked to make anything, or each refused: nothing was made.
     NotMade(String),
+    /// It was [withdrawn](Reconciler::take_withdrawn) while it waited for room: nothing was made.
+    GivenUp,
     /// It failed, and something may have happened.
     Failed(String),
 }
@@ -117,6 +120,8 @@ pub struct Reconciler {
     keeps_removed: bool,
     /// Kept stacks of which nothing is left, to be told of.
     over: Vec<ServiceName>,
+    /// Creates that wait for room and are to be given up, to be told of.
+    withdrawn: Vec<u64>,
     /// When each of them is told of again.
     forget_at: BTreeMap<ServiceName, Timestamp>,
 }
@@ -132,7 +137,17 @@ struct Busy {
     op: u64,
     epoch: u64,
     what: &'static str,
-    create: bool,
+    /// What is being made, if anything.
+    create: Option<Box<ServiceSpec>>,
+    waits: Option<Waits>,
+}
+
+/// A create that no node can take yet.
+#[derive(Debug)]
+struct Waits {
+    reason: String,
+    /// Whether it is still what would be made.
+    wanted: bool,
 }
 
 #[derive(Debug)]
@@ -158,6 +173,7 @@ impl Reconciler {
             alarms: Vec::new(),
             keeps_removed: false,
             over: Vec::new(),
+            withdrawn: Vec::new(),
             forget_at: BTreeMap::new(),
         }
     }
@@ -241,10 +257,12 @@ impl Reconciler {
         self.notes.clear();
         let scene = slots::Scene::new(observed, &self.losses, now);
         let mut actions = Vec::new();
+        self.doubt_waits();
         let names: Vec<ServiceName> = self.stacks.keys().cloned().collect();
         for name in &names {
             self.reconcile_stack(name, &scene, &mut actions);
         }
+        self.withdraw();
         self.forget(&names, &scene, now);
         actions
     }
@@ -304,22 +322,22 @@ impl Reconciler {
             return;
         }
         let busy = self.busy.remove(slot);
+        let nothing_made = matches!(outcome, ActionOutcome::NotMade(_) | ActionOutcome::GivenUp);
+        // Nobody has this epoch: the next try may.
+        if nothing_made
+            && busy.is_some_and(|busy| busy.create.is_some())
+            && let Some(epoch) = self.epochs.get_mut(slot)
+            && *epoch == action.epoch
+        {
+            *epoch -= 1;
+        }
         let reason = match outcome {
             ActionOutcome::Done => {
                 self.retries.remove(slot);
                 return;
             }
-            ActionOutcome::NotMade(reason) => {
-                // Nobody has this epoch: the next try may.
-                if busy.is_some_and(|busy| busy.create)
-                    && let Some(epoch) = self.epochs.get_mut(slot)
-                    && *epoch == action.epoch
-                {
-                    *epoch -= 1;
-                }
-                reason
-            }
-            ActionOutcome::Failed(reason) => reason,
+            ActionOutcome::GivenUp => return,
+            ActionOutcome::NotMade(reason) | ActionOutcome::Failed(reason) => reason,
         };
         let cap = self.policy.retry_cap;
         let retry = self.retries.entry(slot.clone()).or_insert_with(|| Retry {

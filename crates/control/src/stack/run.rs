@@ -1,20 +1,29 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use longshore_core::{
-    BoxFuture, ClockExt, Engine, Error, ErrorKind, NodeHealth, NodeId, PullOptions, RemoveOptions,
-    Result, WorkloadId, WorkloadSpec,
+    BoxFuture, ClockExt, DeviceId, Engine, Error, ErrorKind, NodeHealth, NodeId, PlacementRequest,
+    PullOptions, RemoveOptions, Result, WorkloadId, WorkloadSpec,
 };
+
+use tokio::sync::oneshot;
 
 use super::{
     ActionKind, ActionOutcome, Instance, Observed, ObservedNode, ReconcileAction, ServiceSpec,
     observed::condition,
 };
-use crate::{Admission, ClusterEvent, NodeView, node, plane::Inner};
+use crate::{
+    Admission, ClusterEvent, NodeView, Pending,
+    devices::{self, DEVICES_LABEL},
+    node,
+    plane::Inner,
+};
 
 /// Compares desired with observed whenever one of them changes, and carries out what follows.
 pub(crate) async fn follow(inner: &Arc<Inner>) {
-    let mut jobs: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+    let mut jobs: FuturesUnordered<BoxFuture<'static, Option<u64>>> = FuturesUnordered::new();
+    // Told to a create that waits for room and is not wanted any more, by the action's number.
+    let mut withdrawals: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     loop {
         let now = inner.clock.now();
         let idle = inner.stacks().is_idle();
@@ -34,25 +43,39 @@ pub(crate) async fn follow(inner: &Arc<Inner>) {
         };
         tokio::select! {
             () = inner.changed.notified() => inner.clock.sleep(GATHER).await,
-            Some(()) = jobs.next(), if !jobs.is_empty() => {}
+            Some(done) = jobs.next(), if !jobs.is_empty() => {
+                done.and_then(|op| withdrawals.remove(&op));
+            }
             () = tick => {}
         }
-        if inner.stacks().is_idle() || !inner.leads() {
+        if inner.stacks().is_idle() {
+            continue;
+        }
+        if !inner.leads() {
+            let withdrawn = {
+                let mut stacks = inner.stacks();
+                stacks.withdraw_all();
+                stacks.take_withdrawn()
+            };
+            withdraw(&mut withdrawals, &withdrawn);
             continue;
         }
         let observed = observe(inner);
         let now = inner.clock.now();
-        let (actions, alarms, over) = {
+        let (actions, alarms, over, withdrawn) = {
             let mut stacks = inner.stacks();
             let actions = stacks.reconcile(&observed, now);
-            (actions, stacks.take_alarms(), stacks.take_over())
+            let withdrawn = stacks.take_withdrawn();
+            (actions, stacks.take_alarms(), stacks.take_over(), withdrawn)
         };
+        withdraw(&mut withdrawals, &withdrawn);
         for name in over {
             let inner = Arc::clone(inner);
             jobs.push(Box::pin(async move {
                 if let Some(desired) = &inner.desired {
                     desired.forget(&inner, &name).await;
                 }
+                None
             }));
         }
         for reason in alarms {
@@ -61,8 +84,24 @@ pub(crate) async fn follow(inner: &Arc<Inner>) {
         }
         for action in actions {
             let inner = Arc::clone(inner);
-            jobs.push(async move { carry_out(&inner, action).await }.boxed());
+            let (withdraw, withdrawn) = oneshot::channel();
+            withdrawals.insert(action.op, withdraw);
+            jobs.push(
+                async move {
+                    let op = action.op;
+                    carry_out(&inner, action, withdrawn).await;
+                    Some(op)
+                }
+                .boxed(),
+            );
         }
+    }
+}
+
+fn withdraw(waiting: &mut HashMap<u64, oneshot::Sender<()>>, ops: &[u64]) {
+    for told in ops.iter().filter_map(|op| waiting.remove(op)) {
+        // It may just have ended by itself.
+        let _ = told.send(());
     }
 }
 
@@ -100,10 +139,10 @@ pub(crate) fn observe(inner: &Inner) -> Observed {
     }
 }
 
-async fn carry_out(inner: &Arc<Inner>, action: ReconcileAction) {
+async fn carry_out(inner: &Arc<Inner>, action: ReconcileAction, withdrawn: oneshot::Receiver<()>) {
     let outcome = match &action.kind {
         _ if !inner.leads() => ActionOutcome::NotMade("another manager leads now".to_owned()),
-        ActionKind::Create(service) => create(inner, &action, service).await,
+        ActionKind::Create(service) => create(inner, &action, service, withdrawn).await,
         ActionKind::Start { node, id } => start(inner, &action, node, id).await,
         ActionKind::Retire { node, id, reason } => {
             tracing::info!(slot = %action.slot, %node, container = %id, "retiring: {reason}");
@@ -111,7 +150,7 @@ async fn carry_out(inner: &Arc<Inner>, action: ReconcileAction) {
         }
     };
     match &outcome {
-        ActionOutcome::Done => {}
+        ActionOutcome::Done | ActionOutcome::GivenUp => {}
         ActionOutcome::NotMade(reason) | ActionOutcome::Failed(reason) => {
             tracing::warn!(slot = %action.slot, epoch = action.epoch, "{reason}");
         }
@@ -121,12 +160,13 @@ async fn carry_out(inner: &Arc<Inner>, action: ReconcileAction) {
     inner.changed.notify_one();
 }
 
-/// Places, makes, claims and starts an instance; where an engine refuses to make it, the next ranked
-/// node is tried.
+/// Finds a node, waiting for room if there is none; makes, claims and starts an instance there. Where
+/// an engine refuses to make it, the next ranked node is tried.
 async fn create(
     inner: &Arc<Inner>,
     action: &ReconcileAction,
     service: &ServiceSpec,
+    withdrawn: oneshot::Receiver<()>,
 ) -> ActionOutcome {
     let not_made = |error: Error| ActionOutcome::NotMade(error.chain());
     let spec = match service.workload(&action.slot, action.epoch) {
@@ -134,7 +174,11 @@ async fn create(
         Err(error) => return not_made(error),
     };
     let request = service.request(&action.slot, &spec);
-    let mut admission = match Admission::take(inner, &request, None) {
+    let admitted = tokio::select! {
+        admitted = admit(inner, action, &request) => admitted,
+        Ok(()) = withdrawn => return ActionOutcome::GivenUp,
+    };
+    let mut admission = match admitted {
         Ok(admission) => admission,
         // The name is taken: another epoch has another name.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -148,7 +192,10 @@ async fn create(
             return not_made(error);
         }
         let made = match admission.node() {
-            Ok(view) => make(inner, &view, &on_node(&spec, &view)).await,
+            Ok(view) => {
+                let spec = on_node(&spec, &view, admission.devices());
+                make(inner, &view, &spec).await
+            }
             Err(error) => Err(error),
         };
         let error = match made {
@@ -171,9 +218,31 @@ async fn create(
     }
 }
 
-/// Tells the program inside where it is, unless the template does.
-fn on_node(spec: &WorkloadSpec, node: &NodeView) -> WorkloadSpec {
+/// Waits until a node can take it, as long as that takes: what could help is what wakes it.
+async fn admit(
+    inner: &Arc<Inner>,
+    action: &ReconcileAction,
+    request: &PlacementRequest,
+) -> Result<Admission> {
+    let mut pending = Pending::take(inner, request, None, None)?;
+    if let Some(waiting) = pending.view() {
+        tracing::warn!(slot = %action.slot, epoch = action.epoch, "waits for room: {}", waiting.reason);
+        inner.stacks().waits(action, waiting.reason);
+        // What is desired may have changed meanwhile.
+        inner.changed.notify_one();
+    }
+    pending.admitted().await
+}
+
+/// Tells the program inside where it is, unless the template does, and names its devices.
+fn on_node(spec: &WorkloadSpec, node: &NodeView, devices: &[DeviceId]) -> WorkloadSpec {
     let mut spec = spec.clone();
+    spec.devices = devices.to_vec();
+    spec.labels.remove(DEVICES_LABEL);
+    if !devices.is_empty() {
+        spec.labels
+            .insert(DEVICES_LABEL, devices::to_label(devices));
+    }
     spec.env.insert(0, format!("LONGSHORE_NODE={}", node.name));
     spec
 }

@@ -4,7 +4,8 @@ use std::{
 };
 
 use longshore_core::{
-    Error, Expression, PlacementRequest, Result, ServiceName, WorkloadName, WorkloadSpec,
+    DeviceRequest, Error, Expression, PlacementRequest, Result, ServiceName, WorkloadName,
+    WorkloadSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,9 @@ pub struct ServiceSpec {
     /// Demands on what else is on the node.
     #[serde(default)]
     pub affinities: Vec<Expression>,
+    /// Devices that each instance has for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceRequest>,
     /// Never two live instances, also when it is unknown whether a lost node still runs one. It
     /// then waits for the node, or for an operator to
     /// [declare it dead](crate::ControlPlane::declare_dead). Needs `replicas` of at most 1.
@@ -48,6 +52,7 @@ impl ServiceSpec {
             depends_on: Vec::new(),
             constraints: Vec::new(),
             affinities: Vec::new(),
+            devices: Vec::new(),
             at_most_one: false,
         }
     }
@@ -77,6 +82,13 @@ impl ServiceSpec {
     #[must_use]
     pub fn with_affinity(mut self, expression: Expression) -> Self {
         self.affinities.push(expression);
+        self
+    }
+
+    /// Adds devices that each instance has for itself.
+    #[must_use]
+    pub fn with_devices(mut self, devices: DeviceRequest) -> Self {
+        self.devices.push(devices);
         self
     }
 
@@ -145,6 +157,11 @@ impl StackSpec {
             if service.at_most_one && service.replicas > 1 {
                 let replicas = service.replicas;
                 return bad(service, format!("at most one instance, not {replicas}"));
+            }
+            if !service.template.devices.is_empty() {
+                let reason = "its template names devices; ask for them under its own devices, \
+                              and they are chosen where it is placed";
+                return bad(service, reason.to_owned());
             }
             if service.replicas > MAX_REPLICAS {
                 let replicas = service.replicas;
@@ -276,6 +293,7 @@ impl ServiceSpec {
             .collect();
         request.constraints.clone_from(&self.constraints);
         request.affinities.clone_from(&self.affinities);
+        request.devices.clone_from(&self.devices);
         request
     }
 }

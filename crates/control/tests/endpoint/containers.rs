@@ -191,6 +191,16 @@ async fn a_host_that_is_down_keeps_its_containers_listed() {
             cluster.plane.node("node-1").unwrap().health == NodeHealth::Unhealthy
         })
         .await;
+    // What it ran is told apart from what runs.
+    let info = client.get("/info").await.ok(200).json();
+    let counts =
+        ["", "Running", "Paused", "Stopped"].map(|kind| &info[format!("Containers{kind}")]);
+    assert_eq!(counts, [&json!(1), &json!(0), &json!(0), &json!(0)]);
+    let warning = info["Warnings"][0].as_str().unwrap();
+    assert!(
+        warning.starts_with("node-1: Host Down; its 1 container"),
+        "{warning}"
+    );
     let running = client.get("/containers/json").await.json();
     assert_eq!(running, json!([]));
     let all = client.get("/containers/json?all=1").await.json();

@@ -14,6 +14,7 @@ mod errors;
 mod hijack;
 mod hostile;
 mod listing;
+mod pending;
 mod replica;
 mod scheduler;
 mod shutdown;

@@ -213,10 +213,74 @@ async fn s21_what_does_not_fit_waits_with_its_reason_and_comes_when_there_is_roo
             notes.contains(&"no resources available to schedule container".to_owned())
         })
         .await;
+    // No clock tries it again: only what could help does.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let waiting = cluster.plane.pending();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(
+        (
+            waiting[0].request.name.starts_with("shop-web-"),
+            waiting[0].tries
+        ),
+        (true, 0)
+    );
     cluster.add_engine(2, "E2", "node-2");
     cluster.discovery.set(&[1, 2]);
+    cluster.until_health("node-2", NodeHealth::Healthy).await;
     let took = cluster.until_ready().await;
-    assert!(took <= Duration::from_secs(70), "{took:?}");
+    assert!(took <= Duration::from_secs(1), "{took:?}");
+    assert!(cluster.plane.pending().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s21_what_waits_is_given_up_when_it_is_not_wanted_any_more() {
+    let cluster = Cluster::started(1).await;
+    let big = |cpus| {
+        let mut big = service("web", 1);
+        big.template.resources.cpu = longshore_core::MilliCpu::from_cpus(cpus);
+        stack(vec![big])
+    };
+    let plane = &cluster.plane;
+    plane.deploy(big(64)).await.unwrap();
+    cluster
+        .until("it waits", || plane.pending().len() == 1)
+        .await;
+    // As it is now it is small enough.
+    plane.deploy(big(1)).await.unwrap();
+    let took = cluster.until_ready().await;
+    assert!(took <= Duration::from_secs(1), "{took:?}");
+    assert!(plane.pending().is_empty());
+    plane.deploy(big(64)).await.unwrap();
+    cluster
+        .until("it waits again", || plane.pending().len() == 1)
+        .await;
+    plane.remove_stack("shop").await.unwrap();
+    cluster
+        .until("it is forgotten", || plane.stacks().is_empty())
+        .await;
+    assert!(plane.pending().is_empty());
+    // Its name is free.
+    assert!(plane.reserve_name("shop-web-1").is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s21_a_manager_that_leads_no_more_waits_for_nothing() {
+    let election = ManualElection::new(Leader::Here { token: 1 });
+    let cluster = Cluster::electing(1, &election).await;
+    let mut big = service("web", 1);
+    big.template.resources.cpu = longshore_core::MilliCpu::from_cpus(64);
+    cluster.plane.deploy(stack(vec![big])).await.unwrap();
+    cluster
+        .until("it waits", || cluster.plane.pending().len() == 1)
+        .await;
+    election.set(Leader::Elsewhere("other:1".to_owned()));
+    cluster
+        .until("it is given up", || cluster.plane.pending().is_empty())
+        .await;
+    election.set(Leader::Here { token: 2 });
+    cluster
+        .until("it waits again", || cluster.plane.pending().len() == 1)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

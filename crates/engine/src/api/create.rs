@@ -6,6 +6,7 @@ use longshore_core::{
 use serde_json::{Value, json};
 
 use super::{
+    devices,
     query::object,
     reply::{Reply, json_reply},
     router::Call,
@@ -21,6 +22,12 @@ pub(super) async fn create(mut call: Call) -> Result<Reply> {
         spec.name = Some(WorkloadName::new(name)?);
     }
     let engine = call.shared.engine()?;
+    if asked
+        .pointer("/HostConfig/DeviceRequests")
+        .is_some_and(|it| !it.is_null())
+    {
+        spec.devices = devices::asked(&asked, &engine.info().await?.devices)?;
+    }
     let id = engine.create(&spec).await.map_err(|error| {
         // The client fetches a missing image and tries again on this very text.
         if error.kind() == ErrorKind::NotFound && !error.message().starts_with("No such image") {

@@ -5,7 +5,7 @@ use longshore_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{notes::Note, shape::merged, words};
+use super::{devices, notes::Note, shape::merged, words};
 
 /// The answer of `GET /containers/{id}/json`. What only the create knew (an entrypoint, a domain
 /// name) is taken from its body, if it came this way.
@@ -131,6 +131,7 @@ fn host_config(detail: &WorkloadDetail, note: &Note) -> Value {
         "RestartPolicy": { "Name": policy, "MaximumRetryCount": count },
         "AutoRemove": note.flag("/HostConfig/AutoRemove"),
         "Memory": detail.resources.memory,
+        "DeviceRequests": devices::given(&detail.devices),
         "NanoCpus": detail.resources.cpu.0.saturating_mul(1_000_000),
     });
     merged(merged(isolation(), limits()), own)

@@ -6,6 +6,7 @@ use longshore_core::{
 use serde_json::{Value, json};
 
 use super::{
+    devices,
     reply::{API_VERSION, MIN_API_VERSION, Reply, ok, plain},
     router::Call,
     shape::merged,
@@ -99,6 +100,7 @@ pub(super) async fn info(call: &Call) -> Result<Reply> {
         "MemTotal": info.memory,
         "Labels": labels,
         "ServerVersion": info.version,
+        "GenericResources": devices::resources(&info.devices),
         "SystemTime": info.system_time.unwrap_or_else(|| call.shared.clock.now()).to_string(),
         "KernelVersion": attribute("kernelversion"),
         "OperatingSystem": attribute("operatingsystem"),
@@ -123,7 +125,6 @@ fn daemon() -> Value {
         "OSVersion": "",
         "IndexServerAddress": "",
         "RegistryConfig": null,
-        "GenericResources": null,
         "DockerRootDir": "",
         "HttpProxy": "",
         "HttpsProxy": "",

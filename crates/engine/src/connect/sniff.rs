@@ -7,15 +7,17 @@ use std::{
 use longshore_core::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::place::Place;
+
 /// A plain stream that recognises a TLS server at the other end by what the first read gives, and
 /// fails with an error that says so instead of leaving the caller with "not HTTP".
 pub(super) struct Sniffed<S> {
     stream: S,
-    place: Option<String>,
+    place: Option<Place>,
 }
 
 impl<S> Sniffed<S> {
-    pub(super) fn new(stream: S, place: String) -> Self {
+    pub(super) fn new(stream: S, place: Place) -> Self {
         Self {
             stream,
             place: Some(place),
@@ -39,7 +41,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
             buffer.set_filled(before);
             return Poll::Ready(Err(io::Error::other(
                 Error::protocol(format!(
-                    "the engine at {place} speaks TLS and was spoken to in plain text: turn TLS \
+                    "{place} speaks TLS and was spoken to in plain text: turn TLS \
                      on (--tlsverify with --tlscacert, --tlscert and --tlskey)"
                 ))
                 .with_retryable(false),
@@ -100,7 +102,13 @@ mod tests {
         drop(far);
         // With room, as HTTP clients read.
         let mut bytes = Vec::with_capacity(1024);
-        let mut sniffed = Sniffed::new(near, "tcp://a:1".into());
+        let mut sniffed = Sniffed::new(
+            near,
+            Place {
+                peer: "engine",
+                address: "tcp://a:1".into(),
+            },
+        );
         while sniffed.read_buf(&mut bytes).await? > 0 {}
         Ok(bytes)
     }

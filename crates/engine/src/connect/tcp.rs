@@ -4,19 +4,33 @@ use async_trait::async_trait;
 use longshore_core::{BoxByteStream, Connector, Endpoint, Error, ErrorKind, Result};
 use tokio::net::TcpStream;
 
-use super::sniff::Sniffed;
+use super::{
+    place::{ENGINE, Place},
+    sniff::Sniffed,
+};
 
 /// Connects to an engine over plain TCP: nothing is encrypted and nobody is authenticated. For
 /// engines on loopback or inside a network that is protected otherwise.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TcpConnector {
     endpoint: Endpoint,
+    peer: &'static str,
 }
 
 impl TcpConnector {
     /// A connector to this address. Names are resolved by each connect.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+        Self {
+            endpoint,
+            peer: ENGINE,
+        }
+    }
+
+    /// Says what listens there, for errors: `engine` unless told.
+    #[must_use]
+    pub fn with_peer(mut self, peer: &'static str) -> Self {
+        self.peer = peer;
+        self
     }
 
     /// The address.
@@ -28,8 +42,12 @@ impl TcpConnector {
 #[async_trait]
 impl Connector for TcpConnector {
     async fn connect(&self) -> Result<BoxByteStream> {
-        let stream = dial(&self.endpoint, &self.describe()).await?;
-        Ok(Box::new(Sniffed::new(stream, self.describe())))
+        let place = Place {
+            peer: self.peer,
+            address: self.describe(),
+        };
+        let stream = dial(&self.endpoint, &place).await?;
+        Ok(Box::new(Sniffed::new(stream, place)))
     }
 
     fn describe(&self) -> String {
@@ -38,13 +56,14 @@ impl Connector for TcpConnector {
 }
 
 /// Dials, without delaying small writes: requests and key strokes are small.
-pub(super) async fn dial(endpoint: &Endpoint, place: &str) -> Result<TcpStream> {
+pub(super) async fn dial(endpoint: &Endpoint, place: &Place) -> Result<TcpStream> {
     let failed = |error: io::Error| {
+        let refused = format!(
+            "connection refused; is the {} running and listening on this port?",
+            place.peer
+        );
         let (kind, reason) = match error.kind() {
-            io::ErrorKind::ConnectionRefused => (
-                ErrorKind::Unavailable,
-                "connection refused; is the engine running and listening on this port?",
-            ),
+            io::ErrorKind::ConnectionRefused => (ErrorKind::Unavailable, &*refused),
             io::ErrorKind::TimedOut => (ErrorKind::Timeout, "the host does not answer"),
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 (ErrorKind::Unavailable, "there is no route to the host")
@@ -54,11 +73,7 @@ pub(super) async fn dial(endpoint: &Endpoint, place: &str) -> Result<TcpStream> 
             }
             _ => (ErrorKind::Unavailable, "connecting failed"),
         };
-        Error::new(
-            kind,
-            format!("cannot connect to the engine at {place}: {reason}"),
-        )
-        .with_source(error)
+        Error::new(kind, format!("cannot connect to {place}: {reason}")).with_source(error)
     };
     let stream = TcpStream::connect((endpoint.host(), endpoint.port()))
         .await

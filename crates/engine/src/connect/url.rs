@@ -2,7 +2,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use longshore_core::{Connector, Endpoint, Error, Result};
 
-use super::TcpConnector;
+use super::{TcpConnector, place::ENGINE};
 #[cfg(feature = "tls")]
 use super::{TlsConnector, TlsSettings};
 
@@ -20,9 +20,15 @@ impl FromStr for EngineUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text, ENGINE)
+    }
+}
+
+impl EngineUrl {
+    fn parse(text: &str, peer: &str) -> Result<Self> {
         let bad = |reason: &str| {
             Error::invalid(format!(
-                "invalid engine address {text:?}: {reason}; expected unix:///path, \
+                "invalid {peer} address {text:?}: {reason}; expected unix:///path, \
                  tcp://host:port or host:port"
             ))
         };
@@ -62,6 +68,7 @@ impl fmt::Display for EngineUrl {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConnectOptions {
+    peer: Option<&'static str>,
     #[cfg(feature = "tls")]
     tls: Option<TlsSettings>,
 }
@@ -70,6 +77,17 @@ impl ConnectOptions {
     /// Plain text.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says what is dialled, for errors: `engine` unless told.
+    #[must_use]
+    pub fn with_peer(mut self, peer: &'static str) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    fn peer(&self) -> &'static str {
+        self.peer.unwrap_or(ENGINE)
     }
 
     /// TLS on every TCP address. Unix sockets stay as they are.
@@ -83,13 +101,14 @@ impl ConnectOptions {
     pub(crate) fn tcp(&self, endpoint: Endpoint) -> Arc<dyn Connector> {
         #[cfg(feature = "tls")]
         if let Some(settings) = &self.tls {
-            return Arc::new(TlsConnector::new(endpoint, settings.clone()));
+            let connector = TlsConnector::new(endpoint, settings.clone());
+            return Arc::new(connector.with_peer(self.peer()));
         }
-        Arc::new(TcpConnector::new(endpoint))
+        Arc::new(TcpConnector::new(endpoint).with_peer(self.peer()))
     }
 }
 
-/// The connector for an engine's address. Nothing is dialled yet.
+/// The connector for an engine's address, or that of a server that speaks its API. Nothing is dialled yet.
 ///
 /// # Errors
 /// The address is malformed, or of a kind that this platform has not.
@@ -105,12 +124,15 @@ impl ConnectOptions {
 /// # }
 /// ```
 pub fn connect(url: &str, options: &ConnectOptions) -> Result<Arc<dyn Connector>> {
-    match url.parse()? {
+    match EngineUrl::parse(url, options.peer())? {
         #[cfg(unix)]
-        EngineUrl::Unix(path) => Ok(Arc::new(super::UnixConnector::new(path))),
+        EngineUrl::Unix(path) => {
+            let connector = super::UnixConnector::new(path);
+            Ok(Arc::new(connector.with_peer(options.peer())))
+        }
         #[cfg(not(unix))]
         EngineUrl::Unix(_) => Err(Error::unsupported(format!(
-            "engine address {url:?}: this platform has no unix sockets"
+            "address {url:?}: this platform has no unix sockets"
         ))),
         EngineUrl::Tcp(endpoint) => Ok(options.tcp(endpoint)),
     }
@@ -139,6 +161,14 @@ mod tests {
         }
         let bare: EngineUrl = "host:1".parse().unwrap();
         assert_eq!(bare.to_string(), "tcp://host:1");
+    }
+
+    #[test]
+    fn errors_name_what_is_dialled() {
+        let options = ConnectOptions::new().with_peer("manager");
+        let error = connect("ssh://a:1", &options).unwrap_err();
+        let expected = "invalid manager address \"ssh://a:1\": unknown scheme";
+        assert!(error.message().starts_with(expected), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@ use bollard::models::{
 };
 use longshore_core::{Error, Resources, RestartPolicy, Result, WorkloadSpec};
 
-use super::ports;
+use super::{devices, ports};
 
 /// A workload's specification as Docker's body of a create.
 pub(super) fn body(spec: &WorkloadSpec) -> Result<ContainerCreateBody> {
@@ -29,6 +29,7 @@ pub(super) fn body(spec: &WorkloadSpec) -> Result<ContainerCreateBody> {
         host_config: Some(HostConfig {
             port_bindings: Some(ports::to_map(&spec.ports)),
             restart_policy: Some(restart(spec.restart)),
+            device_requests: devices::requests(&spec.devices),
             ..limits(&spec.resources)?
         }),
         ..ContainerCreateBody::default()
@@ -83,6 +84,7 @@ mod tests {
                 host: Some(HostPort::any(8080, PortProtocol::Tcp)),
             });
         spec.working_dir = "/tmp".into();
+        spec.devices = vec![longshore_core::DeviceId::new("gpu", "GPU-1")];
         let json = serde_json::to_value(body(&spec).unwrap()).unwrap();
         assert_eq!(json["Cmd"], serde_json::json!(["sh", "-c", "true"]));
         assert_eq!(json["WorkingDir"], "/tmp");
@@ -95,6 +97,11 @@ mod tests {
         assert_eq!(host["RestartPolicy"]["Name"], "on-failure");
         assert_eq!(host["RestartPolicy"]["MaximumRetryCount"], 3);
         assert_eq!(host["PortBindings"]["80/tcp"][0]["HostPort"], "8080");
+        let gpu = &host["DeviceRequests"][0];
+        assert_eq!(gpu["DeviceIDs"], serde_json::json!(["GPU-1"]));
+        assert_eq!(gpu["Capabilities"], serde_json::json!([["gpu"]]));
+        // An engine takes either a number or names.
+        assert_eq!(gpu["Count"], 0);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use longshore_core::{
     printable,
 };
 
+use super::devices;
+
 /// What an engine says of itself, from `GET /info` and `GET /version`.
 pub(super) fn engine(info: SystemInfo, version: SystemVersion) -> Result<EngineInfo> {
     let id = info.id.filter(|id| !id.is_empty()).ok_or_else(|| {
@@ -45,12 +47,14 @@ pub(super) fn engine(info: SystemInfo, version: SystemVersion) -> Result<EngineI
     engine.version = own(info.server_version);
     engine.api_version = own(version.api_version);
     engine.min_api_version = own(version.min_api_version);
+    let resources = info.generic_resources.unwrap_or_default();
+    (engine.devices, engine.bad_devices) = devices::of_resources(&resources);
     let time = info.system_time.as_deref();
     engine.system_time = time.and_then(|text| Timestamp::parse_rfc3339(text).ok().flatten());
     Ok(engine)
 }
 
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     printable(text, LONGEST_WORD).into_owned()
 }
 
@@ -77,7 +81,8 @@ mod tests {
             "ID": "A:B", "Name": "host-1", "NCPU": 2, "MemTotal": 1024, "Driver": "overlay2",
             "KernelVersion": "6.1", "OperatingSystem": "Debian", "OSType": "linux",
             "Architecture": "x86_64", "ServerVersion": "20.10", "Labels": ["zone=a", "b", "node=x"],
-            "SystemTime": "2026-01-01T00:00:00.5Z"
+            "SystemTime": "2026-01-01T00:00:00.5Z",
+            "GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-1"}}],
         });
         let version = json!({"ApiVersion": "1.41", "MinAPIVersion": "1.12"});
         let engine = engine(
@@ -91,6 +96,10 @@ mod tests {
         assert_eq!(engine.cpu, MilliCpu(2000));
         assert_eq!(engine.min_api_version, "1.12");
         assert!(engine.system_time.is_some());
+        assert_eq!(
+            engine.devices,
+            [longshore_core::Device::new("gpu", "GPU-1")]
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use longshore_core::{
     Timestamp, Workload, WorkloadDetail, WorkloadState,
 };
 
-use super::{error, id, native, ports};
+use super::{devices, error, id, native, ports};
 
 /// A workload out of Docker's inspection, on an engine with so many processors (0: unknown).
 pub(super) fn workload(answer: ContainerInspectResponse, cpus: u64) -> Result<Workload> {
@@ -44,6 +44,7 @@ pub(super) fn workload(answer: ContainerInspectResponse, cpus: u64) -> Result<Wo
     workload.native = (record.to_string().len() <= native::LONGEST).then(|| Arc::new(record));
     let mut detail = detail(config, &host, state, workload.state);
     detail.resources = resources(&host, cpus);
+    detail.devices = devices::given(host.device_requests.as_deref().unwrap_or_default());
     detail.restarts = count(answer.restart_count);
     workload.detail = Some(detail);
     Ok(workload)
@@ -188,6 +189,7 @@ mod tests {
                        "ExposedPorts": {"80/tcp": {}, "81/tcp": {}}, "StopTimeout": 7},
             "HostConfig": {"NanoCpus": 500_000_000, "Memory": 1024, "NetworkMode": "host",
                            "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+                           "DeviceRequests": [{"DeviceIDs": ["0"], "Capabilities": [["gpu"]]}],
                            "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}},
             "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}}
         }));
@@ -203,6 +205,7 @@ mod tests {
         assert_eq!((detail.started.is_some(), detail.finished), (true, None));
         assert_eq!(detail.restart, RestartPolicy::OnFailure(3));
         assert_eq!(detail.resources.cpu, MilliCpu(500));
+        assert_eq!(detail.devices, [longshore_core::DeviceId::new("gpu", "0")]);
         assert_eq!(detail.stop_timeout, Some(Duration::from_secs(7)));
         let published = PortBinding {
             host: Some(HostPort::any(8080, PortProtocol::Tcp)),

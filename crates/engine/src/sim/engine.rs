@@ -65,6 +65,7 @@ impl SimEngine {
         };
         let mut info = EngineInfo::new(id, name, options.cpu, options.memory);
         info.labels = options.labels.clone();
+        info.devices.clone_from(&options.devices);
         info.attributes = Labels::new()
             .with("storagedriver", "sim")
             .with("kernelversion", "0.0.0")

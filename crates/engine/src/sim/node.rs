@@ -7,8 +7,8 @@ use std::{
 };
 
 use longshore_core::{
-    Error, ErrorKind, EventAction, ExitStatus, Random, RemoveOptions, Result, Signal, TerminalSize,
-    Timestamp, WorkloadId, WorkloadName, WorkloadSpec,
+    DeviceId, Error, ErrorKind, EventAction, ExitStatus, Random, RemoveOptions, Result, Signal,
+    TerminalSize, Timestamp, WorkloadId, WorkloadName, WorkloadSpec,
 };
 use tokio::sync::watch;
 
@@ -102,6 +102,7 @@ impl SimNode {
 
     pub(super) fn create(&mut self, spec: &WorkloadSpec, now: Timestamp) -> Result<WorkloadId> {
         self.check_image(&spec.image)?;
+        self.check_devices(&spec.devices)?;
         let id = WorkloadId::new(self.random.hex(32))?;
         let name = match &spec.name {
             Some(name) => name.clone(),
@@ -249,6 +250,14 @@ impl SimNode {
             return Err(Error::not_found(format!("No such image: {image}")));
         }
         Ok(())
+    }
+
+    fn check_devices(&self, wanted: &[DeviceId]) -> Result<()> {
+        let has = |wanted: &&DeviceId| self.options.devices.iter().any(|one| one.id == **wanted);
+        match wanted.iter().find(|wanted| !has(wanted)) {
+            Some(missing) => Err(Error::internal(format!("this engine has no {missing}"))),
+            None => Ok(()),
+        }
     }
 
     fn check_name(&self, name: &WorkloadName) -> Result<()> {

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use longshore_core::{Bytes, Labels, MilliCpu, NodeId};
+use longshore_core::{Bytes, Device, Labels, MilliCpu, NodeId};
 
 use super::Script;
 
@@ -16,6 +16,8 @@ pub struct SimOptions {
     pub memory: Bytes,
     /// Labels.
     pub labels: Labels,
+    /// Devices that workloads can be given.
+    pub devices: Vec<Device>,
     /// How long each call takes at least.
     pub latency: Duration,
     /// How much longer it may take, by chance.
@@ -37,6 +39,7 @@ impl Default for SimOptions {
             cpu: MilliCpu::from_cpus(4),
             memory: Bytes::from_gib(8),
             labels: Labels::new(),
+            devices: Vec::new(),
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
             scripts: BTreeMap::new(),
@@ -67,6 +70,13 @@ impl SimOptions {
     #[must_use]
     pub fn with_label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key, value);
+        self
+    }
+
+    /// Adds a device.
+    #[must_use]
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.devices.push(device);
         self
     }
 

@@ -44,11 +44,11 @@ pub(super) fn check<'a>(
         }
         Beyond::Device if demand.devices.is_empty() => {}
         Beyond::Device => {
-            let free = node.free_devices();
+            let (all, free) = (node.all_devices(), node.free_devices());
             let mut lacks = false;
             for (position, wanted) in demand.devices.iter().enumerate() {
                 let fit = free.iter().filter(|device| wanted.fits(device)).count();
-                if fit < wanted.request.count() as usize {
+                if fit < wanted.pieces(all) {
                     lacks = true;
                     tell(Reason::Device {
                         position,
@@ -59,7 +59,7 @@ pub(super) fn check<'a>(
                 }
             }
             // Each for itself there are enough.
-            if !lacks && demand.devices.len() > 1 && assign(&demand.devices, &free).is_none() {
+            if !lacks && demand.devices.len() > 1 && assign(&demand.devices, all, &free).is_none() {
                 let wanted = &demand.devices[0];
                 tell(Reason::Device {
                     position: 0,

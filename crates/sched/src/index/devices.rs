@@ -48,6 +48,11 @@ impl NodeDevices {
         self.all.is_empty() && self.held.is_empty()
     }
 
+    /// All that are there, sorted by id.
+    pub(crate) fn all(&self) -> &[Device] {
+        &self.all
+    }
+
     /// Those that nobody has, sorted by id.
     pub(crate) fn free(&self) -> impl Iterator<Item = &Device> {
         let is_free = |id: &DeviceId| self.held.iter().all(|(_, held)| held != id);

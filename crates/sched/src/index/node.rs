@@ -421,6 +421,11 @@ impl Node {
         Some(old)
     }
 
+    /// Its devices, sorted by id.
+    pub(crate) fn all_devices(&self) -> &[Device] {
+        self.devices.as_ref().map_or(&[], |held| held.all())
+    }
+
     /// Its devices that nobody has, sorted by id.
     pub(crate) fn free_devices(&self) -> Vec<&Device> {
         self.devices.iter().flat_map(|held| held.free()).collect()

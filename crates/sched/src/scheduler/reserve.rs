@@ -1,6 +1,6 @@
 //! Holding room for one request.
 
-use longshore_core::{Device, DeviceId, DeviceRequest, Error, ErrorKind, Reservation, Result};
+use longshore_core::{Device, DeviceId, Error, ErrorKind, Reservation, Result};
 
 use super::ClusterScheduler;
 use crate::{devices::assign, fact::Case};
@@ -55,8 +55,9 @@ impl ClusterScheduler {
                         node.state.name
                     ))
                 })?;
-                let pieces: u32 = request.devices.iter().map(DeviceRequest::count).sum();
-                if named.len() != pieces as usize || assign(&demand.devices, &named).is_none() {
+                let all = node.all_devices();
+                let pieces: usize = demand.devices.iter().map(|wanted| wanted.pieces(all)).sum();
+                if named.len() != pieces || assign(&demand.devices, all, &named).is_none() {
                     return Err(Error::invalid(format!(
                         "reservation {id} names devices that it does not ask for"
                     )));

@@ -48,6 +48,39 @@ fn a_refusal_says_how_many_are_free_and_how_many_fit() {
 }
 
 #[test]
+fn all_are_all_that_a_node_has_or_none() {
+    let mut ours = scheduler([with_gpus("a", &["8", "16", "8"]), node("b", &[])]);
+    let all = wanting(&["all gpu"]);
+    let chosen = ours.place(&all, NOW, 0).unwrap().chosen;
+    let names: Vec<&str> = chosen.devices.iter().map(|id| id.name.as_str()).collect();
+    assert_eq!((chosen.name.as_str(), names), ("a", vec!["g0", "g1", "g2"]));
+    let held = Reservation::new(
+        "r".parse().unwrap(),
+        "id-a".parse().unwrap(),
+        wanting(&["gpu"]),
+        EXPIRY,
+    );
+    observe(
+        &mut ours,
+        [Change::Reserve(
+            held.with_devices(vec![DeviceId::new("gpu", "g0")]),
+        )],
+    );
+    assert_eq!(
+        reasons(&ours, &all, "a"),
+        ["device: needs all gpu, 2 of 3 free"]
+    );
+    assert_eq!(
+        reasons(&ours, &all, "b"),
+        ["device: needs all gpu, 0 of 0 free"]
+    );
+    // The large one is still free, and it is all that is asked for.
+    let large = wanting(&["all gpu where memory>8"]);
+    let chosen = ours.place(&large, NOW, 0).unwrap().chosen;
+    assert_eq!(chosen.devices, [DeviceId::new("gpu", "g1")]);
+}
+
+#[test]
 fn a_piece_leaves_to_the_others_what_only_they_can_use() {
     let ours = scheduler([with_gpus("a", &["16GiB", "8GiB", "16GiB"])]);
     let mixed = wanting(&["gpu", "2 gpu where memory>=16GiB"]);

@@ -7,7 +7,7 @@ use longshore_core::*;
 use longshore_sched::Strategy;
 use regex::Regex;
 
-use crate::rules::{amount, constrained, given, holds, listed, lots};
+use crate::rules::{amount, constrained, given, holds, is_like, listed, lots};
 
 #[derive(Debug)]
 pub(crate) struct Reference {
@@ -135,7 +135,12 @@ impl Reference {
         free.sort_by(|a, b| a.id.cmp(&b.id));
         let mut pieces = vec![];
         for wanted in &request.devices {
-            pieces.extend((0..wanted.count()).map(|_| wanted));
+            let like = node.devices.iter().filter(|device| is_like(device, wanted));
+            let count = match wanted.is_all() {
+                true => like.count().max(1),
+                false => wanted.count() as usize,
+            };
+            pieces.extend((0..count).map(|_| wanted));
         }
         given(&pieces, &free)
     }

@@ -123,6 +123,8 @@ fn devices_wanted() -> impl Strategy<Value = Vec<DeviceRequest>> {
         "gpu where memory>=16",
         "gpu where memory<16 and model!=b",
         "gpu where model==a",
+        "all gpu",
+        "all gpu where model==b",
         "fpga",
     ];
     vec(select(texts.to_vec()), 1..3)

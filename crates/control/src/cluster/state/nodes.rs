@@ -13,6 +13,7 @@ use super::State;
 use crate::{
     NodeView,
     cluster::slot::{Announced, MOST_CONTAINERS, NodeStatus, Slot, SlotId},
+    devices,
     node::{ClockSkew, Note, natural_order},
     pending::{Relief, Told},
     placement,
@@ -142,6 +143,7 @@ impl State {
         slot.told = None;
         slot.counts = crate::ContainerCounts::default();
         slot.reserved = longshore_core::Resources::default();
+        slot.held_devices = 0;
         for (workload, _) in slot.records.drain() {
             self.containers.remove(&workload, &id);
         }
@@ -186,6 +188,9 @@ impl State {
             return info;
         };
         slot.capacity = placement::capacity_of(&info, overcommit);
+        let (devices, of_devices) = devices::of_node(&info);
+        slot.devices = devices.into();
+        warnings.extend(of_devices);
         slot.warnings = warnings;
         slot.skew = skew;
         let renamed = slot.info.as_ref().is_none_or(|old| old.name != info.name);
@@ -316,6 +321,7 @@ impl State {
             containers: slot.counts,
             reserved: slot.reserved.clone(),
             capacity: slot.capacity.clone(),
+            devices: Arc::clone(&slot.devices),
             images: Arc::clone(&slot.images),
             warnings: warnings_of(slot),
             clock_skew: slot.skew,
@@ -388,6 +394,7 @@ impl State {
         state.health_indicator = slot.status.indicator;
         state.availability = self.availability_of(Some(id));
         state.images = placement::image_names(&slot.images);
+        state.devices = slot.devices.to_vec();
         let told = Told::of(&state);
         let relief = Relief::of_node(slot.told.as_ref(), &told);
         if let Some(slot) = self.slots.get_mut(&slot_id) {

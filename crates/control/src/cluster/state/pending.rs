@@ -1,6 +1,6 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use longshore_core::{Error, PlacementRequest, Random, Refusal, Result, Timestamp};
+use longshore_core::{Error, PlacementRequest, Random, Refusal, Result, ServiceName, Timestamp};
 use tokio::sync::Notify;
 
 use super::{State, reservations::NotPlaced};
@@ -8,6 +8,7 @@ use crate::{
     PendingView,
     pending::{Granted, Queued, Refused, Ticket},
     reservation::reservation_id,
+    stack::labels,
 };
 
 impl State {
@@ -104,6 +105,16 @@ impl State {
 
     pub(crate) fn pending_view(&self, ticket: Ticket) -> Option<PendingView> {
         self.waiting.view(ticket)
+    }
+
+    /// The instances of a stack that wait, and why; by service and number.
+    pub(crate) fn pending_instances(&self, stack: &str) -> HashMap<(ServiceName, u32), Arc<str>> {
+        let reasons = self.waiting.reasons();
+        let of_stack = reasons.filter_map(|(request, reason)| {
+            let (slot, _, _) = labels::read(&request.labels)?;
+            (slot.stack.as_str() == stack).then_some(((slot.service, slot.index), reason))
+        });
+        of_stack.collect()
     }
 
     pub(crate) fn pending_views(&self) -> Vec<PendingView> {

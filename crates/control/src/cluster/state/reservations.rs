@@ -1,6 +1,7 @@
 use longshore_core::{
-    Change, Error, ErrorKind, Explanation, NodeId, PlacedWorkload, Placement, PlacementRequest,
-    Refusal, Reservation, ReservationId, Resources, Result, Timestamp, WorkloadId,
+    Change, DeviceId, Error, ErrorKind, Explanation, NodeId, PlacedWorkload, Placement,
+    PlacementRequest, Refusal, Reservation, ReservationId, Resources, Result, Scored, Timestamp,
+    WorkloadId,
 };
 
 use super::State;
@@ -129,7 +130,7 @@ impl State {
             Explanation::new(placement.reason(), Vec::new())
         };
         explanation.placement = Some(placement.clone());
-        self.reserve_on(&placement.chosen.node, request, id, expires)?;
+        self.reserve_on(&placement.chosen, request, id, expires)?;
         self.waiting.relieve(Relief::CAME);
         Ok((placement, explanation))
     }
@@ -164,20 +165,18 @@ impl State {
         }
     }
 
-    /// Holds room on a node that was ranked before.
+    /// Holds room on a node that was ranked before, and the devices that were chosen there.
     pub(crate) fn reserve_on(
         &mut self,
-        node: &NodeId,
+        chosen: &Scored,
         request: &PlacementRequest,
         id: &ReservationId,
         expires: Timestamp,
     ) -> Result<()> {
-        self.scheduler.observe(Change::Reserve(Reservation::new(
-            id.clone(),
-            node.clone(),
-            request.clone(),
-            expires,
-        )))?;
+        let node = &chosen.node;
+        let held = Reservation::new(id.clone(), node.clone(), request.clone(), expires);
+        let held = held.with_devices(chosen.devices.clone());
+        self.scheduler.observe(Change::Reserve(held))?;
         self.reservations.insert(
             id.clone(),
             Reserved {
@@ -204,6 +203,7 @@ impl State {
         id: &ReservationId,
         request: &PlacementRequest,
         workload: &WorkloadId,
+        devices: &[DeviceId],
     ) {
         let Some(held) = self.reservations.remove(id) else {
             return;
@@ -213,7 +213,8 @@ impl State {
             .get(self.by_id.get(&held.node).unwrap_or(&NO_SLOT))
             .and_then(|slot| slot.records.get(workload))
             .map(|record| record.placed.clone());
-        let placed = known.unwrap_or_else(|| placement::fulfilled(request, workload, &held.node));
+        let placed =
+            known.unwrap_or_else(|| placement::fulfilled(request, workload, &held.node, devices));
         self.fulfil_or_tell(id.clone(), &held, placed);
     }
 

@@ -1,18 +1,21 @@
 //! What a create body means for placement, and what the engine gets of it.
 
+mod devices;
 mod labels;
 
 use longshore_core::{
-    Dependency, DependencyKind, Expression, HostPort, Labels, MilliCpu, PlacementRequest,
+    Dependency, DependencyKind, DeviceId, Expression, HostPort, Labels, MilliCpu, PlacementRequest,
     PortProtocol, Resources,
 };
 use serde_json::{Map, Value, json};
 
-use self::labels::{
-    AFFINITIES, CONSTRAINTS, RESCHEDULE, WHITELISTS, check_labels, labels_mut, take,
+use self::{
+    devices::Devices,
+    labels::{AFFINITIES, CONSTRAINTS, RESCHEDULE, WHITELISTS, check_labels, labels_mut, take},
 };
 use crate::{
     SWARM_ID_LABEL,
+    devices::{DEVICES_LABEL, to_label},
     endpoint::{call::exact_fields, error::ApiError},
 };
 
@@ -29,6 +32,7 @@ pub(in crate::endpoint) struct CreateConfig {
     pub(super) cpu_shares: u64,
     /// The memory swappiness default was put in by us.
     pub(super) default_swappiness: bool,
+    devices: Devices,
 }
 
 /// The fields that are looked at here.
@@ -74,6 +78,7 @@ impl CreateConfig {
             networks: Vec::new(),
             cpu_shares: 0,
             default_swappiness: false,
+            devices: Devices::default(),
             body,
         };
         config.override_resources();
@@ -83,6 +88,7 @@ impl CreateConfig {
         config.request.affinities = expressions(&affinities)?;
         config.request.whitelists = expressions(&whitelists)?;
         config.read_resources();
+        config.read_devices()?;
         config.read_dependencies();
         config.read_ports()?;
         config.read_networks()?;
@@ -94,6 +100,12 @@ impl CreateConfig {
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
             .collect::<Labels>();
         Ok(config)
+    }
+
+    /// About how many bytes it holds.
+    pub(in crate::endpoint) fn weight(&self) -> usize {
+        // The request holds most of it again.
+        2 * serde_json::to_string(&self.body).map_or(0, |text| text.len())
     }
 
     fn text(&self, key: &str) -> &str {
@@ -148,6 +160,12 @@ impl CreateConfig {
         let memory = amount("Memory").max(amount("MemoryReservation"));
         self.cpu_shares = shares;
         self.request.resources = Resources::new(cpu, longshore_core::Bytes(memory));
+    }
+
+    fn read_devices(&mut self) -> Result<(), ApiError> {
+        exact_fields(self.host_mut(), &["DeviceRequests"])?;
+        (self.devices, self.request.devices) = Devices::read(self.host("DeviceRequests"))?;
+        Ok(())
     }
 
     fn read_dependencies(&mut self) {
@@ -271,9 +289,23 @@ impl CreateConfig {
         })
     }
 
-    /// The body for an engine with this many processors.
-    pub(super) fn body_for(&self, cpus: u64) -> Value {
+    /// The body for an engine with this many processors, on whose node these devices were chosen.
+    /// They stand in a label, too.
+    ///
+    /// # Errors
+    /// The scheduler did not choose as many as were asked for.
+    pub(super) fn body_for(&self, cpus: u64, devices: &[DeviceId]) -> Result<Value, ApiError> {
         let mut body = self.body.clone();
+        if !self.devices.is_empty() {
+            let naming = self.devices.naming(devices).ok_or_else(|| {
+                ApiError::internal(format!(
+                    "the scheduler chose {} devices, which is not what was asked for",
+                    devices.len()
+                ))
+            })?;
+            object_mut(&mut body, "HostConfig").insert("DeviceRequests".to_owned(), json!(naming));
+            labels_mut(&mut body).insert(DEVICES_LABEL.to_owned(), to_label(devices).into());
+        }
         if self.cpu_shares > 0 && cpus > 0 {
             let shares = self.cpu_shares.saturating_mul(1024).div_ceil(cpus);
             object_mut(&mut body, "HostConfig").insert("CpuShares".to_owned(), shares.into());
@@ -281,7 +313,7 @@ impl CreateConfig {
                 body.insert("CpuShares".to_owned(), shares.into());
             }
         }
-        Value::Object(body)
+        Ok(Value::Object(body))
     }
 }
 

@@ -331,7 +331,12 @@ impl Reconciler {
         now: Timestamp,
         actions: &mut Vec<ReconcileAction>,
     ) {
-        if self.busy.contains_key(slot) {
+        let create = match &kind {
+            ActionKind::Create(service) => Some(service),
+            _ => None,
+        };
+        if let Some(busy) = self.busy.get_mut(slot) {
+            busy.would(create.map(|service| &**service));
             return;
         }
         if let Some(retry) = self.retries.get(slot)
@@ -340,8 +345,8 @@ impl Reconciler {
             self.notes.insert(slot.clone(), retry.reason.clone());
             return;
         }
-        let create = matches!(kind, ActionKind::Create(_));
-        if create {
+        let create = create.cloned();
+        if create.is_some() {
             self.epochs.insert(slot.clone(), epoch);
         }
         self.next_op += 1;
@@ -353,6 +358,7 @@ impl Reconciler {
                 epoch,
                 what,
                 create,
+                waits: None,
             },
         );
         actions.push(ReconcileAction {

@@ -38,7 +38,7 @@ impl Reconciler {
                 let note = match (self.busy.get(&slot), self.notes.get(&slot)) {
                     // It runs; only the answer is on its way.
                     (Some(busy), _) if ready && busy.what != RETIRING => String::new(),
-                    (Some(busy), _) => busy.what.to_owned(),
+                    (Some(busy), _) => busy.note(),
                     (None, Some(note)) => note.clone(),
                     (None, None) => String::new(),
                 };

@@ -14,7 +14,10 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use super::{TlsSettings, explain};
-use crate::connect::tcp::dial;
+use crate::connect::{
+    place::{ENGINE, Place},
+    tcp::dial,
+};
 
 /// Connects to an engine over TLS, mutual if the settings hold an identity.
 #[derive(Clone)]
@@ -22,6 +25,7 @@ pub struct TlsConnector {
     endpoint: Endpoint,
     settings: TlsSettings,
     name: Option<String>,
+    peer: &'static str,
 }
 
 impl TlsConnector {
@@ -31,7 +35,15 @@ impl TlsConnector {
             endpoint,
             settings,
             name: None,
+            peer: ENGINE,
         }
+    }
+
+    /// Says what listens there, for errors: `engine` unless told.
+    #[must_use]
+    pub fn with_peer(mut self, peer: &'static str) -> Self {
+        self.peer = peer;
+        self
     }
 
     /// Expects the server's certificate to name this host instead of the one dialled.
@@ -52,7 +64,10 @@ impl Connector for TlsConnector {
     /// A server may refuse our certificate only after this has returned (TLS 1.3): the first read
     /// fails then, with an `io::Error` around the [`Error`] that says why.
     async fn connect(&self) -> Result<BoxByteStream> {
-        let place = self.describe();
+        let place = Place {
+            peer: self.peer,
+            address: self.describe(),
+        };
         let name = self.name.as_deref().unwrap_or(self.endpoint.host());
         let name = ServerName::try_from(name.to_owned()).map_err(|error| {
             Error::invalid(format!(
@@ -86,7 +101,7 @@ impl fmt::Debug for TlsConnector {
 /// A TLS stream whose errors say what an alert means.
 struct Explaining {
     stream: TlsStream<TcpStream>,
-    place: String,
+    place: Place,
 }
 
 impl Explaining {

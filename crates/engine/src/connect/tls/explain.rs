@@ -7,6 +7,8 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::connect::place::Place;
+
 /// A sentence about a certificate, on its way through rustls's error type.
 #[derive(Debug)]
 pub(super) struct Explained(pub(super) String);
@@ -56,7 +58,7 @@ pub(super) fn certificate(
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "its certificate was issued by \"{}\", which the trusted CA (\"{}\") did not sign. \
-             Give the CA that issued the engine's certificate as --tlscacert",
+             Give the CA that issued it as --tlscacert",
             parsed.issuer(),
             trusted.join("\", \"")
         ),
@@ -74,13 +76,9 @@ pub(super) fn certificate(
 
 /// Why a handshake, or a stream after it, failed. `verified` says whether we showed a certificate
 /// that the server may dislike.
-pub(super) fn failure(place: &str, error: io::Error) -> Error {
+pub(super) fn failure(place: &Place, error: io::Error) -> Error {
     let say = |kind, text: String| {
-        Error::new(
-            kind,
-            format!("TLS with the engine at {place} failed: {text}"),
-        )
-        .with_retryable(false)
+        Error::new(kind, format!("TLS with {place} failed: {text}")).with_retryable(false)
     };
     let told = match error
         .get_ref()
@@ -91,8 +89,8 @@ pub(super) fn failure(place: &str, error: io::Error) -> Error {
         }
         Some(rustls::Error::InvalidMessage(_)) => say(
             ErrorKind::Protocol,
-            "it does not speak TLS on this port. Turn TLS on in the engine (dockerd --tlsverify), \
-             or dial its TLS port (2376 by custom)"
+            "it does not speak TLS on this port. Turn TLS on there (--tlsverify), or dial its TLS \
+             port (2376 by custom)"
                 .to_owned(),
         ),
         Some(rustls::Error::PeerIncompatible(reason)) => say(
@@ -104,10 +102,10 @@ pub(super) fn failure(place: &str, error: io::Error) -> Error {
             None => say(ErrorKind::Protocol, format!("it sent the alert {alert:?}")),
         },
         _ if error.kind() == io::ErrorKind::UnexpectedEof => Error::unavailable(format!(
-            "TLS with the engine at {place} failed: it closed the connection without a word; \
+            "TLS with {place} failed: it closed the connection without a word; \
              perhaps it does not speak TLS on this port"
         )),
-        _ => Error::unavailable(format!("the TLS connection to the engine at {place} broke")),
+        _ => Error::unavailable(format!("the TLS connection to {place} broke")),
     };
     told.with_source(error)
 }
@@ -122,15 +120,15 @@ fn refusal(alert: AlertDescription) -> Option<String> {
         AlertDescription::UnsupportedCertificate => "it lacks the extended key usage clientAuth",
         // What Go's TLS says in almost every case, dockerd included.
         AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
-            "none was shown, or its CA is not the engine's, it has expired, or it lacks the \
+            "none was shown, or its CA is not trusted there, it has expired, or it lacks the \
              extended key usage clientAuth"
         }
         AlertDescription::AccessDenied => "access was denied",
         _ => return None,
     };
     Some(format!(
-        "it refused our certificate ({alert:?}): {reason}. Give one that the engine's --tlscacert \
-         issued as --tlscert and --tlskey"
+        "it refused our certificate ({alert:?}): {reason}. Give one that its --tlscacert issued as \
+         --tlscert and --tlskey"
     ))
 }
 

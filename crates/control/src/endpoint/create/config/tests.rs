@@ -115,8 +115,14 @@ fn s17_shares_are_processors_and_nanos_win() {
             .unwrap();
     assert_eq!(shares.request.resources.cpu, MilliCpu::from_cpus(2));
     assert_eq!(shares.request.resources.memory.0, 9);
-    assert_eq!(shares.body_for(3)["HostConfig"]["CpuShares"], 683);
-    assert_eq!(shares.body_for(0)["HostConfig"]["CpuShares"], 2);
+    assert_eq!(
+        shares.body_for(3, &[]).unwrap()["HostConfig"]["CpuShares"],
+        683
+    );
+    assert_eq!(
+        shares.body_for(0, &[]).unwrap()["HostConfig"]["CpuShares"],
+        2
+    );
     let nanos =
         parse(json!({"HostConfig": {"CpuShares": 2, "NanoCpus": 1_500_000_000u64}})).unwrap();
     assert_eq!(nanos.request.resources.cpu, MilliCpu(1500));

@@ -409,6 +409,76 @@ fn what_fails_is_tried_again_later_and_says_why() {
 }
 
 #[test]
+fn s21_what_waits_for_room_is_left_waiting_and_says_why() {
+    let mut machine = Reconciler::new(policy());
+    machine.deploy(stack(vec![service("web", 1)])).unwrap();
+    let observed = Observed::new(vec![up(1)], Vec::new());
+    let action = machine.reconcile(&observed, at(0)).remove(0);
+    machine.waits(&action, "no 1 gpu free");
+    for seconds in [0, 1, 100, 10_000] {
+        assert_eq!(said(&machine.reconcile(&observed, at(seconds))), NOTHING);
+        assert!(machine.take_withdrawn().is_empty());
+        assert_eq!(
+            machine.next_deadline(at(seconds)),
+            None,
+            "no clock wakes it"
+        );
+    }
+    let status = machine.status("shop", &observed, at(1)).unwrap();
+    assert_eq!(status.services[0].instances[0].note, "no 1 gpu free");
+    // Its turn came.
+    assert!(machine.check(&action).is_ok());
+    done(&mut machine, &action, at(10_001));
+}
+
+#[test]
+fn s21_what_waits_is_withdrawn_when_it_is_not_wanted_as_it_is() {
+    let web = service("web", 1);
+    let changed = service("web", 1).with_constraint("zone==eu".parse().unwrap());
+    let nothing = Observed::new(vec![up(1)], Vec::new());
+    let there = Observed::new(vec![up(1)], vec![running(&web, 1, 3, 1)]);
+    let waiting = || {
+        let mut machine = Reconciler::new(policy());
+        machine.deploy(stack(vec![web.clone()])).unwrap();
+        let action = machine.reconcile(&nothing, at(0)).remove(0);
+        machine.waits(&action, "full");
+        (machine, action)
+    };
+    #[track_caller]
+    fn is_withdrawn(machine: &mut Reconciler, action: &ReconcileAction, observed: &Observed) {
+        assert_eq!(said(&machine.reconcile(observed, at(1))), NOTHING);
+        assert_eq!(machine.take_withdrawn(), [action.op]);
+        // Told once.
+        machine.reconcile(observed, at(2));
+        assert!(machine.take_withdrawn().is_empty());
+        let outcome = ActionOutcome::GivenUp;
+        machine.finish(action, outcome, at(2), &SeededRandom::new(1));
+    }
+    let (mut machine, action) = waiting();
+    machine.deploy(stack(vec![changed])).unwrap();
+    is_withdrawn(&mut machine, &action, &nothing);
+    // At once, and under the epoch that nobody has.
+    let again = machine.reconcile(&nothing, at(2));
+    assert_eq!(said(&again), ["create web-1 @1"]);
+
+    let (mut machine, action) = waiting();
+    machine.remove("shop").unwrap();
+    is_withdrawn(&mut machine, &action, &nothing);
+    machine.reconcile(&nothing, at(2));
+    assert!(machine.is_idle(), "it is forgotten");
+
+    // The old one was there all the time.
+    let (mut machine, action) = waiting();
+    is_withdrawn(&mut machine, &action, &there);
+    assert_eq!(said(&machine.reconcile(&there, at(2))), NOTHING);
+
+    // Another manager leads.
+    let (mut machine, action) = waiting();
+    machine.withdraw_all();
+    assert_eq!(machine.take_withdrawn(), [action.op]);
+}
+
+#[test]
 fn an_instance_that_can_not_be_started_is_made_anew() {
     let web = service("web", 1);
     let mut machine = Reconciler::new(policy());

@@ -43,6 +43,8 @@ struct World {
     machine: Reconciler,
     nodes: Vec<Machine>,
     going: Vec<(ReconcileAction, Stage)>,
+    /// Creates that found no node.
+    waiting: Vec<ReconcileAction>,
     /// Actions that a driver believes in though their answer was given up: a second driver, a task
     /// that woke late.
     zombies: Vec<ReconcileAction>,
@@ -71,6 +73,7 @@ impl World {
             machine,
             nodes: (0..NODES).map(|_| node()).collect(),
             going: Vec::new(),
+            waiting: Vec::new(),
             zombies: Vec::new(),
             now: at(1),
             random: SeededRandom::new(seed),
@@ -136,6 +139,27 @@ impl World {
         self.alarms += self.machine.take_alarms().len();
         self.going
             .extend(actions.into_iter().map(|action| (action, Stage::Begin)));
+        let withdrawn = self.machine.take_withdrawn();
+        let waiting = std::mem::take(&mut self.waiting);
+        let room = !self.linked().is_empty();
+        for action in waiting {
+            if withdrawn.contains(&action.op) {
+                let outcome = ActionOutcome::GivenUp;
+                self.machine
+                    .finish(&action, outcome, self.now, &self.random);
+                self.zombies.push(action);
+            } else if room {
+                self.going.push((action, Stage::Begin));
+            } else {
+                self.waiting.push(action);
+            }
+        }
+    }
+
+    fn linked(&self) -> Vec<usize> {
+        (0..NODES)
+            .filter(|n| self.nodes[*n].linked && self.nodes[*n].announced)
+            .collect()
     }
 
     /// One step of one action, with or without an answer.
@@ -183,11 +207,11 @@ impl World {
         service: &ServiceSpec,
         answered: bool,
     ) -> Option<ActionOutcome> {
-        let linked: Vec<usize> = (0..NODES)
-            .filter(|n| self.nodes[*n].linked && self.nodes[*n].announced)
-            .collect();
+        let linked = self.linked();
         if linked.is_empty() {
-            return Some(ActionOutcome::NotMade("no healthy node".into()));
+            self.machine.waits(action, "no healthy node");
+            self.waiting.push(action.clone());
+            return None;
         }
         if self.machine.check(action).is_err() {
             return Some(ActionOutcome::NotMade("stale".into()));
@@ -348,6 +372,7 @@ proptest! {
         }
         world.reconcile();
         prop_assert!(world.going.is_empty(), "it never rests: {:?}", world.going);
+        prop_assert!(world.waiting.is_empty(), "it never finds room: {:?}", world.waiting);
         for service in &world.stack.services {
             for index in 1..=service.replicas {
                 let slot = slot(service.name.as_str(), index);
