@@ -15,7 +15,7 @@ pub use {
     console::LainConsole,
     control::{AccessControl, AccessRequest, Admission, AnybodyMay, Credentials, NobodyMay},
     directory::{Directory, Located, StaticDirectory},
-    origin::OriginCheck,
+    origin::{NameProven, OriginCheck},
     place::Place,
     policy::TokenPolicy,
 };

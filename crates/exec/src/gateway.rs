@@ -149,7 +149,7 @@ impl Gateway {
         self
     }
 
-    /// Says under which names browsers may call.
+    /// Says under which names this server may be called, besides addresses and `localhost`.
     #[must_use]
     pub fn with_origin(mut self, origin: OriginCheck) -> Self {
         self.shared.origin = origin;
@@ -169,7 +169,8 @@ impl Gateway {
     /// called within a runtime. Dropping the future has no other effect than a lost answer.
     ///
     /// An [`Identity`] among the request's extensions is what the server around it has proven, an
-    /// [`IpAddr`] the client's address, for records.
+    /// [`IpAddr`] the client's address, for records;
+    /// [`NameProven`](crate::access::NameProven) says that `Host` needs no check.
     pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
         let answer = self.answer(&mut request);
         drop(request);
@@ -195,7 +196,7 @@ impl Gateway {
         }
         shared
             .origin
-            .check(headers)
+            .check(request)
             .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
         let route = match route {
             None | Some(Route::Page(_)) => {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// The name in `Host`. `longshore`.
+    /// The name in `Host`, which the gateway must know as its own. `localhost`.
     pub host: String,
     /// The path. `/v1/exec`.
     pub path: String,
@@ -22,7 +22,7 @@ pub struct ClientOptions {
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
-            host: "longshore".to_owned(),
+            host: "localhost".to_owned(),
             path: "/v1/exec".to_owned(),
             token: None,
             connect_limit: Duration::from_secs(10),

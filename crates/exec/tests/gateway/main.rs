@@ -10,6 +10,7 @@ mod peers;
 #[path = "../suites/programs.rs"]
 mod programs;
 mod raw;
+mod rebinding;
 mod record;
 mod resume;
 mod scale;
