@@ -5,10 +5,15 @@ mod commands;
 mod console;
 mod control;
 mod directory;
+mod grants;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod origin;
 mod place;
 mod policy;
 
+#[cfg(feature = "jwt")]
+pub use jwt::{JwtAccess, JwtAlgorithm, JwtKeys, JwtRules};
 pub use {
     authorized::ByIdentity,
     commands::OnlyCommands,

@@ -4,6 +4,8 @@
 mod access;
 mod history;
 mod hostile;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod lain;
 mod page;
 mod peers;

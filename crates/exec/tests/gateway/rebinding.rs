@@ -85,7 +85,11 @@ const PATHS: [&str; 11] = [
 async fn no_path_answers_under_a_foreign_name() {
     let server = server(NeverAsked);
     for path in PATHS {
-        for host in ["evil.example", "evil.example:7681", "localhost.evil.example"] {
+        for host in [
+            "evil.example",
+            "evil.example:7681",
+            "localhost.evil.example",
+        ] {
             let (status, text) = ask(&server, path, host, false).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{path} {host}");
             assert!(text.contains("is not a name of this server"), "{text}");
