@@ -8,9 +8,11 @@ mod directory;
 mod grants;
 #[cfg(feature = "jwt")]
 mod jwt;
+mod lain;
 mod origin;
 mod place;
 mod policy;
+mod sign_on;
 
 #[cfg(feature = "jwt")]
 pub use jwt::{JwtAccess, JwtAlgorithm, JwtKeys, JwtRules};
@@ -23,4 +25,5 @@ pub use {
     origin::{NameProven, OriginCheck},
     place::Place,
     policy::TokenPolicy,
+    sign_on::{LainSignOn, SignOn, SignOnSite, SignedOn},
 };

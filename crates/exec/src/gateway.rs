@@ -5,6 +5,7 @@
 //! | `/v1/exec` | [`longshore.exec.v1`](crate::protocol::native) |
 //! | `/enter`, `/attach`, with `?method=web` as JSON, `/api/sessions/{id}/replay` | [LAIN Entry](crate::protocol::lain) |
 //! | `/api/ping`, `/api/sessions`, `/api/commands` (no WebSocket) | LAIN Entry's HTTP API, over a [`RecordStore`] |
+//! | `/api/config`, `/api/authorize`, `/api/logout` (no WebSocket) | the same, for pages whose users sign on, over a [`SignOn`] |
 //! | `/api/v1/namespaces/{ns}/pods/{pod}/exec` and `attach` | [Kubernetes](crate::protocol::kubernetes) v5 and v4 |
 //! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
 //! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
@@ -20,22 +21,27 @@ mod options;
 mod pump;
 mod replay;
 mod route;
+mod sign_on;
 mod socket;
 mod ttyd;
 
 use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use longshore_core::{AuditSink, Clock, Error, ErrorKind, Identity, Result, Shutdown};
 use tokio::sync::Semaphore;
 
 pub use options::GatewayOptions;
 
-use self::{history::Question, route::Route};
+use self::{
+    history::Question,
+    route::Route,
+    sign_on::{MOST_SIGN_ONS, SignOnRoute},
+};
 use crate::{
-    access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck},
+    access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck, SignOn},
     record::RecordStore,
     session::{RecordingSource, SessionHub},
     web::{self, Assets},
@@ -79,6 +85,8 @@ struct Shared {
     recordings: Option<Arc<dyn RecordingSource>>,
     records: Option<Arc<dyn RecordStore>>,
     page: Option<Arc<dyn Assets>>,
+    sign_on: Option<Arc<dyn SignOn>>,
+    sign_ons: Arc<Semaphore>,
     origin: OriginCheck,
     options: Arc<GatewayOptions>,
     connections: Arc<Semaphore>,
@@ -104,6 +112,8 @@ impl Gateway {
                 recordings: None,
                 records: None,
                 page: None,
+                sign_on: None,
+                sign_ons: Arc::new(Semaphore::new(MOST_SIGN_ONS)),
                 origin: OriginCheck::new(),
                 connections: Arc::new(Semaphore::new(options.connections)),
                 options: Arc::new(options),
@@ -149,6 +159,17 @@ impl Gateway {
         self
     }
 
+    /// Lets users of web pages sign on. What they get is a cookie with the token, for records and
+    /// replays; what it is good for is access control's word.
+    ///
+    /// LAIN's pages send no `state` (RFC 6749, section 10.12), so a link can sign somebody on as
+    /// somebody else, whose records he then looks at.
+    #[must_use]
+    pub fn with_sign_on(mut self, sign_on: Arc<dyn SignOn>) -> Self {
+        self.shared.sign_on = Some(sign_on);
+        self
+    }
+
     /// Says under which names this server may be called, besides addresses and `localhost`.
     #[must_use]
     pub fn with_origin(mut self, origin: OriginCheck) -> Self {
@@ -177,6 +198,7 @@ impl Gateway {
         match answer {
             Ok(Answer::Response(response)) => response,
             Ok(Answer::History(question)) => self.shared.history(question).await,
+            Ok(Answer::SignOn(method, route)) => self.shared.sign_on(&method, route).await,
             Err(refused) => *refused,
         }
     }
@@ -194,14 +216,20 @@ impl Gateway {
                 None => Answer::Response(web::redirect(request.uri().query())),
             });
         }
-        shared
-            .origin
-            .check(request)
-            .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
+        // The sign-on's own page leads there.
+        let is_led_to = matches!(route, Some(Route::SignOn(SignOnRoute::Authorize(_))));
+        let checked = match is_led_to {
+            true => shared.origin.check_names(request),
+            false => shared.origin.check(request),
+        };
+        checked.map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
         let route = match route {
             None | Some(Route::Page(_)) => {
                 let error = Error::not_found("no such path");
                 return Err(refuse(StatusCode::NOT_FOUND, &error));
+            }
+            Some(Route::SignOn(route)) => {
+                return Ok(Answer::SignOn(request.method().clone(), route));
             }
             Some(Route::TtydToken) => return Ok(Answer::Response(ttyd::token(headers))),
             Some(route) => route,
@@ -240,6 +268,7 @@ impl Gateway {
 enum Answer {
     Response(Response<Full<Bytes>>),
     History(Question),
+    SignOn(Method, SignOnRoute),
 }
 
 /// What is known of a connection before its first message.
@@ -268,7 +297,7 @@ impl Shared {
             Route::Kubernetes(_) => self.serve_kubernetes(hello, socket).await,
             Route::Ttyd(_) => self.serve_ttyd(hello, socket).await,
             // Answered before.
-            Route::TtydToken | Route::History(_) | Route::Page(_) => {}
+            Route::TtydToken | Route::History(_) | Route::SignOn(_) | Route::Page(_) => {}
         }
     }
 }

@@ -43,12 +43,17 @@ impl OriginCheck {
     /// # Errors
     /// [`ErrorKind::PermissionDenied`], saying what is wrong.
     pub fn check<B>(&self, request: &Request<B>) -> Result<()> {
-        let headers = request.headers();
-        if let Some(site) = headers.get("sec-fetch-site")
+        if let Some(site) = request.headers().get("sec-fetch-site")
             && matches!(site.as_bytes(), b"cross-site" | b"same-site")
         {
             return refused("refused: the request comes from a web page of another site");
         }
+        self.check_names(request)
+    }
+
+    /// As [`check`](Self::check), for what a link of another site may lead to.
+    pub(crate) fn check_names<B>(&self, request: &Request<B>) -> Result<()> {
+        let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (None, _) => None,

@@ -27,6 +27,8 @@ pub struct GatewayOptions {
     pub message: usize,
     /// LAIN applications that nobody enters. `entry`.
     pub closed_apps: Vec<String>,
+    /// Where LAIN's `/api/authorize` sends a user who has signed on. `/web/`.
+    pub sign_on_landing: String,
     /// Whether LAIN's CLOSE carries exit code, reason and signal in fields of its own. Old readers
     /// skip them. Off.
     pub lain_exit_fields: bool,
@@ -50,6 +52,7 @@ impl Default for GatewayOptions {
             close_limit: Duration::from_secs(5),
             message: 256 << 10,
             closed_apps: vec!["entry".to_owned()],
+            sign_on_landing: "/web/".to_owned(),
             lain_exit_fields: false,
             without_audit: false,
             trusts_real_ip: false,
@@ -83,6 +86,13 @@ impl GatewayOptions {
     #[must_use]
     pub fn with_closed_apps(mut self, apps: Vec<String>) -> Self {
         self.closed_apps = apps;
+        self
+    }
+
+    /// Sets where a user is sent who has signed on.
+    #[must_use]
+    pub fn with_sign_on_landing(mut self, path: impl Into<String>) -> Self {
+        self.sign_on_landing = path.into();
         self
     }
 

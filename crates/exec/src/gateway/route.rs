@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Uri, header};
 use longshore_core::Identity;
 
-use super::{Hello, history::HistoryRoute};
+use super::{Hello, history::HistoryRoute, sign_on::SignOnRoute};
 use crate::{
     access::Credentials,
     protocol::{kubernetes, native, ttyd},
@@ -19,6 +19,7 @@ pub(super) enum Route {
     Ttyd(Option<String>),
     TtydToken,
     History(HistoryRoute),
+    SignOn(SignOnRoute),
     /// A file of the web terminal; `None`: its folder, without the slash.
     Page(Option<String>),
 }
@@ -52,6 +53,11 @@ impl Route {
             ["api", "ping"] => Self::History(HistoryRoute::Ping),
             ["api", "sessions"] => Self::History(HistoryRoute::Sessions(pairs(query).collect())),
             ["api", "commands"] => Self::History(HistoryRoute::Commands(pairs(query).collect())),
+            ["api", "config"] => Self::SignOn(SignOnRoute::Config),
+            ["api", "authorize"] => {
+                Self::SignOn(SignOnRoute::Authorize(value("code").unwrap_or_default()))
+            }
+            ["api", "logout"] => Self::SignOn(SignOnRoute::Logout),
             ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
             ["ws"] => Self::Ttyd(value("target")),
             ["token"] => Self::TtydToken,

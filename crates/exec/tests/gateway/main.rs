@@ -17,4 +17,5 @@ mod record;
 mod resume;
 mod scale;
 mod server;
+mod sign_on;
 mod suite;
