@@ -13,6 +13,7 @@
 //! Tokens come in a header, a cookie or the first message, never in a URL.
 
 mod admit;
+mod first;
 mod history;
 mod kubernetes;
 mod lain;
@@ -24,6 +25,7 @@ mod route;
 mod sign_on;
 mod socket;
 mod ttyd;
+mod waiting;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -36,12 +38,14 @@ use tokio::sync::Semaphore;
 pub use options::GatewayOptions;
 
 use self::{
+    first::FirstBound,
     history::Question,
     route::Route,
     sign_on::{MOST_SIGN_ONS, SignOnRoute},
+    waiting::{Waiting, WaitingRoom},
 };
 use crate::{
-    access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck, SignOn},
+    access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck, Place, SignOn},
     record::RecordStore,
     session::{RecordingSource, SessionHub},
     web::{self, Assets},
@@ -90,6 +94,7 @@ struct Shared {
     origin: OriginCheck,
     options: Arc<GatewayOptions>,
     connections: Arc<Semaphore>,
+    waiting: Arc<WaitingRoom>,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
 }
@@ -116,6 +121,7 @@ impl Gateway {
                 sign_ons: Arc::new(Semaphore::new(MOST_SIGN_ONS)),
                 origin: OriginCheck::new(),
                 connections: Arc::new(Semaphore::new(options.connections)),
+                waiting: Arc::new(WaitingRoom::new(options.waiting)),
                 options: Arc::new(options),
                 clock,
                 shutdown,
@@ -182,6 +188,7 @@ impl Gateway {
     pub fn with_options(mut self, options: GatewayOptions) -> Self {
         let connections = options.connections.min(Semaphore::MAX_PERMITS);
         self.shared.connections = Arc::new(Semaphore::new(connections));
+        self.shared.waiting = Arc::new(WaitingRoom::new(options.waiting));
         self.shared.options = Arc::new(options);
         self
     }
@@ -251,12 +258,26 @@ impl Gateway {
             let error = Error::new(ErrorKind::ResourceExhausted, "too many connections");
             return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &error));
         };
-        let subprotocol = hello.subprotocol();
+        let subprotocol = hello.subprotocol;
         let upgrade = hyper::upgrade::on(&mut *request);
         let served = shared.clone();
+        let (place, evicted) = shared.waiting.enter();
+        let stranger = Stranger {
+            bound: FirstBound::default(),
+            _place: place,
+        };
         shared.shutdown.spawn(async move {
-            if let Some(socket) = socket::accept(upgrade, &served).await {
-                served.serve(hello, socket).await;
+            let whole = async {
+                let bound = stranger.bound.clone();
+                if let Some(socket) = socket::accept(upgrade, &served, bound).await {
+                    served.serve(hello, socket, stranger).await;
+                }
+            };
+            tokio::select! {
+                () = whole => {}
+                () = evicted.wait() => {
+                    tracing::debug!("a connection without leave was closed for a newer one");
+                }
             }
             drop(permit);
         });
@@ -274,28 +295,33 @@ enum Answer {
 /// What is known of a connection before its first message.
 struct Hello {
     route: Route,
-    headers: http::HeaderMap,
     credentials: Credentials,
+    /// The WebSocket subprotocol that both sides know.
+    subprotocol: Option<&'static str>,
+    /// Where LAIN's stock client wants to get in, and its terminal.
+    lain: Option<(Place, Option<String>)>,
 }
 
-impl Hello {
-    /// The WebSocket subprotocol that both sides know.
-    fn subprotocol(&self) -> Option<&'static str> {
-        self.route.subprotocol(&self.headers)
-    }
+/// A client that has no leave yet.
+struct Stranger {
+    bound: FirstBound,
+    _place: Waiting,
+}
 
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+impl Stranger {
+    /// It has leave now, or is about to be sent away.
+    fn let_in(self) {
+        self.bound.lift();
     }
 }
 
 impl Shared {
-    async fn serve(&self, hello: Hello, socket: socket::Socket) {
+    async fn serve(&self, hello: Hello, socket: socket::Socket, stranger: Stranger) {
         match hello.route {
-            Route::Native => self.serve_native(hello, socket).await,
-            Route::Lain(_) => self.serve_lain(hello, socket).await,
-            Route::Kubernetes(_) => self.serve_kubernetes(hello, socket).await,
-            Route::Ttyd(_) => self.serve_ttyd(hello, socket).await,
+            Route::Native => self.serve_native(hello, socket, stranger).await,
+            Route::Lain(_) => self.serve_lain(hello, socket, stranger).await,
+            Route::Kubernetes(_) => self.serve_kubernetes(hello, socket, stranger).await,
+            Route::Ttyd(_) => self.serve_ttyd(hello, socket, stranger).await,
             // Answered before.
             Route::TtydToken | Route::History(_) | Route::SignOn(_) | Route::Page(_) => {}
         }

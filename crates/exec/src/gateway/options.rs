@@ -11,6 +11,12 @@ pub struct GatewayOptions {
     pub session: SessionOptions,
     /// Connections at a time. 20,000.
     pub connections: usize,
+    /// Connections at a time whose clients have no leave yet. One more closes the one that has waited
+    /// longest. 1,024.
+    pub waiting: usize,
+    /// The largest message of a client without leave, in bytes: 32 KiB. So all those who wait hold
+    /// about 64 MiB at most, whatever they send.
+    pub first_message_size: usize,
     /// How often a connection is asked whether it lives. 10 s.
     pub ping: Duration,
     /// After how many unanswered pings it is dead. 3.
@@ -44,6 +50,8 @@ impl Default for GatewayOptions {
         Self {
             session: SessionOptions::default(),
             connections: 20_000,
+            waiting: 1024,
+            first_message_size: 32 << 10,
             ping: Duration::from_secs(10),
             missed: 3,
             write_limit: Duration::from_secs(30),
@@ -72,6 +80,13 @@ impl GatewayOptions {
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections;
+        self
+    }
+
+    /// Sets how many connections may wait for leave, and how large a message of theirs may be.
+    #[must_use]
+    pub fn with_waiting(mut self, connections: usize, message: usize) -> Self {
+        (self.waiting, self.first_message_size) = (connections.max(1), message.max(1024));
         self
     }
 

@@ -18,4 +18,5 @@ mod resume;
 mod scale;
 mod server;
 mod sign_on;
+mod strangers;
 mod suite;
