@@ -22,14 +22,15 @@ use crate::{
 
 impl Shared {
     pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
-        let mut text = false;
+        let (mut text, mut packs) = (false, false);
         let joined = match self.first(&mut socket, &stranger).await {
             Ok(Some(frame)) => {
-                text = match &frame {
-                    ClientFrame::Open(open) => open.text,
-                    ClientFrame::Resume(resume) => resume.text,
-                    _ => false,
+                (text, packs) = match &frame {
+                    ClientFrame::Open(open) => (open.text, open.compress),
+                    ClientFrame::Resume(resume) => (resume.text, resume.compress),
+                    _ => (false, false),
                 };
+                packs &= self.options.compression && cfg!(feature = "compression");
                 self.join(frame, hello.credentials).await
             }
             Ok(None) => return,
@@ -42,14 +43,17 @@ impl Shared {
                 want,
                 onlooker,
             }) => {
-                let ready = ready_frame(attachment.ready()).encode();
+                let ready = ready_frame(attachment.ready(), packs).encode();
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
                     onlooker: onlooker.as_ref(),
                 };
-                let encoder = Box::new(NativeEncoder::new(want).with_text(text));
+                let encoder = NativeEncoder::new(want).with_text(text);
+                #[cfg(feature = "compression")]
+                let encoder = encoder.with_compression(packs);
+                let encoder = Box::new(encoder);
                 pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
                     .await;
             }

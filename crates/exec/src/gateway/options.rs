@@ -31,6 +31,10 @@ pub struct GatewayOptions {
     pub close_limit: Duration,
     /// The largest message of a client, in bytes. 256 KiB.
     pub message: usize,
+    /// Whether output of the native protocol is compressed for clients that ask for it. Off; without
+    /// the feature `compression` it has no effect. See
+    /// [`protocol::native`](crate::protocol::native) for what it gives away.
+    pub compression: bool,
     /// LAIN applications that nobody enters. `entry`.
     pub closed_apps: Vec<String>,
     /// Where LAIN's `/api/authorize` sends a user who has signed on. `/web/`.
@@ -59,6 +63,7 @@ impl Default for GatewayOptions {
             admit_limit: Duration::from_secs(15),
             close_limit: Duration::from_secs(5),
             message: 256 << 10,
+            compression: false,
             closed_apps: vec!["entry".to_owned()],
             sign_on_landing: "/web/".to_owned(),
             lain_exit_fields: false,
@@ -94,6 +99,13 @@ impl GatewayOptions {
     #[must_use]
     pub fn with_ping(mut self, every: Duration, missed: u32) -> Self {
         (self.ping, self.missed) = (every.max(Duration::from_millis(10)), missed.max(1));
+        self
+    }
+
+    /// Compresses output for clients that ask for it.
+    #[must_use]
+    pub fn with_compression(mut self) -> Self {
+        self.compression = true;
         self
     }
 

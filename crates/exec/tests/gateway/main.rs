@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 mod access;
+#[cfg(feature = "compression")]
+mod compression;
 mod history;
 mod hostile;
 #[cfg(feature = "jwt")]
