@@ -90,7 +90,7 @@ impl JwtKeys {
         for (number, key) in set.keys.into_iter().enumerate() {
             let read = serde_json::from_value::<Written>(key)
                 .map_err(|error| error.to_string())
-                .and_then(|written| written.read());
+                .and_then(Written::read);
             let key = read.map_err(|text| wrong(format!("has a bad key, number {number}: {text}")));
             keys.extend(key?);
         }

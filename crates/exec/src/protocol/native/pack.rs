@@ -3,22 +3,23 @@
 
 use bytes::Bytes;
 use longshore_core::{Error, Result};
-use miniz_oxide::{
-    deflate::compress_to_vec,
-    inflate::{
-        TINFLStatus,
-        core::{DecompressorOxide, decompress, inflate_flags},
-    },
+#[cfg(feature = "gateway")]
+use miniz_oxide::deflate::compress_to_vec;
+use miniz_oxide::inflate::{
+    TINFLStatus,
+    core::{DecompressorOxide, decompress, inflate_flags},
 };
 
 /// Compresses what gets shorter by it. It keeps nothing between two pieces but how that went, so an
 /// idle session costs no memory for it.
+#[cfg(feature = "gateway")]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Packer {
     /// So many pieces are not tried.
     skip: u32,
 }
 
+#[cfg(feature = "gateway")]
 impl Packer {
     /// `None`: it is better sent as it is.
     pub(crate) fn pack(&mut self, bytes: &[u8]) -> Option<Bytes> {
@@ -64,14 +65,17 @@ pub(crate) fn unpack(packed: &[u8], length: u32) -> Result<Bytes> {
 }
 
 /// Below this a frame's head and the codes outweigh what is saved.
+#[cfg(feature = "gateway")]
 const SHORTEST: usize = 256;
 /// The longest OUTPUT has 64 KiB.
 const LONGEST: usize = 256 << 10;
 /// The fastest that finds repetitions.
+#[cfg(feature = "gateway")]
 const LEVEL: u8 = 1;
+#[cfg(feature = "gateway")]
 const PAUSE: u32 = 16;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gateway"))]
 mod tests {
     use longshore_core::{Random, SeededRandom};
     use proptest::prelude::*;
