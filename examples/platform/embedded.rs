@@ -128,7 +128,8 @@ impl Embedded {
         let address = ListenAddress::Unix(socket.clone());
         let listen = ListenOptions::default().with_drain_limit(DRAIN);
         let options = EndpointOptions::default().with_linger(manage::LINGER);
-        let app = entrance::app(&plane, options, &listen, &endpoint);
+        let addresses = std::slice::from_ref(&address);
+        let app = entrance::app(&plane, options, addresses, &listen, &endpoint);
         let served = manage::serve_at(app, &address, listen, clock.clone(), &endpoint).await;
         if let Err(error) = served {
             plane.stop().await;

@@ -8,12 +8,15 @@ use longshore::{
     Error, ErrorKind, Result,
     control::{
         ContainerView, ControlPlane,
-        endpoint::{EndpointOptions, EndpointService, ListenOptions},
+        endpoint::{EndpointOptions, EndpointService, ListenAddress, ListenOptions},
     },
-    core::{Leader, Shutdown, Target},
+    core::{Identity, Leader, Shutdown, Target},
     exec::{
         DockerExec,
-        access::{AccessControl, AccessRequest, Admission, Directory, Located, OriginCheck, Place},
+        access::{
+            AccessControl, AccessRequest, Admission, Directory, Located, NameProven, OriginCheck,
+            Place,
+        },
         gateway::Gateway,
         session::SessionHub,
     },
@@ -24,13 +27,21 @@ use longshore::{
 pub fn app(
     plane: &ControlPlane,
     endpoint: EndpointOptions,
+    addresses: &[ListenAddress],
     listen: &ListenOptions,
     shutdown: &Shutdown,
 ) -> Router {
-    let gateway = gateway(plane, listen, shutdown);
-    let enter = axum::routing::any(move |request: Request| {
+    let gateway = gateway(plane, addresses, listen, shutdown);
+    // All TCP has TLS, or none.
+    let has_tls = listen.tls.is_some();
+    let enter = axum::routing::any(move |mut request: Request| {
         let gateway = gateway.clone();
-        async move { gateway.handle(request).await.map(Body::new) }
+        async move {
+            if has_tls || is_local_socket(&request) {
+                request.extensions_mut().insert(NameProven);
+            }
+            gateway.handle(request).await.map(Body::new)
+        }
     });
     let mut paths = Router::new();
     for path in PATHS {
@@ -50,11 +61,27 @@ const PATHS: [&str; 7] = [
     "/token",
 ];
 
-fn gateway(plane: &ControlPlane, listen: &ListenOptions, shutdown: &Shutdown) -> Gateway {
+/// Whether it came over a unix socket, to which no browser connects.
+fn is_local_socket(request: &Request) -> bool {
+    let who = request.extensions().get::<Identity>();
+    who.is_some_and(|who| who.proof == "unix")
+}
+
+fn gateway(
+    plane: &ControlPlane,
+    addresses: &[ListenAddress],
+    listen: &ListenOptions,
+    shutdown: &Shutdown,
+) -> Gateway {
     let clock = plane.clock().clone();
     let hub = SessionHub::new(clock.clone(), plane.random().clone(), shutdown.clone());
     let mut origin = OriginCheck::new();
-    for host in &listen.allowed_hosts {
+    let listened = addresses.iter().filter_map(|address| match address {
+        ListenAddress::Tcp(endpoint) => Some(endpoint.host()),
+        _ => None,
+    });
+    let allowed = listen.allowed_hosts.iter().map(String::as_str);
+    for host in allowed.chain(listened).filter(|host| !host.is_empty()) {
         origin = origin.with_host(host);
     }
     let cluster = Arc::new(Cluster(plane.clone()));

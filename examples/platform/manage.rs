@@ -75,7 +75,7 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         });
     }
     plane.start();
-    let app = entrance::app(&plane, endpoint, &listen, &shutdown);
+    let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, &shutdown);
     for host in &plan.hosts {
         let served = serve_at(app.clone(), host, listen.clone(), clock.clone(), &shutdown).await;
         match served {

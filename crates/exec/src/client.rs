@@ -67,6 +67,7 @@ impl RemoteExec {
         if open.token.is_none() {
             open.token.clone_from(&self.options.token);
         }
+        open.compress |= self.options.compress;
         let core = ClientCore::new(open);
         let dialler = connection::Dialler {
             connector: Arc::clone(&self.connector),

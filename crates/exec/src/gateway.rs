@@ -5,6 +5,7 @@
 //! | `/v1/exec` | [`longshore.exec.v1`](crate::protocol::native) |
 //! | `/enter`, `/attach`, with `?method=web` as JSON, `/api/sessions/{id}/replay` | [LAIN Entry](crate::protocol::lain) |
 //! | `/api/ping`, `/api/sessions`, `/api/commands` (no WebSocket) | LAIN Entry's HTTP API, over a [`RecordStore`] |
+//! | `/api/config`, `/api/authorize`, `/api/logout` (no WebSocket) | the same, for pages whose users sign on, over a [`SignOn`] |
 //! | `/api/v1/namespaces/{ns}/pods/{pod}/exec` and `attach` | [Kubernetes](crate::protocol::kubernetes) v5 and v4 |
 //! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
 //! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
@@ -12,6 +13,7 @@
 //! Tokens come in a header, a cookie or the first message, never in a URL.
 
 mod admit;
+mod first;
 mod history;
 mod kubernetes;
 mod lain;
@@ -20,22 +22,30 @@ mod options;
 mod pump;
 mod replay;
 mod route;
+mod sign_on;
 mod socket;
 mod ttyd;
+mod waiting;
 
 use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use longshore_core::{AuditSink, Clock, Error, ErrorKind, Identity, Result, Shutdown};
 use tokio::sync::Semaphore;
 
 pub use options::GatewayOptions;
 
-use self::{history::Question, route::Route};
+use self::{
+    first::FirstBound,
+    history::Question,
+    route::Route,
+    sign_on::{MOST_SIGN_ONS, SignOnRoute},
+    waiting::{Waiting, WaitingRoom},
+};
 use crate::{
-    access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck},
+    access::{AccessControl, Credentials, Directory, NobodyMay, OriginCheck, Place, SignOn},
     record::RecordStore,
     session::{RecordingSource, SessionHub},
     web::{self, Assets},
@@ -79,9 +89,12 @@ struct Shared {
     recordings: Option<Arc<dyn RecordingSource>>,
     records: Option<Arc<dyn RecordStore>>,
     page: Option<Arc<dyn Assets>>,
+    sign_on: Option<Arc<dyn SignOn>>,
+    sign_ons: Arc<Semaphore>,
     origin: OriginCheck,
     options: Arc<GatewayOptions>,
     connections: Arc<Semaphore>,
+    waiting: Arc<WaitingRoom>,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
 }
@@ -104,8 +117,11 @@ impl Gateway {
                 recordings: None,
                 records: None,
                 page: None,
+                sign_on: None,
+                sign_ons: Arc::new(Semaphore::new(MOST_SIGN_ONS)),
                 origin: OriginCheck::new(),
                 connections: Arc::new(Semaphore::new(options.connections)),
+                waiting: Arc::new(WaitingRoom::new(options.waiting)),
                 options: Arc::new(options),
                 clock,
                 shutdown,
@@ -149,7 +165,18 @@ impl Gateway {
         self
     }
 
-    /// Says under which names browsers may call.
+    /// Lets users of web pages sign on. What they get is a cookie with the token, for records and
+    /// replays; what it is good for is access control's word.
+    ///
+    /// LAIN's pages send no `state` (RFC 6749, section 10.12), so a link can sign somebody on as
+    /// somebody else, whose records he then looks at.
+    #[must_use]
+    pub fn with_sign_on(mut self, sign_on: Arc<dyn SignOn>) -> Self {
+        self.shared.sign_on = Some(sign_on);
+        self
+    }
+
+    /// Says under which names this server may be called, besides addresses and `localhost`.
     #[must_use]
     pub fn with_origin(mut self, origin: OriginCheck) -> Self {
         self.shared.origin = origin;
@@ -161,6 +188,7 @@ impl Gateway {
     pub fn with_options(mut self, options: GatewayOptions) -> Self {
         let connections = options.connections.min(Semaphore::MAX_PERMITS);
         self.shared.connections = Arc::new(Semaphore::new(connections));
+        self.shared.waiting = Arc::new(WaitingRoom::new(options.waiting));
         self.shared.options = Arc::new(options);
         self
     }
@@ -169,13 +197,15 @@ impl Gateway {
     /// called within a runtime. Dropping the future has no other effect than a lost answer.
     ///
     /// An [`Identity`] among the request's extensions is what the server around it has proven, an
-    /// [`IpAddr`] the client's address, for records.
+    /// [`IpAddr`] the client's address, for records;
+    /// [`NameProven`](crate::access::NameProven) says that `Host` needs no check.
     pub async fn handle<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
         let answer = self.answer(&mut request);
         drop(request);
         match answer {
             Ok(Answer::Response(response)) => response,
             Ok(Answer::History(question)) => self.shared.history(question).await,
+            Ok(Answer::SignOn(method, route)) => self.shared.sign_on(&method, route).await,
             Err(refused) => *refused,
         }
     }
@@ -193,14 +223,20 @@ impl Gateway {
                 None => Answer::Response(web::redirect(request.uri().query())),
             });
         }
-        shared
-            .origin
-            .check(headers)
-            .map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
+        // The sign-on's own page leads there.
+        let is_led_to = matches!(route, Some(Route::SignOn(SignOnRoute::Authorize(_))));
+        let checked = match is_led_to {
+            true => shared.origin.check_names(request),
+            false => shared.origin.check(request),
+        };
+        checked.map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
         let route = match route {
             None | Some(Route::Page(_)) => {
                 let error = Error::not_found("no such path");
                 return Err(refuse(StatusCode::NOT_FOUND, &error));
+            }
+            Some(Route::SignOn(route)) => {
+                return Ok(Answer::SignOn(request.method().clone(), route));
             }
             Some(Route::TtydToken) => return Ok(Answer::Response(ttyd::token(headers))),
             Some(route) => route,
@@ -222,12 +258,26 @@ impl Gateway {
             let error = Error::new(ErrorKind::ResourceExhausted, "too many connections");
             return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &error));
         };
-        let subprotocol = hello.subprotocol();
+        let subprotocol = hello.subprotocol;
         let upgrade = hyper::upgrade::on(&mut *request);
         let served = shared.clone();
+        let (place, evicted) = shared.waiting.enter();
+        let stranger = Stranger {
+            bound: FirstBound::default(),
+            _place: place,
+        };
         shared.shutdown.spawn(async move {
-            if let Some(socket) = socket::accept(upgrade, &served).await {
-                served.serve(hello, socket).await;
+            let whole = async {
+                let bound = stranger.bound.clone();
+                if let Some(socket) = socket::accept(upgrade, &served, bound).await {
+                    served.serve(hello, socket, stranger).await;
+                }
+            };
+            tokio::select! {
+                () = whole => {}
+                () = evicted.wait() => {
+                    tracing::debug!("a connection without leave was closed for a newer one");
+                }
             }
             drop(permit);
         });
@@ -239,35 +289,41 @@ impl Gateway {
 enum Answer {
     Response(Response<Full<Bytes>>),
     History(Question),
+    SignOn(Method, SignOnRoute),
 }
 
 /// What is known of a connection before its first message.
 struct Hello {
     route: Route,
-    headers: http::HeaderMap,
     credentials: Credentials,
+    /// The WebSocket subprotocol that both sides know.
+    subprotocol: Option<&'static str>,
+    /// Where LAIN's stock client wants to get in, and its terminal.
+    lain: Option<(Place, Option<String>)>,
 }
 
-impl Hello {
-    /// The WebSocket subprotocol that both sides know.
-    fn subprotocol(&self) -> Option<&'static str> {
-        self.route.subprotocol(&self.headers)
-    }
+/// A client that has no leave yet.
+struct Stranger {
+    bound: FirstBound,
+    _place: Waiting,
+}
 
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+impl Stranger {
+    /// It has leave now, or is about to be sent away.
+    fn let_in(self) {
+        self.bound.lift();
     }
 }
 
 impl Shared {
-    async fn serve(&self, hello: Hello, socket: socket::Socket) {
+    async fn serve(&self, hello: Hello, socket: socket::Socket, stranger: Stranger) {
         match hello.route {
-            Route::Native => self.serve_native(hello, socket).await,
-            Route::Lain(_) => self.serve_lain(hello, socket).await,
-            Route::Kubernetes(_) => self.serve_kubernetes(hello, socket).await,
-            Route::Ttyd(_) => self.serve_ttyd(hello, socket).await,
+            Route::Native => self.serve_native(hello, socket, stranger).await,
+            Route::Lain(_) => self.serve_lain(hello, socket, stranger).await,
+            Route::Kubernetes(_) => self.serve_kubernetes(hello, socket, stranger).await,
+            Route::Ttyd(_) => self.serve_ttyd(hello, socket, stranger).await,
             // Answered before.
-            Route::TtydToken | Route::History(_) | Route::Page(_) => {}
+            Route::TtydToken | Route::History(_) | Route::SignOn(_) | Route::Page(_) => {}
         }
     }
 }

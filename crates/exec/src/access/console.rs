@@ -1,14 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::{Request, header};
-use longshore_core::{
-    Clock, ClockExt, Connector, Error, ErrorKind, Identity, Result,
-    http::{HttpClient, empty_body, read_body},
-};
-use serde::{Deserialize, de::DeserializeOwned};
+use http::Request;
+use longshore_core::{Action, Clock, Connector, Error, ErrorKind, Identity, Result};
+use serde::Deserialize;
 
-use super::{AccessControl, AccessRequest, Admission, Place};
+use super::{
+    AccessControl, AccessRequest, Admission, Place,
+    lain::{LainSite, refused},
+};
 
 /// LAIN's console decides: who has a role in the application may enter its containers; who it is,
 /// the single sign-on says.
@@ -18,10 +18,9 @@ use super::{AccessControl, AccessRequest, Admission, Place};
 /// a status of 2xx counts.
 #[derive(Clone, Debug)]
 pub struct LainConsole {
-    console: HttpClient,
-    host: String,
-    sso: Option<(HttpClient, String)>,
-    limit: Duration,
+    console: LainSite,
+    sso: Option<LainSite>,
+    auditors: Option<String>,
     clock: Arc<dyn Clock>,
 }
 
@@ -37,12 +36,6 @@ struct Role {
     role: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Me {
-    #[serde(default)]
-    email: String,
-}
-
 impl LainConsole {
     /// The console behind this connector, under this name; each question may take 4 s.
     pub fn new(
@@ -50,11 +43,11 @@ impl LainConsole {
         host: impl Into<String>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let limit = Duration::from_secs(4);
         Self {
-            console: HttpClient::new(connector, Arc::clone(&clock)).with_peer("console"),
-            host: host.into(),
+            console: LainSite::new(connector, host, Arc::clone(&clock), "console", limit),
             sso: None,
-            limit: Duration::from_secs(4),
+            auditors: None,
             clock,
         }
     }
@@ -62,64 +55,33 @@ impl LainConsole {
     /// Asks the single sign-on who a token belongs to. Without it, users are called by their role.
     #[must_use]
     pub fn with_sso(mut self, connector: Arc<dyn Connector>, host: impl Into<String>) -> Self {
-        let client = HttpClient::new(connector, Arc::clone(&self.clock)).with_peer("sign-on");
-        self.sso = Some((client, host.into()));
+        let (clock, limit) = (Arc::clone(&self.clock), self.console.limit);
+        self.sso = Some(LainSite::new(connector, host, clock, "sign-on", limit));
+        self
+    }
+
+    /// Lets a group of the single sign-on look at the records of sessions and replay them: LAIN's
+    /// own is `entry`. Without one nobody may.
+    #[must_use]
+    pub fn with_auditors(mut self, group: impl Into<String>) -> Self {
+        self.auditors = Some(group.into());
         self
     }
 
     /// Sets how long each question may take.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+        self.console.limit = limit;
+        if let Some(sso) = &mut self.sso {
+            sso.limit = limit;
+        }
         self
     }
 
-    async fn ask<T: DeserializeOwned + Send>(
-        &self,
-        client: &HttpClient,
-        request: http::request::Builder,
-    ) -> Result<T> {
-        let request = request
-            .body(empty_body())
-            .map_err(|_| refused("the token is not one that can be sent"))?;
-        let answered = async {
-            let response = client.send(request).await?;
-            let status = response.status();
-            if !status.is_success() {
-                let text = format!("LAIN answered {status}");
-                return Err(match status.as_u16() {
-                    401 | 403 | 404 => refused(text),
-                    _ => Error::unavailable(text),
-                });
-            }
-            read_body(response.into_body(), LONGEST_ANSWER).await
-        };
-        let body = self
-            .clock
-            .timeout(self.limit, "LAIN's answer", answered)
-            .await??;
-        serde_json::from_slice(&body)
-            .map_err(|_| Error::protocol("LAIN's answer is not the JSON it should be"))
-    }
-}
-
-#[async_trait]
-impl AccessControl for LainConsole {
-    async fn admit(&self, request: &AccessRequest) -> Result<Admission> {
-        let Place::Lain { app, .. } = &request.place else {
-            return Err(refused("LAIN knows applications only"));
-        };
-        // The gateway lets nothing else through; the path depends on it.
-        if !request.place.is_sane() {
-            return Err(refused("the application's name is malformed"));
-        }
-        let Some(token) = &request.credentials.token else {
-            return Err(Error::new(ErrorKind::Unauthenticated, "there is no token"));
-        };
-        let question = Request::get(format!("/api/v1/repos/{app}/roles/"))
-            .header(header::HOST, &self.host)
-            .header("access-token", token);
-        let roles: Roles = self.ask(&self.console, question).await?;
+    async fn enter(&self, app: &str, token: &str) -> Result<Identity> {
+        let question =
+            Request::get(format!("/api/v1/repos/{app}/roles/")).header("access-token", token);
+        let roles: Roles = self.console.ask(question, None).await?;
         let role = roles
             .role
             .and_then(|role| role.role)
@@ -129,25 +91,41 @@ impl AccessControl for LainConsole {
                 refused("the user has no role in this application").with_context("app", app)
             );
         };
-        let who = match &self.sso {
-            None => format!("{role}@{app}"),
-            Some((client, host)) => {
-                let question = Request::get("/api/me")
-                    .header(header::HOST, host)
-                    .header(header::AUTHORIZATION, format!("Bearer {token}"));
-                let me: Me = self.ask(client, question).await?;
-                if me.email.is_empty() {
-                    return Err(refused("the sign-on does not say whose the token is"));
-                }
-                me.email
-            }
+        match &self.sso {
+            None => Ok(Identity::new(format!("{role}@{app}"), "token")),
+            Some(sso) => Ok(sso.me(token).await?.identity()),
+        }
+    }
+
+    async fn audit(&self, token: &str) -> Result<Identity> {
+        let (Some(sso), Some(group)) = (&self.sso, &self.auditors) else {
+            return Err(refused("no group of LAIN's may look at records"));
         };
-        Ok(Admission::new(Identity::new(who, "token")))
+        let me = sso.me(token).await?;
+        match me.groups.contains(group) {
+            true => Ok(me.identity()),
+            false => Err(refused(
+                "the user is not in the group that may look at records",
+            )),
+        }
     }
 }
 
-fn refused(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::PermissionDenied, text)
+#[async_trait]
+impl AccessControl for LainConsole {
+    async fn admit(&self, request: &AccessRequest) -> Result<Admission> {
+        // The gateway lets nothing else through; the path depends on it.
+        if !request.place.is_sane() {
+            return Err(refused("the application's name is malformed"));
+        }
+        let Some(token) = &request.credentials.token else {
+            return Err(Error::new(ErrorKind::Unauthenticated, "there is no token"));
+        };
+        let who = match (&request.place, request.action) {
+            (Place::Lain { app, .. }, _) => self.enter(app, token).await?,
+            (Place::Records | Place::Session(_), Action::Read) => self.audit(token).await?,
+            _ => return Err(refused("LAIN knows applications only")),
+        };
+        Ok(Admission::new(who))
+    }
 }
-
-const LONGEST_ANSWER: usize = 64 << 10;

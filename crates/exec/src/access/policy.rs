@@ -1,11 +1,11 @@
 use async_trait::async_trait;
-use longshore_core::{Access, Action, Error, ErrorKind, Identity, Result};
+use longshore_core::{Access, Error, ErrorKind, Identity, Result};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-use super::{AccessControl, AccessRequest, Admission};
+use super::{AccessControl, AccessRequest, Admission, grants::Grants};
 
 /// Access by a list of tokens, as a file has it.
 ///
@@ -52,8 +52,7 @@ struct Written {
 struct Entry {
     user: String,
     hash: [u8; 32],
-    enter: Vec<String>,
-    read: Vec<String>,
+    grants: Grants,
     recheck: Option<Duration>,
 }
 
@@ -75,8 +74,10 @@ impl TokenPolicy {
             Ok(Entry {
                 user: written.user,
                 hash,
-                enter: written.enter,
-                read: written.read,
+                grants: Grants {
+                    enter: written.enter,
+                    read: written.read,
+                },
                 recheck: written.recheck_seconds.map(Duration::from_secs),
             })
         });
@@ -104,30 +105,16 @@ impl AccessControl for TokenPolicy {
                 "the token is not known",
             ));
         };
-        let place = request.place.to_string();
-        let may = |patterns: &[String]| patterns.iter().any(|pattern| covers(pattern, &place));
-        let allowed = match request.action {
-            Action::Read => may(&entry.read) || may(&entry.enter),
-            Action::Enter => may(&entry.enter),
-            _ => false,
-        };
-        if !allowed {
+        if !entry.grants.allow(request.action, &request.place) {
             return Err(
                 Error::new(ErrorKind::PermissionDenied, "the policy does not allow it")
                     .with_context("user", &entry.user)
-                    .with_context("place", place),
+                    .with_context("place", &request.place),
             );
         }
         let mut access = Access::default();
         access.valid_for = entry.recheck;
         Ok(Admission::new(Identity::new(&entry.user, "token")).with_access(access))
-    }
-}
-
-fn covers(pattern: &str, place: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => place.starts_with(start),
-        None => pattern == place,
     }
 }
 
@@ -144,6 +131,8 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use longshore_core::Action;
+
     use super::*;
     use crate::access::{Credentials, Place};
 

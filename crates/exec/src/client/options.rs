@@ -4,12 +4,15 @@ use std::{fmt, time::Duration};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// The name in `Host`. `longshore`.
+    /// The name in `Host`, which the gateway must know as its own. `localhost`.
     pub host: String,
     /// The path. `/v1/exec`.
     pub path: String,
     /// Who asks; sent in the first message.
     pub token: Option<String>,
+    /// Whether output may come compressed, where the gateway allows it: for slow connections. Off;
+    /// without the feature `compression` it has no effect.
+    pub compress: bool,
     /// How long one attempt to connect may take. 10 s.
     pub connect_limit: Duration,
     /// For how long a lost session is tried to be resumed. Five minutes.
@@ -22,9 +25,10 @@ pub struct ClientOptions {
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
-            host: "longshore".to_owned(),
+            host: "localhost".to_owned(),
             path: "/v1/exec".to_owned(),
             token: None,
+            compress: false,
             connect_limit: Duration::from_secs(10),
             patience: Duration::from_secs(300),
             ping: Duration::from_secs(10),
@@ -44,6 +48,13 @@ impl ClientOptions {
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Asks for compressed output.
+    #[must_use]
+    pub fn with_compression(mut self) -> Self {
+        self.compress = true;
         self
     }
 

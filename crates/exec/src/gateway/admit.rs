@@ -218,7 +218,7 @@ impl Shared {
         AuditEvent::new(now, who.clone(), request.action, operation, target, outcome)
     }
 
-    async fn record(&self, event: AuditEvent) -> Result<()> {
+    pub(super) async fn record(&self, event: AuditEvent) -> Result<()> {
         let Some(audit) = &self.audit else {
             return Ok(());
         };

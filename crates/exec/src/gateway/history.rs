@@ -35,23 +35,16 @@ impl Shared {
             Method::GET => self.look_up(question).await,
             _ => Err(Error::unsupported("only GET is answered here")),
         };
-        let (status, text) = match answer {
-            Ok(text) => (StatusCode::OK, text),
+        match answer {
+            Ok(text) => self::answer(StatusCode::OK, text),
             Err(error) => {
                 tracing::debug!(
                     error = error.chain(),
                     "a question about sessions was refused"
                 );
-                let text = serde_json::json!({ "message": error.message() }).to_string();
-                (status(error.kind()), text)
+                refusal(&error)
             }
-        };
-        let mut response = Response::new(Full::from(text));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        }
     }
 
     async fn look_up(&self, question: Question) -> Result<String> {
@@ -81,6 +74,22 @@ impl Shared {
             }
         }
     }
+}
+
+/// An answer in the API's own form.
+pub(super) fn answer(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The same, of a no.
+pub(super) fn refusal(error: &Error) -> Response<Full<Bytes>> {
+    let text = serde_json::json!({ "message": error.message() });
+    answer(status(error.kind()), text.to_string())
 }
 
 /// Where a request comes from: what the server around the gateway says, or, if that is trusted, a

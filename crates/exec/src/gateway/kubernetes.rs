@@ -3,7 +3,7 @@ use std::time::Duration;
 use longshore_core::{AttachRequest, ErrorKind, ExecRequest, TerminalSize};
 
 use super::{
-    Hello, Shared,
+    Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
     route::Route,
@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Shared {
-    pub(super) async fn serve_kubernetes(&self, hello: Hello, socket: Socket) {
-        let v5 = hello.subprotocol() == Some(SUBPROTOCOLS[0]);
+    pub(super) async fn serve_kubernetes(&self, hello: Hello, socket: Socket, stranger: Stranger) {
+        let v5 = hello.subprotocol == Some(SUBPROTOCOLS[0]);
         let Route::Kubernetes(request) = hello.route else {
             return;
         };
@@ -55,7 +55,9 @@ impl Shared {
                 Launch::Exec(exec)
             }),
         });
-        match opened.await {
+        let opened = opened.await;
+        stranger.let_in();
+        match opened {
             Ok(attachment) => {
                 let encoder = KubernetesEncoder::new(&request);
                 let ready = vec![encoder.ready()];

@@ -7,7 +7,7 @@ use longshore_core::{
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    Hello, Shared,
+    Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
     route::{LainRoute, Route},
@@ -23,13 +23,13 @@ use crate::{
 };
 
 impl Shared {
-    pub(super) async fn serve_lain(&self, hello: Hello, mut socket: Socket) {
+    pub(super) async fn serve_lain(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
         let (visit, is_web) = match &hello.route {
             Route::Lain(LainRoute::Enter { is_web }) => (Visit::Enter, *is_web),
             Route::Lain(LainRoute::Attach { is_web }) => (Visit::Attach, *is_web),
             Route::Lain(LainRoute::Replay(session)) => {
                 let session = session.clone();
-                return self.replay_lain(hello, &session, socket).await;
+                return self.replay_lain(hello, &session, socket, stranger).await;
             }
             _ => return,
         };
@@ -41,12 +41,13 @@ impl Shared {
         let mut encoder =
             LainEncoder::new(framing, visit).with_exit_fields(self.options.lain_exit_fields);
         let asked = match is_web {
-            true => self.web_hello(&mut socket, &hello).await,
+            true => self.web_hello(&mut socket, &stranger, &hello).await,
             false => Ok(header_hello(&hello)),
         };
         let opened = match asked {
             Ok(Some((credentials, place))) => {
-                let term = hello.header("term-type").unwrap_or("xterm-256color");
+                let term = hello.lain.as_ref().and_then(|(_, term)| term.as_deref());
+                let term = term.unwrap_or("xterm-256color");
                 self.open_lain(visit, credentials, place, term).await
             }
             Ok(None) => return,
@@ -54,6 +55,7 @@ impl Shared {
                 Err(Error::new(ErrorKind::PermissionDenied, "no hello").with_source(error))
             }
         };
+        stranger.let_in();
         match opened {
             Ok(attachment) => {
                 let pump = Pump {
@@ -83,9 +85,10 @@ impl Shared {
     async fn web_hello(
         &self,
         socket: &mut Socket,
+        stranger: &Stranger,
         hello: &Hello,
     ) -> Result<Option<(Credentials, Place)>> {
-        let message = match self.first_message(socket).await? {
+        let message = match self.first_message(socket, stranger).await? {
             None => return Ok(None),
             Some(message) => message.into_data(),
         };
@@ -133,7 +136,7 @@ impl Shared {
         .await
     }
 
-    async fn replay_lain(&self, hello: Hello, session: &str, socket: Socket) {
+    async fn replay_lain(&self, hello: Hello, session: &str, socket: Socket, stranger: Stranger) {
         let mut encoder = LainEncoder::new(LainFraming::Json, Visit::Enter);
         let place = Place::Session(session.to_owned());
         let request = AccessRequest::new(hello.credentials, action(false), place);
@@ -146,7 +149,9 @@ impl Shared {
                 .open(&SessionId::new(session)?)
                 .await
         };
-        let text = match opened.await {
+        let opened = opened.await;
+        stranger.let_in();
+        let text = match opened {
             Ok(recording) => return self.replay(socket, recording, encoder).await,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => LainText::NotAuthorized,
             Err(_) => LainText::ReplayFailed,
@@ -175,11 +180,6 @@ impl Shared {
 }
 
 fn header_hello(hello: &Hello) -> Option<(Credentials, Place)> {
-    let text = |name| hello.header(name).unwrap_or_default().to_owned();
-    let place = Place::Lain {
-        app: text("app-name"),
-        proc: text("proc-name"),
-        instance: text("instance-no"),
-    };
-    Some((hello.credentials.clone(), place))
+    let (place, _) = hello.lain.as_ref()?;
+    Some((hello.credentials.clone(), place.clone()))
 }

@@ -6,7 +6,7 @@ use longshore_core::{
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    Hello, Shared,
+    Hello, Shared, Stranger,
     admit::{Onlooker, Wish, action},
     pump::Pump,
     socket::{self, Socket},
@@ -21,34 +21,39 @@ use crate::{
 };
 
 impl Shared {
-    pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket) {
-        let mut text = false;
-        let joined = match self.first(&mut socket).await {
+    pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
+        let (mut text, mut packs) = (false, false);
+        let joined = match self.first(&mut socket, &stranger).await {
             Ok(Some(frame)) => {
-                text = match &frame {
-                    ClientFrame::Open(open) => open.text,
-                    ClientFrame::Resume(resume) => resume.text,
-                    _ => false,
+                (text, packs) = match &frame {
+                    ClientFrame::Open(open) => (open.text, open.compress),
+                    ClientFrame::Resume(resume) => (resume.text, resume.compress),
+                    _ => (false, false),
                 };
+                packs &= self.options.compression && cfg!(feature = "compression");
                 self.join(frame, hello.credentials).await
             }
             Ok(None) => return,
             Err(error) => Err(error),
         };
+        stranger.let_in();
         match joined {
             Ok(Joined {
                 attachment,
                 want,
                 onlooker,
             }) => {
-                let ready = ready_frame(attachment.ready()).encode();
+                let ready = ready_frame(attachment.ready(), packs).encode();
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
                     onlooker: onlooker.as_ref(),
                 };
-                let encoder = Box::new(NativeEncoder::new(want).with_text(text));
+                let encoder = NativeEncoder::new(want).with_text(text);
+                #[cfg(feature = "compression")]
+                let encoder = encoder.with_compression(packs);
+                let encoder = Box::new(encoder);
                 pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
                     .await;
             }
@@ -63,8 +68,8 @@ impl Shared {
     }
 
     /// The first frame; `None` when the connection ends before.
-    async fn first(&self, socket: &mut Socket) -> Result<Option<ClientFrame>> {
-        match self.first_message(socket).await? {
+    async fn first(&self, socket: &mut Socket, stranger: &Stranger) -> Result<Option<ClientFrame>> {
+        match self.first_message(socket, stranger).await? {
             None => Ok(None),
             Some(Message::Binary(bytes)) => ClientFrame::decode(bytes).map(Some),
             Some(_) => Err(Error::protocol("frames are binary messages")),
@@ -72,7 +77,12 @@ impl Shared {
     }
 
     /// The first data message; `None` when the connection ends before.
-    pub(super) async fn first_message(&self, socket: &mut Socket) -> Result<Option<Message>> {
+    pub(super) async fn first_message(
+        &self,
+        socket: &mut Socket,
+        stranger: &Stranger,
+    ) -> Result<Option<Message>> {
+        let most = self.options.first_message_size;
         let first = async {
             loop {
                 match socket.next().await {
@@ -81,6 +91,11 @@ impl Shared {
                     }
                     Some(Ok(Message::Close(_))) | None => return Ok(None),
                     Some(Ok(_)) => {}
+                    Some(Err(_)) if stranger.bound.is_exceeded() => {
+                        return Err(Error::protocol(format!(
+                            "the first message has more than {most} bytes"
+                        )));
+                    }
                     Some(Err(error)) => match socket::closing_for(&error) {
                         Some(closing) => return Err(Error::protocol(closing.reason)),
                         None => return Ok(None),

@@ -11,6 +11,12 @@ pub struct GatewayOptions {
     pub session: SessionOptions,
     /// Connections at a time. 20,000.
     pub connections: usize,
+    /// Connections at a time whose clients have no leave yet. One more closes the one that has waited
+    /// longest. 1,024.
+    pub waiting: usize,
+    /// The largest message of a client without leave, in bytes: 32 KiB. So all those who wait hold
+    /// about 64 MiB at most, whatever they send.
+    pub first_message_size: usize,
     /// How often a connection is asked whether it lives. 10 s.
     pub ping: Duration,
     /// After how many unanswered pings it is dead. 3.
@@ -25,8 +31,14 @@ pub struct GatewayOptions {
     pub close_limit: Duration,
     /// The largest message of a client, in bytes. 256 KiB.
     pub message: usize,
+    /// Whether output of the native protocol is compressed for clients that ask for it. Off; without
+    /// the feature `compression` it has no effect. See
+    /// [`protocol::native`](crate::protocol::native) for what it gives away.
+    pub compression: bool,
     /// LAIN applications that nobody enters. `entry`.
     pub closed_apps: Vec<String>,
+    /// Where LAIN's `/api/authorize` sends a user who has signed on. `/web/`.
+    pub sign_on_landing: String,
     /// Whether LAIN's CLOSE carries exit code, reason and signal in fields of its own. Old readers
     /// skip them. Off.
     pub lain_exit_fields: bool,
@@ -42,6 +54,8 @@ impl Default for GatewayOptions {
         Self {
             session: SessionOptions::default(),
             connections: 20_000,
+            waiting: 1024,
+            first_message_size: 32 << 10,
             ping: Duration::from_secs(10),
             missed: 3,
             write_limit: Duration::from_secs(30),
@@ -49,7 +63,9 @@ impl Default for GatewayOptions {
             admit_limit: Duration::from_secs(15),
             close_limit: Duration::from_secs(5),
             message: 256 << 10,
+            compression: false,
             closed_apps: vec!["entry".to_owned()],
+            sign_on_landing: "/web/".to_owned(),
             lain_exit_fields: false,
             without_audit: false,
             trusts_real_ip: false,
@@ -72,6 +88,13 @@ impl GatewayOptions {
         self
     }
 
+    /// Sets how many connections may wait for leave, and how large a message of theirs may be.
+    #[must_use]
+    pub fn with_waiting(mut self, connections: usize, message: usize) -> Self {
+        (self.waiting, self.first_message_size) = (connections.max(1), message.max(1024));
+        self
+    }
+
     /// Sets how often a connection is asked whether it lives, and how often it may be silent.
     #[must_use]
     pub fn with_ping(mut self, every: Duration, missed: u32) -> Self {
@@ -79,10 +102,24 @@ impl GatewayOptions {
         self
     }
 
+    /// Compresses output for clients that ask for it.
+    #[must_use]
+    pub fn with_compression(mut self) -> Self {
+        self.compression = true;
+        self
+    }
+
     /// Sets which LAIN applications nobody enters.
     #[must_use]
     pub fn with_closed_apps(mut self, apps: Vec<String>) -> Self {
         self.closed_apps = apps;
+        self
+    }
+
+    /// Sets where a user is sent who has signed on.
+    #[must_use]
+    pub fn with_sign_on_landing(mut self, path: impl Into<String>) -> Self {
+        self.sign_on_landing = path.into();
         self
     }
 

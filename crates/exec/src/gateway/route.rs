@@ -3,9 +3,9 @@ use std::net::IpAddr;
 use http::{HeaderMap, Uri, header};
 use longshore_core::Identity;
 
-use super::{Hello, history::HistoryRoute};
+use super::{Hello, history::HistoryRoute, sign_on::SignOnRoute};
 use crate::{
-    access::Credentials,
+    access::{Credentials, Place},
     protocol::{kubernetes, native, ttyd},
 };
 
@@ -19,6 +19,7 @@ pub(super) enum Route {
     Ttyd(Option<String>),
     TtydToken,
     History(HistoryRoute),
+    SignOn(SignOnRoute),
     /// A file of the web terminal; `None`: its folder, without the slash.
     Page(Option<String>),
 }
@@ -52,6 +53,11 @@ impl Route {
             ["api", "ping"] => Self::History(HistoryRoute::Ping),
             ["api", "sessions"] => Self::History(HistoryRoute::Sessions(pairs(query).collect())),
             ["api", "commands"] => Self::History(HistoryRoute::Commands(pairs(query).collect())),
+            ["api", "config"] => Self::SignOn(SignOnRoute::Config),
+            ["api", "authorize"] => {
+                Self::SignOn(SignOnRoute::Authorize(value("code").unwrap_or_default()))
+            }
+            ["api", "logout"] => Self::SignOn(SignOnRoute::Logout),
             ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
             ["ws"] => Self::Ttyd(value("target")),
             ["token"] => Self::TtydToken,
@@ -96,17 +102,41 @@ impl Route {
                 .eq_ignore_ascii_case("bearer")
                 .then(|| token.trim().to_owned())
         };
+        let token = token.or_else(bearer);
+        let token = token.filter(|token| token.len() <= LONGEST_TOKEN);
+        let name = |name: &str| {
+            let name = text(headers, name).unwrap_or_default();
+            // What is longer is no name; empty is none, either.
+            if name.len() > LONGEST_NAME {
+                return String::new();
+            }
+            name
+        };
+        let lain = matches!(
+            self,
+            Self::Lain(LainRoute::Enter { .. } | LainRoute::Attach { .. })
+        );
+        // Headers lie in one piece of memory, so only what is needed of them is kept, and copied.
         Hello {
-            credentials: Credentials::new(token.or_else(bearer))
+            credentials: Credentials::new(token)
                 .with_identity(known)
                 .with_source(source),
-            headers: headers.clone(),
+            subprotocol: self.subprotocol(headers),
+            lain: lain.then(|| {
+                let place = Place::Lain {
+                    app: name("app-name"),
+                    proc: name("proc-name"),
+                    instance: name("instance-no"),
+                };
+                let term = Some(name("term-type")).filter(|term| !term.is_empty());
+                (place, term)
+            }),
             route: self,
         }
     }
 
     /// The best subprotocol that the client offers.
-    pub(super) fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
+    fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
         let known: &[&'static str] = match self {
             Self::Native => &[native::SUBPROTOCOL],
             Self::Kubernetes(_) => &kubernetes::SUBPROTOCOLS,
@@ -123,6 +153,9 @@ impl Route {
         known.iter().copied().find(|known| offers.contains(known))
     }
 }
+
+const LONGEST_TOKEN: usize = 16 << 10;
+const LONGEST_NAME: usize = 256;
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)

@@ -20,7 +20,11 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Refused, Shared, refuse};
+use super::{
+    Refused, Shared,
+    first::{Bounded, FirstBound},
+    refuse,
+};
 use crate::protocol::Closing;
 
 /// A client's connection.
@@ -82,13 +86,19 @@ impl Handshake {
     }
 }
 
-/// Takes the upgraded connection over.
-pub(super) async fn accept(upgrade: OnUpgrade, shared: &Shared) -> Option<Socket> {
+/// Takes the upgraded connection over. Its messages are small until the bound is lifted.
+pub(super) async fn accept(
+    upgrade: OnUpgrade,
+    shared: &Shared,
+    bound: FirstBound,
+) -> Option<Socket> {
     let upgraded = shared.clock.timeout(UPGRADE_LIMIT, "the upgrade", upgrade);
     match upgraded.await {
         Ok(Ok(upgraded)) => {
             let stream: BoxByteStream = Box::new(TokioIo::new(upgraded));
-            Some(open(stream, shared.options.message).await)
+            let options = &shared.options;
+            let stream = Bounded::new(stream, options.first_message_size, bound);
+            Some(open(Box::new(stream), options.message).await)
         }
         Ok(Err(error)) => {
             tracing::debug!(%error, "a connection was not upgraded");

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use longshore_core::{Error, ErrorKind, ExecRequest, Result, TerminalSize};
 
 use super::{
-    Hello, Shared,
+    Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
     route::Route,
@@ -43,8 +43,8 @@ pub(super) fn token(headers: &HeaderMap) -> Response<Full<Bytes>> {
 }
 
 impl Shared {
-    pub(super) async fn serve_ttyd(&self, hello: Hello, mut socket: Socket) {
-        let first = match self.first_message(&mut socket).await {
+    pub(super) async fn serve_ttyd(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
+        let first = match self.first_message(&mut socket, &stranger).await {
             Ok(Some(message)) => TtydHello::parse(&message.into_data()),
             Ok(None) => return,
             Err(error) => Err(error),
@@ -57,6 +57,7 @@ impl Shared {
             Ok(first) => self.open_ttyd(target, first, hello.credentials).await,
             Err(error) => Err(error),
         };
+        stranger.let_in();
         match opened {
             Ok(attachment) => {
                 let pump = Pump {

@@ -12,10 +12,18 @@
 //! | 06 SIGNAL | u8 number | 87 NOTICE | JSON [`NoticeFrame`] |
 //! | 07 ACK | u64 output offset consumed | 8A PONG | u64 |
 //! | 08 DETACH, 09 END | nothing | 85 SNAPSHOT | u64 offset, bytes |
-//! | 0A PING | u64 | | |
+//! | 0A PING | u64 | 88 PACKED | u64 offset, u8 output, u32 length, bytes |
 //!
 //! SNAPSHOT goes to clients that ask for it, of gateways that keep a screen: behind a GAP, and first
 //! to who only looks on. Its bytes redraw a terminal, and output goes on at its offset.
+//!
+//! PACKED is an OUTPUT whose bytes are compressed (DEFLATE, RFC 1951), each by itself, for clients
+//! that ask for it (`compress`) of gateways that allow it (`deflate` in READY's `caps`). Offsets,
+//! acknowledgements and windows count the bytes as the process wrote them, so a resume is the same
+//! with and without. Input is never compressed: it is little, and its length would tell of what was
+//! typed. Nor does a frame share a dictionary with others: its length tells only of its own bytes.
+//! Still, who can make a program print text of their choice beside a secret, and see how long frames
+//! are, may learn of the secret (as in CRIME and BREACH, against TLS and HTTP), so it is an option.
 //!
 //! Close codes: 1000 done, 4000 protocol, 4001 superseded, 4002 hole in the input, 4003 forbidden,
 //! 4004 unknown session or target, 4008 idle, 4009 longest time, 4010 container gone, 4029 limit.
@@ -24,6 +32,8 @@ mod body;
 #[cfg(feature = "gateway")]
 mod codec;
 mod frame;
+#[cfg(feature = "compression")]
+pub(crate) mod pack;
 
 #[cfg(feature = "gateway")]
 pub use codec::{NativeDecoder, NativeEncoder, close_code, ready_frame};

@@ -58,6 +58,7 @@ async fn a_wrong_first_frame_is_refused() {
         want: 0,
         snapshot: false,
         text: false,
+        compress: false,
     };
     check_first(
         &ClientFrame::Resume(resume).encode(),
@@ -184,6 +185,7 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
             want: 0,
             snapshot: false,
             text: false,
+            compress: false,
         })
         .encode()
     };

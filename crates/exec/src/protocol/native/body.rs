@@ -49,6 +49,9 @@ pub struct Open {
     /// No OUTPUT ends within a UTF-8 character.
     #[serde(skip_serializing_if = "is_false")]
     pub text: bool,
+    /// The client takes PACKED.
+    #[serde(skip_serializing_if = "is_false")]
+    pub compress: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
@@ -98,6 +101,9 @@ pub struct Resume {
     /// As in [`Open`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub text: bool,
+    /// As in [`Open`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compress: bool,
 }
 
 /// Hides the secret.
@@ -124,7 +130,7 @@ pub struct ReadyFrame {
     pub head: u64,
     /// The offset of the next input; an earlier one is known already.
     pub in_next: u64,
-    /// What the server can do: `signal`, `resume`.
+    /// What the server can do: `signal`, `resume`; `deflate` where it sends PACKED on this connection.
     #[serde(default)]
     pub caps: Vec<String>,
     /// Bytes of input that may be unacknowledged.

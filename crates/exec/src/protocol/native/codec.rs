@@ -44,6 +44,8 @@ pub struct NativeEncoder {
     text: bool,
     held: Utf8Tail,
     held_kind: OutputKind,
+    #[cfg(feature = "compression")]
+    packer: Option<super::pack::Packer>,
 }
 
 impl NativeEncoder {
@@ -54,7 +56,17 @@ impl NativeEncoder {
             text: false,
             held: Utf8Tail::default(),
             held_kind: OutputKind::Stdout,
+            #[cfg(feature = "compression")]
+            packer: None,
         }
+    }
+
+    /// Output is compressed where that makes it shorter.
+    #[cfg(feature = "compression")]
+    #[must_use]
+    pub fn with_compression(mut self, compress: bool) -> Self {
+        self.packer = compress.then(super::pack::Packer::default);
+        self
     }
 
     /// No OUTPUT ends within a UTF-8 character, for clients that decode each by itself. Offsets and
@@ -78,8 +90,23 @@ impl NativeEncoder {
             bytes
         };
         if !bytes.is_empty() {
-            out.push(ServerFrame::Output(start, kind, bytes).encode());
+            let frame = self.frame(start, kind, bytes);
+            out.push(frame.encode());
         }
+    }
+
+    #[cfg_attr(
+        not(feature = "compression"),
+        expect(clippy::unused_self, reason = "it has the packer")
+    )]
+    fn frame(&mut self, start: u64, kind: OutputKind, bytes: Bytes) -> ServerFrame {
+        #[cfg(feature = "compression")]
+        if let Some(packer) = &mut self.packer
+            && let Some(packed) = packer.pack(&bytes)
+        {
+            return ServerFrame::Packed(start, kind, bytes.len() as u32, packed);
+        }
+        ServerFrame::Output(start, kind, bytes)
     }
 }
 
@@ -160,8 +187,12 @@ pub fn close_code(reason: EndReason) -> u16 {
     }
 }
 
-/// READY for a connection that has joined.
-pub fn ready_frame(ready: &Ready) -> ServerFrame {
+/// READY for a connection that has joined, and may be sent PACKED.
+pub fn ready_frame(ready: &Ready, packs: bool) -> ServerFrame {
+    let mut caps = vec!["signal".to_owned(), "resume".to_owned()];
+    if packs {
+        caps.push("deflate".to_owned());
+    }
     ServerFrame::Ready(ReadyFrame {
         session: ready.session.to_string(),
         secret: ready
@@ -171,7 +202,7 @@ pub fn ready_frame(ready: &Ready) -> ServerFrame {
         base: ready.base,
         head: ready.head,
         in_next: ready.next_input,
-        caps: vec!["signal".to_owned(), "resume".to_owned()],
+        caps,
         in_window: ready.input_window as u64,
     })
 }

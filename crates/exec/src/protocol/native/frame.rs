@@ -39,6 +39,8 @@ pub enum ServerFrame {
     Ready(ReadyFrame),
     /// Output from this offset on.
     Output(u64, OutputKind, Bytes),
+    /// Output from this offset on, of this length, compressed.
+    Packed(u64, OutputKind, u32, Bytes),
     /// Input before this offset was taken by the process.
     InputAck(u64),
     /// Output is missing.
@@ -113,10 +115,16 @@ impl ServerFrame {
                 let mut frame = BytesMut::with_capacity(10 + bytes.len());
                 frame.put_u8(0x82);
                 frame.put_u64(*offset);
-                frame.put_u8(match kind {
-                    OutputKind::Stdout => 1,
-                    _ => 2,
-                });
+                frame.put_u8(number(*kind));
+                frame.put_slice(bytes);
+                frame.freeze()
+            }
+            Self::Packed(offset, kind, length, bytes) => {
+                let mut frame = BytesMut::with_capacity(14 + bytes.len());
+                frame.put_u8(0x88);
+                frame.put_u64(*offset);
+                frame.put_u8(number(*kind));
+                frame.put_u32(*length);
                 frame.put_slice(bytes);
                 frame.freeze()
             }
@@ -148,15 +156,11 @@ impl ServerFrame {
         let decoded = match body.kind {
             0x81 => return Ok(Self::Ready(body.json("READY")?)),
             0x82 => {
-                let offset = body.u64()?;
-                let kind = match body.u8()? {
-                    1 => OutputKind::Stdout,
-                    2 => OutputKind::Stderr,
-                    other => {
-                        return Err(Error::protocol(format!("OUTPUT of an output {other}")));
-                    }
-                };
-                return Ok(Self::Output(offset, kind, body.rest));
+                return Ok(Self::Output(body.u64()?, body.output()?, body.rest));
+            }
+            0x88 => {
+                let (offset, kind, length) = (body.u64()?, body.output()?, body.u32()?);
+                return Ok(Self::Packed(offset, kind, length, body.rest));
             }
             0x83 => Self::InputAck(body.u64()?),
             0x84 => {
@@ -211,6 +215,19 @@ impl Body {
         Ok(self.rest.get_u16())
     }
 
+    fn u32(&mut self) -> Result<u32> {
+        self.need(4)?;
+        Ok(self.rest.get_u32())
+    }
+
+    fn output(&mut self) -> Result<OutputKind> {
+        match self.u8()? {
+            1 => Ok(OutputKind::Stdout),
+            2 => Ok(OutputKind::Stderr),
+            other => Err(Error::protocol(format!("OUTPUT of an output {other}"))),
+        }
+    }
+
     fn u64(&mut self) -> Result<u64> {
         self.need(8)?;
         Ok(self.rest.get_u64())
@@ -234,6 +251,13 @@ impl Body {
             self.kind,
             self.rest.len()
         )))
+    }
+}
+
+fn number(kind: OutputKind) -> u8 {
+    match kind {
+        OutputKind::Stdout => 1,
+        _ => 2,
     }
 }
 

@@ -41,6 +41,7 @@ fn golden_frames_of_clients() {
         want: 3,
         snapshot: false,
         text: false,
+        compress: false,
     };
     let frame = ClientFrame::Resume(resume).encode();
     assert_eq!(&frame[1..], br#"{"session":"s","secret":"x","want":3}"#);
@@ -61,6 +62,10 @@ fn golden_frames_of_the_server() {
     server(
         &ServerFrame::Output(1, OutputKind::Stderr, "x".into()),
         "8200000000000000010278",
+    );
+    server(
+        &ServerFrame::Packed(1, OutputKind::Stdout, 258, "x".into()),
+        "880000000000000001010000010278",
     );
     server(&ServerFrame::InputAck(9), "830000000000000009");
     let gap = ServerFrame::Gap(1, 2, GapCause::Flushed);
@@ -108,6 +113,7 @@ fn secrets_are_not_printed() {
         want: 3,
         snapshot: false,
         text: false,
+        compress: false,
     };
     let open = Open {
         token: Some("hidden".into()),

@@ -1,0 +1,133 @@
+//! What a client costs that has no leave yet.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use longshore_core::{ClockExt, ErrorKind, ExecSession, SystemClock, TerminalSize};
+use longshore_exec::{
+    access::{AnybodyMay, StaticDirectory},
+    gateway::GatewayOptions,
+    protocol::native::{ClientFrame, Open, ServerFrame},
+};
+
+use crate::{
+    programs,
+    raw::{BINARY, CLOSE, Raw, TEXT},
+    server::{Server, id},
+};
+
+fn server(options: GatewayOptions) -> Arc<Server> {
+    let exec = programs::scripted().with_workload(id("web"));
+    let directory = StaticDirectory::new().with_engine(Arc::new(exec));
+    Server::new(directory, options, |gateway| {
+        gateway.with_access(Arc::new(AnybodyMay))
+    })
+}
+
+fn open(command: &str, padding: usize) -> Open {
+    let mut open = Open::default();
+    (open.target, open.stdin) = ("web".into(), true);
+    open.argv = vec![command.into(), "x".repeat(padding)];
+    open
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_first_message_is_refused_by_its_announced_length() {
+    let server = server(GatewayOptions::default());
+    for path in ["/v1/exec", "/ws?target=web", "/enter?method=web"] {
+        let mut raw = Raw::open(&server, path, &[]).await;
+        // 40 KiB are announced, and none of them come.
+        raw.bytes(&[0x82, 0xfe, 0xa0, 0x00, 0, 0, 0, 0]).await;
+        let start = longshore_core::Clock::now(&*server.clock);
+        let last = match path {
+            // LAIN says it in its own words, of which there are few.
+            "/enter?method=web" => {
+                let text = String::from_utf8(raw.message().await).unwrap();
+                assert!(text.contains("msgType\":2"), "{text}");
+                raw.closed().await
+            }
+            _ => {
+                let (code, reason) = raw.closed().await;
+                assert!(reason.contains("more than 32768 bytes"), "{code} {reason}");
+                (code, reason)
+            }
+        };
+        assert_ne!(last.0, 1006, "{path}");
+        let waited = longshore_core::Clock::now(&*server.clock).since(start);
+        assert!(waited < Duration::from_secs(6), "{waited:?}");
+    }
+    let refused = server.client().open(open("copy", 33_000)).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Protocol);
+    assert!(refused.to_string().contains("32768"), "{refused}");
+    let fits = server.client().open(open("exit", 31_000)).await.unwrap();
+    fits.started().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_leave_may_send_long_messages() {
+    let server = server(GatewayOptions::default().with_waiting(10, 1024));
+    let mut raw = Raw::open(&server, "/v1/exec", &[]).await;
+    let first = ClientFrame::Open(Box::new(open("copy", 0))).encode();
+    raw.send(BINARY, &first).await;
+    let frame = ServerFrame::decode(raw.message().await.into()).unwrap();
+    assert!(matches!(frame, ServerFrame::Ready(_)), "{frame:?}");
+    let input = Bytes::from(vec![b'x'; 60_000]);
+    raw.send(BINARY, &ClientFrame::Input(0, input).encode())
+        .await;
+    let mut echoed = 0;
+    while echoed < 60_000 {
+        if let ServerFrame::Output(_, _, bytes) =
+            ServerFrame::decode(raw.message().await.into()).unwrap()
+        {
+            echoed += bytes.len();
+            let ack = ClientFrame::Ack(echoed as u64).encode();
+            raw.send(BINARY, &ack).await;
+        }
+    }
+    // A message of LAIN's stock client, whose leave comes from its headers.
+    let headers = [("app-name", "a"), ("proc-name", "b"), ("instance-no", "1")];
+    let mut lain = Raw::open(&server, "/enter", &headers).await;
+    lain.send(TEXT, &[0x12, 1, b'a']).await;
+    let said = String::from_utf8_lossy(&lain.message().await).into_owned();
+    assert!(said.contains("Container is not found"), "{said}");
+    lain.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_who_say_nothing_keep_nobody_out() {
+    let server = server(GatewayOptions::default().with_waiting(10, 32 << 10));
+    let mut silent = Vec::new();
+    for _ in 0..30 {
+        silent.push(Raw::open(&server, "/v1/exec", &[]).await);
+    }
+    let session = server.client().open(open("forever", 0)).await.unwrap();
+    session.started().await.unwrap();
+    let mut gone = 0;
+    for raw in &mut silent {
+        gone += usize::from(is_gone(raw).await);
+    }
+    assert_eq!(gone, 21, "all but the last ten, of which one made room");
+    // Who is in never has to go.
+    for _ in 0..30 {
+        silent.push(Raw::open(&server, "/v1/exec", &[]).await);
+    }
+    session.resize(TerminalSize::new(90, 30)).await.unwrap();
+    SystemClock::new().sleep(Duration::from_secs(5)).await;
+    assert_eq!(server.dialled(), 61, "it was not dialled again");
+    let held = server.hub.sessions();
+    assert!(held.len() == 1 && held[0].is_held);
+    // The others go when their time is over.
+    SystemClock::new().sleep(Duration::from_secs(20)).await;
+    let mut left = Vec::new();
+    for raw in &mut silent {
+        left.push(is_gone(raw).await);
+    }
+    assert!(left.iter().all(|gone| *gone), "{left:?}");
+}
+
+/// Whether a connection has ended, or does within a moment.
+async fn is_gone(raw: &mut Raw) -> bool {
+    let next = tokio::time::timeout(Duration::from_millis(1), raw.receive());
+    matches!(next.await, Ok(None | Some((CLOSE, _))))
+}

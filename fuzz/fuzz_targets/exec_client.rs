@@ -1,0 +1,8 @@
+//! Whatever a gateway sends, its client stays within its bounds.
+#![no_main]
+
+#[path = "../../crates/exec/tests/fuzz/bodies.rs"]
+#[allow(dead_code, reason = "each target takes one of the bodies")]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::client(bytes));
