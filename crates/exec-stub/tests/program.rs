@@ -207,6 +207,27 @@ fn told_to_end_it_says_how_that_went() {
     assert_eq!((left, processes(&number(5))), (0, 0));
 }
 
+/// Whoever saves something on a hang-up gets to do so, and its own code is told; who ignores signals
+/// is not waited for, and not spared.
+#[test]
+fn who_acts_on_a_hang_up_has_time_for_it() {
+    let number = number(9);
+    let file = std::env::temp_dir().join(format!("longshore-stub-{number}"));
+    let script = format!(
+        "(trap '' HUP TERM; sleep {number}) &
+         trap 'sleep 0.02; echo saved > {}; exit 9' HUP; echo ready; while :; do sleep 0.01; done",
+        file.display()
+    );
+    let mut session = Session::start(&[], &script);
+    session.read_until("ready");
+    session.say(&ToStub::End);
+    let (ending, left, _) = session.end();
+    let saved = std::fs::read_to_string(&file);
+    let _ = std::fs::remove_file(&file);
+    assert_eq!(saved.unwrap(), "saved\n");
+    assert_eq!((ending, left, processes(&number)), (Ending::Code(9), 0, 0));
+}
+
 #[test]
 fn a_signal_arrives_behind_input_that_nobody_reads() {
     let script = "trap 'echo caught; exit 9' USR1; echo ready; while :; do sleep 0.1; done";
