@@ -4,6 +4,7 @@
 //! * `sweep MARKER…` ends the processes that carry a marker in their environment, and what belongs
 //!   to them;
 //! * `hold` says its process id and waits, so that others reach this file through `/proc`;
+//! * `shell` reads lines and runs programs, for images that have no shell;
 //! * `become UID GID GROUPS -- COMMAND…` is what a session starts to give up root.
 
 mod child;
@@ -11,6 +12,7 @@ mod family;
 mod options;
 mod process;
 mod session;
+mod shell;
 mod signals;
 mod user;
 mod wire;
@@ -28,7 +30,10 @@ fn main() -> ExitCode {
         Some("become") => refuse(&user::become_and_run(arguments)),
         Some("sweep") => sweep(arguments.filter_map(|marker| marker.into_string().ok())),
         Some("hold") => hold(),
-        _ => refuse("expected session, sweep, hold or become: this program is run by longshore"),
+        Some("shell") => shell::run(),
+        _ => refuse(
+            "expected session, shell, sweep, hold or become: this program is run by longshore",
+        ),
     }
 }
 

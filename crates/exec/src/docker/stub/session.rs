@@ -27,6 +27,7 @@ use crate::{
         keeper::{Keeper, Watched},
         link::Link,
     },
+    session::HELPER_SHELL,
 };
 
 /// A command in a container, owned by a stub there.
@@ -219,7 +220,12 @@ async fn call(
         wrapped.user = "0:0".to_owned();
     }
     flag(&["--"]);
-    wrapped.command.extend(request.command.iter().cloned());
+    if request.command == [HELPER_SHELL] {
+        // By this name it finds itself also where its file is another container's.
+        flag(&["/proc/self/exe", "shell"]);
+    } else {
+        wrapped.command.extend(request.command.iter().cloned());
+    }
     let mut env = request.env.clone();
     env.extend(marker.map(Marker::pair));
     let id = api.create_exec(&wrapped, &env).await.map_err(refuse)?;
