@@ -11,6 +11,8 @@ mod endings;
 mod gateway;
 #[path = "lab_exec/links.rs"]
 mod links;
+#[path = "lab_exec/platform.rs"]
+mod platform;
 #[path = "lab_exec/survivors.rs"]
 mod survivors;
 #[path = "lab_exec/tree.rs"]

@@ -18,7 +18,7 @@ pub use self::{
     cert::{Cert, CertRole},
     enter::{Attach, Connection, Cp, Enter},
     logging::{LogFormat, LogLevel, LogTo, Logging},
-    manage::Manage,
+    manage::{Manage, StubChoice},
     stack::Stack,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
 };

@@ -128,7 +128,8 @@ impl Embedded {
         let address = ListenAddress::Unix(socket.clone());
         let listen = ListenOptions::default().with_drain_limit(DRAIN);
         let options = EndpointOptions::default().with_linger(manage::LINGER);
-        let app = entrance::app(&plane, options, &listen, &endpoint);
+        // Its engines are of plain processes: nothing can be put into those.
+        let app = entrance::app(&plane, options, &listen, None, &endpoint);
         let served = manage::serve_at(app, &address, listen, clock.clone(), &endpoint).await;
         if let Err(error) = served {
             plane.stop().await;

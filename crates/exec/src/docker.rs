@@ -228,10 +228,18 @@ impl ExecBackend for DockerExec {
             .stub
             .as_ref()
             .filter(|_| is_helper || settings.cleanup != Cleanup::Nothing)
+            .filter(|_| !self.context.shared.refuses_stubs())
         {
             match self.through_stub(request, stub).await {
                 Ok(session) => return Ok(Arc::new(session)),
                 Err(NoStub::Refused(error)) => return Err(error),
+                Err(NoStub::Unusable(error)) if self.context.shared.refuses_stubs() => {
+                    let error = error.chain();
+                    tracing::info!(error, "this engine takes no stub, and is not asked again");
+                    if is_helper {
+                        return Err(no_helper("the engine takes no stub", None));
+                    }
+                }
                 Err(NoStub::Unusable(error)) if is_helper => {
                     let error = no_helper("the stub can't be used in this container", error.into());
                     return Err(error);
@@ -242,7 +250,7 @@ impl ExecBackend for DockerExec {
                 }
             }
         } else if is_helper {
-            return Err(no_helper("there is no stub that could be one", None));
+            return Err(no_helper("there is no stub here that could be one", None));
         }
         Ok(Arc::new(
             DockerSession::start(&self.context, request).await?,

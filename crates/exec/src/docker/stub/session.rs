@@ -68,7 +68,10 @@ impl StubSession {
                 .shared
                 .placements
                 .place(&context.api, &container.id, stub);
-            let path = placing.await.map_err(refuse)?;
+            let path = placing.await.map_err(|error| {
+                context.shared.stub_refused(&error);
+                refuse(error)
+            })?;
             match call(context, request, container, &path, marker.as_ref()).await {
                 Ok(called) => break called,
                 Err(NoStub::Unusable(error)) if attempt == 1 => {
