@@ -64,7 +64,10 @@ fn a_person_enters_where_there_is_no_shell() {
     let manager = Manager::start(&world, "none");
     let output = manager.enter("scratch", typed);
     // As the engine puts it.
-    assert!(matches!(output.status.code(), Some(126 | 127)), "{output:?}");
+    assert!(
+        matches!(output.status.code(), Some(126 | 127)),
+        "{output:?}"
+    );
     assert!(text(&output.stderr).contains("no shell"), "{output:?}");
     assert!(
         manager
