@@ -66,7 +66,14 @@ impl Load {
             if tty {
                 request = request.with_tty(TerminalSize::default());
             }
-            let session = remote.exec(&request).await.expect("a session");
+            let session = loop {
+                match remote.exec(&request).await {
+                    Ok(session) => break session,
+                    // A connection that breaks before its session has begun is not come back to.
+                    Err(error) if self == Self::Cut && error.is_retryable() => {}
+                    Err(error) => panic!("no session for {self:?}: {error:?}"),
+                }
+            };
             let output = session.take_output().expect("it is taken once");
             (session, output)
         };

@@ -25,7 +25,8 @@ use crate::{
     drops::runtime,
     figures::Figures,
     load::{Load, Loopback},
-    world::{World, gateway, stub},
+    survivors,
+    world::{Reports, World, gateway, kinds, stub},
 };
 
 #[test]
@@ -39,12 +40,14 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
     // Entered by bash, as another user, and where nothing can be written.
     let classes = [0, 2, 3].map(|at| world.classes[at].container.clone());
     let shutdown = Shutdown::new();
+    let reports = Reports::default();
     let ways = {
         let _entered = runtime.enter();
         [
-            Way::over(gateway(world.socket()).with_stub(stub()), &shutdown),
-            Way::over(gateway(world.socket()), &shutdown),
+            gateway(world.socket()).with_stub(stub()),
+            gateway(world.socket()),
         ]
+        .map(|exec| Way::over(reports.hear(exec), &shutdown))
     };
     let (active, most, sessions) = (
         AtomicUsize::new(0),
@@ -107,8 +110,15 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
         started.elapsed().as_secs_f64()
     );
     assert!(most.load(Ordering::Relaxed) >= SESSIONS * 9 / 10);
+    let reports = reports.take();
+    println!("MEASURED reports: {:?}", kinds(&reports));
+    let unclean: Vec<_> = reports.iter().filter(|report| !report.is_clean()).collect();
+    let lines = survivors::marked_lines(world.host());
     let grown = after.grown_since(&before);
-    assert!(grown.is_empty(), "{grown:?}: {before} and then {after}");
+    assert!(
+        grown.is_empty() && unclean.is_empty(),
+        "{grown:?}: {before} and then {after}; {lines:?}; {unclean:?}"
+    );
     drop(ways);
     shutdown.trigger();
     runtime.shutdown_background();
@@ -129,7 +139,7 @@ impl Way {
             .with_limits(HubLimits::default().with_sessions(4 * SESSIONS, 4 * SESSIONS));
         let mut session = SessionOptions::default();
         // Long enough to come back, and short enough to see what is left.
-        session.grace = Duration::from_secs(5);
+        session.grace = Duration::from_secs(20);
         let directory = StaticDirectory::new().with_engine(Arc::new(exec));
         let gateway = Gateway::new(hub, Arc::new(directory), clock.clone(), shutdown.clone())
             .with_access(Arc::new(AnybodyMay))
