@@ -7,10 +7,18 @@
 mod drops;
 #[path = "lab_exec/endings.rs"]
 mod endings;
+#[path = "lab_exec/figures.rs"]
+mod figures;
 #[path = "lab_exec/gateway.rs"]
 mod gateway;
 #[path = "lab_exec/links.rs"]
 mod links;
+#[path = "lab_exec/load.rs"]
+mod load;
+#[path = "lab_exec/platform.rs"]
+mod platform;
+#[path = "lab_exec/soak.rs"]
+mod soak;
 #[path = "lab_exec/survivors.rs"]
 mod survivors;
 #[path = "lab_exec/tree.rs"]

@@ -23,15 +23,20 @@ pub struct WireSession<S = longshore::core::UnixByteStream> {
 impl WireSession {
     pub async fn open(stream: tokio::net::UnixStream, target: &str, program: Program) -> Self {
         let stream = longshore::core::UnixByteStream::new(stream).expect("it is watched");
-        Self::over(stream, target, program).await
+        // As much as `RemoteExec` and the direct way read at a time.
+        Self::reading(64 << 10, stream, target, program).await
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WireSession<S> {
-    /// Opens a session over any stream.
+    /// Opens a session over any stream, to be idle in.
     pub async fn over(stream: S, target: &str, program: Program) -> Self {
+        Self::reading(4096, stream, target, program).await
+    }
+
+    async fn reading(buffer: usize, stream: S, target: &str, program: Program) -> Self {
         let config = WebSocketConfig::default()
-            .read_buffer_size(4096)
+            .read_buffer_size(buffer)
             .write_buffer_size(0);
         let (socket, _) = client_async_with_config("ws://longshore/v1/exec", stream, Some(config))
             .await

@@ -19,7 +19,7 @@ pub use self::{
     cert::{Cert, CertRole},
     enter::{Attach, Connection, Cp, Enter},
     logging::{LogFormat, LogLevel, LogTo, Logging},
-    manage::Manage,
+    manage::{Manage, StubChoice},
     pending::{Pending, PendingRun},
     stack::Stack,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},

@@ -129,7 +129,8 @@ impl Embedded {
         let listen = ListenOptions::default().with_drain_limit(DRAIN);
         let options = EndpointOptions::default().with_linger(manage::LINGER);
         let addresses = std::slice::from_ref(&address);
-        let app = entrance::app(&plane, options, addresses, &listen, &endpoint);
+        // Its engines are of plain processes: nothing can be put into those.
+        let app = entrance::app(&plane, options, addresses, &listen, None, &endpoint);
         let served = manage::serve_at(app, &address, listen, clock.clone(), &endpoint).await;
         if let Err(error) = served {
             plane.stop().await;

@@ -1,5 +1,7 @@
 //! The exec gateway over a control plane: what it takes to join the two crates.
 
+mod backends;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,7 +14,7 @@ use longshore::{
     },
     core::{Identity, Leader, Shutdown, Target},
     exec::{
-        DockerExec,
+        Stub,
         access::{
             AccessControl, AccessRequest, Admission, Directory, Located, NameProven, OriginCheck,
             Place,
@@ -22,6 +24,8 @@ use longshore::{
     },
 };
 
+use self::backends::Backends;
+
 /// The plane's endpoint and, at the paths of its protocols, the exec gateway. Docker's API has none
 /// of these paths, so stock clients of both find what they look for.
 pub fn app(
@@ -29,9 +33,10 @@ pub fn app(
     endpoint: EndpointOptions,
     addresses: &[ListenAddress],
     listen: &ListenOptions,
+    stub: Option<Stub>,
     shutdown: &Shutdown,
 ) -> Router {
-    let gateway = gateway(plane, addresses, listen, shutdown);
+    let gateway = gateway(plane, addresses, listen, stub, shutdown);
     // All TCP has TLS, or none.
     let has_tls = listen.tls.is_some();
     let enter = axum::routing::any(move |mut request: Request| {
@@ -71,6 +76,7 @@ fn gateway(
     plane: &ControlPlane,
     addresses: &[ListenAddress],
     listen: &ListenOptions,
+    stub: Option<Stub>,
     shutdown: &Shutdown,
 ) -> Gateway {
     let clock = plane.clock().clone();
@@ -84,7 +90,10 @@ fn gateway(
     for host in allowed.chain(listened).filter(|host| !host.is_empty()) {
         origin = origin.with_host(host);
     }
-    let cluster = Arc::new(Cluster(plane.clone()));
+    let cluster = Arc::new(Cluster {
+        backends: Backends::new(plane.clone(), stub),
+        plane: plane.clone(),
+    });
     Gateway::new(hub, cluster.clone(), clock, shutdown.clone())
         .with_access(cluster)
         .with_audit(plane.audit().clone())
@@ -93,7 +102,10 @@ fn gateway(
 
 /// Where containers are, and who may get in, as the plane knows it.
 #[derive(Debug)]
-struct Cluster(ControlPlane);
+struct Cluster {
+    plane: ControlPlane,
+    backends: Backends,
+}
 
 #[async_trait]
 impl Directory for Cluster {
@@ -101,15 +113,14 @@ impl Directory for Cluster {
         self.refuse_while_another_leads()?;
         let container = self.container(place)?;
         let name = container.node_name.as_str();
-        let node = self.0.node(container.node.as_str());
-        // Pooled, and through the node's tunnel where it has one.
-        let client = node.as_ref().and_then(|node| node.http()).ok_or_else(|| {
+        let node = self.plane.node(container.node.as_str());
+        // Over the node's pooled connections, and through its tunnel where it has one.
+        let backend = node.as_ref().and_then(|node| self.backends.of(node));
+        let backend = backend.ok_or_else(|| {
             Error::unavailable(format!(
                 "node {name} of container {place} is not reachable now"
             ))
         })?;
-        let (clock, random) = (self.0.clock().clone(), self.0.random().clone());
-        let backend = DockerExec::over(client.clone(), clock, random);
         let located = Located::new(Arc::new(backend), container.workload.id.clone());
         Ok(located.with_node(name))
     }
@@ -131,7 +142,7 @@ impl AccessControl for Cluster {
         if let Ok(container) = self.container(place) {
             target = target.with_labels(container.workload.labels.clone());
         }
-        let authorizer = self.0.authorizer();
+        let authorizer = self.plane.authorizer();
         let access = authorizer.authorize(&who, request.action, &target).await?;
         Ok(Admission::new(who).with_access(access))
     }
@@ -143,7 +154,7 @@ impl Cluster {
     fn container(&self, place: &Place) -> Result<Arc<ContainerView>> {
         let missing = || Error::not_found(format!("No such container: {place}"));
         match place {
-            Place::Container(name) => self.0.container(name),
+            Place::Container(name) => self.plane.container(name),
             Place::Lain {
                 app,
                 proc,
@@ -156,7 +167,7 @@ impl Cluster {
                         .iter()
                         .all(|(label, value)| labels.get(label) == Some(value.as_str()))
                 };
-                let containers = self.0.containers();
+                let containers = self.plane.containers();
                 containers
                     .iter()
                     .find(|view| is_it(view))
@@ -164,7 +175,7 @@ impl Cluster {
                     .ok_or_else(missing)
             }
             Place::Pod { namespace, pod, .. } => {
-                let container = self.0.container(pod)?;
+                let container = self.plane.container(pod)?;
                 let stack = container.workload.labels.get(STACK);
                 let here = namespace == "default" || stack == Some(namespace.as_str());
                 here.then_some(container).ok_or_else(missing)
@@ -175,10 +186,10 @@ impl Cluster {
 
     /// Sessions live where they were opened, so they are opened at the manager that leads.
     fn refuse_while_another_leads(&self) -> Result<()> {
-        if self.0.leads() {
+        if self.plane.leads() {
             return Ok(());
         }
-        let leader = self.0.election().map(|election| election.leader());
+        let leader = self.plane.election().map(|election| election.leader());
         let text = match leader {
             Some(Leader::Elsewhere(address)) => {
                 format!("this manager does not lead: ask the one at {address}")

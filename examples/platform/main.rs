@@ -28,6 +28,7 @@ mod renewal;
 mod say;
 mod signals;
 mod stack;
+mod stub;
 mod terminal;
 mod tls;
 mod token;

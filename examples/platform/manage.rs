@@ -24,13 +24,14 @@ use crate::{
     cli::{Manage, TlsArgs},
     entrance,
     renewal::Renewal,
-    signals, tls,
+    signals, stub, tls,
 };
 
 pub async fn run(args: Manage) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (plan, mut problems) = check::manage(&args);
     let parts = Parts::of(&plan, &clock, &mut problems);
+    let stub = problems.check(stub::find(&args.exec_stub)).flatten();
     problems.or(())?;
     let mut parts = parts.ok_or_else(|| Failure::new("the configuration is incomplete"))?;
 
@@ -75,7 +76,7 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         });
     }
     plane.start();
-    let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, &shutdown);
+    let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, stub, &shutdown);
     for host in &plan.hosts {
         let served = serve_at(app.clone(), host, listen.clone(), clock.clone(), &shutdown).await;
         match served {

@@ -32,6 +32,8 @@ impl Server {
         let folder = tempfile::tempdir().expect("there is a folder");
         let child = program()
             .env("XDG_RUNTIME_DIR", folder.path())
+            // It is killed, and leaves there what it would have removed.
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -38,17 +38,28 @@ pub fn count(numbers: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
     counts
 }
 
-/// Processes of this host's containers that carry any session's mark.
+/// How many processes of this host's containers carry any session's mark.
 pub fn marked(host: &Host) -> usize {
-    let mark = b"LONGSHORE_EXEC_ID=";
-    processes(host)
-        .filter_map(|pid| fs::read(format!("/proc/{pid}/environ")).ok())
-        .filter(|environment| {
-            environment
-                .split(|byte| *byte == 0)
-                .any(|pair| pair.starts_with(mark))
-        })
-        .count()
+    with_marks(host).count()
+}
+
+/// What they are.
+pub fn marked_lines(host: &Host) -> Vec<String> {
+    let lines = with_marks(host).map(|(pid, mark)| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        format!("{pid} {mark} {line}")
+    });
+    lines.collect()
+}
+
+fn with_marks(host: &Host) -> impl Iterator<Item = (u32, String)> {
+    processes(host).filter_map(|pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let mut pairs = environment.split(|byte| *byte == 0);
+        let mark = pairs.find_map(|pair| pair.strip_prefix(b"LONGSHORE_EXEC_ID="))?;
+        Some((pid, String::from_utf8_lossy(mark).into_owned()))
+    })
 }
 
 /// The processes of this host's containers; other labs may run beside it.
@@ -93,11 +104,16 @@ pub fn tell(what: &str, mut times: Vec<Duration>) {
         let index = (times.len() as f64 * share) as usize;
         times[index.min(times.len() - 1)].as_millis()
     };
+    // The machine is shared; without it the figures say little.
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
     println!(
-        "MEASURED {what}: {} trees gone after p50 {} ms, p90 {} ms, p99 {} ms, at most {} ms",
+        "MEASURED {what}: {} trees gone after p50 {} ms, p90 {} ms, p95 {} ms, p99 {} ms, at most {} \
+         ms, under a load of {load}",
         times.len(),
         at(0.5),
         at(0.9),
+        at(0.95),
         at(0.99),
         at(1.0)
     );

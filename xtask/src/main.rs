@@ -9,6 +9,7 @@
 mod bench;
 mod cargo;
 mod lab;
+mod soak;
 mod test;
 mod tidy;
 mod workspace;
@@ -35,6 +36,8 @@ enum Task {
     Lab(lab::Arguments),
     /// Measure a capability against its peer, on this machine
     Bench(bench::Arguments),
+    /// Run a mixed load for a while, and fail if anything has grown (needs root)
+    Soak(soak::Arguments),
     /// Check what the compiler cannot: who depends on whom, who asks the OS for
     /// time or randomness, file sizes, stray paths and secrets
     Tidy,
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Check => test::run(&test::Arguments::stages(&["fmt", "clippy", "docs", "tidy"])),
         Task::Lab(arguments) => lab::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Stub => longshore_lab::build_stub(&workspace::root()).map(|program| {
             println!("{}", program.display());

@@ -207,6 +207,27 @@ fn told_to_end_it_says_how_that_went() {
     assert_eq!((left, processes(&number(5))), (0, 0));
 }
 
+/// Whoever saves something on a hang-up gets to do so, and its own code is told; who ignores signals
+/// is not waited for, and not spared.
+#[test]
+fn who_acts_on_a_hang_up_has_time_for_it() {
+    let number = number(9);
+    let file = std::env::temp_dir().join(format!("longshore-stub-{number}"));
+    let script = format!(
+        "(trap '' HUP TERM; sleep {number}) &
+         trap 'sleep 0.02; echo saved > {}; exit 9' HUP; echo ready; while :; do sleep 0.01; done",
+        file.display()
+    );
+    let mut session = Session::start(&[], &script);
+    session.read_until("ready");
+    session.say(&ToStub::End);
+    let (ending, left, _) = session.end();
+    let saved = std::fs::read_to_string(&file);
+    let _ = std::fs::remove_file(&file);
+    assert_eq!(saved.unwrap(), "saved\n");
+    assert_eq!((ending, left, processes(&number)), (Ending::Code(9), 0, 0));
+}
+
 #[test]
 fn a_signal_arrives_behind_input_that_nobody_reads() {
     let script = "trap 'echo caught; exit 9' USR1; echo ready; while :; do sleep 0.1; done";
@@ -295,4 +316,133 @@ fn a_sweep_ends_what_carries_the_mark_and_nothing_else() {
         .unwrap();
     assert!(swept.status.success());
     other.wait().unwrap();
+}
+
+/// The helper for images without a shell, as a pipe.
+#[track_caller]
+fn obeys(lines: &str) -> (String, String, Option<i32>) {
+    let mut child = Command::new(STUB)
+        .arg("shell")
+        .env("HOME", "/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(lines.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        text(output.stdout),
+        text(output.stderr),
+        output.status.code(),
+    )
+}
+
+#[test]
+fn the_helper_runs_programs_with_their_arguments_and_tells_codes() {
+    let lines = "/bin/sh -c 'echo \"$1-$0\"; exit 3' x 'a b'\necho $?\n";
+    assert_eq!(obeys(lines), ("a b-x\n3\n".into(), String::new(), Some(0)));
+    // The last one's code is its own; a signal's is as shells tell it.
+    assert_eq!(obeys("sh -c 'exit 7'").2, Some(7));
+    assert_eq!(obeys("sh -c 'kill -9 $$'").2, Some(137));
+    let (_, said, code) = obeys("/no/such\n");
+    assert!(
+        said.contains("/no/such: there is no such program"),
+        "{said}"
+    );
+    assert_eq!(code, Some(127));
+    assert_eq!(obeys("/etc/passwd\n").2, Some(126));
+    // What a program reads is behind its line, and the rest is the helper's again.
+    let (out, ..) = obeys("sh -c 'read a; echo got $a'\nfirst\necho second\n");
+    assert_eq!(out, "got first\nsecond\n");
+    // Nothing that it makes for itself is the program's: no signal that it ignores.
+    let (.., code) = obeys("sh -c 'kill -INT $$; exit 0'");
+    assert_eq!(code, Some(130));
+}
+
+#[test]
+fn the_helper_knows_what_such_images_lack() {
+    let folder = std::env::temp_dir().join(format!("longshore-helper-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("sub")).unwrap();
+    std::fs::write(folder.join("b"), "bee\n").unwrap();
+    std::fs::write(folder.join("a\u{1b}[2J"), "").unwrap();
+    std::fs::write(folder.join(".hidden"), "").unwrap();
+    let lines = format!(
+        "cd {}\npwd\nls\nls -a\nls -l b\ncat b\nX='1 2'\nexport Y=3\nsh -c 'echo $X$Y'\nunset X\n\
+         sh -c 'echo $X$Y'\ncd sub\necho $PWD\ncat nothing\necho $?\nexit 9\necho not here\n",
+        folder.display()
+    );
+    let (out, said, code) = obeys(&lines);
+    let shown = folder.display();
+    let _ = std::fs::remove_dir_all(&folder);
+    let lines: Vec<_> = out.lines().collect();
+    let own = format!("{shown}");
+    let sub = format!("{shown}/sub");
+    let detail = lines[8];
+    assert!(
+        detail.starts_with("-rw") && detail.ends_with(" 4 b"),
+        "{detail}"
+    );
+    assert_eq!(
+        lines[..8],
+        [
+            &own,
+            "a\u{1b}[2J",
+            "b",
+            "sub",
+            ".hidden",
+            "a\u{1b}[2J",
+            "b",
+            "sub"
+        ]
+    );
+    assert_eq!(lines[9..], ["bee", "1 23", "3", &sub, "1"]);
+    assert!(said.contains("cat: nothing: "), "{said}");
+    assert_eq!(code, Some(9));
+}
+
+#[test]
+fn what_the_helper_can_not_do_it_refuses_by_name() {
+    for (line, word) in [
+        ("echo a | cat", "|"),
+        ("echo a > /tmp/x", ">"),
+        ("ls *", "*"),
+        ("echo 'a", "'"),
+        ("exit many", "from 0 to 255"),
+        ("ls -z", "-a and -l"),
+        ("export 1", "NAME=value"),
+        ("A=1 ls", "line of its own"),
+        ("cd a b", "one folder"),
+    ] {
+        let (out, said, code) = obeys(line);
+        assert_eq!((out.as_str(), code), ("", Some(2)), "{line}");
+        assert!(said.contains(word), "{line}: {said}");
+    }
+    let (_, said, code) = obeys(&"x".repeat(100_000));
+    assert!(said.contains("too long"), "{said}");
+    assert_eq!(code, Some(2));
+}
+
+/// On a terminal it prompts; an interrupt ends the program and not the helper, and nothing is stopped
+/// for good.
+#[test]
+fn the_helper_on_a_terminal_outlives_its_keys() {
+    let mut command = Command::new(STUB);
+    command.args(["session", "--tty", "200x24", "--", STUB, "shell"]);
+    let mut session = Session::spawn(command.current_dir("/"));
+    session.read_until("try help\r\n");
+    session.read_until("/ ");
+    let mut type_in = |keys: &str| session.say(&ToStub::Input(keys.as_bytes().to_vec()));
+    type_in("echo typ\x03");
+    type_in("sh -c 'echo runs; exec sleep 1000'\r");
+    session.read_until("runs\r\n");
+    session.say(&ToStub::Input(b"\x1a\x03".to_vec()));
+    session.say(&ToStub::Input(b"echo code=$?\r".to_vec()));
+    session.read_until("code=130");
+    assert!(!String::from_utf8_lossy(&session.output).contains("\ntyp"));
+    session.say(&ToStub::Input(b"exit 4\r".to_vec()));
+    assert_eq!(session.end().0, Ending::Code(4));
 }

@@ -30,7 +30,10 @@ use self::{
     exec::DockerSession,
     stub::{NoStub, StubSession},
 };
-use crate::cleanup::{Cleanup, CleanupReport, Identity};
+use crate::{
+    cleanup::{Cleanup, CleanupReport, Identity},
+    session::HELPER_SHELL,
+};
 
 /// Gets into the containers of one Docker engine, through any [`Connector`]: a unix socket, TLS, a
 /// tunnel.
@@ -46,7 +49,8 @@ use crate::cleanup::{Cleanup, CleanupReport, Identity};
 /// as long as it is held, it lives. In this order, by what there is:
 ///
 /// 1. a [`Stub`] in the container owns the session ([`with_stub`](Self::with_stub)): nothing leaves
-///    its tree, signals arrive, the end is told exactly, and the image needs no shell;
+///    its tree, signals arrive, the end is told exactly, and the image needs no shell: the stub is one
+///    as well, by the name [`HELPER_SHELL`];
 /// 2. a shell with `tr` and `grep` in the container watches over all sessions of a user there. It is
 ///    started before the first, and goes a minute after the last; it goes on looking for half a
 ///    minute when this program died, because the engine may still be starting what it was asked to.
@@ -126,7 +130,8 @@ impl DockerExec {
         self
     }
 
-    /// Lets a stub own the sessions.
+    /// Lets a stub own the sessions, and be a helper where a login finds no shell
+    /// ([`HELPER_SHELL`]).
     #[must_use]
     pub fn with_stub(mut self, stub: Stub) -> Self {
         self.context.settings.stub = Some(stub);
@@ -200,6 +205,16 @@ impl DockerExec {
     }
 }
 
+/// As a program that is not there.
+fn no_helper(why: &str, cause: Option<Error>) -> Error {
+    let error = Error::unsupported(format!("no helper in place of a shell: {why}"));
+    let error = error.with_context("exit_code", 127);
+    match cause {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    }
+}
+
 #[async_trait]
 impl ExecBackend for DockerExec {
     async fn exec(&self, request: &ExecRequest) -> Result<Arc<dyn ExecSession>> {
@@ -207,20 +222,35 @@ impl ExecBackend for DockerExec {
             return Err(Error::invalid("the command to execute is empty"));
         }
         let settings = &self.context.settings;
+        let is_helper = request.command == [HELPER_SHELL];
         // What nobody is to end is nobody's to own.
         if let Some(stub) = settings
             .stub
             .as_ref()
-            .filter(|_| settings.cleanup != Cleanup::Nothing)
+            .filter(|_| is_helper || settings.cleanup != Cleanup::Nothing)
+            .filter(|_| !self.context.shared.refuses_stubs())
         {
             match self.through_stub(request, stub).await {
                 Ok(session) => return Ok(Arc::new(session)),
                 Err(NoStub::Refused(error)) => return Err(error),
+                Err(NoStub::Unusable(error)) if self.context.shared.refuses_stubs() => {
+                    let error = error.chain();
+                    tracing::info!(error, "this engine takes no stub, and is not asked again");
+                    if is_helper {
+                        return Err(no_helper("the engine takes no stub", None));
+                    }
+                }
+                Err(NoStub::Unusable(error)) if is_helper => {
+                    let error = no_helper("the stub can't be used in this container", error.into());
+                    return Err(error);
+                }
                 Err(NoStub::Unusable(error)) => {
                     let workload = &request.workload;
                     tracing::warn!(%workload, error = error.chain(), "a session without the stub");
                 }
             }
+        } else if is_helper {
+            return Err(no_helper("there is no stub here that could be one", None));
         }
         Ok(Arc::new(
             DockerSession::start(&self.context, request).await?,

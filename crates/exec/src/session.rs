@@ -44,6 +44,6 @@ pub use self::{
     recorder::{RecordEvent, RecordedOutput, Recorder, RecordingSource, RecordingStream},
     screen::{Screen, Screens},
     secret::Secret,
-    start::{Launch, SHELLS},
+    start::{HELPER_SHELL, Launch, SHELLS},
     viewer::{GapCause, Notice, Role, ViewerEvent, ViewerId},
 };

@@ -19,14 +19,17 @@ use futures::StreamExt;
 use http::{Method, Request};
 use longshore_core::{
     BoxByteStream, Clock, ClockExt, Connector, Error, ExecBackend, ExecRequest, ExitStatus,
-    OsRandom, Random, Result, Signal, SystemClock, WorkloadId,
+    Identity, OsRandom, Random, Result, Shutdown, Signal, SystemClock, TerminalSize, WorkloadId,
     http::{HttpClient, empty_body, full_body, read_body},
     testkit::{
         exec::{Attachable, Harness, Place},
         programs::{Programs, Shell},
     },
 };
-use longshore_exec::{Cleanup, DockerExec, Stub};
+use longshore_exec::{
+    Cleanup, DockerExec, Stub,
+    session::{EndReason, Launch, OpenRequest, SessionEnd, SessionHub, ViewerEvent},
+};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::UnixStream};
 
@@ -93,7 +96,9 @@ impl Live {
 
     async fn container(&self, mut config: Value, start: bool) -> Place {
         let image = env::var("LONGSHORE_TEST_IMAGE").unwrap_or_else(|_| "busybox:lab".to_owned());
-        config["Image"] = json!(image);
+        if config["Image"].is_null() {
+            config["Image"] = json!(image);
+        }
         config["Labels"] = json!({ "longshore.testkit": "exec" });
         config["HostConfig"]["NetworkMode"] = json!("none");
         let name = format!("/containers/create?name=suite-{}", OsRandom.hex(8));
@@ -110,6 +115,33 @@ impl Live {
             workload: WorkloadId::new(id).unwrap(),
             keep: Box::new(()),
         }
+    }
+
+    /// A container of an image with nothing in it but one static program, which is `/app`.
+    async fn bare(&self, host: Value, user: &str) -> Place {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        let program = std::fs::read(longshore_lab::stub()).unwrap();
+        header.set_size(program.len() as u64);
+        header.set_mode(0o755);
+        archive
+            .append_data(&mut header, "app", &program[..])
+            .unwrap();
+        let path = "/images/create?fromSrc=-&repo=longshore-test-bare&tag=lab";
+        let request = Request::post(path)
+            .header("Content-Type", "application/x-tar")
+            .body(full_body(archive.into_inner().unwrap()));
+        let response = self.client.send(request.unwrap()).await.unwrap();
+        let said = read_body(response.into_body(), 1 << 20).await.unwrap();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.contains("sha256:"), "{said}");
+        let config = json!({
+            "Image": "longshore-test-bare:lab",
+            "Cmd": ["/app", "hold"],
+            "User": user,
+            "HostConfig": host,
+        });
+        self.container(config, true).await
     }
 
     /// An idle container with limits.
@@ -373,4 +405,97 @@ async fn what_is_in_the_background_stays_if_so_wished() {
         assert_eq!(live.exec.reap().await.unwrap(), []);
         live.finish(place).await;
     }
+}
+
+/// What a login wrote, and how it ended, having typed this.
+async fn login(live: &Live, place: &Place, tty: bool, typed: &'static str) -> (String, SessionEnd) {
+    let clock = Arc::new(SystemClock::new());
+    let hub = SessionHub::new(clock, Arc::new(OsRandom), Shutdown::new());
+    let mut request = ExecRequest::new(place.workload.clone(), [""]).with_stdin();
+    if tty {
+        request = request.with_tty(TerminalSize::default());
+    }
+    let backend = Arc::new(live.exec.clone());
+    let who = Identity::new("ann", "test");
+    let opened = hub.open(OpenRequest::new(backend, Launch::shell(request), who));
+    let session = opened.unwrap();
+    session.send(typed.into()).await.unwrap();
+    let mut output = Vec::new();
+    loop {
+        match session.next().await.unwrap() {
+            ViewerEvent::Output { offset, bytes, .. } => {
+                output.extend_from_slice(&bytes);
+                session.acknowledge(offset + bytes.len() as u64).unwrap();
+            }
+            ViewerEvent::Ended(end) => return (String::from_utf8_lossy(&output).into(), end),
+            _ => {}
+        }
+    }
+}
+
+/// Writable or not, as root or not: a login finds the helper where there is no shell, and the shell
+/// where there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_without_a_shell_in_the_image_gets_the_helper() {
+    let Some(live) = live().map(Live::with_stub) else {
+        return;
+    };
+    for (host, user, id) in [
+        (json!({}), "", "0"),
+        (json!({ "ReadonlyRootfs": true }), "", "0"),
+        (json!({}), "1234:1235", "1234"),
+        (json!({ "ReadonlyRootfs": true }), "1234:1235", "1234"),
+        (
+            json!({ "ReadonlyRootfs": true, "CapDrop": ["ALL"] }),
+            "0",
+            "0",
+        ),
+    ] {
+        let place = live.bare(host.clone(), user).await;
+        for tty in [false, true] {
+            let typed = "cd /proc/self\nls -l status\n/app hello\necho code=$?\nexit 7\n";
+            let (output, end) = login(&live, &place, tty, typed).await;
+            let what = format!("{host} {user} {tty}: {output} {end}");
+            assert_eq!(
+                (end.reason, end.code),
+                (EndReason::Exited, Some(7)),
+                "{what}"
+            );
+            // Whose process it is, and the image's program with its own words and code.
+            let owner = output.split_once("-r--r--r--");
+            let owner = owner.and_then(|(_, rest)| rest.split_whitespace().next());
+            assert!(owner == Some(id), "{what}");
+            assert!(
+                output.contains("this program is run by longshore"),
+                "{what}"
+            );
+            assert!(output.contains("code=125"), "{what}");
+            assert_eq!(output.contains("has no shell"), tty, "{what}");
+        }
+        until(|| async { processes(&live, &place, "shell").await == 0 }).await;
+        live.finish(place).await;
+    }
+    let place = live.place().await;
+    let (output, end) = login(&live, &place, true, "echo $((6 * 7)); exit 3\n").await;
+    assert!(
+        output.contains("42") && end.code == Some(3),
+        "{output} {end}"
+    );
+    live.finish(place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_without_a_shell_and_without_a_stub_says_what_was_tried() {
+    let Some(live) = live() else {
+        return;
+    };
+    let place = live.bare(json!({}), "").await;
+    let (_, end) = login(&live, &place, true, "").await;
+    assert_eq!(end.reason, EndReason::StartFailed, "{end}");
+    assert!(
+        end.text
+            .unwrap()
+            .contains("tried: /bin/bash, bash, /bin/sh, sh")
+    );
+    live.finish(place).await;
 }

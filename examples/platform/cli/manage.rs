@@ -1,6 +1,29 @@
+use std::{path::PathBuf, str::FromStr};
+
 use clap::Args;
 
 use super::{DiscoveryArgs, TlsArgs};
+
+/// Where the stub for exec sessions comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StubChoice {
+    Auto,
+    None,
+    File(PathBuf),
+}
+
+impl FromStr for StubChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("expected a file, auto or none".to_owned()),
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            file => Ok(Self::File(file.into())),
+        }
+    }
+}
 
 #[derive(Args, Debug)]
 pub struct Manage {
@@ -109,6 +132,14 @@ pub struct Manage {
     /// Accept agents' tunnels here (needs --tlscacert, --tlscert, --tlskey).
     #[arg(long, value_name = "HOST:PORT")]
     pub tunnel: Option<String>,
+    /// The stub for exec sessions: a small program that owns a session inside its container, ends
+    /// whatever the session leaves behind, delivers signals, and helps out where an image has no
+    /// shell. A file, built by `cargo xtask stub` for the nodes' architecture; `auto`:
+    /// longshore-exec-stub beside this program or in /usr/lib/longshore, if it is there; or `none`.
+    /// Without it, and where it can't run, a shell in the container does what a shell can. The log
+    /// says which of the two it is, and why.
+    #[arg(long, default_value = "auto", value_name = "FILE|auto|none")]
+    pub exec_stub: StubChoice,
     /// Keep the audit log in this file instead of in memory.
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<String>,

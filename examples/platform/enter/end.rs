@@ -61,7 +61,8 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
         },
         EndReason::StartFailed if !has_command && code.is_some() => {
             let text = format!(
-                "{name} has no shell ({} were tried): name a command, platform enter {name} -- PROGRAM",
+                "{name} has no shell ({} were tried) and there is no stub to help out: name a command, \
+                 platform enter {name} -- PROGRAM",
                 SHELLS.join(", ")
             );
             Err(Failure {

@@ -60,7 +60,15 @@ impl Dockerd {
                 .arg("--tls=false");
         }
         command.args(&spec.dockerd_arguments);
-        command.env_clear().env("PATH", PATH).current_dir("/");
+        // An engine that is killed leaves its runtime's temporary files; they go with the lab.
+        let scratch = host.directory().join("tmp");
+        std::fs::create_dir_all(&scratch)
+            .map_err(|e| LabError::io("cannot create dockerd's temporary folder", e))?;
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("TMPDIR", scratch)
+            .current_dir("/");
         command.stdin(Stdio::null()).stdout(log.0).stderr(log.1);
         let wrapper = command
             .spawn()

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use longshore_core::Random;
+use longshore_core::{Error, ErrorKind, Random};
 
 use super::{Cleanup, Stub, api::Api, lifeline::Lifelines, stub::Placements};
 use crate::cleanup::{CleanupReport, Identity, Marker};
@@ -54,6 +54,8 @@ pub(super) struct Shared {
     live: Mutex<HashSet<Marker>>,
     /// Whether the engine's process table shows environments, once that was seen.
     pub(super) sight: OnceLock<bool>,
+    /// Set once the engine has said that it takes no files at all.
+    stubless: OnceLock<()>,
 }
 
 /// Takes a marker out of the live ones when the last hand on its session lets go.
@@ -109,6 +111,18 @@ impl Context {
 }
 
 impl Shared {
+    /// Whether this engine takes no stub, whatever the container.
+    pub(super) fn refuses_stubs(&self) -> bool {
+        self.stubless.get().is_some()
+    }
+
+    /// The stub could not be placed. An engine that does not know how is not asked again.
+    pub(super) fn stub_refused(&self, error: &Error) {
+        if error.kind() == ErrorKind::Unsupported {
+            let _ = self.stubless.set(());
+        }
+    }
+
     pub(super) fn is_live(&self, marker: &Marker) -> bool {
         self.lock().contains(marker)
     }

@@ -63,6 +63,16 @@ impl Stub {
         })
     }
 
+    /// For which processors it is, as `uname -m` names them: `x86_64` or `aarch64`. `None` for others.
+    pub fn architecture(&self) -> Option<&'static str> {
+        // `e_machine` of elf(5); both are little-endian.
+        match self.program.get(18..20)? {
+            [62, 0] => Some("x86_64"),
+            [183, 0] => Some("aarch64"),
+            _ => None,
+        }
+    }
+
     pub(super) fn program(&self) -> &Bytes {
         &self.program
     }
@@ -125,6 +135,14 @@ mod tests {
         assert!(error.message().contains("dynamically"), "{error}");
         // No program headers at all.
         header[56..58].fill(0);
-        assert!(Stub::new(header).is_ok());
+        let stub = Stub::new(header.clone()).unwrap();
+        assert_eq!(stub.architecture(), Some(std::env::consts::ARCH));
+        header[18] = 183;
+        assert_eq!(
+            Stub::new(header.clone()).unwrap().architecture(),
+            Some("aarch64")
+        );
+        header[18] = 8;
+        assert_eq!(Stub::new(header).unwrap().architecture(), None);
     }
 }

@@ -21,10 +21,13 @@ pub enum Launch {
 }
 
 impl Launch {
-    /// A login to a container: the first shell of [`SHELLS`] that it has.
+    /// A login to a container: the first shell of [`SHELLS`] that it has, else [`HELPER_SHELL`].
     pub fn shell(request: ExecRequest) -> Self {
-        let shells = SHELLS.iter().map(|shell| vec![(*shell).to_owned()]);
-        Self::FirstOf(request, shells.collect())
+        let shells = SHELLS.into_iter().chain([HELPER_SHELL]);
+        Self::FirstOf(
+            request,
+            shells.map(|shell| vec![shell.to_owned()]).collect(),
+        )
     }
 
     /// The size of its terminal, if it has one that is known.
@@ -40,6 +43,11 @@ impl Launch {
 
 /// The shells that are tried, in this order.
 pub const SHELLS: [&str; 4] = ["/bin/bash", "bash", "/bin/sh", "sh"];
+
+/// What a login falls back to where there is no shell: a helper that a backend brings along, as
+/// `DockerExec` does with a stub. It runs programs with arguments and knows `cd`, `ls`, `cat` and a
+/// few more; it is no shell. A backend that has none refuses this command.
+pub const HELPER_SHELL: &str = "longshore-shell";
 
 /// A process that runs.
 pub(super) struct Started {
@@ -60,21 +68,31 @@ pub(super) async fn start(
         Launch::Exec(request) => return Ok(Started::new(backend.exec(request).await?)),
         Launch::FirstOf(request, commands) => (request, commands),
     };
-    let mut refused = Error::invalid("no command to run was given");
+    let mut refused = None;
+    let mut tried = Vec::new();
     for (index, command) in commands.iter().enumerate() {
         let mut request = request.clone();
         request.command = command.clone();
-        match backend.exec(&request).await {
-            Ok(session) if index + 1 == commands.len() => return Ok(Started::new(session)),
+        let is_helper = *command == [HELPER_SHELL];
+        let error = match backend.exec(&request).await {
+            // Nothing is left to be tried: whatever becomes of it is the session's own end.
+            Ok(session) if index + 1 == commands.len() && !is_helper => {
+                return Ok(Started::new(session));
+            }
             Ok(session) => match runs(session, clock).await {
                 Ok(started) => return Ok(started),
-                Err(end) => refused = not_started(&end),
+                Err(end) => not_started(&end),
             },
-            Err(error) if error.context("exit_code").is_some() => refused = error,
+            Err(error) if error.context("exit_code").is_some() => error,
             Err(error) => return Err(error),
+        };
+        // That there is no helper explains nothing.
+        if !is_helper || refused.is_none() {
+            refused = Some(error);
+            tried.push(command.join(" "));
         }
     }
-    let tried: Vec<_> = commands.iter().map(|command| command.join(" ")).collect();
+    let refused = refused.unwrap_or_else(|| Error::invalid("no command to run was given"));
     Err(refused.with_context("tried", tried.join(", ")))
 }
 

@@ -182,6 +182,15 @@ impl Daemon {
                         _ => answer(&mut stream, "200 OK", &body).await,
                     }
                 }
+                // An engine of processes has no files.
+                ("PUT", ["containers", _, "archive"]) => {
+                    answer(
+                        &mut stream,
+                        "501 Not Implemented",
+                        &refusal("no files here"),
+                    )
+                    .await;
+                }
                 ("POST", ["containers", id, "attach"]) => {
                     let id = WorkloadId::new(*id).unwrap();
                     let tty = self.state.lock().unwrap().terminals.contains(&id);

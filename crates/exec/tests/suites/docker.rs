@@ -11,7 +11,10 @@ use longshore_core::{
         programs::Programs,
     },
 };
-use longshore_exec::{CleanupOutcome, CleanupReport, CleanupRung, DockerExec, ScriptedExec};
+use longshore_exec::{
+    CleanupOutcome, CleanupReport, CleanupRung, DockerExec, ScriptedExec, Stub,
+    session::HELPER_SHELL,
+};
 use serde_json::json;
 
 use crate::{
@@ -161,6 +164,26 @@ async fn the_engine_is_told_the_same_in_both_calls() {
         requests[2].0.ends_with("/resize"),
         "only after the start: {requests:?}"
     );
+}
+
+/// Every session would upload a megabyte for nothing, and warn.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_takes_no_stub_is_asked_once() {
+    let place = fresh(4096);
+    let mut program = b"\x7fELF\x02\x01".to_vec();
+    program.resize(64, 0);
+    let exec = place.exec.clone().with_stub(Stub::new(program).unwrap());
+    for _ in 0..3 {
+        let request = ExecRequest::new(id("web"), Names.exit(3));
+        let session = exec.exec(&request).await.unwrap();
+        assert_eq!(session.wait().await.unwrap().code, Some(3));
+        let helper = ExecRequest::new(id("web"), [HELPER_SHELL]);
+        let error = exec.exec(&helper).await.unwrap_err();
+        assert_eq!(error.context("exit_code"), Some("127"), "{error:?}");
+    }
+    let requests = place.daemon.requests();
+    let uploads = requests.iter().filter(|(line, _)| line.starts_with("PUT "));
+    assert_eq!(uploads.count(), 1, "{requests:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use std::{
 use longshore_exec_stub::Ending;
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
     process::{
         Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, wait,
     },
@@ -129,12 +130,19 @@ impl Child {
         })
     }
 
-    /// Buries whoever has ended: the command, and orphans that came to this process.
-    pub(crate) fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == self.pid {
-                self.ending = Some(ending(status));
-                self.handle = None;
+    /// Buries whoever has ended: the command, and orphans that came to this process. Whether nobody
+    /// is left, neither child nor orphan.
+    pub(crate) fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.pid => {
+                    self.ending = Some(ending(status));
+                    self.handle = None;
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return false,
+                // ECHILD.
+                Err(_) => return true,
             }
         }
     }

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Signal, WaitOptions, wait};
+use rustix::process::Signal;
 
-use crate::process::Process;
+use crate::{child::Child, process::Process};
 
 /// What [`end`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,25 +17,54 @@ pub(crate) struct Ended {
     pub(crate) left: u32,
 }
 
+/// Processes that belong together.
+pub(crate) trait Family {
+    /// Those that have not ended, by a look at the whole process table.
+    fn members(&mut self) -> Vec<Process>;
+
+    /// Whether nobody is left. Asked every few milliseconds by many at a time, so it looks at the
+    /// table only where nothing less tells.
+    fn is_gone(&mut self) -> bool {
+        self.members().is_empty()
+    }
+}
+
 /// Everything below this process. It is the reaper of its descendants (`PR_SET_CHILD_SUBREAPER`),
 /// so whoever loses its parent comes here: nothing leaves the tree, whatever it does to its
 /// environment, its session or its user.
-pub(crate) fn descendants() -> Vec<Process> {
-    let own = own_pid();
-    let all = Process::all();
-    let mut found = HashSet::from([own]);
-    spread(&all, &mut found);
-    all.into_iter()
-        .filter(|process| process.pid != own && found.contains(&process.pid))
-        .collect()
+#[derive(Debug)]
+pub(crate) struct Descendants<'a>(pub(crate) &'a mut Child);
+
+impl Family for Descendants<'_> {
+    fn members(&mut self) -> Vec<Process> {
+        let own = own_pid();
+        let all = Process::all();
+        let mut found = HashSet::from([own]);
+        spread(&all, &mut found);
+        all.into_iter()
+            .filter(|process| process.pid != own && found.contains(&process.pid))
+            .collect()
+    }
+
+    /// Who has no children, and gets everybody's orphans, has no descendants: the kernel says so in
+    /// one call.
+    fn is_gone(&mut self) -> bool {
+        self.0.reap()
+    }
 }
 
 /// The members of some process groups.
-pub(crate) fn groups(groups: &[i32]) -> Vec<Process> {
-    let own = own_pid();
-    let mut all = Process::all();
-    all.retain(|process| process.pid != own && groups.contains(&process.group));
-    all
+#[derive(Debug)]
+pub(crate) struct Groups<'a>(pub(crate) &'a mut Child, pub(crate) Vec<i32>);
+
+impl Family for Groups<'_> {
+    fn members(&mut self) -> Vec<Process> {
+        self.0.reap();
+        let own = own_pid();
+        let mut all = Process::all();
+        all.retain(|process| process.pid != own && self.1.contains(&process.group));
+        all
+    }
 }
 
 /// Those with a marker, seen by somebody who is not their parent: owners of the marker, their
@@ -55,8 +84,10 @@ impl Marked {
             sessions: HashSet::new(),
         }
     }
+}
 
-    pub(crate) fn members(&mut self) -> Vec<Process> {
+impl Family for Marked {
+    fn members(&mut self) -> Vec<Process> {
         let own = own_pid();
         let all = Process::all();
         let owners = all.iter().filter(|process| process.carries(&self.entries));
@@ -95,42 +126,48 @@ fn spread(all: &[Process], found: &mut HashSet<i32>) {
     }
 }
 
-/// Ends what `find` gives: stopped, so that nobody starts others meanwhile; hung up, as a lost
-/// terminal does it; asked to end; killed, until two looks in a row find nobody.
-pub(crate) fn end(mut find: impl FnMut() -> Vec<Process>) -> Ended {
+/// Ends a family: stopped, so that nobody starts others meanwhile; hung up, as a lost terminal does
+/// it; asked to end; killed, until nobody is left.
+///
+/// After a signal there is time for those that may act on it. Whom it ends by itself, and who
+/// ignores it, needs none.
+pub(crate) fn end(mut family: impl Family) -> Ended {
     let mut seen = HashSet::new();
     for signal in [Signal::HUP, Signal::TERM] {
-        let members = find();
+        let members = family.members();
         if members.is_empty() {
             break;
         }
+        let mut minders = members.clone();
+        minders.retain(|member| member.minds(signal));
         for polite in [Signal::STOP, signal, Signal::CONT] {
             members.iter().for_each(|member| member.signal(polite));
         }
         seen.extend(members.iter().map(|member| member.pid));
         let until = Instant::now() + GRACE;
-        while Instant::now() < until
-            && !{
-                reap();
-                find().is_empty()
-            }
-        {
+        while Instant::now() < until && minders.iter().any(Process::is_alive) {
             sleep(PAUSE);
         }
     }
     let deadline = Instant::now() + LIMIT;
-    let mut empty = 0;
     let mut left = 0;
+    // Twice: who was just born is in no look.
+    let mut empty = 0;
     while empty < 2 && Instant::now() < deadline {
-        let members = find();
+        if family.is_gone() {
+            (left, empty) = (0, empty + 1);
+            continue;
+        }
+        empty = 0;
+        let members = family.members();
         left = members.len();
-        empty = if left == 0 { empty + 1 } else { 0 };
         seen.extend(members.iter().map(|member| member.pid));
         for deadly in [Signal::STOP, Signal::KILL] {
             members.iter().for_each(|member| member.signal(deadly));
         }
-        reap();
-        if left > 0 {
+        // The killed need a moment to end, and another look none of them.
+        let until = Instant::now() + PAUSE;
+        while Instant::now() < until && !family.is_gone() {
             sleep(PAUSE / 2);
         }
     }
@@ -139,11 +176,6 @@ pub(crate) fn end(mut find: impl FnMut() -> Vec<Process>) -> Ended {
         killed: count(seen.len()).saturating_sub(count(left)),
         left: count(left),
     }
-}
-
-/// Buries children that have ended.
-fn reap() {
-    while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
 }
 
 fn own_pid() -> i32 {

@@ -4,6 +4,7 @@
 //! * `sweep MARKER…` ends the processes that carry a marker in their environment, and what belongs
 //!   to them;
 //! * `hold` says its process id and waits, so that others reach this file through `/proc`;
+//! * `shell` reads lines and runs programs, for images that have no shell;
 //! * `become UID GID GROUPS -- COMMAND…` is what a session starts to give up root.
 
 mod child;
@@ -11,6 +12,7 @@ mod family;
 mod options;
 mod process;
 mod session;
+mod shell;
 mod signals;
 mod user;
 mod wire;
@@ -28,14 +30,16 @@ fn main() -> ExitCode {
         Some("become") => refuse(&user::become_and_run(arguments)),
         Some("sweep") => sweep(arguments.filter_map(|marker| marker.into_string().ok())),
         Some("hold") => hold(),
-        _ => refuse("expected session, sweep, hold or become: this program is run by longshore"),
+        Some("shell") => shell::run(),
+        _ => refuse(
+            "expected session, shell, sweep, hold or become: this program is run by longshore",
+        ),
     }
 }
 
 /// Says how many were left, and nothing of them: what is around may be others' secrets.
 fn sweep(markers: impl Iterator<Item = String>) -> ExitCode {
-    let mut found = family::Marked::new(markers);
-    let ended = family::end(|| found.members());
+    let ended = family::end(family::Marked::new(markers));
     let line = format!("killed {} left {}\n", ended.killed, ended.left);
     let _ = std::io::stdout().write_all(line.as_bytes());
     ExitCode::from(u8::from(ended.left > 0))

@@ -23,7 +23,7 @@ impl Process {
         entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter_map(Self::read)
-            .filter(|process| !matches!(process.state, 'Z' | 'X'))
+            .filter(|process| !process.has_ended())
             .collect()
     }
 
@@ -55,6 +55,37 @@ impl Process {
         environment
             .split(|byte| *byte == 0)
             .any(|entry| entries.iter().any(|wanted| wanted == entry))
+    }
+
+    /// Whether it may do something of its own about a signal: it has a handler, or holds the signal
+    /// back to fetch it when it likes (proc(5), `SigCgt` and `SigBlk`). Unknown, it may.
+    pub(crate) fn minds(&self, signal: Signal) -> bool {
+        let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.pid)) else {
+            return true;
+        };
+        Self::status_minds(&status, signal)
+    }
+
+    fn status_minds(status: &str, signal: Signal) -> bool {
+        let bit = 1u64 << (signal.as_raw() - 1);
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        };
+        match (set("SigCgt:"), set("SigBlk:")) {
+            (Some(caught), Some(blocked)) => (caught | blocked) & bit != 0,
+            _ => true,
+        }
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        let now = Self::read(self.pid);
+        now.is_some_and(|now| now.start == self.start && !now.has_ended())
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
     }
 
     /// Sends a signal, if it still is who it was.
@@ -89,6 +120,16 @@ mod tests {
         );
         assert_eq!((process.start, process.state), (9999, 'S'));
         assert_eq!(Process::parse(1, "1 (x) S 1"), None);
+    }
+
+    #[test]
+    fn who_catches_or_holds_back_a_signal_minds_it() {
+        let status = "Name:\tsh\nSigBlk:\t0000000000004000\nSigIgn:\t0000000000000002\n\
+                      SigCgt:\t0000000000000001\n";
+        let minds = |signal| Process::status_minds(status, signal);
+        assert!(minds(Signal::HUP) && minds(Signal::TERM));
+        assert!(!minds(Signal::INT) && !minds(Signal::USR1));
+        assert!(Process::status_minds("Name:\tsh\n", Signal::INT));
     }
 
     #[test]

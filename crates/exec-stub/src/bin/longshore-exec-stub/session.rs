@@ -86,17 +86,17 @@ impl Session {
         }
         self.child.input = None;
         let ended = if !keep {
-            family::end(family::descendants)
+            family::end(family::Descendants(&mut self.child))
         } else if by_itself {
             family::Ended::default()
         } else {
             let groups = self.child.foreground().into_iter();
-            let groups: Vec<i32> = groups.map(|pid| pid.as_raw_nonzero().get()).collect();
-            family::end(|| family::groups(&groups))
+            let groups = groups.map(|pid| pid.as_raw_nonzero().get()).collect();
+            family::end(family::Groups(&mut self.child, groups))
         };
         self.child.reap();
         if !told {
-            let ending = self.child.ending.unwrap_or(Ending::Signal(SIGKILL));
+            let ending = self.child.ending.unwrap_or(Ending::Unknown);
             self.wire.say(&FromStub::Exit(ending));
         }
         self.wire.say(&FromStub::Cleaned {
@@ -266,7 +266,6 @@ const CHUNK: usize = 16 * 1024;
 const MOST_QUEUED: usize = 64 * 1024;
 /// The most that an unprivileged process can have in a pipe.
 const LARGEST_PIPE: usize = 1 << 20;
-const SIGKILL: u8 = 9;
 const SECOND: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,

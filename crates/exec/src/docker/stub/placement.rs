@@ -46,7 +46,13 @@ async fn put(api: &Api, container: &str, stub: &Stub) -> Result<String> {
     let name = format!(".longshore-exec-stub-{}", stub.name());
     match api.put_archive(container, archive(stub, &name)?).await {
         Ok(()) => Ok(format!("/{name}")),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+        // An engine that does not know this call knows no images either.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Unsupported
+            ) =>
+        {
             Err(error)
         }
         Err(error) => {

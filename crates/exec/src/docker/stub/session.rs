@@ -27,6 +27,7 @@ use crate::{
         keeper::{Keeper, Watched},
         link::Link,
     },
+    session::HELPER_SHELL,
 };
 
 /// A command in a container, owned by a stub there.
@@ -67,7 +68,10 @@ impl StubSession {
                 .shared
                 .placements
                 .place(&context.api, &container.id, stub);
-            let path = placing.await.map_err(refuse)?;
+            let path = placing.await.map_err(|error| {
+                context.shared.stub_refused(&error);
+                refuse(error)
+            })?;
             match call(context, request, container, &path, marker.as_ref()).await {
                 Ok(called) => break called,
                 Err(NoStub::Unusable(error)) if attempt == 1 => {
@@ -219,7 +223,12 @@ async fn call(
         wrapped.user = "0:0".to_owned();
     }
     flag(&["--"]);
-    wrapped.command.extend(request.command.iter().cloned());
+    if request.command == [HELPER_SHELL] {
+        // By this name it finds itself also where its file is another container's.
+        flag(&["/proc/self/exe", "shell"]);
+    } else {
+        wrapped.command.extend(request.command.iter().cloned());
+    }
     let mut env = request.env.clone();
     env.extend(marker.map(Marker::pair));
     let id = api.create_exec(&wrapped, &env).await.map_err(refuse)?;

@@ -12,8 +12,8 @@ use longshore_core::{
 use crate::{
     ScriptedExec,
     session::{
-        Attachment, EndReason, HubLimits, Launch, Leave, OpenRequest, RecordEvent, Recorder, Role,
-        SessionEnd, SessionHub, SessionOptions, ViewerEvent,
+        Attachment, EndReason, HELPER_SHELL, HubLimits, Launch, Leave, OpenRequest, RecordEvent,
+        Recorder, Role, SessionEnd, SessionHub, SessionOptions, ViewerEvent,
     },
 };
 
@@ -134,6 +134,32 @@ async fn the_first_shell_that_is_there_is_taken() {
     let (_, end) = drain(&hub().open(opening).unwrap()).await;
     assert_eq!(end.reason, EndReason::StartFailed);
     assert!(end.text.unwrap().contains("tried: bash, zsh"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_shell_a_login_falls_back_to_the_backends_helper() {
+    let login = |exec: ScriptedExec| {
+        let launch = Launch::shell(ExecRequest::new(web(), [""]).with_stdin());
+        let who = Identity::new("ann", "test");
+        hub()
+            .open(OpenRequest::new(Arc::new(exec), launch, who))
+            .unwrap()
+    };
+    let bare = || ScriptedExec::new().with_workload(web());
+    let session = login(bare().with_program(HELPER_SHELL, |mut process| async move {
+        process.print("no shell here\n").await;
+        9
+    }));
+    let (output, end) = drain(&session).await;
+    assert_eq!((&output[..], end.code), (&b"no shell here\n"[..], Some(9)));
+    // A backend without one does not name it: the user could do nothing with it.
+    let (_, end) = drain(&login(bare())).await;
+    assert_eq!((end.reason, end.code), (EndReason::StartFailed, Some(127)));
+    let text = end.text.unwrap();
+    assert!(
+        text.ends_with("tried: /bin/bash, bash, /bin/sh, sh)"),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

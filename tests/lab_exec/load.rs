@@ -1,0 +1,220 @@
+//! What users do in sessions.
+
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use longshore::{
+    ExecBackend, ExecSession,
+    core::{
+        BoxByteStream, Connector, ExecOutputStream, ExecRequest, Result, Signal, TerminalSize,
+        WorkloadId,
+    },
+    exec::{client::RemoteExec, gateway::Gateway},
+};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{sleep, timeout},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Somebody types in a shell, and leaves.
+    Talk,
+    /// As much output as goes.
+    Flood,
+    /// A connection that breaks now and then, and not a byte is lost.
+    Cut,
+    /// The client vanishes amid a flood.
+    Drop,
+    /// A signal ends it.
+    Signal,
+    /// Nothing happens, and then it is closed.
+    Close,
+}
+
+impl Load {
+    pub const ALL: [Self; 6] = [
+        Self::Talk,
+        Self::Flood,
+        Self::Cut,
+        Self::Drop,
+        Self::Signal,
+        Self::Close,
+    ];
+
+    /// One session, to its end.
+    ///
+    /// # Panics
+    /// When it does not go as it should.
+    pub async fn run(self, remote: &RemoteExec, container: &WorkloadId) {
+        let going = timeout(LIMIT, self.go(remote, container));
+        going
+            .await
+            .unwrap_or_else(|_| panic!("{self:?} takes more than {LIMIT:?}"));
+    }
+
+    async fn go(self, remote: &RemoteExec, container: &WorkloadId) {
+        let open = async |command: &[&str], tty: bool| {
+            let mut request = ExecRequest::new(container.clone(), command.iter().copied());
+            request = request.with_stdin();
+            if tty {
+                request = request.with_tty(TerminalSize::default());
+            }
+            let session = loop {
+                match remote.exec(&request).await {
+                    Ok(session) => break session,
+                    // A connection that breaks before its session has begun is not come back to.
+                    Err(error) if self == Self::Cut && error.is_retryable() => {}
+                    Err(error) => panic!("no session for {self:?}: {error:?}"),
+                }
+            };
+            let output = session.take_output().expect("it is taken once");
+            (session, output)
+        };
+        match self {
+            Self::Talk => {
+                let (session, mut output) = open(&["sh"], true).await;
+                let mut input = session.take_input().expect("it has one");
+                for turn in 0..20 {
+                    let line = format!("echo $(({turn} + 40000))\n");
+                    input.write_all(line.as_bytes()).await.expect("it reads");
+                    read_until(&mut output, &format!("{}", 40_000 + turn)).await;
+                    sleep(Duration::from_millis(250)).await;
+                }
+                input.write_all(b"exit 3\n").await.expect("it reads");
+                assert_eq!(ended(&*session, output).await, Some(3));
+            }
+            Self::Flood => {
+                let script = "seq 1 50000; sleep 3; exit 4";
+                let (session, output) = open(&["sh", "-c", script], false).await;
+                let (text, code) = everything(&*session, output).await;
+                assert!(
+                    text == numbers(50_000) && code == Some(4),
+                    "{} bytes",
+                    text.len()
+                );
+            }
+            Self::Cut => {
+                let script = "for i in 1 2 3 4 5 6; do seq 1 5000; sleep 0.7; done; exit 5";
+                let (session, output) = open(&["sh", "-c", script], false).await;
+                let (text, code) = everything(&*session, output).await;
+                let whole = numbers(5000).repeat(6);
+                assert!(text == whole && code == Some(5), "{} bytes", text.len());
+            }
+            Self::Drop => {
+                let script = "setsid sleep 100000 & (trap '' HUP TERM; sleep 100000) & yes";
+                let (session, mut output) = open(&["sh", "-c", script], false).await;
+                read_until(&mut output, "y\ny\n").await;
+                sleep(Duration::from_secs(2)).await;
+                drop((session, output));
+            }
+            Self::Signal => {
+                let script = "trap 'exit 9' USR1; echo ready; while :; do sleep 0.3; done";
+                let (session, mut output) = open(&["sh", "-c", script], true).await;
+                read_until(&mut output, "ready").await;
+                sleep(Duration::from_secs(3)).await;
+                let signal = Signal::new(10).expect("USR1");
+                session.signal(signal).await.expect("it is sent");
+                assert_eq!(ended(&*session, output).await, Some(9));
+            }
+            Self::Close => {
+                let (session, output) = open(&["sleep", "100000"], false).await;
+                sleep(Duration::from_secs(6)).await;
+                session.close().await.expect("it is closed");
+                drop(output);
+            }
+        }
+    }
+}
+
+fn numbers(last: u32) -> String {
+    (1..=last).map(|number| format!("{number}\n")).collect()
+}
+
+async fn read_until(output: &mut ExecOutputStream, text: &str) {
+    let mut seen = String::new();
+    while !seen.contains(text) {
+        let piece = output.next().await;
+        let piece = piece.unwrap_or_else(|| panic!("it ended before {text:?}: {seen:?}"));
+        seen.push_str(&String::from_utf8_lossy(&piece.expect("output").bytes));
+    }
+}
+
+async fn everything(
+    session: &dyn ExecSession,
+    mut output: ExecOutputStream,
+) -> (String, Option<i64>) {
+    let mut bytes = Vec::new();
+    while let Some(piece) = output.next().await {
+        bytes.extend_from_slice(&piece.expect("output").bytes);
+    }
+    let status = session.wait().await.expect("its end is known");
+    (String::from_utf8_lossy(&bytes).into_owned(), status.code)
+}
+
+async fn ended(session: &dyn ExecSession, output: ExecOutputStream) -> Option<i64> {
+    everything(session, output).await.1
+}
+
+/// Connections to a gateway in this process.
+#[derive(Debug)]
+pub struct Loopback {
+    gateway: Gateway,
+    breaks: bool,
+    opened: AtomicU64,
+}
+
+impl Loopback {
+    pub fn new(gateway: Gateway, breaks: bool) -> Self {
+        Self {
+            gateway,
+            breaks,
+            opened: AtomicU64::new(0),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Connector for Loopback {
+    async fn connect(&self) -> Result<BoxByteStream> {
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let (far, mut middle) = match self.breaks {
+            false => (far, None),
+            true => {
+                let (outer, inner) = tokio::io::duplex(16 * 1024);
+                (inner, Some((far, outer)))
+            }
+        };
+        let gateway = self.gateway.clone();
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| {
+                let gateway = gateway.clone();
+                async move { Ok::<_, Infallible>(gateway.handle(request).await) }
+            });
+            let served = http1::Builder::new().serve_connection(TokioIo::new(far), answer);
+            let _ = served.with_upgrades().await;
+        });
+        if let Some((mut far, mut outer)) = middle.take() {
+            // Other spans each time, and the same in each run.
+            let number = self.opened.fetch_add(1, Ordering::Relaxed);
+            let span = Duration::from_millis(1200 + number * 377 % 1700);
+            tokio::spawn(async move {
+                let _ = timeout(span, tokio::io::copy_bidirectional(&mut far, &mut outer)).await;
+            });
+        }
+        Ok(Box::new(near))
+    }
+
+    fn describe(&self) -> String {
+        "loopback".to_owned()
+    }
+}
+
+/// On a busy machine nothing takes longer.
+const LIMIT: Duration = Duration::from_secs(180);

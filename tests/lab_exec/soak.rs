@@ -1,0 +1,159 @@
+//! Many sessions of mixed load for a while: nothing grows. Half a minute unless
+//! `LONGSHORE_SOAK_SECONDS` says how long; `cargo xtask soak exec` does ten minutes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use longshore::{
+    core::{OsRandom, Shutdown, SystemClock},
+    exec::{
+        DockerExec,
+        access::{AnybodyMay, StaticDirectory},
+        client::{ClientOptions, RemoteExec},
+        gateway::{Gateway, GatewayOptions},
+        session::{HubLimits, SessionHub, SessionOptions},
+    },
+};
+
+use crate::{
+    drops::runtime,
+    figures::Figures,
+    load::{Load, Loopback},
+    survivors,
+    world::{Reports, World, gateway, kinds, stub},
+};
+
+#[test]
+fn two_hundred_sessions_of_mixed_load_leak_nothing() {
+    let Some(world) = World::start("lab exec: soak") else {
+        return;
+    };
+    let seconds = std::env::var("LONGSHORE_SOAK_SECONDS");
+    let seconds = seconds.map_or(30, |text| text.parse().expect("whole seconds"));
+    let runtime = runtime();
+    // Entered by bash, as another user, and where nothing can be written.
+    let classes = [0, 2, 3].map(|at| world.classes[at].container.clone());
+    let shutdown = Shutdown::new();
+    let reports = Reports::default();
+    let ways = {
+        let _entered = runtime.enter();
+        [
+            gateway(world.socket()).with_stub(stub()),
+            gateway(world.socket()),
+        ]
+        .map(|exec| Way::over(reports.hear(exec), &shutdown))
+    };
+    let (active, most, sessions) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    let work = |worker: usize, until: Option<Instant>| {
+        let (ways, classes) = (&ways, &classes);
+        let (active, most, sessions) = (&active, &most, &sessions);
+        async move {
+            let mut round = worker;
+            loop {
+                let load = Load::ALL[round % Load::ALL.len()];
+                let way = &ways[round / Load::ALL.len() % ways.len()];
+                let container = &classes[round % classes.len()];
+                let remote = match load {
+                    Load::Cut => &way.cut,
+                    _ => &way.steady,
+                };
+                most.fetch_max(
+                    active.fetch_add(1, Ordering::Relaxed) + 1,
+                    Ordering::Relaxed,
+                );
+                load.run(remote, container).await;
+                active.fetch_sub(1, Ordering::Relaxed);
+                sessions.fetch_add(1, Ordering::Relaxed);
+                round += 7;
+                if until.is_none_or(|until| Instant::now() >= until) {
+                    return;
+                }
+            }
+        }
+    };
+    // What is made once, and what allocators keep of the first peak, is no leak.
+    runtime.block_on(join_all((0..SESSIONS).map(|worker| work(worker, None))));
+    let before = runtime.block_on(Figures::at_rest(&world, &classes, None));
+    println!("MEASURED at rest after one round: {before}");
+    let started = Instant::now();
+    let until = started + Duration::from_secs(seconds);
+    sessions.store(0, Ordering::Relaxed);
+    runtime.block_on(async {
+        let loads = join_all((0..SESSIONS).map(|worker| work(worker, Some(until))));
+        let watching = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                let now = Figures::now(&world, &classes);
+                println!("MEASURED under load after {:?}: {now}", started.elapsed());
+            }
+        };
+        tokio::select! {
+            _ = loads => {}
+            () = watching => {}
+        }
+    });
+    let after = runtime.block_on(Figures::at_rest(&world, &classes, Some(&before)));
+    println!(
+        "MEASURED at rest after {} sessions, at most {} at once, in {:.0} s: {after}",
+        sessions.load(Ordering::Relaxed),
+        most.load(Ordering::Relaxed),
+        started.elapsed().as_secs_f64()
+    );
+    assert!(most.load(Ordering::Relaxed) >= SESSIONS * 9 / 10);
+    let reports = reports.take();
+    println!("MEASURED reports: {:?}", kinds(&reports));
+    let unclean: Vec<_> = reports.iter().filter(|report| !report.is_clean()).collect();
+    let lines = survivors::marked_lines(world.host());
+    let grown = after.grown_since(&before);
+    assert!(
+        grown.is_empty() && unclean.is_empty(),
+        "{grown:?}: {before} and then {after}; {lines:?}; {unclean:?}"
+    );
+    drop(ways);
+    shutdown.trigger();
+    runtime.shutdown_background();
+    world.lab.stop().expect("a clean end");
+}
+
+/// A gateway, its clients, and the engine behind it.
+struct Way {
+    steady: RemoteExec,
+    /// The same over connections that break.
+    cut: RemoteExec,
+}
+
+impl Way {
+    fn over(exec: DockerExec, shutdown: &Shutdown) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        let hub = SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone())
+            .with_limits(HubLimits::default().with_sessions(4 * SESSIONS, 4 * SESSIONS));
+        let mut session = SessionOptions::default();
+        // Long enough to come back, and short enough to see what is left.
+        session.grace = Duration::from_secs(20);
+        let directory = StaticDirectory::new().with_engine(Arc::new(exec));
+        let gateway = Gateway::new(hub, Arc::new(directory), clock.clone(), shutdown.clone())
+            .with_access(Arc::new(AnybodyMay))
+            .with_options(GatewayOptions::default().with_session(session));
+        let remote = |breaks| {
+            let connector = Arc::new(Loopback::new(gateway.clone(), breaks));
+            let options = ClientOptions::default().with_address("longshore", "/v1/exec");
+            RemoteExec::new(connector, options, clock.clone(), Arc::new(OsRandom))
+        };
+        Self {
+            steady: remote(false),
+            cut: remote(true),
+        }
+    }
+}
+
+const SESSIONS: usize = 200;
