@@ -16,10 +16,10 @@ pub(super) fn of_resources(resources: &[GenericResourcesInner]) -> (Vec<Device>,
     let mut left_out = 0;
     let mut add = |kind: &str, name: &str| match device_of_resource(kind, name) {
         Ok(device) if devices.len() < MOST && seen.insert(device.id.clone()) => {
-            devices.push(device)
+            devices.push(device);
         }
         Ok(device) if seen.contains(&device.id) => {
-            bad.push(format!("{} is there twice", device.id))
+            bad.push(format!("{} is there twice", device.id));
         }
         Ok(_) => left_out += 1,
         Err(error) => bad.push(word(error.message())),
