@@ -57,7 +57,10 @@ impl Index {
         request: Arc<PlacementRequest>,
         expires: Timestamp,
     ) -> u32 {
-        let load = self.loads.of_request(&request, &mut self.pools);
+        let load = match is_batch {
+            true => self.loads.of_batch(&request, &mut self.pools),
+            false => self.loads.of_single(&request, &mut self.pools),
+        };
         self.groups.begin(id, is_batch, request, load, expires)
     }
 

@@ -1,4 +1,4 @@
-use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc};
+use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
 use longshore_core::{HostPort, Labels, PlacedWorkload, PlacementRequest, Resources};
 
@@ -48,12 +48,21 @@ impl AsRef<Self> for Load {
 }
 
 /// Loads that are kept once, however many workloads bear them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Loads {
     pool: Pool<Load>,
     /// By the address of a request, which is not another's as long as it is held here: the replicas
     /// of a service are often placed by one request, again and again.
     recent: HashMap<usize, (Arc<PlacementRequest>, Arc<Load>)>,
+}
+
+/// Addresses are another matter in each process.
+impl fmt::Debug for Loads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Loads");
+        fields.field("pool", &self.pool);
+        fields.field("recent", &self.recent.len()).finish()
+    }
 }
 
 impl Loads {
@@ -65,7 +74,13 @@ impl Loads {
         self.pool.share(Load::of_workload(workload, pools))
     }
 
-    pub(super) fn of_request(
+    /// Of a request that hardly comes again.
+    pub(super) fn of_single(&mut self, request: &PlacementRequest, pools: &mut Pools) -> Arc<Load> {
+        self.pool.share(Load::of_request(request, pools))
+    }
+
+    /// Of a request by which many replicas are placed.
+    pub(super) fn of_batch(
         &mut self,
         request: &Arc<PlacementRequest>,
         pools: &mut Pools,
@@ -74,7 +89,7 @@ impl Loads {
         if let Some((_, load)) = self.recent.get(&address) {
             return load.clone();
         }
-        let load = self.pool.share(Load::of_request(request, pools));
+        let load = self.of_single(request, pools);
         if self.recent.len() >= MAX_RECENT {
             self.recent.clear();
         }
