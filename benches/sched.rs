@@ -16,6 +16,8 @@
 //!   the few placements that it can make.
 //! * `observe-100k`: one change (a workload comes or leaves, a node's health or label changes).
 //! * `explain-100k`: a refusal explained over all nodes.
+//! * `first-use-100k`: a placement under an expression that was never seen.
+//! * `topology-100k`: single placements of services that are spread over zones.
 //! * `memory-per-node-100k`: resident memory for the index, per node, in a process of its own.
 //!
 //! With all cases the curve over the number of nodes is drawn into `docs/sched.svg`.
@@ -31,6 +33,8 @@
 mod cases;
 #[path = "sched/cluster.rs"]
 mod cluster;
+#[path = "sched/first.rs"]
+mod first;
 #[path = "sched/plot.rs"]
 mod plot;
 #[path = "sched/process.rs"]
@@ -50,7 +54,7 @@ mod rules;
 
 use report::{Arguments, Report};
 
-const CASES: [&str; 11] = [
+const CASES: [&str; 13] = [
     "spread-1k",
     "spread-10k",
     "spread-100k",
@@ -61,6 +65,8 @@ const CASES: [&str; 11] = [
     "bulk-1m-on-100k",
     "observe-100k",
     "explain-100k",
+    "first-use-100k",
+    "topology-100k",
     "memory-per-node-100k",
 ];
 

@@ -9,14 +9,15 @@ use longshore_sched::{ClusterScheduler, Strategy};
 
 use crate::{
     cluster::{Dice, SERVICES, constrained, container, filled, in_zone, naive, node, request},
+    first,
     process::{resident, timed},
     reference::Reference,
     report::{Arguments, Measurement, Report, median},
 };
 
-const NOW: Timestamp = Timestamp::from_secs(1);
+pub const NOW: Timestamp = Timestamp::from_secs(1);
 const EXPIRY: Timestamp = Timestamp::from_secs(1_000_000);
-const PEER: &str = "naive reference";
+pub const PEER: &str = "naive reference";
 
 /// A case, its bar, and its requests.
 type Single = (&'static str, &'static str, fn(u64) -> Arc<PlacementRequest>);
@@ -60,6 +61,12 @@ pub fn run(arguments: &Arguments, report: &Report) {
     }
     if arguments.wants("explain-100k") {
         explain(arguments, report);
+    }
+    if arguments.wants("first-use-100k") {
+        first::first_use(arguments, report);
+    }
+    if arguments.wants("topology-100k") {
+        first::topology(arguments, report);
     }
     if arguments.wants("memory-per-node-100k") {
         memory(report);
@@ -131,7 +138,7 @@ fn batches(
 }
 
 /// Placements per second, one at a time.
-fn naive_rate(
+pub fn naive_rate(
     peer: &mut Reference,
     make: impl Fn(u64) -> Arc<PlacementRequest>,
     nodes: u64,

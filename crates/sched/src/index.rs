@@ -37,9 +37,9 @@ use self::{
     directory::Directory,
     groups::{Groups, Member},
     labels::Pools,
+    load::Loads,
     names::NameOrder,
     profiles::Profiles,
-    texts::Pool,
 };
 
 /// Everything a scheduler was told, kept so that placing sums nothing up: per-node totals, ports,
@@ -54,7 +54,7 @@ pub(crate) struct Index {
     ports: HashMap<(u16, PortProtocol), SlotSet>,
     groups: Groups,
     pools: Pools,
-    loads: Pool<Load>,
+    loads: Loads,
     catalogue: Catalogue,
     profiles: Profiles,
     now: Timestamp,
@@ -317,9 +317,7 @@ impl Index {
             devices = node.devices_of(&holder);
         }
         self.take_workload(slot, workload.id.as_str());
-        let load = self
-            .loads
-            .share(Load::of_workload(&workload, &mut self.pools));
+        let load = self.loads.of_workload(&workload, &mut self.pools);
         let Some(node) = slot_of(&mut self.nodes, slot) else {
             return Ok(());
         };

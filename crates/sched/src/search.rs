@@ -44,7 +44,7 @@ impl Finder {
                 News::Room(slot) => *slot,
                 News::New(slot) => {
                     if let Some(node) = index.at(*slot) {
-                        self.terms.node_came(node);
+                        self.terms.node_came(node, index);
                     }
                     self.standing.node_changed(*slot, &self.terms);
                     self.standing.forget_roll();
@@ -52,7 +52,7 @@ impl Finder {
                 }
                 News::Node(slot, changed) => {
                     if let Some(node) = index.at(*slot) {
-                        self.terms.node_changed(node, changed);
+                        self.terms.node_changed(node, changed, index);
                         self.tallies.node_changed(node, changed);
                     }
                     self.standing.node_changed(*slot, &self.terms);

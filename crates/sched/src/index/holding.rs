@@ -11,7 +11,6 @@ use super::{
     Index, Slot,
     devices::Holder,
     groups::Member,
-    load::Load,
     node::{Held, without_slash},
     slot_of,
 };
@@ -58,9 +57,10 @@ impl Index {
         request: Arc<PlacementRequest>,
         expires: Timestamp,
     ) -> u32 {
-        let load = self
-            .loads
-            .share(Load::of_request(&request, &mut self.pools));
+        let load = match is_batch {
+            true => self.loads.of_batch(&request, &mut self.pools),
+            false => self.loads.of_single(&request, &mut self.pools),
+        };
         self.groups.begin(id, is_batch, request, load, expires)
     }
 

@@ -1,4 +1,4 @@
-use std::{borrow::Borrow, hash::Hash};
+use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
 use longshore_core::{HostPort, Labels, PlacedWorkload, PlacementRequest, Resources};
 
@@ -22,7 +22,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn of_workload(workload: &PlacedWorkload, pools: &mut Pools) -> Self {
+    fn of_workload(workload: &PlacedWorkload, pools: &mut Pools) -> Self {
         Self {
             profile: pools.profile(workload.service.as_ref(), &workload.labels),
             resources: workload.resources.clone(),
@@ -31,7 +31,7 @@ impl Load {
         }
     }
 
-    pub(crate) fn of_request(request: &PlacementRequest, pools: &mut Pools) -> Self {
+    fn of_request(request: &PlacementRequest, pools: &mut Pools) -> Self {
         Self {
             profile: pools.profile(request.service.as_ref(), &request.labels),
             resources: request.resources.clone(),
@@ -44,6 +44,57 @@ impl Load {
 impl AsRef<Self> for Load {
     fn as_ref(&self) -> &Self {
         self
+    }
+}
+
+/// Loads that are kept once, however many workloads bear them.
+#[derive(Clone, Default)]
+pub(super) struct Loads {
+    pool: Pool<Load>,
+    /// By the address of a request, which is not another's as long as it is held here: the replicas
+    /// of a service are often placed by one request, again and again.
+    recent: HashMap<usize, (Arc<PlacementRequest>, Arc<Load>)>,
+}
+
+/// Addresses are another matter in each process.
+impl fmt::Debug for Loads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Loads");
+        fields.field("pool", &self.pool);
+        fields.field("recent", &self.recent.len()).finish()
+    }
+}
+
+impl Loads {
+    pub(super) fn of_workload(
+        &mut self,
+        workload: &PlacedWorkload,
+        pools: &mut Pools,
+    ) -> Arc<Load> {
+        self.pool.share(Load::of_workload(workload, pools))
+    }
+
+    /// Of a request that hardly comes again.
+    pub(super) fn of_single(&mut self, request: &PlacementRequest, pools: &mut Pools) -> Arc<Load> {
+        self.pool.share(Load::of_request(request, pools))
+    }
+
+    /// Of a request by which many replicas are placed.
+    pub(super) fn of_batch(
+        &mut self,
+        request: &Arc<PlacementRequest>,
+        pools: &mut Pools,
+    ) -> Arc<Load> {
+        let address = Arc::as_ptr(request).addr();
+        if let Some((_, load)) = self.recent.get(&address) {
+            return load.clone();
+        }
+        let load = self.of_single(request, pools);
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.clear();
+        }
+        self.recent.insert(address, (request.clone(), load.clone()));
+        load
     }
 }
 
@@ -68,3 +119,5 @@ fn held(ports: &[HostPort]) -> Box<[HostPort]> {
         .cloned()
         .collect()
 }
+
+const MAX_RECENT: usize = 256;

@@ -9,7 +9,7 @@ use longshore_core::{
 use super::{ClusterScheduler, reserve::name_conflict, warn_about_whitelists};
 use crate::{
     demand::bounds,
-    index::Slot,
+    index::{Index, Slot},
     refusal::refusal,
     search::{Ranked, Rules},
     strategy::{Strategy, TieBreak},
@@ -24,12 +24,19 @@ impl ClusterScheduler {
     ) -> Result<BatchPlacement> {
         self.check_batch(batch)?;
         warn_about_whitelists(&batch.request);
-        let group = self
-            .index
-            .begin(batch.id.clone(), true, batch.request.clone(), batch.expires);
-        let placed = match self.places_alike(batch) {
-            true => self.hold_alike(batch, group, seed),
-            false => self.hold_one_by_one(batch, group, now, seed),
+        // Compiled before anything is begun: a refused batch leaves no trace.
+        let (group, placed) = match self.places_alike(batch) {
+            true => {
+                let (group, placed) = self.hold_alike(batch, seed)?;
+                (group, Ok(placed))
+            }
+            false => {
+                self.compile(&batch.request)
+                    .map(drop)
+                    .map_err(Error::invalid)?;
+                let group = begin(&mut self.index, batch);
+                (group, self.hold_one_by_one(batch, group, now, seed))
+            }
         };
         let is_broken = match &placed {
             Ok(placed) => {
@@ -70,10 +77,7 @@ impl ClusterScheduler {
         if !name.is_empty() && self.is_name_taken(name) {
             return conflict(ErrorKind::AlreadyExists, name_conflict(name));
         }
-        // Before anything is begun: a refused batch leaves no trace.
-        self.compile(&batch.request)
-            .map(drop)
-            .map_err(Error::invalid)
+        Ok(())
     }
 
     /// Whether a replica changes nothing for the next one but on its own node: then the best nodes
@@ -96,7 +100,7 @@ impl ClusterScheduler {
 
     /// The best `count` nodes are enough for `count` replicas: after n of them at most n of these
     /// nodes have changed, so the best of the others is still among them.
-    fn hold_alike(&mut self, batch: &Batch, group: u32, seed: u64) -> Result<BatchPlacement> {
+    fn hold_alike(&mut self, batch: &Batch, seed: u64) -> Result<(u32, BatchPlacement)> {
         let rules = Rules {
             pipeline: &self.pipeline,
             ranking: super::Ranking {
@@ -109,6 +113,7 @@ impl ClusterScheduler {
             .map_err(Error::invalid)?;
         demand.own = &self.own.filters;
         demand.set_scores(&self.own.scores);
+        let group = begin(&mut self.index, batch);
         let finder = self
             .finder
             .get_mut()
@@ -161,7 +166,7 @@ impl ClusterScheduler {
         }
         let mut placed = BatchPlacement::new(nodes, refused);
         placed.devices = devices;
-        Ok(placed)
+        Ok((group, placed))
     }
 
     fn hold_one_by_one(
@@ -201,4 +206,8 @@ impl ClusterScheduler {
         }
         Ok(placed)
     }
+}
+
+fn begin(index: &mut Index, batch: &Batch) -> u32 {
+    index.begin(batch.id.clone(), true, batch.request.clone(), batch.expires)
 }

@@ -41,6 +41,8 @@ pub(super) struct Ladder {
     detail: Detail,
     by_class: HashMap<u64, usize>,
     groups: Vec<Group>,
+    /// Of each group what a search reads first, side by side: most groups it leaves out.
+    fronts: Vec<Front>,
 }
 
 /// How finely capacities are told apart, in bits behind the leading one; then whether room is.
@@ -53,12 +55,20 @@ struct Detail {
 #[derive(Debug)]
 struct Group {
     class: u64,
-    /// The most room that a node of this class can have.
-    most: Shape,
     cpu: Range,
     memory: Range,
-    head: Key,
     entries: Shelf,
+}
+
+/// The outside of a group.
+#[derive(Clone, Copy, Debug)]
+struct Front {
+    /// The most room that a node of this class can have.
+    most: Shape,
+    /// 256ths of a percent in a unit of CPU and of memory, as the search rounds them.
+    parts: (f64, f64),
+    /// The first node's key.
+    head: Key,
 }
 
 /// The totals in a group. They only widen until the group is empty.
@@ -92,6 +102,7 @@ impl Ladder {
             },
             by_class: HashMap::new(),
             groups: Vec::new(),
+            fronts: Vec::new(),
         }
     }
 
@@ -109,6 +120,7 @@ impl Ladder {
             self.detail = coarser;
             self.by_class.clear();
             self.groups.clear();
+            self.fronts.clear();
             for slot in slots {
                 if let Some(hot) = hots.get(slot as usize) {
                     self.add(slot, hot);
@@ -129,12 +141,13 @@ impl Ladder {
         let (key, ..) = self.key(hot);
         let group = &mut self.groups[at];
         group.entries.remove(&key);
-        if group.head == key {
+        if self.fronts[at].head == key {
             match group.entries.first() {
-                Some(first) => group.head = first,
+                Some(first) => self.fronts[at].head = first,
                 None => {
                     self.by_class.remove(&class);
                     self.groups.swap_remove(at);
+                    self.fronts.swap_remove(at);
                     if let Some(moved) = self.groups.get(at) {
                         self.by_class.insert(moved.class, at);
                     }
@@ -160,81 +173,82 @@ impl Ladder {
         top: &mut Top,
         mut visit: impl FnMut(&[Slot], &mut Top),
     ) {
-        let mut bounds: Vec<((i32, i32, usize), Addition)> = Vec::with_capacity(self.groups.len());
+        let mut bounds: Vec<(i32, i32, usize)> = Vec::with_capacity(self.fronts.len());
         let mut best = 0;
-        for (at, group) in self.groups.iter().enumerate() {
-            if group.most.cpu < shape.cpu || group.most.memory < shape.memory {
+        for (at, front) in self.fronts.iter().enumerate() {
+            if front.most.cpu < shape.cpu || front.most.memory < shape.memory {
                 continue;
             }
-            let mut addition = self.addition(group, shape);
-            addition.base = addition.base.saturating_sub(bonus);
-            let bound = (group.head.step + addition.base, group.head.tally, at);
-            if bounds.get(best).is_none_or(|(known, _)| bound < *known) {
+            let base = self.addition(front, shape, bonus).base;
+            let bound = (front.head.step + base, front.head.tally, at);
+            if bounds.get(best).is_none_or(|known| bound < *known) {
                 best = bounds.len();
             }
-            bounds.push((bound, addition));
+            bounds.push(bound);
         }
         if bounds.is_empty() {
             return;
         }
+        let mut enter = |at: usize, top: &mut Top| {
+            let addition = self.addition(&self.fronts[at], shape, bonus);
+            let entries = &self.groups[at].entries;
+            entries.search(&addition, seeded, top, &mut visit);
+        };
         // The most promising group first: after it, most others need no look.
-        let (_, addition) = bounds[best];
-        let at = bounds[best].0.2;
-        let entries = &self.groups[at].entries;
-        entries.search(&addition, seeded, top, &mut visit);
-        bounds.swap_remove(best);
+        enter(bounds.swap_remove(best).2, top);
         let is_worse = |top: &Top, (cost, tally, _): (i32, i32, usize)| {
             let is_worse = |worst: &Ranked| (cost, tally) > (worst.cost, worst.tally);
             top.worst().is_some_and(is_worse)
         };
-        bounds.retain(|(bound, _)| !is_worse(top, *bound));
-        bounds.sort_unstable_by_key(|(bound, _)| *bound);
-        for (bound, addition) in bounds {
+        bounds.retain(|bound| !is_worse(top, *bound));
+        bounds.sort_unstable();
+        for bound in bounds {
             if is_worse(top, bound) {
                 break;
             }
-            let entries = &self.groups[bound.2].entries;
-            entries.search(&addition, seeded, top, &mut visit);
+            enter(bound.2, top);
         }
     }
 
-    /// What the request adds to the steps of a group, at least. As cost where the fullest is the
-    /// best: all that it can add is taken off, and what a node misses of it added.
-    fn addition(&self, group: &Group, shape: Shape) -> Addition {
-        let (cpu, memory) = self.asked(group, shape);
+    /// What the request adds to the steps of a group, at least, less the bonus. As cost where the
+    /// fullest is the best: all that it can add is taken off, and what a node misses of it added.
+    fn addition(&self, front: &Front, shape: Shape, bonus: i32) -> Addition {
+        let (cpu, memory) = self.asked(front, shape);
         let whole = (cpu / 256 + memory / 256) as i32;
         let (cpu_part, memory_part) = ((cpu % 256) as u8, (memory % 256) as u8);
         if self.packs {
             // Without a part nothing is ever carried: all nodes miss the one that was taken off.
             let carries = |part: u8| i32::from(part > 0);
             return Addition {
-                base: -whole - carries(cpu_part) - carries(memory_part),
+                base: (-whole - carries(cpu_part) - carries(memory_part)).saturating_sub(bonus),
                 cpu: cpu_part.wrapping_sub(1),
                 memory: memory_part.wrapping_sub(1),
             };
         }
         Addition {
-            base: whole,
+            base: whole.saturating_sub(bonus),
             cpu: 255 - cpu_part,
             memory: 255 - memory_part,
         }
     }
 
     /// What is asked for in 256ths of a percent of the group's totals, rounded to the safe side.
-    fn asked(&self, group: &Group, shape: Shape) -> (u32, u32) {
-        let part = |asked: u64, range: Range| {
+    fn asked(&self, front: &Front, shape: Shape) -> (u32, u32) {
+        let part = |asked: u64, part: f64| {
             if asked == 0 {
                 return 0;
             }
+            let part = (asked as f64 * part) as u32;
             match self.packs {
-                false => (asked as f64 * range.least_part) as u32,
+                false => part,
                 // No node takes more than all that it has.
-                true => ((asked as f64 * range.most_part) as u32)
-                    .saturating_add(1)
-                    .min(PERCENT as u32),
+                true => part.saturating_add(1).min(PERCENT as u32),
             }
         };
-        (part(shape.cpu, group.cpu), part(shape.memory, group.memory))
+        (
+            part(shape.cpu, front.parts.0),
+            part(shape.memory, front.parts.1),
+        )
     }
 
     /// A node without any room of the kind can never take a request of the kind.
@@ -249,10 +263,11 @@ impl Ladder {
         let (key, cpu, memory) = self.key(hot);
         let entry = Entry { slot, cpu, memory };
         if let Some(&at) = self.by_class.get(&class) {
-            let group = &mut self.groups[at];
+            let (group, front) = (&mut self.groups[at], &mut self.fronts[at]);
             group.cpu.include(hot.cpu.total);
             group.memory.include(hot.memory.total);
-            group.head = group.head.min(key);
+            front.parts = (group.cpu.part(self.packs), group.memory.part(self.packs));
+            front.head = front.head.min(key);
             group.entries.insert(key, entry);
             return;
         }
@@ -262,15 +277,19 @@ impl Ladder {
             true => room_class(of.free()).1,
             false => u64::MAX,
         };
-        self.groups.push(Group {
-            class,
+        let (cpu, memory) = (Range::of(hot.cpu.total), Range::of(hot.memory.total));
+        self.fronts.push(Front {
             most: Shape {
                 cpu: most(hot.cpu, self.kind.cpu),
                 memory: most(hot.memory, self.kind.memory),
             },
-            cpu: Range::of(hot.cpu.total),
-            memory: Range::of(hot.memory.total),
+            parts: (cpu.part(self.packs), memory.part(self.packs)),
             head: key,
+        });
+        self.groups.push(Group {
+            class,
+            cpu,
+            memory,
             entries: Shelf::default(),
         });
         self.groups[at].entries.insert(key, entry);
@@ -350,6 +369,15 @@ impl Range {
             most,
             least_part: PERCENT as f64 / most as f64 * (1.0 - SLACK),
             most_part: PERCENT as f64 / least as f64 * (1.0 + SLACK),
+        }
+    }
+
+    /// As a search for the emptiest or the fullest rounds it.
+    fn part(&self, packs: bool) -> f64 {
+        if packs {
+            self.most_part
+        } else {
+            self.least_part
         }
     }
 

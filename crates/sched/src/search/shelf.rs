@@ -39,6 +39,8 @@ struct Run {
     /// The first and the last key, here so that a search that leaves the run out reads nothing else.
     first: Key,
     last: Key,
+    /// The least of each part, for the same: most runs of a small cluster are short.
+    least: (u8, u8),
     keys: Vec<Key>,
     cpu: Vec<u8>,
     memory: Vec<u8>,
@@ -107,7 +109,7 @@ impl Shelf {
             let end = run.keys.len();
             let mut from = 0;
             while from < end {
-                let Some(limit) = top.worst().copied() else {
+                let Some(limit) = top.worst() else {
                     let to = end.min(from + top.missing().clamp(1, MAX_VISIT));
                     visit(&run.slots[from..to], top);
                     from = to;
@@ -118,10 +120,14 @@ impl Shelf {
                 if spare < 0 {
                     return;
                 }
+                if run.is_beyond(spare, addition) {
+                    break;
+                }
                 // Behind this key a tie is lost, so that one less may be added.
+                let (tally, rank) = (limit.tally, limit.rank);
                 let loses_ties = |key: &Key| match seeded {
-                    true => key.tally > limit.tally,
-                    false => (key.tally, key.rank) >= (limit.tally, limit.rank),
+                    true => key.tally > tally,
+                    false => (key.tally, key.rank) >= (tally, rank),
                 };
                 let ties = match (loses_ties(&run.first), loses_ties(&run.last)) {
                     (true, _) => 0,
@@ -164,6 +170,16 @@ impl Shelf {
 }
 
 impl Run {
+    /// Whether more than `spare` is added to each of its nodes.
+    fn is_beyond(&self, spare: i32, addition: &Addition) -> bool {
+        let (cpu, memory) = (self.least.0 > addition.cpu, self.least.1 > addition.memory);
+        match spare {
+            0 => cpu | memory,
+            1 => cpu & memory,
+            _ => false,
+        }
+    }
+
     /// The first node in a range to which at most `spare` is added.
     fn next(&self, from: usize, to: usize, spare: i32, addition: &Addition) -> Option<usize> {
         if from >= to || spare < 0 {
@@ -184,7 +200,7 @@ impl Run {
         self.cpu.insert(at, entry.cpu);
         self.memory.insert(at, entry.memory);
         self.slots.insert(at, entry.slot);
-        self.note_ends();
+        self.note();
     }
 
     fn remove(&mut self, at: usize) {
@@ -192,7 +208,7 @@ impl Run {
         self.cpu.remove(at);
         self.memory.remove(at);
         self.slots.remove(at);
-        self.note_ends();
+        self.note();
     }
 
     fn split_off(&mut self, at: usize) -> Self {
@@ -203,8 +219,8 @@ impl Run {
             slots: self.slots.split_off(at),
             ..Self::default()
         };
-        rest.note_ends();
-        self.note_ends();
+        rest.note();
+        self.note();
         rest
     }
 
@@ -213,13 +229,17 @@ impl Run {
         self.cpu.append(&mut other.cpu);
         self.memory.append(&mut other.memory);
         self.slots.append(&mut other.slots);
-        self.note_ends();
+        self.note();
     }
 
-    fn note_ends(&mut self) {
+    /// Keeps what a search reads of a run first.
+    fn note(&mut self) {
         if let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) {
             (self.first, self.last) = (*first, *last);
         }
+        // Without a branch inside, as `first_of`.
+        let least = |parts: &[u8]| parts.iter().fold(u8::MAX, |least, part| least.min(*part));
+        self.least = (least(&self.cpu), least(&self.memory));
     }
 }
 

@@ -89,22 +89,52 @@ impl Terms {
     }
 
     /// The node is new.
-    pub(super) fn node_came(&mut self, node: &Node) {
+    pub(super) fn node_came(&mut self, node: &Node, index: &Index) {
         let labels = node.labels().map(|(key, _)| key);
         for key in labels.chain(["node"]) {
-            renew(&mut self.sets, &self.labels, Source::Labels, key, node);
+            let peer = peer(node, key, index);
+            renew(
+                &mut self.sets,
+                &self.labels,
+                Source::Labels,
+                key,
+                node,
+                peer,
+            );
         }
-        renew(&mut self.sets, &self.images, Source::Images, "image", node);
+        renew(
+            &mut self.sets,
+            &self.images,
+            Source::Images,
+            "image",
+            node,
+            None,
+        );
     }
 
     /// The node's own labels, name or images are others.
-    pub(super) fn node_changed(&mut self, node: &Node, changed: &Changed) {
+    pub(super) fn node_changed(&mut self, node: &Node, changed: &Changed, index: &Index) {
         let labels = changed.labels.iter().map(|key| &**key);
         for key in labels.chain(changed.name.then_some("node")) {
-            renew(&mut self.sets, &self.labels, Source::Labels, key, node);
+            let peer = peer(node, key, index);
+            renew(
+                &mut self.sets,
+                &self.labels,
+                Source::Labels,
+                key,
+                node,
+                peer,
+            );
         }
         if changed.images {
-            renew(&mut self.sets, &self.images, Source::Images, "image", node);
+            renew(
+                &mut self.sets,
+                &self.images,
+                Source::Images,
+                "image",
+                node,
+                None,
+            );
         }
     }
 
@@ -199,16 +229,38 @@ impl Terms {
     }
 }
 
-/// Puts a node into each set about a key, or takes it out.
-fn renew(sets: &mut [(Matcher, SlotSet)], side: &Side, source: Source, key: &str, node: &Node) {
+/// Puts a node into each set about a key, or takes it out: as its peer, if it has one.
+fn renew(
+    sets: &mut [(Matcher, SlotSet)],
+    side: &Side,
+    source: Source,
+    key: &str,
+    node: &Node,
+    peer: Option<Slot>,
+) {
     for at in side.get(key).iter().flat_map(|of| of.by_pattern.values()) {
         let (matcher, set) = &mut sets[*at];
-        if holds(source, key, matcher, node) {
+        let holds = match peer {
+            Some(peer) => set.contains(peer),
+            None => holds(source, key, matcher, node),
+        };
+        if holds {
             set.insert(node.slot);
         } else {
             set.remove(node.slot);
         }
     }
+}
+
+/// Another node with the same value of a label, which the sets know: what matches there matches
+/// here.
+fn peer(node: &Node, key: &str, index: &Index) -> Option<Slot> {
+    if key == "node" {
+        return None;
+    }
+    let values = index.catalogue().label(key)?.values();
+    let mut alike = values.nodes(node.label(key)?)?.iter();
+    alike.find(|slot| *slot != node.slot)
 }
 
 /// The nodes on which something is matched: found by the values that there are, each looked at
