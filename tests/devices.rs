@@ -368,6 +368,10 @@ async fn a_node_s_devices_are_shown_with_their_attributes() {
         .await;
     let reasons = why["nodes"].to_string();
     assert!(reasons.contains("needs 4 gpu, 2 free"), "{why}");
+    let body = json!({"Image": "a", "HostConfig": {"DeviceRequests": [gpus(4)]}});
+    let without = "/longshore/v1/explain?without=devices";
+    let (_, why) = manager.call(Method::POST, without, body).await;
+    assert_eq!(why["refusal"], Value::Null, "{why}");
 }
 
 fn stack(replicas: u32, devices: &str) -> StackSpec {
