@@ -184,7 +184,7 @@ async fn two_containers_never_share_a_device() {
     let manager = world.manager().await;
     // More at once than there is.
     let all = futures::future::join_all((0..8).map(|_| manager.create(gpus(1)))).await;
-    let (made, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.is_ok());
+    let (made, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(std::result::Result::is_ok);
     assert_eq!((made.len(), refused.len()), (3, 5));
     let given = [
         "sim-000 gpu GPU-a",
