@@ -184,7 +184,7 @@ async fn two_containers_never_share_a_device() {
     let manager = world.manager().await;
     // More at once than there is.
     let all = futures::future::join_all((0..8).map(|_| manager.create(gpus(1)))).await;
-    let (made, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.is_ok());
+    let (made, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(std::result::Result::is_ok);
     assert_eq!((made.len(), refused.len()), (3, 5));
     let given = [
         "sim-000 gpu GPU-a",
@@ -368,6 +368,10 @@ async fn a_node_s_devices_are_shown_with_their_attributes() {
         .await;
     let reasons = why["nodes"].to_string();
     assert!(reasons.contains("needs 4 gpu, 2 free"), "{why}");
+    let body = json!({"Image": "a", "HostConfig": {"DeviceRequests": [gpus(4)]}});
+    let without = "/longshore/v1/explain?without=devices";
+    let (_, why) = manager.call(Method::POST, without, body).await;
+    assert_eq!(why["refusal"], Value::Null, "{why}");
 }
 
 fn stack(replicas: u32, devices: &str) -> StackSpec {

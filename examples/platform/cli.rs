@@ -294,7 +294,8 @@ pub struct Explain {
     /// With --image: as if there were a node like cpu=4,memory=8GiB,label=zone=eu, too.
     #[arg(long, value_name = "NODE", conflicts_with = "container")]
     pub with_node: Vec<String>,
-    /// With --image: as if it did not ask for constraint:zone==eu, affinity:…, ports or resources.
+    /// With --image: as if it did not ask for constraint:zone==eu, affinity:…, ports,
+    /// resources or devices.
     #[arg(long, value_name = "DEMAND", conflicts_with = "container")]
     pub without: Vec<String>,
     /// Print the explanation as JSON.

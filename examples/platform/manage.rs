@@ -214,6 +214,7 @@ async fn plane(
         // The socket is its owner's alone, and TLS lets in only holders of a certificate of our
         // authority: both may do everything, as with Docker itself.
         .authorizer(Arc::new(AllowAll))
+        .registries(Arc::new(plan.registries.clone()))
         .clock(clock.clone())
         .options(options);
     if let Some(discovery) = parts.discovery {

@@ -74,6 +74,7 @@ mod node;
 mod pending;
 mod placement;
 mod plane;
+mod registry;
 mod reservation;
 mod stack;
 
@@ -86,6 +87,7 @@ pub use node::{ApiVersion, ClockSkew, ContainerCounts, NodeRef, NodeView};
 pub use pending::{Pending, PendingView};
 pub use placement::Accounting;
 pub use plane::{ControlPlane, ControlPlaneBuilder, PlaneOptions};
+pub use registry::{DockerConfigFiles, RegistrySource};
 pub use reservation::{Admission, NameGuard};
 pub use stack::{
     ActionKind, ActionOutcome, Instance, InstanceStatus, NodeCondition, Observed, ObservedNode,

@@ -32,6 +32,7 @@ use crate::{
     event::EventLog,
     node::{self, Note},
     placement,
+    registry::RegistrySource,
     stack::Desired,
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) audit: Arc<dyn AuditSink>,
+    /// Where stacks get credentials for registries from, if anywhere.
+    pub(crate) registries: Option<Arc<dyn RegistrySource>>,
     pub(crate) engines: Arc<dyn EngineProvider>,
     pub(crate) election: Option<Arc<dyn LeaderElection>>,
     pub(crate) discoveries: Vec<Arc<dyn Discovery>>,

@@ -120,7 +120,7 @@ pub use repeats::Repeats;
 pub use scheduler::Scheduler;
 pub use shutdown::Shutdown;
 pub use signal::Signal;
-pub use stream::{BoxByteStream, BoxFuture, BoxStream, ByteStream};
+pub use stream::{BoxByteStream, BoxFuture, BoxStream, ByteStream, ReadRule, ReadThrough};
 pub use timestamp::Timestamp;
 pub use topology::TopologySpread;
 pub use tunnel::{

@@ -1,7 +1,11 @@
+mod read_through;
+
 use std::{future::Future, pin::Pin};
 
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use self::read_through::{ReadRule, ReadThrough};
 
 /// A stream of bytes in both directions. Shutting down the write half is a half-close: the other
 /// side reads its end while this side goes on reading.

@@ -1,7 +1,7 @@
 use std::{str::FromStr, time::Duration};
 
 use longshore::{
-    control::{Accounting, endpoint::ListenAddress},
+    control::{Accounting, DockerConfigFiles, endpoint::ListenAddress},
     core::Endpoint,
     sched::{FilterName, Strategy},
 };
@@ -36,6 +36,7 @@ pub struct ManagePlan {
     pub overcommit: f64,
     pub accounting: Accounting,
     pub create_retry: u32,
+    pub registries: DockerConfigFiles,
 }
 
 /// What there is to do, with stand-ins where something is wrong: its files and its discovery backend
@@ -138,6 +139,20 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         let files = tunnel_tls(&args.tls).map_err(|problem| problems.add(problem));
         endpoint.ok().zip(files.ok())
     });
+    let mut registries = DockerConfigFiles::new();
+    for pair in &args.registry_config {
+        match pair.split_once('=') {
+            Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+                registries = registries.with_file(name, file);
+            }
+            _ => problems.add(format!(
+                "invalid --registry-config {pair:?}: expected NAME=FILE"
+            )),
+        }
+    }
+    if let Err(error) = registries.check() {
+        problems.add(format!("--registry-config: {}", error.chain()));
+    }
     // The tunnel's files alone do not put TLS on the endpoint.
     let tls = match (&args.tunnel, args.tls.tls || args.tls.tlsverify) {
         (Some(_), false) => None,
@@ -160,6 +175,7 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         overcommit,
         accounting,
         create_retry,
+        registries,
     };
     (plan, problems)
 }

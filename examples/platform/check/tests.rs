@@ -28,6 +28,18 @@ fn planned(args: &crate::cli::Manage) -> ManagePlan {
 }
 
 #[test]
+fn files_of_registry_credentials_are_read_at_the_start() {
+    refuse(
+        "platform manage nodes://a:1 --registry-config ours",
+        "invalid --registry-config \"ours\": expected NAME=FILE",
+    );
+    refuse(
+        "platform manage nodes://a:1 --registry-config ours=/no/such/config.json",
+        "--registry-config: cannot read /no/such/config.json: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
 fn problems_are_reported_together() {
     refuse(
         "platform manage --engine-failure-retry 0 --heartbeat 10ms",

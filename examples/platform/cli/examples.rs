@@ -43,6 +43,8 @@ shop.json:
     ]
   }
 
+A service can also say \"devices\": [\"2 gpu where memory>=16GiB\"], and \"registry_credentials\": \"NAME\"
+for what its managers know by 'platform manage --registry-config'.
 Where the managers keep stacks, see 'platform manage --help', longshore.stacks.";
 
 pub const PENDING_EXAMPLES: &str = "\

@@ -140,6 +140,11 @@ pub struct Manage {
     /// says which of the two it is, and why.
     #[arg(long, default_value = "auto", value_name = "FILE|auto|none")]
     pub exec_stub: StubChoice,
+    /// A file of `docker login` (config.json) under a name, for stacks whose services say
+    /// `"registry_credentials": "NAME"`. It is read at every pull and never stored or shown; every
+    /// manager needs it. May be given several times.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub registry_config: Vec<String>,
     /// Keep the audit log in this file instead of in memory.
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<String>,

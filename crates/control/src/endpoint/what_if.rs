@@ -46,8 +46,8 @@ pub(super) fn node(text: &str, number: usize) -> ApiResult<NodeState> {
     Ok(state)
 }
 
-/// Drops a demand of a request: `constraint:zone==eu`, `affinity:…`, `whitelist:…`, `ports` or
-/// `resources`.
+/// Drops a demand of a request: `constraint:zone==eu`, `affinity:…`, `whitelist:…`, `ports`,
+/// `resources` or `devices`.
 pub(super) fn drop_demand(request: &mut PlacementRequest, text: &str) -> ApiResult<()> {
     let (list, expression) = match text.split_once(':') {
         Some(("constraint", expression)) => (&mut request.constraints, expression),
@@ -61,10 +61,14 @@ pub(super) fn drop_demand(request: &mut PlacementRequest, text: &str) -> ApiResu
             request.resources = Resources::default();
             return Ok(());
         }
+        _ if text == "devices" => {
+            request.devices.clear();
+            return Ok(());
+        }
         _ => {
             return Err(ApiError::bad_request(format!(
                 "invalid without {text:?}: expected constraint:, affinity: or whitelist: with an \
-                 expression, or ports, or resources"
+                 expression, or ports, resources or devices"
             )));
         }
     };

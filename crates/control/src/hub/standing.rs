@@ -1,5 +1,5 @@
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -7,9 +7,10 @@ use std::{
 
 use futures::StreamExt;
 use longshore_core::{
-    BoxByteStream, BoxFuture, Error, ErrorKind, Leader, LeaderElection, Mandate, StreamTarget,
+    BoxByteStream, BoxFuture, Error, ErrorKind, Leader, LeaderElection, Mandate, ReadRule,
+    ReadThrough, StreamTarget,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// By what right a connector's streams are opened.
 #[derive(Clone, Debug)]
@@ -39,10 +40,10 @@ impl Standing {
     /// was opened under: a connection that was kept must not be used under the new one.
     pub(super) fn hold(&self, mandate: Option<Mandate>, stream: BoxByteStream) -> BoxByteStream {
         match (self, mandate) {
-            (Self::Elected(election), Some(mandate)) => Box::new(Held {
-                stream,
-                over: Box::pin(replaced(election.watch(), mandate)),
-            }),
+            (Self::Elected(election), Some(mandate)) => {
+                let over = Until(Box::pin(replaced(election.watch(), mandate)));
+                Box::new(ReadThrough::new(stream, over))
+            }
             _ => stream,
         }
     }
@@ -71,53 +72,22 @@ async fn replaced(mut news: longshore_core::BoxStream<Leader>, mandate: Mandate)
     std::future::pending::<()>().await;
 }
 
-struct Held {
-    stream: BoxByteStream,
-    over: BoxFuture<'static, ()>,
-}
+/// Ends a stream's reads when its leadership is over.
+struct Until(BoxFuture<'static, ()>);
 
-impl AsyncRead for Held {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl ReadRule for Until {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.over.as_mut().poll(context).is_ready() {
+        if self.0.as_mut().poll(context).is_ready() {
             // Polled no more once it was ready.
-            self.over = Box::pin(std::future::ready(()));
+            self.0 = Box::pin(std::future::ready(()));
             return Poll::Ready(Err(io::Error::other(over())));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Held {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        Pin::new(stream).poll_read(context, buffer)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     cluster::{Cluster, State},
     event::EventLog,
     pending::Waiting,
+    registry::RegistrySource,
     stack::Desired,
 };
 
@@ -27,6 +28,7 @@ pub struct ControlPlaneBuilder {
     state: Option<(Arc<dyn KvStore>, String)>,
     authorizer: Option<Arc<dyn Authorizer>>,
     audit: Option<Arc<dyn AuditSink>>,
+    registries: Option<Arc<dyn RegistrySource>>,
     clock: Option<Arc<dyn Clock>>,
     random: Option<Arc<dyn Random>>,
     shutdown: Option<Shutdown>,
@@ -104,6 +106,14 @@ impl ControlPlaneBuilder {
     #[must_use]
     pub fn audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
         self.audit = Some(audit);
+        self
+    }
+
+    /// Sets where stacks get credentials for registries from. Without, services that name some are
+    /// not made on nodes that lack the image.
+    #[must_use]
+    pub fn registries(mut self, registries: Arc<dyn RegistrySource>) -> Self {
+        self.registries = Some(registries);
         self
     }
 
@@ -188,6 +198,7 @@ impl ControlPlaneBuilder {
                 cluster: Cluster::new(state),
                 authorizer: self.authorizer.unwrap_or_else(|| Arc::new(DenyAll)),
                 audit: self.audit.unwrap_or_else(|| Arc::new(MemoryAudit::new())),
+                registries: self.registries,
                 shutdown: own,
                 parent: self.shutdown,
                 started: false.into(),

@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use longshore_core::{
     BoxFuture, ClockExt, DeviceId, Engine, Error, ErrorKind, NodeHealth, NodeId, PlacementRequest,
-    PullOptions, RemoveOptions, Result, WorkloadId, WorkloadSpec,
+    PullOptions, RegistryCredentials, RemoveOptions, Result, WorkloadId, WorkloadSpec,
 };
 
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use crate::{
     devices::{self, DEVICES_LABEL},
     node,
     plane::Inner,
+    registry::registry_of,
 };
 
 /// Compares desired with observed whenever one of them changes, and carries out what follows.
@@ -194,7 +195,8 @@ async fn create(
         let made = match admission.node() {
             Ok(view) => {
                 let spec = on_node(&spec, &view, admission.devices());
-                make(inner, &view, &spec).await
+                let credentials = service.registry_credentials.as_deref();
+                make(inner, &view, &spec, credentials).await
             }
             Err(error) => Err(error),
         };
@@ -251,6 +253,7 @@ async fn make(
     inner: &Inner,
     node: &NodeView,
     spec: &WorkloadSpec,
+    credentials: Option<&str>,
 ) -> Result<(Arc<dyn Engine>, WorkloadId)> {
     let engine = engine_of(node)?;
     let create = || async {
@@ -265,7 +268,7 @@ async fn make(
     };
     let made = match create().await {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            pull(inner, &*engine, &spec.image).await?;
+            pull(inner, &*engine, &spec.image, credentials).await?;
             create().await
         }
         made => made,
@@ -273,9 +276,18 @@ async fn make(
     made.map(|id| (Arc::clone(&engine), id))
 }
 
-async fn pull(inner: &Inner, engine: &dyn Engine, image: &str) -> Result<()> {
+async fn pull(
+    inner: &Inner,
+    engine: &dyn Engine,
+    image: &str,
+    credentials: Option<&str>,
+) -> Result<()> {
+    let mut options = PullOptions::default();
+    if let Some(name) = credentials {
+        options.credentials = Some(credentials_for(inner, name, image).await?);
+    }
     let pulled = async {
-        let mut steps = engine.pull(image, &PullOptions::default()).await?;
+        let mut steps = engine.pull(image, &options).await?;
         while let Some(step) = steps.next().await {
             step?;
         }
@@ -284,6 +296,21 @@ async fn pull(inner: &Inner, engine: &dyn Engine, image: &str) -> Result<()> {
     inner
         .clock
         .timeout(PULL_LIMIT, "pulling the image", pulled)
+        .await?
+}
+
+/// As they are now: not kept from pull to pull (S25).
+async fn credentials_for(inner: &Inner, name: &str, image: &str) -> Result<RegistryCredentials> {
+    let Some(registries) = &inner.registries else {
+        return Err(Error::invalid(format!(
+            "it names the registry credentials {name}, and this manager has none: give it a source"
+        )));
+    };
+    let asked = registries.credentials(name, registry_of(image));
+    let limit = inner.options.call_timeout;
+    let clock = &inner.clock;
+    clock
+        .timeout(limit, "asking for registry credentials", asked)
         .await?
 }
 

@@ -33,6 +33,10 @@ pub struct ServiceSpec {
     /// Devices that each instance has for itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceRequest>,
+    /// The name of the credentials for its image's registry, which the manager's
+    /// [`RegistrySource`](crate::RegistrySource) knows. Never a secret: the stack is stored and shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_credentials: Option<String>,
     /// Never two live instances, also when it is unknown whether a lost node still runs one. It
     /// then waits for the node, or for an operator to
     /// [declare it dead](crate::ControlPlane::declare_dead). Needs `replicas` of at most 1.
@@ -53,6 +57,7 @@ impl ServiceSpec {
             constraints: Vec::new(),
             affinities: Vec::new(),
             devices: Vec::new(),
+            registry_credentials: None,
             at_most_one: false,
         }
     }
@@ -82,6 +87,13 @@ impl ServiceSpec {
     #[must_use]
     pub fn with_affinity(mut self, expression: Expression) -> Self {
         self.affinities.push(expression);
+        self
+    }
+
+    /// Names the credentials for its image's registry.
+    #[must_use]
+    pub fn with_registry_credentials(mut self, name: impl Into<String>) -> Self {
+        self.registry_credentials = Some(name.into());
         self
     }
 
@@ -161,6 +173,13 @@ impl StackSpec {
             if !service.template.devices.is_empty() {
                 let reason = "its template names devices; ask for them under its own devices, \
                               and they are chosen where it is placed";
+                return bad(service, reason.to_owned());
+            }
+            if let Some(name) = &service.registry_credentials
+                && !is_credentials_name(name)
+            {
+                let reason = "its registry credentials are named by up to 64 letters, digits and \
+                              -_. (the name of a source that the managers have, not a secret)";
                 return bad(service, reason.to_owned());
             }
             if service.replicas > MAX_REPLICAS {
@@ -298,6 +317,12 @@ impl ServiceSpec {
     }
 }
 
+/// The name is not told where it is none: it may be a secret that was put into the wrong place.
+fn is_credentials_name(name: &str) -> bool {
+    let is_of_names = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(is_of_names)
+}
+
 /// More instances of one service are a typing error.
 const MAX_REPLICAS: u32 = 10_000;
 /// Each is gone over with every comparison.
@@ -370,6 +395,16 @@ mod tests {
             vec![service("a", &[]).with_replicas(20_000)],
             "service a of stack shop: 20000 instances are more than the 10000 allowed",
         );
+    }
+
+    #[test]
+    fn s25_credentials_are_named_and_a_secret_in_their_place_is_not_told() {
+        let with = |name: &str| stack(vec![service("a", &[]).with_registry_credentials(name)]);
+        assert!(with("ours.prod-1").ordered().is_ok());
+        for name in ["", "alice:secret", "a/b", "eyJ1c2VybmFtZSI6ImFsaWNlIn0="] {
+            let error = with(name).ordered().unwrap_err();
+            assert!(name.is_empty() || !error.chain().contains(name), "{error}");
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use longshore_control::{ClusterEvent, ControlPlane, PlaneOptions};
+use longshore_control::{ClusterEvent, ControlPlane, PlaneOptions, RegistrySource};
 use longshore_core::{
     Announcement, BoxStream, Clock, Connector, Discovery, DiscoveryCapabilities, Endpoint, Engine,
     EngineProvider, Error, Membership, MembershipEvent, MembershipStream, NodeHealth, Registration,
-    Result, SeededRandom, SystemClock, TunnelListener, WatchMode, testkit::ManualElection,
+    RegistryCredentials, Result, SeededRandom, SystemClock, TunnelListener, WatchMode,
+    testkit::ManualElection,
 };
 use tokio::sync::broadcast;
 
@@ -115,6 +116,21 @@ impl EngineProvider for FakeEngines {
     }
 }
 
+/// Knows credentials named `ours` for `registry.example`, and gives others each time.
+#[derive(Debug, Default)]
+struct Registries(std::sync::atomic::AtomicUsize);
+
+#[async_trait]
+impl RegistrySource for Registries {
+    async fn credentials(&self, name: &str, registry: &str) -> Result<RegistryCredentials> {
+        if (name, registry) != ("ours", "registry.example") {
+            return Err(Error::not_found(format!("no {name} for {registry}")));
+        }
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(RegistryCredentials::from_header(format!("secret-{number}")))
+    }
+}
+
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
     pub(crate) clock: Arc<dyn Clock>,
@@ -181,6 +197,7 @@ impl Cluster {
             .scheduler(Box::new(FewestFirst::default()))
             .clock(Arc::clone(&clock))
             .random(Arc::new(SeededRandom::new(1)))
+            .registries(Arc::new(Registries::default()))
             .options(options);
         for tunnel in tunnels {
             builder = builder.tunnel(tunnel);

@@ -37,6 +37,10 @@ pub(crate) struct State {
     pub stuck: bool,
     /// Creates fail like this.
     pub refuse_create: Option<&'static str>,
+    /// An image that is to be pulled first.
+    pub lacks: Option<String>,
+    /// Images that were pulled, with the credentials.
+    pub pulls: Vec<(String, Option<String>)>,
     /// Lists leave out the detail, as Docker's do.
     pub brief: bool,
     pub history: Vec<EngineEvent>,
@@ -61,6 +65,8 @@ impl FakeEngine {
                 hung: false,
                 stuck: false,
                 refuse_create: None,
+                lacks: None,
+                pulls: Vec::new(),
                 brief: false,
                 history: Vec::new(),
                 calls: BTreeMap::new(),
@@ -218,6 +224,9 @@ impl Engine for FakeEngine {
 
     async fn create(&self, spec: &WorkloadSpec) -> Result<WorkloadId> {
         self.gate("create").await?;
+        if self.state().lacks.as_ref() == Some(&spec.image) {
+            return Err(Error::not_found(format!("No such image: {}", spec.image)));
+        }
         if let Some(reason) = self.state().refuse_create {
             return Err(Error::internal(reason));
         }
@@ -344,8 +353,15 @@ impl Engine for FakeEngine {
             .boxed())
     }
 
-    async fn pull(&self, _: &str, _: &PullOptions) -> Result<PullStream> {
-        Err(Error::unsupported("not needed here"))
+    async fn pull(&self, image: &str, options: &PullOptions) -> Result<PullStream> {
+        self.gate("pull").await?;
+        let shown = options
+            .credentials
+            .as_ref()
+            .map(|it| it.header().to_owned());
+        self.state().pulls.push((image.to_owned(), shown));
+        self.state().lacks = None;
+        Ok(futures::stream::empty().boxed())
     }
 
     async fn images(&self) -> Result<Vec<Image>> {

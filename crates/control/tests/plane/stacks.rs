@@ -408,3 +408,63 @@ async fn l6_only_the_manager_that_leads_acts_on_stacks_and_at_once() {
     cluster.until_ready().await;
     assert_eq!(living(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn s25_a_stack_pulls_with_the_credentials_that_it_names_each_time() {
+    let cluster = Cluster::started(3).await;
+    let image = "registry.example/web";
+    let mut web = service("web", 1).with_registry_credentials("ours");
+    web.template.image = image.to_owned();
+    for port in 1..=3 {
+        cluster.engine(port).state().lacks = Some(image.to_owned());
+    }
+    let pulls = || {
+        let mut pulls = Vec::new();
+        for port in 1..=3 {
+            pulls.extend(cluster.engine(port).state().pulls.clone());
+        }
+        pulls.sort();
+        pulls
+    };
+    let with = |secret: &str| (image.to_owned(), Some(secret.to_owned()));
+    cluster
+        .plane
+        .deploy(stack(vec![web.clone()]))
+        .await
+        .unwrap();
+    cluster.until_ready().await;
+    assert_eq!(pulls(), [with("secret-0")]);
+    // Where its node is lost, the next one pulls with what the source gives then.
+    let view = cluster.plane.container("shop-web-1").unwrap();
+    let (lost, other) = if view.node.as_str() == "E1" {
+        (1, 2)
+    } else {
+        (2, 1)
+    };
+    cluster.engine(lost).kill();
+    cluster
+        .until("it is elsewhere", || {
+            !cluster.engine(other).running().is_empty()
+        })
+        .await;
+    assert_eq!(pulls(), [with("secret-0"), with("secret-1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s25_credentials_that_nobody_has_are_named_and_nothing_is_pulled() {
+    let cluster = Cluster::started(1).await;
+    let mut web = service("web", 1).with_registry_credentials("theirs");
+    web.template.image = "registry.example/web".to_owned();
+    cluster.engine(1).state().lacks = Some(web.template.image.clone());
+    cluster.plane.deploy(stack(vec![web])).await.unwrap();
+    let note = || {
+        let status = cluster.plane.stack_status("shop").unwrap();
+        status.services[0].instances[0].note.clone()
+    };
+    cluster
+        .until("the reason", || {
+            note().contains("no theirs for registry.example")
+        })
+        .await;
+    assert!(cluster.engine(1).state().pulls.is_empty());
+}

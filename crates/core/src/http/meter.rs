@@ -8,9 +8,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::{BoxByteStream, Error, ErrorKind};
+use crate::{BoxByteStream, Error, ErrorKind, ReadRule, ReadThrough};
 
 /// Bounds what a connection's peer may still send. It stands below the HTTP parser, so whoever
 /// reads an answer whole can't be made to read without end.
@@ -39,10 +39,7 @@ impl Meter {
     }
 
     pub(super) fn over(&self, stream: BoxByteStream) -> BoxByteStream {
-        Box::new(Metered {
-            stream,
-            meter: self.clone(),
-        })
+        Box::new(ReadThrough::new(stream, self.clone()))
     }
 
     fn take(&self, bytes: usize) -> io::Result<()> {
@@ -62,50 +59,16 @@ impl Meter {
     }
 }
 
-struct Metered {
-    stream: BoxByteStream,
-    meter: Meter,
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl ReadRule for Meter {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        Poll::Ready(self.meter.take(buffer.filled().len() - before))
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        ready!(Pin::new(stream).poll_read(context, buffer))?;
+        Poll::Ready(self.take(buffer.filled().len() - before))
     }
 }
 

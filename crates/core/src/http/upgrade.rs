@@ -6,9 +6,9 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use crate::{BoxByteStream, Error, Result};
+use crate::{BoxByteStream, Error, ReadRule, ReadThrough, Result};
 
 /// The answer to a request for a raw stream.
 pub enum Upgraded {
@@ -79,10 +79,7 @@ pub(super) async fn upgrade(
         head.status,
         StatusCode::SWITCHING_PROTOCOLS | StatusCode::OK
     ) {
-        let stream = Box::new(Rewound {
-            front: read.freeze(),
-            stream,
-        });
+        let stream = Box::new(ReadThrough::new(stream, Front(read.freeze())));
         return Ok(Upgraded::Stream {
             headers: head.headers,
             status: head.status,
@@ -176,42 +173,22 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>> {
     }))
 }
 
-/// A stream with bytes that were read too early put back in front.
-struct Rewound {
-    front: Bytes,
-    stream: BoxByteStream,
-}
+/// Bytes that were read too early, put back in front of a stream.
+struct Front(Bytes);
 
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl ReadRule for Front {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.front.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        if self.0.is_empty() {
+            return Pin::new(stream).poll_read(context, buffer);
         }
-        let count = self.front.len().min(buffer.remaining());
-        buffer.put_slice(&self.front.split_to(count));
+        let count = self.0.len().min(buffer.remaining());
+        buffer.put_slice(&self.0.split_to(count));
         Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

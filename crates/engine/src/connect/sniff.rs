@@ -4,80 +4,45 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use longshore_core::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use longshore_core::{Error, ReadRule};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::place::Place;
 
-/// A plain stream that recognises a TLS server at the other end by what the first read gives, and
-/// fails with an error that says so instead of leaving the caller with "not HTTP".
-pub(super) struct Sniffed<S> {
-    stream: S,
-    place: Option<Place>,
-}
+/// Recognises a TLS server at the other end of a plain stream by what the first read gives, and fails
+/// with an error that says so instead of leaving the caller with "not HTTP".
+pub(super) struct Sniff(Option<Place>);
 
-impl<S> Sniffed<S> {
-    pub(super) fn new(stream: S, place: Place) -> Self {
-        Self {
-            stream,
-            place: Some(place),
-        }
+impl Sniff {
+    pub(super) fn new(place: Place) -> Self {
+        Self(Some(place))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl ReadRule for Sniff {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        ready!(Pin::new(stream).poll_read(context, buffer))?;
         let read = &buffer.filled()[before..];
-        if let Some(place) = self.place.take_if(|_| !read.is_empty())
+        if let Some(place) = self.0.take_if(|_| !read.is_empty())
             && is_tls_server(read)
         {
             // A read that fails has read nothing.
             buffer.set_filled(before);
             return Poll::Ready(Err(io::Error::other(
                 Error::protocol(format!(
-                    "{place} speaks TLS and was spoken to in plain text: turn TLS \
-                     on (--tlsverify with --tlscacert, --tlscert and --tlskey)"
+                    "{place} speaks TLS and was spoken to in plain text: turn TLS on (--tlsverify \
+                     with --tlscacert, --tlscert and --tlskey)"
                 ))
                 .with_retryable(false),
             )));
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
@@ -91,7 +56,7 @@ fn is_tls_server(start: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::ErrorKind;
+    use longshore_core::{ErrorKind, ReadThrough};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -102,12 +67,12 @@ mod tests {
         drop(far);
         // With room, as HTTP clients read.
         let mut bytes = Vec::with_capacity(1024);
-        let mut sniffed = Sniffed::new(
+        let mut sniffed = ReadThrough::new(
             near,
-            Place {
+            Sniff::new(Place {
                 peer: "engine",
                 address: "tcp://a:1".into(),
-            },
+            }),
         );
         while sniffed.read_buf(&mut bytes).await? > 0 {}
         Ok(bytes)

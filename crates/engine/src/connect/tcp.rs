@@ -1,12 +1,12 @@
 use std::{fmt, io};
 
 use async_trait::async_trait;
-use longshore_core::{BoxByteStream, Connector, Endpoint, Error, ErrorKind, Result};
+use longshore_core::{BoxByteStream, Connector, Endpoint, Error, ErrorKind, ReadThrough, Result};
 use tokio::net::TcpStream;
 
 use super::{
     place::{ENGINE, Place},
-    sniff::Sniffed,
+    sniff::Sniff,
 };
 
 /// Connects to an engine over plain TCP: nothing is encrypted and nobody is authenticated. For
@@ -47,7 +47,7 @@ impl Connector for TcpConnector {
             address: self.describe(),
         };
         let stream = dial(&self.endpoint, &place).await?;
-        Ok(Box::new(Sniffed::new(stream, place)))
+        Ok(Box::new(ReadThrough::new(stream, Sniff::new(place))))
     }
 
     fn describe(&self) -> String {

@@ -14,17 +14,22 @@ pub(super) fn of_resources(resources: &[GenericResourcesInner]) -> (Vec<Device>,
     let (mut devices, mut bad): (Vec<Device>, Vec<String>) = (Vec::new(), Vec::new());
     let mut seen: BTreeSet<DeviceId> = BTreeSet::new();
     let mut left_out = 0;
+    let mut tell = |reason: String| {
+        if bad.len() < MOST_BAD {
+            bad.push(reason);
+        }
+    };
     let mut add = |kind: &str, name: &str| match device_of_resource(kind, name) {
         Ok(device) if devices.len() < MOST && seen.insert(device.id.clone()) => {
             devices.push(device);
         }
         Ok(device) if seen.contains(&device.id) => {
-            bad.push(format!("{} is there twice", device.id));
+            tell(format!("{} is there twice", device.id));
         }
         Ok(_) => left_out += 1,
-        Err(error) => bad.push(word(error.message())),
+        Err(error) => tell(word(error.message())),
     };
-    for resource in resources.iter().take(MOST_RESOURCES) {
+    for resource in resources.iter().take(MOST + 1) {
         if let Some(named) = &resource.named_resource_spec {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             add(&text(&named.kind), &text(&named.value));
@@ -37,7 +42,6 @@ pub(super) fn of_resources(resources: &[GenericResourcesInner]) -> (Vec<Device>,
             }
         }
     }
-    bad.truncate(MOST_BAD);
     if left_out > 0 {
         bad.push(format!("more than {MOST} of them"));
     }
@@ -71,7 +75,6 @@ pub(super) fn given(requests: &[DeviceRequest]) -> Vec<DeviceId> {
 
 /// Devices of a node.
 const MOST: usize = 256;
-const MOST_RESOURCES: usize = 1_000;
 /// So many are named in the node's warnings.
 const MOST_BAD: usize = 20;
 
