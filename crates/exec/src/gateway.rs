@@ -20,6 +20,7 @@ mod lain;
 mod native;
 mod options;
 mod pump;
+mod refill;
 mod replay;
 mod route;
 mod sign_on;
@@ -150,7 +151,8 @@ impl Gateway {
         self
     }
 
-    /// Serves recordings and the index of sessions. Who may look is asked about the place
+    /// Serves recordings and the index of sessions, and gives clients of the native protocol what they
+    /// have missed of their own session and is not in memory any more. Who may look is asked about the place
     /// [`Records`](crate::access::Place::Records).
     #[must_use]
     pub fn with_records(mut self, records: Arc<dyn RecordStore>) -> Self {

@@ -8,7 +8,8 @@
 //! * [`ScriptedExec`]: the same in memory, for tests of whatever is built on top;
 //! * [`session`]: sessions over any backend that outlive their connections;
 //! * `protocol` and `gateway` (feature `gateway`): LAIN Entry, Kubernetes, ttyd and a protocol of
-//!   longshore's own over WebSocket; `access` says who may get in;
+//!   longshore's own over WebSocket; `access` says who may get in, by JSON Web Tokens too (feature
+//!   `jwt`);
 //! * `client` (feature `client`): the other end, which resumes by itself.
 //!
 //! The repository's `docs/exec.md` has the security model, what is left behind and when, and a

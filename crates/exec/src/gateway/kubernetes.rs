@@ -66,6 +66,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
+                    refills: false,
                 };
                 let decoder = Box::new(KubernetesDecoder::new(v5, &request));
                 pump.run(socket, decoder, Box::new(encoder), ready).await;

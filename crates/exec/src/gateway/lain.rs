@@ -63,6 +63,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
+                    refills: false,
                 };
                 let decoder = Box::new(LainDecoder::new(framing));
                 pump.run(socket, decoder, Box::new(encoder), Vec::new())

@@ -22,13 +22,13 @@ use crate::{
 
 impl Shared {
     pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
-        let (mut text, mut packs) = (false, false);
+        let (mut text, mut packs, mut draws) = (false, false, false);
         let joined = match self.first(&mut socket, &stranger).await {
             Ok(Some(frame)) => {
-                (text, packs) = match &frame {
-                    ClientFrame::Open(open) => (open.text, open.compress),
-                    ClientFrame::Resume(resume) => (resume.text, resume.compress),
-                    _ => (false, false),
+                (text, packs, draws) = match &frame {
+                    ClientFrame::Open(open) => (open.text, open.compress, open.snapshot),
+                    ClientFrame::Resume(back) => (back.text, back.compress, back.snapshot),
+                    _ => (false, false, false),
                 };
                 packs &= self.options.compression && cfg!(feature = "compression");
                 self.join(frame, hello.credentials).await
@@ -49,6 +49,8 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: onlooker.as_ref(),
+                    // Who draws screens needs no more; and a bandwidth is the session's to keep.
+                    refills: !draws && self.options.session.bandwidth.is_none(),
                 };
                 let encoder = NativeEncoder::new(want).with_text(text);
                 #[cfg(feature = "compression")]

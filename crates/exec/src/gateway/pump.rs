@@ -16,11 +16,12 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use super::{
     Shared,
     admit::Onlooker,
+    refill::{Acknowledged, Refill},
     socket::{self, Receiving, Sending, Socket},
 };
 use crate::{
     protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal},
-    session::{Attachment, ViewerEvent},
+    session::{Attachment, GapCause, ViewerEvent},
 };
 
 /// Carries messages between a client and its session until one of them ends.
@@ -31,6 +32,8 @@ pub(super) struct Pump<'a> {
     pub(super) pings: bool,
     /// Whose leave to look on may end.
     pub(super) onlooker: Option<&'a Onlooker>,
+    /// Whether output that is not in memory any more comes from the session's record.
+    pub(super) refills: bool,
 }
 
 /// Why the reading side stopped.
@@ -57,10 +60,12 @@ impl Pump<'_> {
         let (mut sending, mut receiving) = socket.split();
         let encoder = Mutex::new(encoder);
         let unanswered = Unanswered::default();
+        let acknowledged = Acknowledged::default();
         let (pongs, asked) = mpsc::channel(MOST_PONGS);
         let stop = {
-            let write = self.write(&mut sending, &encoder, first, asked, &unanswered);
-            let read = self.read(&mut receiving, &mut *decoder, &pongs, &unanswered);
+            let waits = (&unanswered, &acknowledged);
+            let write = self.write(&mut sending, &encoder, first, asked, waits);
+            let read = self.read(&mut receiving, &mut *decoder, &pongs, waits);
             let barred = async {
                 match self.onlooker {
                     Some(onlooker) => onlooker.lapsed(self.shared).await,
@@ -79,7 +84,8 @@ impl Pump<'_> {
                 let confirms =
                     self.attachment.end().is_some() && lock(&encoder).client_acknowledges();
                 if confirms {
-                    let read = self.read(&mut receiving, &mut *decoder, &pongs, &unanswered);
+                    let waits = (&unanswered, &acknowledged);
+                    let read = self.read(&mut receiving, &mut *decoder, &pongs, waits);
                     let _ = clock.timeout(limit, "the end's answer", read).await;
                 }
                 let rest = (!confirms).then_some(&mut receiving);
@@ -115,7 +121,7 @@ impl Pump<'_> {
         receiving: &mut Receiving,
         decoder: &mut dyn Decoder,
         pongs: &mpsc::Sender<u64>,
-        unanswered: &Unanswered,
+        (unanswered, acknowledged): (&Unanswered, &Acknowledged),
     ) -> Stop {
         loop {
             let incoming = match receiving.next().await {
@@ -146,6 +152,9 @@ impl Pump<'_> {
                 Ok(command) => command,
                 Err(refusal) => return Stop::Refused(refusal),
             };
+            if let Command::Acknowledge(offset) = &command {
+                acknowledged.up_to(*offset);
+            }
             // While the process takes no input nothing is read, so no answer is either.
             unanswered.set_reading(false);
             let applied = self.apply(command, pongs).await;
@@ -194,7 +203,7 @@ impl Pump<'_> {
         encoder: &Mutex<Box<dyn Encoder>>,
         first: Vec<Bytes>,
         mut asked: mpsc::Receiver<u64>,
-        unanswered: &Unanswered,
+        (unanswered, acknowledged): (&Unanswered, &Acknowledged),
     ) -> Option<Closing> {
         let clock = &*self.shared.clock;
         let options = &self.shared.options;
@@ -204,6 +213,7 @@ impl Pump<'_> {
         };
         let mut next_ping = clock.now().after(options.ping);
         let mut flush_at: Option<Timestamp> = None;
+        let mut refill: Option<Refill> = None;
         loop {
             self.send(sending, &mut out).await.ok()?;
             if let Some(closing) = out.closing {
@@ -215,9 +225,34 @@ impl Pump<'_> {
                     None => pending().await,
                 }
             };
+            let room = refill
+                .as_ref()
+                .is_some_and(|refill| acknowledged.has_room(refill.offset()));
             tokio::select! {
-                event = self.attachment.next() => {
+                event = next(&mut refill), if room => match event {
+                    Some(event) => {
+                        let mut encoder = lock(encoder);
+                        encoder.event(event, &mut out);
+                        flush_at = encoder.holds_back().then(|| clock.now().after(HELD_BACK));
+                    }
+                    None => refill = None,
+                },
+                () = acknowledged.changed(), if refill.is_some() => {}
+                () = self.shared.shutdown.requested(), if refill.is_some() => {
+                    // Nobody waits for a record to be read to its end.
+                    if let Some(gap) = refill.take().and_then(|mut refill| refill.give_up()) {
+                        lock(encoder).event(gap, &mut out);
+                    }
+                }
+                event = self.attachment.next(), if refill.is_none() => {
                     let event = event?;
+                    if let ViewerEvent::Gap { from, to, cause: GapCause::Trimmed } = event {
+                        acknowledged.up_to(from);
+                        refill = self.refill(from, to).await;
+                        if refill.is_some() {
+                            continue;
+                        }
+                    }
                     let consumed = match &event {
                         ViewerEvent::Output { offset, bytes, .. } => Some(offset + bytes.len() as u64),
                         _ => None,
@@ -253,6 +288,24 @@ impl Pump<'_> {
         }
     }
 
+    /// What is missing, where there is a record of it.
+    async fn refill(&self, from: u64, to: u64) -> Option<Refill> {
+        let records = self.shared.records.as_deref().filter(|_| self.refills)?;
+        let session = &self.attachment.ready().session;
+        let limit = self.shared.options.admit_limit;
+        let opened = Refill::open(records, session, from, to);
+        let opened = self.shared.clock.timeout(limit, "the record", opened).await;
+        opened
+            .and_then(|opened| opened)
+            .inspect_err(|error| {
+                tracing::debug!(
+                    error = error.chain(),
+                    "a session has no record to go on with"
+                );
+            })
+            .ok()
+    }
+
     /// Each message is flushed by itself, so that each has a TLS record of its own.
     async fn send(&self, sending: &mut Sending, out: &mut Outgoing) -> Result<()> {
         for message in out.messages.drain(..) {
@@ -269,6 +322,13 @@ impl Pump<'_> {
             .timeout(limit, "sending", sending.send(message));
         sent.await?
             .map_err(|error| Error::closed("the connection is gone").with_source(error))
+    }
+}
+
+async fn next(refill: &mut Option<Refill>) -> Option<ViewerEvent> {
+    match refill {
+        Some(refill) => refill.next().await,
+        None => pending().await,
     }
 }
 

@@ -65,6 +65,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
+                    refills: false,
                 };
                 let first = TtydEncoder::first(&title);
                 pump.run(socket, Box::new(TtydDecoder), Box::new(TtydEncoder), first)

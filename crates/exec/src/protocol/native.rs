@@ -17,6 +17,8 @@
 //! SNAPSHOT goes to clients that ask for it, of gateways that keep a screen: behind a GAP, and first
 //! to who only looks on. Its bytes redraw a terminal, and output goes on at its offset.
 //!
+//! GAP says that output is gone: it has left the memory, and there is no record to take it from.
+//!
 //! PACKED is an OUTPUT whose bytes are compressed (DEFLATE, RFC 1951), each by itself, for clients
 //! that ask for it (`compress`) of gateways that allow it (`deflate` in READY's `caps`). Offsets,
 //! acknowledgements and windows count the bytes as the process wrote them, so a resume is the same

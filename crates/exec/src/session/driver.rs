@@ -35,6 +35,8 @@ pub(super) struct Driver {
     output: Option<ExecOutputStream>,
     /// Output for which there is no room yet.
     pending: Option<ExecOutput>,
+    /// What came behind output that is recorded in one, and was not of it.
+    behind: Option<Option<Result<ExecOutput>>>,
     /// A record of the end is still to be made.
     unrecorded_end: bool,
     /// Is told the end once.
@@ -76,6 +78,7 @@ impl Driver {
             input: None,
             output: None,
             pending: None,
+            behind: None,
             unrecorded_end: true,
             told: None,
             works: Works {
@@ -158,7 +161,7 @@ impl Driver {
                         core.terminate(end, now);
                     });
                 }
-                piece = next(&mut self.output), if reads => {
+                piece = next(&mut self.output, &mut self.behind), if reads => {
                     self.read(piece);
                     self.read_on();
                 }
@@ -319,6 +322,7 @@ impl Driver {
         if self.recorder.is_none() {
             return self.take_in(piece);
         }
+        let piece = self.gather(piece);
         let offset = self.shared.look(|core, _| core.output_range().1);
         let event = RecordEvent::Output {
             offset,
@@ -376,6 +380,7 @@ impl Driver {
     /// Nothing of the process is needed any more.
     fn let_go(&mut self) {
         (self.input, self.output, self.pending) = (None, None, None);
+        self.behind = None;
         self.works.writing = None;
         self.works.exit = None;
         if self.works.closing.is_none() {
@@ -428,7 +433,14 @@ async fn done<T>(work: &mut Work<T>) -> T {
     }
 }
 
-async fn next(output: &mut Option<ExecOutputStream>) -> Option<Result<ExecOutput>> {
+/// What was read already comes first. Cancel safe.
+async fn next(
+    output: &mut Option<ExecOutputStream>,
+    behind: &mut Option<Option<Result<ExecOutput>>>,
+) -> Option<Result<ExecOutput>> {
+    if let Some(piece) = behind.take() {
+        return piece;
+    }
     match output {
         Some(output) => output.next().await,
         None => pending().await,

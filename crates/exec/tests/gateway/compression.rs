@@ -60,7 +60,7 @@ async fn carried(options: GatewayOptions, compress: bool) -> (usize, usize, usiz
                 assert_eq!(told, both);
             }
             ServerFrame::Output(_, _, piece) => {
-                (bytes, wire) = (bytes + piece.len(), wire + length)
+                (bytes, wire) = (bytes + piece.len(), wire + length);
             }
             ServerFrame::Packed(offset, _, piece, _) => {
                 assert_eq!(

@@ -4,6 +4,7 @@
 mod access;
 #[cfg(feature = "compression")]
 mod compression;
+mod continued;
 mod history;
 mod hostile;
 #[cfg(feature = "jwt")]

@@ -1,6 +1,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, StreamExt};
 use longshore_core::{ClockExt, ExecOutput, Result};
 
 use super::Driver;
@@ -64,6 +65,36 @@ impl Driver {
         judgement.pass
     }
 
+    /// A piece of output with what is there already behind it, to be recorded in one: a recorder's
+    /// way to the disk costs more than the few thousand bytes that an engine sends in a frame.
+    pub(super) fn gather(&mut self, first: ExecOutput) -> ExecOutput {
+        let mut whole: Option<BytesMut> = None;
+        while let Some(output) = self.output.as_mut() {
+            let length = whole.as_ref().map_or(first.bytes.len(), BytesMut::len);
+            if length >= MOST_GATHERED || self.behind.is_some() {
+                break;
+            }
+            match output.next().now_or_never() {
+                None => break,
+                Some(Some(Ok(piece)))
+                    if piece.kind == first.kind && length + piece.bytes.len() <= MOST_GATHERED =>
+                {
+                    whole
+                        .get_or_insert_with(|| BytesMut::from(&first.bytes[..]))
+                        .extend_from_slice(&piece.bytes);
+                }
+                Some(other) => self.behind = Some(other),
+            }
+        }
+        match whole {
+            Some(whole) => ExecOutput {
+                kind: first.kind,
+                bytes: whole.freeze(),
+            },
+            None => first,
+        }
+    }
+
     pub(super) fn note(&mut self, event: RecordEvent) {
         if self.recorder.is_none() {
             return;
@@ -119,6 +150,8 @@ impl Driver {
     }
 }
 
+/// As much as a record of the log holds.
+const MOST_GATHERED: usize = 64 << 10;
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// How many hits may wait for the recorder.
 const MOST_UNRECORDED: usize = 64;
