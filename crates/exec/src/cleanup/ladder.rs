@@ -23,6 +23,8 @@ pub(crate) struct Ladder {
     next_look: Timestamp,
     pause: Duration,
     empty_looks: u32,
+    /// How often the last rung may still be tried again.
+    repeats: u32,
     last: Findings,
     sweeping: bool,
     outcome: Option<CleanupOutcome>,
@@ -71,6 +73,7 @@ impl Ladder {
             next_look: now,
             pause: SHORTEST,
             empty_looks: 0,
+            repeats: REPEATS,
             last: Findings::default(),
             sweeping: false,
             outcome: None,
@@ -136,7 +139,7 @@ impl Ladder {
                 self.empty_looks = 0;
                 if now < self.settled {
                     self.later(now);
-                } else if !self.climb(now) {
+                } else if !self.climb(now) && !self.repeat() {
                     self.outcome = Some(CleanupOutcome::Incomplete);
                 }
             }
@@ -178,6 +181,21 @@ impl Ladder {
         true
     }
 
+    /// The last rung once more: what becomes another program just then has no environment to be
+    /// known by, and a machine with much to do is slow.
+    fn repeat(&mut self) -> bool {
+        let sweeps = matches!(
+            self.current,
+            Some(CleanupRung::Sweep | CleanupRung::Sidecar)
+        );
+        if !sweeps || self.repeats == 0 {
+            return false;
+        }
+        self.repeats -= 1;
+        self.sweeping = true;
+        true
+    }
+
     fn later(&mut self, now: Timestamp) {
         self.next_look = now.after(self.pause);
         self.pause = (self.pause * 2).min(LONGEST);
@@ -194,6 +212,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// second or two, on a loaded machine more.
 pub(crate) const LATE_START: Duration = Duration::from_secs(30);
 const EMPTY_LOOKS: u32 = 2;
+const REPEATS: u32 = 2;
 const SHORTEST: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -242,8 +261,13 @@ mod tests {
         let later = NOW.after(SETTLE);
         ladder.looked(later, found(2));
         assert_eq!(ladder.step(later), Step::Sweep(CleanupRung::Sidecar));
+        for _ in 0..REPEATS {
+            ladder.swept(later);
+            assert_eq!(ladder.step(later), Step::Look);
+            ladder.looked(later, found(1));
+            assert_eq!(ladder.step(later), Step::Sweep(CleanupRung::Sidecar));
+        }
         ladder.swept(later);
-        assert_eq!(ladder.step(later), Step::Look);
         ladder.looked(later, found(1));
         assert_eq!(ladder.step(later), Step::Done(CleanupOutcome::Incomplete));
         assert_eq!(ladder.findings().left.len(), 1);

@@ -84,7 +84,8 @@ impl DockerSession {
         let stream = stream?;
         let link = Link::new(stream);
         let opening = Opening::default();
-        let output = DockerOutput::new(link.clone(), request.tty, opening.clone());
+        let clock = Arc::clone(&api.clock);
+        let output = DockerOutput::new(link.clone(), request.tty, opening.clone(), clock);
         let input = request
             .stdin
             .then(|| Box::pin(DockerInput::new(link.clone())) as ExecInput);
