@@ -80,11 +80,16 @@ impl Ladder {
         }
     }
 
-    /// Behind a start that was given up: the engine may yet carry it out. Looks go on until it has
-    /// had its time.
+    /// Behind a start that the engine may yet carry out. Looks go on until it has had its time, or
+    /// the command [`has_begun`](Self::has_begun).
     pub(crate) fn with_late_start(mut self, now: Timestamp) -> Self {
         self.conclusive = now.after(LATE_START);
         self
+    }
+
+    /// The engine has carried out the start. What has no environment yet will soon be seen by it.
+    pub(crate) fn has_begun(&mut self, now: Timestamp) {
+        self.conclusive = self.conclusive.min(now.after(BECOMING));
     }
 
     /// What is to be done now.
@@ -211,6 +216,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an engine may take to start what it was asked to. A cold one with much to do takes a
 /// second or two, on a loaded machine more.
 pub(crate) const LATE_START: Duration = Duration::from_secs(30);
+/// How long a process may take to become the command that it was started for.
+const BECOMING: Duration = Duration::from_secs(1);
 const EMPTY_LOOKS: u32 = 2;
 const REPEATS: u32 = 2;
 const SHORTEST: Duration = Duration::from_millis(25);
@@ -307,6 +314,26 @@ mod tests {
         ladder.looked(late, found(0));
         ladder.looked(late, found(0));
         assert_eq!(ladder.step(late), Step::Done(CleanupOutcome::Clean));
+    }
+
+    #[test]
+    fn once_a_late_start_has_come_two_looks_are_enough() {
+        let mut ladder = Ladder::new(NOW, None, []).with_late_start(NOW);
+        ladder.looked(NOW, found(0));
+        ladder.looked(NOW, found(0));
+        assert!(matches!(ladder.step(NOW), Step::Wait(_)));
+        let later = NOW.after(Duration::from_secs(4));
+        ladder.has_begun(later);
+        ladder.looked(later, found(0));
+        ladder.looked(later, found(0));
+        assert!(
+            matches!(ladder.step(later), Step::Wait(_)),
+            "it is becoming it"
+        );
+        let later = later.after(BECOMING);
+        ladder.looked(later, found(0));
+        ladder.looked(later, found(0));
+        assert_eq!(ladder.step(later), Step::Done(CleanupOutcome::Clean));
     }
 
     #[test]
