@@ -23,6 +23,8 @@ pub(crate) struct Ladder {
     next_look: Timestamp,
     pause: Duration,
     empty_looks: u32,
+    /// How often the last rung may still be tried again.
+    repeats: u32,
     last: Findings,
     sweeping: bool,
     outcome: Option<CleanupOutcome>,
@@ -71,17 +73,23 @@ impl Ladder {
             next_look: now,
             pause: SHORTEST,
             empty_looks: 0,
+            repeats: REPEATS,
             last: Findings::default(),
             sweeping: false,
             outcome: None,
         }
     }
 
-    /// Behind a start that was given up: the engine may yet carry it out. Looks go on until it has
-    /// had its time.
+    /// Behind a start that the engine may yet carry out. Looks go on until it has had its time, or
+    /// the command [`has_begun`](Self::has_begun).
     pub(crate) fn with_late_start(mut self, now: Timestamp) -> Self {
         self.conclusive = now.after(LATE_START);
         self
+    }
+
+    /// The engine has carried out the start. What has no environment yet will soon be seen by it.
+    pub(crate) fn has_begun(&mut self, now: Timestamp) {
+        self.conclusive = self.conclusive.min(now.after(BECOMING));
     }
 
     /// What is to be done now.
@@ -136,7 +144,7 @@ impl Ladder {
                 self.empty_looks = 0;
                 if now < self.settled {
                     self.later(now);
-                } else if !self.climb(now) {
+                } else if !self.climb(now) && !self.repeat() {
                     self.outcome = Some(CleanupOutcome::Incomplete);
                 }
             }
@@ -178,6 +186,21 @@ impl Ladder {
         true
     }
 
+    /// The last rung once more: what becomes another program just then has no environment to be
+    /// known by, and a machine with much to do is slow.
+    fn repeat(&mut self) -> bool {
+        let sweeps = matches!(
+            self.current,
+            Some(CleanupRung::Sweep | CleanupRung::Sidecar)
+        );
+        if !sweeps || self.repeats == 0 {
+            return false;
+        }
+        self.repeats -= 1;
+        self.sweeping = true;
+        true
+    }
+
     fn later(&mut self, now: Timestamp) {
         self.next_look = now.after(self.pause);
         self.pause = (self.pause * 2).min(LONGEST);
@@ -193,7 +216,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an engine may take to start what it was asked to. A cold one with much to do takes a
 /// second or two, on a loaded machine more.
 pub(crate) const LATE_START: Duration = Duration::from_secs(30);
+/// How long a process may take to become the command that it was started for.
+const BECOMING: Duration = Duration::from_secs(1);
 const EMPTY_LOOKS: u32 = 2;
+const REPEATS: u32 = 2;
 const SHORTEST: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -242,8 +268,13 @@ mod tests {
         let later = NOW.after(SETTLE);
         ladder.looked(later, found(2));
         assert_eq!(ladder.step(later), Step::Sweep(CleanupRung::Sidecar));
+        for _ in 0..REPEATS {
+            ladder.swept(later);
+            assert_eq!(ladder.step(later), Step::Look);
+            ladder.looked(later, found(1));
+            assert_eq!(ladder.step(later), Step::Sweep(CleanupRung::Sidecar));
+        }
         ladder.swept(later);
-        assert_eq!(ladder.step(later), Step::Look);
         ladder.looked(later, found(1));
         assert_eq!(ladder.step(later), Step::Done(CleanupOutcome::Incomplete));
         assert_eq!(ladder.findings().left.len(), 1);
@@ -283,6 +314,26 @@ mod tests {
         ladder.looked(late, found(0));
         ladder.looked(late, found(0));
         assert_eq!(ladder.step(late), Step::Done(CleanupOutcome::Clean));
+    }
+
+    #[test]
+    fn once_a_late_start_has_come_two_looks_are_enough() {
+        let mut ladder = Ladder::new(NOW, None, []).with_late_start(NOW);
+        ladder.looked(NOW, found(0));
+        ladder.looked(NOW, found(0));
+        assert!(matches!(ladder.step(NOW), Step::Wait(_)));
+        let later = NOW.after(Duration::from_secs(4));
+        ladder.has_begun(later);
+        ladder.looked(later, found(0));
+        ladder.looked(later, found(0));
+        assert!(
+            matches!(ladder.step(later), Step::Wait(_)),
+            "it is becoming it"
+        );
+        let later = later.after(BECOMING);
+        ladder.looked(later, found(0));
+        ladder.looked(later, found(0));
+        assert_eq!(ladder.step(later), Step::Done(CleanupOutcome::Clean));
     }
 
     #[test]

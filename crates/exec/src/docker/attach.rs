@@ -47,7 +47,8 @@ impl DockerAttachment {
             .attach(&request.workload, stdin, request.backlog)
             .await?;
         let link = Link::new(stream);
-        let output = DockerOutput::new(link.clone(), tty, Opening::default());
+        let clock = Arc::clone(&api.clock);
+        let output = DockerOutput::new(link.clone(), tty, Opening::default(), clock);
         let input = stdin.then(|| Box::pin(DockerInput::new(link.clone())) as ExecInput);
         let end = watch_end(
             api,

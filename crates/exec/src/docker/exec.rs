@@ -17,7 +17,7 @@ use super::{
     context::Context,
     exit_facts::ExitFacts,
     input::DockerInput,
-    keeper::{Keeper, Watched, clean_later},
+    keeper::{Keeper, Watched, begun, clean_later},
     lifeline::Hold,
     link::Link,
     output::{DockerOutput, Opening},
@@ -84,7 +84,8 @@ impl DockerSession {
         let stream = stream?;
         let link = Link::new(stream);
         let opening = Opening::default();
-        let output = DockerOutput::new(link.clone(), request.tty, opening.clone());
+        let clock = Arc::clone(&api.clock);
+        let output = DockerOutput::new(link.clone(), request.tty, opening.clone(), clock);
         let input = request
             .stdin
             .then(|| Box::pin(DockerInput::new(link.clone())) as ExecInput);
@@ -102,7 +103,14 @@ impl DockerSession {
             keeper.check_sight();
         }
         let over = CancellationToken::new();
-        clean_up_behind(&link, &over, lifeline.clone(), keeper.clone());
+        clean_up_behind(
+            api,
+            &session_id,
+            &link,
+            &over,
+            lifeline.clone(),
+            keeper.clone(),
+        );
         Ok(Self {
             facts: ExitFacts::new(context, request.workload.clone(), session_id.clone()),
             api: Arc::clone(api),
@@ -242,6 +250,8 @@ async fn hold(context: &Context, request: &ExecRequest) -> Result<Option<Arc<Hol
 /// Has the session's processes ended when it is over, however that came, and sees to it that it
 /// worked.
 fn clean_up_behind(
+    api: &Arc<Api>,
+    session: &SessionId,
     link: &Link,
     over: &CancellationToken,
     lifeline: Option<Arc<Hold>>,
@@ -250,6 +260,7 @@ fn clean_up_behind(
     if lifeline.is_none() && keeper.is_none() {
         return;
     }
+    let (api, session) = (Arc::clone(api), session.clone());
     let (ended, closed, over) = (link.ended().clone(), link.closed().clone(), over.clone());
     tokio::spawn(async move {
         let left_alone = tokio::select! {
@@ -265,7 +276,20 @@ fn clean_up_behind(
                 keeper.clean().await;
             }
             (None, Some(lifeline)) => {
+                let until = api.clock.now().after(LATE_START);
+                let mut pause = SHORTEST_PAUSE;
+                let mut is_late = false;
+                while !begun(&api, &session).await && api.clock.now() < until {
+                    is_late = true;
+                    api.clock.sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
                 lifeline.end();
+                if is_late {
+                    // It may have been about to become the command.
+                    api.clock.sleep(LONGEST_PAUSE).await;
+                    lifeline.end();
+                }
                 lifeline.leave();
             }
             (None, None) => {}

@@ -13,6 +13,7 @@ use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, W
 use tokio::sync::OnceCell;
 
 use super::{
+    api::Api,
     context::{Context, Live},
     lifeline::Hold,
     sweep,
@@ -181,12 +182,22 @@ impl Keeper {
         let others = lifeline.filter(|_| !told).into_iter();
         let others = others.chain(sweep::rungs(&self.context));
         let mut ladder = Ladder::new(ended, working, others);
-        if self.late_start.load(Ordering::Relaxed) {
+        // A stub that begins behind its session sees the end of its input, and ends by itself.
+        let by_stub = self.watched.working == Some(CleanupRung::Stub);
+        let may_begin = self.late_start.load(Ordering::Relaxed);
+        let mut begun = by_stub || !may_begin && self.has_begun().await;
+        if !begun {
             ladder = ladder.with_late_start(ended);
         }
         let outcome = loop {
             match ladder.step(clock.now()) {
                 Step::Look => {
+                    if !begun {
+                        begun = self.has_begun().await;
+                        if begun {
+                            ladder.has_begun(clock.now());
+                        }
+                    }
                     let look = self.look().await;
                     ladder.looked(clock.now(), look);
                 }
@@ -221,6 +232,11 @@ impl Keeper {
             zombies: findings.zombies,
             took: clock.now().since(ended),
         }
+    }
+
+    /// Whether the engine has carried out the start, well or not. It says that it did before it does.
+    async fn has_begun(&self) -> bool {
+        begun(&self.context.api, &self.watched.session).await
     }
 
     async fn look(&self) -> Look {
@@ -267,6 +283,16 @@ impl Keeper {
             | ErrorKind::PermissionDenied => Look::Blind(error.chain()),
             _ => Look::Failed(error.chain()),
         }
+    }
+}
+
+/// Whether a command's start has been carried out. An engine takes its connection over first, and on
+/// a busy machine starts the command many seconds later; until then it has no process and no code.
+pub(super) async fn begun(api: &Api, session: &SessionId) -> bool {
+    match api.inspect_exec(session.as_str()).await {
+        Ok(state) => state.pid > 0 || state.exit_code.is_some(),
+        // What the engine does not know does not begin.
+        Err(error) => error.kind() == ErrorKind::NotFound,
     }
 }
 

@@ -1,3 +1,5 @@
+mod pace;
+
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -6,9 +8,12 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use longshore_core::{BoxFuture, Error, ExecOutput, OutputKind, Result, http::Demultiplexer};
+use longshore_core::{
+    BoxFuture, Clock, Error, ExecOutput, OutputKind, Result, http::Demultiplexer,
+};
 use tokio::io::AsyncReadExt;
 
+use self::pace::Pace;
 use super::link::Link;
 
 /// The output of a session, read as fast as somebody asks for it.
@@ -23,6 +28,10 @@ pub(super) struct DockerOutput {
     frames: Option<Demultiplexer>,
     piece: Bytes,
     buffer: BytesMut,
+    clock: Arc<dyn Clock>,
+    pace: Pace,
+    /// Until the next read.
+    held: Option<BoxFuture<'static, ()>>,
     done: bool,
     opening: Opening,
 }
@@ -51,7 +60,7 @@ impl Opening {
 }
 
 impl DockerOutput {
-    pub(super) fn new(link: Link, tty: bool, opening: Opening) -> Self {
+    pub(super) fn new(link: Link, tty: bool, opening: Opening, clock: Arc<dyn Clock>) -> Self {
         let closed = link.closed().clone();
         Self {
             closed: Box::pin(async move { closed.cancelled().await }),
@@ -59,6 +68,9 @@ impl DockerOutput {
             frames: (!tty).then(Demultiplexer::new),
             piece: Bytes::new(),
             buffer: BytesMut::new(),
+            clock,
+            pace: Pace::default(),
+            held: None,
             done: false,
             opening,
         }
@@ -77,6 +89,11 @@ impl DockerOutput {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if let Some(held) = &mut self.held {
+            ready!(held.as_mut().poll(context));
+            self.held = None;
+        }
+        self.pace.ready(self.clock.now());
         // Given away and consumed, it is used again; and it is not filled with zeros first.
         self.buffer.reserve(READ);
         let link = Pin::new(&mut self.link);
@@ -93,6 +110,10 @@ impl DockerOutput {
         } else {
             self.buffer.split().freeze()
         };
+        if let Some(until) = self.pace.took(count, self.clock.now()) {
+            let clock = Arc::clone(&self.clock);
+            self.held = Some(Box::pin(async move { clock.sleep_until(until).await }));
+        }
         Poll::Ready(Ok(count))
     }
 

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,8 @@ pub(crate) struct Daemon {
     pub(crate) killed: tokio::sync::Notify,
     /// Whether no cleanup does anything.
     pub(crate) helpless: AtomicBool,
+    /// How many milliseconds a command takes to begin, once its start was answered.
+    pub(crate) delay: AtomicU64,
 }
 
 #[derive(Default)]
@@ -96,6 +98,7 @@ impl Daemon {
             lifelines: AtomicUsize::new(0),
             killed: tokio::sync::Notify::new(),
             helpless: AtomicBool::new(false),
+            delay: AtomicU64::new(0),
         })
     }
 
@@ -269,6 +272,8 @@ impl Daemon {
             self.state.lock().unwrap().execs.remove(id);
             return;
         }
+        let delay = self.delay.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(delay)).await;
         match self.exec.exec(&request).await {
             Ok(session) => {
                 let exec = Arc::clone(&session);

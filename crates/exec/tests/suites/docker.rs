@@ -12,7 +12,7 @@ use longshore_core::{
     },
 };
 use longshore_exec::{
-    CleanupOutcome, CleanupReport, CleanupRung, DockerExec, ScriptedExec, Stub,
+    Cleanup, CleanupOutcome, CleanupReport, CleanupRung, DockerExec, ScriptedExec, Stub,
     session::HELPER_SHELL,
 };
 use serde_json::json;
@@ -228,6 +228,40 @@ async fn what_is_closed_or_dropped_leaves_nothing_running() {
     let clock = clock();
     clock.sleep(Duration::from_secs(1)).await;
     assert_eq!(place.daemon.running().await, 0);
+}
+
+/// An engine answers a start before the command begins, on a busy machine many seconds before.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_begins_behind_the_end_of_its_session_is_ended_too() {
+    for policy in [Cleanup::Tree, Cleanup::Foreground] {
+        let place = fresh(4096);
+        place.daemon.delay.store(12_000, Ordering::SeqCst);
+        let reports = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = Arc::clone(&reports);
+        let exec = place.exec.clone().with_cleanup(policy);
+        let exec = exec.with_cleanup_listener(move |report| {
+            heard.lock().unwrap().push(report.outcome.clone());
+        });
+        let request = ExecRequest::new(id("web"), Names.stubborn());
+        let session = exec.exec(&request).await.unwrap();
+        assert_eq!(place.daemon.running().await, 0, "it has not begun");
+        drop(session);
+        let clock = clock();
+        clock.sleep(Duration::from_secs(13)).await;
+        // It did begin, and is not told to be clean while that may come.
+        clock.sleep(Duration::from_secs(5)).await;
+        assert_eq!(place.daemon.running().await, 0, "{policy:?}");
+        let began = place.daemon.requests();
+        assert!(
+            began.iter().any(|(line, _)| line.ends_with("/start")),
+            "{began:?}"
+        );
+        clock.sleep(Duration::from_secs(60)).await;
+        if policy == Cleanup::Tree {
+            assert_eq!(*reports.lock().unwrap(), [CleanupOutcome::Clean]);
+        }
+        assert_eq!(place.daemon.running().await, 0, "{policy:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,7 +146,7 @@ async fn where_there_is_no_shell_a_login_falls_back_to_the_backends_helper() {
             .unwrap()
     };
     let bare = || ScriptedExec::new().with_workload(web());
-    let session = login(bare().with_program(HELPER_SHELL, |mut process| async move {
+    let session = login(bare().with_program(HELPER_SHELL, |process| async move {
         process.print("no shell here\n").await;
         9
     }));
