@@ -31,10 +31,7 @@ pub async fn run(args: Pending) -> Result<(), Failure> {
             let queued = call(&args.host, Method::POST, &path, body.into()).await?;
             let id = text(&queued["id"]);
             match queued["reason"].as_str() {
-                Some(_) => say(format_args!(
-                    "{id} waits for room: {}",
-                    text(&queued["reason"])
-                )),
+                Some(reason) => say(format_args!("{id} waits for room: {}", why(reason))),
                 None => say(format_args!("{id} is being made")),
             }
         }
@@ -93,7 +90,7 @@ fn table(listed: &Value) -> Table {
         };
         let why = match work["node"].as_str() {
             Some(_) => format!("on {}", text(&work["node"])),
-            None => text(&work["reason"]),
+            None => why(work["reason"].as_str().unwrap_or_default()),
         };
         table.add_row([
             id,
@@ -107,10 +104,15 @@ fn table(listed: &Value) -> Table {
     table
 }
 
-/// A reason may have lines.
+/// Swarm's line comes first, and says less than those behind it.
+fn why(reason: &str) -> String {
+    let behind = reason.split_once('\n').map_or(reason, |(_, behind)| behind);
+    let line = behind.trim().replace('\n', "; ");
+    longshore::core::printable(&line, LONGEST_SHOWN).into_owned()
+}
+
 fn text(value: &Value) -> String {
-    let text = value.as_str().unwrap_or_default().replace('\n', " ");
-    longshore::core::printable(&text, LONGEST_SHOWN).into_owned()
+    longshore::core::printable(value.as_str().unwrap_or_default(), LONGEST_SHOWN).into_owned()
 }
 
 const PENDING: &str = "/longshore/v1/pending";
@@ -166,7 +168,7 @@ mod tests {
     fn a_line_says_what_waits_and_why() {
         let listed = json!([
             {"id": "1f", "name": "web", "image": "nginx", "state": "waiting", "since": "now",
-                "reason": "no room\n[x]", "instance": null},
+                "reason": "no room\n0 of 3\nfor 3s", "instance": null},
             {"id": null, "name": "shop-web-1", "image": "a", "state": "waiting", "since": "now",
                 "reason": "full", "instance": {"stack": "shop"}},
             {"id": "2f", "name": "", "image": "a", "state": "made", "since": "now",
@@ -180,7 +182,9 @@ mod tests {
             .collect();
         assert_eq!(
             words[0],
-            ["1f", "web", "nginx", "waiting", "now", "no", "room", "[x]"]
+            [
+                "1f", "web", "nginx", "waiting", "now", "0", "of", "3;", "for", "3s"
+            ]
         );
         assert_eq!(words[1][..2], ["(stack", "shop)"]);
         assert_eq!(words[2], ["2f", "a", "made", "now", "on", "node-1"]);
