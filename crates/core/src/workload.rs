@@ -347,7 +347,8 @@ pub struct WorkloadDetail {
     pub working_dir: String,
     /// What it was given.
     pub resources: Resources,
-    /// The devices that it was given by name.
+    /// The devices that it was given by name. An engine that gives devices tells them here: what is
+    /// missing is free for others.
     pub devices: Vec<DeviceId>,
     /// Ports it asked for, also while it is stopped.
     pub requested_ports: Vec<PortBinding>,

@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::{FutureExt, StreamExt, stream};
 use longshore_core::{
-    BoxFuture, ClockExt, EngineProvider, Error, ErrorKind, Leader, LeaderElection, NodeId, Result,
+    BoxFuture, ClockExt, Error, ErrorKind, Leader, LeaderElection, NodeId, Result,
 };
 
 use super::{ControlPlane, Inner};
@@ -65,7 +65,7 @@ impl ControlPlane {
     }
 
     #[cfg(feature = "endpoint")]
-    pub(crate) fn engines(&self) -> &Arc<dyn EngineProvider> {
+    pub(crate) fn engines(&self) -> &Arc<dyn longshore_core::EngineProvider> {
         &self.inner.engines
     }
 }
