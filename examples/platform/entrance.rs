@@ -42,7 +42,7 @@ pub fn app(
     let enter = axum::routing::any(move |mut request: Request| {
         let gateway = gateway.clone();
         async move {
-            if has_tls || is_local_socket(&request) {
+            if proves_name(has_tls, &request) {
                 request.extensions_mut().insert(NameProven);
             }
             gateway.handle(request).await.map(Body::new)
@@ -66,10 +66,22 @@ const PATHS: [&str; 7] = [
     "/token",
 ];
 
-/// Whether it came over a unix socket, to which no browser connects.
-fn is_local_socket(request: &Request) -> bool {
+/// Whether no web page of another name can have sent it: it came over TLS, or over a unix socket, to
+/// which no browser connects.
+fn proves_name(has_tls: bool, request: &Request) -> bool {
     let who = request.extensions().get::<Identity>();
-    who.is_some_and(|who| who.proof == "unix")
+    has_tls || who.is_some_and(|who| who.proof == "unix")
+}
+
+/// The names that this server is called by where nothing proves them.
+fn origin(addresses: &[ListenAddress], listen: &ListenOptions) -> OriginCheck {
+    let listened = addresses.iter().filter_map(|address| match address {
+        ListenAddress::Tcp(endpoint) => Some(endpoint.host()),
+        _ => None,
+    });
+    let allowed = listen.allowed_hosts.iter().map(String::as_str);
+    let names = allowed.chain(listened).filter(|name| !name.is_empty());
+    names.fold(OriginCheck::new(), |origin, name| origin.with_host(name))
 }
 
 fn gateway(
@@ -81,15 +93,6 @@ fn gateway(
 ) -> Gateway {
     let clock = plane.clock().clone();
     let hub = SessionHub::new(clock.clone(), plane.random().clone(), shutdown.clone());
-    let mut origin = OriginCheck::new();
-    let listened = addresses.iter().filter_map(|address| match address {
-        ListenAddress::Tcp(endpoint) => Some(endpoint.host()),
-        _ => None,
-    });
-    let allowed = listen.allowed_hosts.iter().map(String::as_str);
-    for host in allowed.chain(listened).filter(|host| !host.is_empty()) {
-        origin = origin.with_host(host);
-    }
     let cluster = Arc::new(Cluster {
         backends: Backends::new(plane.clone(), stub),
         plane: plane.clone(),
@@ -97,7 +100,7 @@ fn gateway(
     Gateway::new(hub, cluster.clone(), clock, shutdown.clone())
         .with_access(cluster)
         .with_audit(plane.audit().clone())
-        .with_origin(origin)
+        .with_origin(origin(addresses, listen))
 }
 
 /// Where containers are, and who may get in, as the plane knows it.
@@ -204,3 +207,42 @@ impl Cluster {
 const STACK: &str = "longshore.stack";
 const SERVICE: &str = "longshore.service";
 const INSTANCE: &str = "longshore.instance";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_under_a_foreign_name_gets_in_nowhere() {
+        let listen = ListenOptions::default().with_allowed_host("cluster.example");
+        let addresses = ["unix:///run/x.sock", "tcp://docker-1.lan:2375", ":2376"];
+        let addresses = addresses.map(|address| address.parse().expect("an address"));
+        let origin = origin(&addresses, &listen);
+        let may = |host: &str, proof: &str, has_tls: bool| {
+            let mut request = Request::get("/api/sessions/1/replay")
+                .header("host", host)
+                .body(Body::empty())
+                .expect("a request");
+            let extensions = request.extensions_mut();
+            extensions.insert(Identity::new("somebody", proof));
+            if proves_name(has_tls, &request) {
+                request.extensions_mut().insert(NameProven);
+            }
+            origin.check(&request).is_ok()
+        };
+        for own in [
+            "localhost:2375",
+            "127.0.0.1",
+            "docker-1.lan:2375",
+            "cluster.example",
+        ] {
+            assert!(may(own, "local", false), "{own}");
+        }
+        assert!(!may("evil.example", "local", false));
+        assert!(!may("evil.example", "none", false));
+        // The names of a certificate are its own business, and a unix socket has none.
+        assert!(may("manager.example", "tls", true));
+        assert!(may("manager.example", "none", true));
+        assert!(may("docker", "unix", false));
+    }
+}

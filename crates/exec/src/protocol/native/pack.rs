@@ -2,9 +2,11 @@
 //! more is made room for.
 
 use bytes::Bytes;
+#[cfg(feature = "client")]
 use longshore_core::{Error, Result};
 #[cfg(feature = "gateway")]
 use miniz_oxide::deflate::compress_to_vec;
+#[cfg(feature = "client")]
 use miniz_oxide::inflate::{
     TINFLStatus,
     core::{DecompressorOxide, decompress, inflate_flags},
@@ -44,6 +46,7 @@ impl Packer {
 ///
 /// # Errors
 /// [`ErrorKind::Protocol`](longshore_core::ErrorKind::Protocol): it is not.
+#[cfg(feature = "client")]
 pub(crate) fn unpack(packed: &[u8], length: u32) -> Result<Bytes> {
     let length = length as usize;
     if !(1..=LONGEST).contains(&length) {
@@ -75,7 +78,7 @@ const LEVEL: u8 = 1;
 #[cfg(feature = "gateway")]
 const PAUSE: u32 = 16;
 
-#[cfg(all(test, feature = "gateway"))]
+#[cfg(all(test, feature = "client", feature = "gateway"))]
 mod tests {
     use longshore_core::{Random, SeededRandom};
     use proptest::prelude::*;
