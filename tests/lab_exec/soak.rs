@@ -95,7 +95,7 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
         let watching = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
-                let now = Figures::now(&world, &classes);
+                let now = Figures::now(&world, &classes).await;
                 println!("MEASURED under load after {:?}: {now}", started.elapsed());
             }
         };
