@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longshore::core::WorkloadId;
+use bytes::Bytes;
+use longshore::core::{
+    SystemClock, WorkloadId,
+    http::{HttpClient, empty_body, read_body},
+};
+use serde_json::Value;
 use tokio::runtime::Handle;
 
 use crate::{survivors, world::World};
@@ -16,36 +21,27 @@ pub struct Figures {
     memory: usize,
     descriptors: usize,
     tasks: usize,
-    /// Of the containers, as the engine tells.
+    /// Of the containers, as the engine tells: those that run. One that was made and not started,
+    /// because its session was given up in between, stays in the engine's list, and nobody can take
+    /// it out.
     execs: usize,
     /// Processes of sessions in the containers, by their marks.
     processes: usize,
 }
 
 impl Figures {
-    /// Within a runtime.
-    pub fn now(world: &World, containers: &[WorkloadId]) -> Self {
+    pub async fn now(world: &World, containers: &[WorkloadId]) -> Self {
         let pages = fs::read_to_string("/proc/self/statm").expect("Linux has it");
         let pages: usize = pages
             .split(' ')
             .nth(1)
             .and_then(|pages| pages.parse().ok())
             .expect("a number");
-        let execs = containers.iter().map(|container| {
-            let words = [
-                "inspect",
-                "--format",
-                "{{len .ExecIDs}}",
-                container.as_str(),
-            ];
-            let count = world.host().docker_ok(words).expect("it is there");
-            count.trim().parse::<usize>().expect("a number")
-        });
         Self {
             memory: pages * rustix::param::page_size(),
             descriptors: fs::read_dir("/proc/self/fd").expect("Linux has it").count(),
             tasks: Handle::current().metrics().num_alive_tasks(),
-            execs: execs.sum(),
+            execs: running(world, containers).await,
             processes: survivors::marked(world.host()),
         }
     }
@@ -56,7 +52,7 @@ impl Figures {
         let until = Instant::now() + LONGEST;
         loop {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            let now = Self::now(world, containers);
+            let now = Self::now(world, containers).await;
             let is_at_rest = match before {
                 None => now.execs == 0 && now.processes == 0,
                 Some(before) => now.grown_since(before).is_empty(),
@@ -101,6 +97,26 @@ impl fmt::Display for Figures {
              {processes} processes of sessions"
         )
     }
+}
+
+async fn running(world: &World, containers: &[WorkloadId]) -> usize {
+    let client = HttpClient::new(world.socket(), std::sync::Arc::new(SystemClock::new()));
+    let get = async |path: String| -> Value {
+        let request = http::Request::get(path).body(empty_body());
+        let answer = client.send(request.expect("a fixed request")).await;
+        let body = read_body(answer.expect("an answer").into_body(), 1 << 20).await;
+        let body: Bytes = body.expect("a body");
+        serde_json::from_slice(&body).unwrap_or_default()
+    };
+    let mut count = 0;
+    for container in containers {
+        let found = get(format!("/containers/{container}/json")).await;
+        for id in found["ExecIDs"].as_array().into_iter().flatten() {
+            let exec = get(format!("/exec/{}/json", id.as_str().unwrap_or_default())).await;
+            count += usize::from(exec["Running"] == true);
+        }
+    }
+    count
 }
 
 /// Eight idle connections to the engine of each of two gateways.

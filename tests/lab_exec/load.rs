@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use longshore::{
     ExecBackend, ExecSession,
     core::{
-        BoxByteStream, Connector, ExecOutputStream, ExecRequest, Result, Signal, TerminalSize,
-        WorkloadId,
+        BoxByteStream, Connector, ErrorKind, ExecOutputStream, ExecRequest, Result, Signal,
+        TerminalSize, WorkloadId,
     },
     exec::{client::RemoteExec, gateway::Gateway},
 };
@@ -69,8 +69,11 @@ impl Load {
             let session = loop {
                 match remote.exec(&request).await {
                     Ok(session) => break session,
-                    // A connection that breaks before its session has begun is not come back to.
-                    Err(error) if self == Self::Cut && error.is_retryable() => {}
+                    // A connection that breaks before its session has begun is not come back to;
+                    // and an engine that is asked for more than it can do takes its time.
+                    Err(error)
+                        if error.kind() == ErrorKind::Timeout
+                            || self == Self::Cut && error.is_retryable() => {}
                     Err(error) => panic!("no session for {self:?}: {error:?}"),
                 }
             };

@@ -58,6 +58,8 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
         let (ways, classes) = (&ways, &classes);
         let (active, most, sessions) = (&active, &most, &sessions);
         async move {
+            // Not all at once: an engine starts a few a second.
+            tokio::time::sleep(Duration::from_millis(60) * worker as u32).await;
             let mut round = worker;
             loop {
                 let load = Load::ALL[round % Load::ALL.len()];
@@ -93,7 +95,7 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
         let watching = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
-                let now = Figures::now(&world, &classes);
+                let now = Figures::now(&world, &classes).await;
                 println!("MEASURED under load after {:?}: {now}", started.elapsed());
             }
         };
