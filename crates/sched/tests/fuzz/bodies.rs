@@ -135,7 +135,9 @@ fn request(which: u8, size: u64, extra: u8) -> PlacementRequest {
     if which % 11 == 3 {
         for (at, text) in (0..).zip(["zone==z1", "zone!=z2", "rack==*", "node==n4", "zone==z3"]) {
             let wish: Expression = text.parse().expect("a term");
-            request.constraints.push(wish.weighing(u32::from(extra) >> at & 3));
+            request
+                .constraints
+                .push(wish.weighing(u32::from(extra) >> at & 3));
         }
     }
     request
