@@ -2,7 +2,7 @@
 
 use longshore_core::{
     Batch, Bytes, Change, Expression, HostPort, Labels, MilliCpu, NodeState, PlacedWorkload,
-    PlacementRequest, PortProtocol, Reservation, Resources, Scheduler, Timestamp,
+    PlacementRequest, PortProtocol, Reservation, Resources, Scheduler, Timestamp, TopologySpread,
 };
 use longshore_sched::{ClusterScheduler, Strategy};
 
@@ -123,6 +123,23 @@ fn request(which: u8, size: u64, extra: u8) -> PlacementRequest {
     if let Some(term) = terms.get(usize::from(which / 8 % 9)) {
         request.affinities.push(term.parse().expect("a term"));
     }
+    if which % 5 == 1 {
+        request.topology.push(TopologySpread {
+            label: ["zone", "none"][usize::from(extra % 16 / 15)].into(),
+            max_skew: u32::from(extra % 3),
+        });
+    }
+    if which % 7 == 2 {
+        request.preferences = vec!["zone".into(), "rack".into()];
+    }
+    if which % 11 == 3 {
+        for (at, text) in (0..).zip(["zone==z1", "zone!=z2", "rack==*", "node==n4", "zone==z3"]) {
+            let wish: Expression = text.parse().expect("a term");
+            request
+                .constraints
+                .push(wish.weighing(u32::from(extra) >> at & 3));
+        }
+    }
     request
 }
 
@@ -145,7 +162,9 @@ fn act(scheduler: &mut ClusterScheduler, kind: u8, which: u8, size: u64, extra: 
             let name = format!("n{}", extra % 8).parse().expect("a name");
             let mut state = NodeState::new(node, name, Resources::new(MilliCpu(size), Bytes(size)));
             state.health_indicator = extra % 120;
-            Change::Node(state.with_labels(Labels::new().with("zone", format!("z{}", extra % 4))))
+            let mut labels = Labels::new().with("zone", format!("z{}", extra % 4));
+            labels.extend((which % 3 == 1).then(|| ("rack", format!("r{}", extra / 4 % 2))));
+            Change::Node(state.with_labels(labels))
         }
         2 => Change::NodeGone(node),
         3 => Change::Workload(workload),
