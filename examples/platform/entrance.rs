@@ -81,7 +81,7 @@ fn origin(addresses: &[ListenAddress], listen: &ListenOptions) -> OriginCheck {
     });
     let allowed = listen.allowed_hosts.iter().map(String::as_str);
     let names = allowed.chain(listened).filter(|name| !name.is_empty());
-    names.fold(OriginCheck::new(), |origin, name| origin.with_host(name))
+    names.fold(OriginCheck::new(), OriginCheck::with_host)
 }
 
 fn gateway(
