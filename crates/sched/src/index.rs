@@ -7,6 +7,7 @@ mod labels;
 mod load;
 mod names;
 mod node;
+mod occupant;
 mod profiles;
 mod slots;
 mod texts;
@@ -27,7 +28,8 @@ pub(crate) use self::{
     devices::{Holder, NodeDevices},
     directory::Found,
     load::Load,
-    node::{Changed, Node, Workload, without_slash},
+    node::{Changed, Node, without_slash},
+    occupant::Workload,
     profiles::Profile,
     slots::{SlotSet, bits},
     texts::Text,

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use super::{
     Slot,
-    node::{Node, Occupant, fnv1a, without_slash},
+    node::{Node, fnv1a, without_slash},
+    occupant::Occupant,
 };
 
 /// Which nodes have something of a name or an id.

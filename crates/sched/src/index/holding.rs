@@ -8,11 +8,7 @@ use longshore_core::{
 };
 
 use super::{
-    Index, Slot,
-    devices::Holder,
-    groups::Member,
-    node::{Held, without_slash},
-    slot_of,
+    Index, Slot, devices::Holder, groups::Member, node::without_slash, occupant::Held, slot_of,
 };
 
 impl Index {
