@@ -106,7 +106,9 @@ pub struct AttachRequest {
     pub workload: WorkloadId,
     /// Whether input is sent.
     pub stdin: bool,
-    /// Whether output that was there before is sent first.
+    /// Whether output that was there before is sent first. Without input that is a log which is
+    /// followed: nothing is missing between what was and what comes, as far back as the backend keeps
+    /// it. On a terminal something may be.
     pub backlog: bool,
 }
 

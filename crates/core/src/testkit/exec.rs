@@ -18,8 +18,9 @@ mod terminal;
 mod trial;
 
 pub use attach::{
-    an_attachment_carries_input_and_output, an_attachment_ends_with_its_workload,
-    an_attachment_to_a_terminal_is_byte_exact, an_attachment_to_an_unknown_workload_is_not_found,
+    a_log_is_followed_without_a_gap, an_attachment_carries_input_and_output,
+    an_attachment_ends_with_its_workload, an_attachment_to_a_terminal_is_byte_exact,
+    an_attachment_to_an_unknown_workload_is_not_found,
     closing_an_attachment_leaves_the_workload_alone,
 };
 pub use end::{
@@ -144,6 +145,7 @@ macro_rules! exec_suite {
                 an_attachment_ends_with_its_workload,
                 an_attachment_to_a_terminal_is_byte_exact,
                 closing_an_attachment_leaves_the_workload_alone,
+                a_log_is_followed_without_a_gap,
                 an_attachment_to_an_unknown_workload_is_not_found,
             ]
         );

@@ -6,7 +6,9 @@ mod look;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
 use longshore_core::{
     BoxByteStream, Clock, ClockExt, Error, ErrorKind, ExecRequest, Random, Result, TerminalSize,
     WorkloadId,
@@ -14,6 +16,7 @@ use longshore_core::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio_util::io::StreamReader;
 
 /// One engine's API.
 #[derive(Debug)]
@@ -171,6 +174,26 @@ impl Api {
             segment(DETACH_KEYS),
         );
         self.upgrade(&path, Bytes::new()).await
+    }
+
+    /// The log of a container from its beginning, and what is added until it stops. Framed like an
+    /// attachment.
+    pub(super) async fn follow_log(&self, id: &WorkloadId) -> Result<BoxByteStream> {
+        let id = segment(id.as_str());
+        let path = format!("/containers/{id}/logs?follow=1&stdout=1&stderr=1");
+        let request = request(Method::GET, &path, None)?;
+        let asking = self.client.send(request);
+        let response = self
+            .clock
+            .timeout(PATIENCE, "the engine's answer", asking)
+            .await??;
+        let (status, body) = (response.status(), response.into_body());
+        if !status.is_success() {
+            return Err(refused(status, &read_body(body, LARGEST_ANSWER).await?));
+        }
+        let bytes = body.into_data_stream().map_err(std::io::Error::other);
+        let log = StreamReader::new(bytes);
+        Ok(Box::new(tokio::io::join(log, tokio::io::sink())))
     }
 
     /// Waits for the end of a container, as long as it takes. `next`: of the run that has not

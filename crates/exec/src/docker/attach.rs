@@ -5,8 +5,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Error, ErrorKind, ExecInput, ExecOutputStream, ExecSession, ExitStatus, Result,
-    SessionId, Signal, TerminalSize, WorkloadId,
+    AttachRequest, BoxByteStream, Error, ErrorKind, ExecInput, ExecOutputStream, ExecSession,
+    ExitStatus, Result, SessionId, Signal, TerminalSize, WorkloadId,
 };
 use tokio::sync::watch;
 
@@ -43,10 +43,14 @@ impl DockerAttachment {
         // The container's terminal decides the framing, whatever anybody asks for.
         let tty = container.config.tty;
         let stdin = request.stdin && container.config.open_stdin;
-        let stream = api
-            .attach(&request.workload, stdin, request.backlog)
-            .await?;
-        let link = Link::new(stream);
+        let is_log = request.backlog && !stdin && !tty && container.state.running;
+        let link = Link::new(match is_log {
+            true => follow(api, &request.workload).await?,
+            false => {
+                api.attach(&request.workload, stdin, request.backlog)
+                    .await?
+            }
+        });
         let clock = Arc::clone(&api.clock);
         let output = DockerOutput::new(link.clone(), tty, Opening::default(), clock);
         let input = stdin.then(|| Box::pin(DockerInput::new(link.clone())) as ExecInput);
@@ -66,6 +70,20 @@ impl DockerAttachment {
             output: Mutex::new(Some(Box::pin(output))),
             end,
         })
+    }
+}
+
+/// The log from its beginning. An attachment with what was before is not the same: the engine sends
+/// that first and attaches then, and what is said in between is lost. On a terminal it is the better
+/// one all the same, as the log keeps a line back until it ends.
+async fn follow(api: &Api, workload: &WorkloadId) -> Result<BoxByteStream> {
+    match api.follow_log(workload).await {
+        // Where its driver keeps none, too.
+        Err(error) if error.kind() != ErrorKind::NotFound && !error.is_retryable() => {
+            tracing::debug!(%workload, error = error.chain(), "the engine has no log to follow");
+            api.attach(workload, false, true).await
+        }
+        followed => followed,
     }
 }
 

@@ -203,6 +203,13 @@ impl Daemon {
                     switch(&mut stream).await;
                     return pump(stream, session, tty, once).await;
                 }
+                ("GET", ["containers", id, "logs"]) => {
+                    let request = AttachRequest::new(WorkloadId::new(*id).unwrap()).with_backlog();
+                    let session = self.exec.attach(&request).await.unwrap();
+                    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                    let _ = stream.write_all(head.as_bytes()).await;
+                    return pump(stream, session, false, false).await;
+                }
                 ("POST", ["containers", id, "wait"]) => {
                     let request = AttachRequest::new(WorkloadId::new(*id).unwrap()).with_backlog();
                     let session = self.exec.attach(&request).await.unwrap();

@@ -77,6 +77,42 @@ pub async fn closing_an_attachment_leaves_the_workload_alone(harness: &dyn Harne
     trial.finish().await;
 }
 
+/// Without input and with what was said before, an attachment is a log that is followed: what is said
+/// while it is opened is neither missing nor there twice.
+pub async fn a_log_is_followed_without_a_gap(harness: &dyn Harness) {
+    let Some(place) = harness.attachable(Attachable::Pipes).await else {
+        return does_not_apply("it has no such workload to attach to");
+    };
+    let trial = Trial::at(harness, place);
+    let session = attach(&trial).await;
+    let mut input = session.take_input().expect("the input");
+    let mut output = session.take_output().expect("the output");
+    let mut said = b"before\n".to_vec();
+    trial.write(&mut input, &said).await;
+    trial.read_until(&mut output, &said).await;
+    let request = AttachRequest::new(trial.place.workload.clone()).with_backlog();
+    let opening = trial.within(trial.place.backend.attach(&request));
+    let speaking = async {
+        for number in 0..50 {
+            let line = format!("line {number}\n");
+            trial.write(&mut input, line.as_bytes()).await;
+            said.extend_from_slice(line.as_bytes());
+        }
+    };
+    let (opened, ()) = futures::future::join(opening, speaking).await;
+    let follower = opened.expect("attach");
+    let mut log = follower.take_output().expect("the output");
+    let last = b"after\n";
+    trial.write(&mut input, last).await;
+    said.extend_from_slice(last);
+    let seen = trial.read_until(&mut log, last).await;
+    assert_eq!(
+        String::from_utf8_lossy(&seen),
+        String::from_utf8_lossy(&said)
+    );
+    trial.finish().await;
+}
+
 /// Nobody attaches to what does not exist.
 pub async fn an_attachment_to_an_unknown_workload_is_not_found(harness: &dyn Harness) {
     let trial = Trial::new(harness).await;
