@@ -40,6 +40,8 @@ mod opening;
 mod report;
 #[path = "exec/stdout.rs"]
 mod stdout;
+#[path = "common/tunnel.rs"]
+mod tunnel;
 #[path = "exec/tunnelled.rs"]
 mod tunnelled;
 #[path = "exec/wire.rs"]

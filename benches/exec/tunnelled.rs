@@ -1,84 +1,18 @@
-//! A gateway that reaches the engine through a tunnel with mutual TLS 1.3 over loopback. The agent
-//! has a thread of its own, as it would have a machine.
+//! A gateway that reaches the engine through a tunnel.
 
-use std::{path::Path, sync::Arc};
+use std::path::{Path, PathBuf};
 
-use longshore::{
-    TunnelTransport,
-    agent::{Agent, AgentConfig},
-    core::{
-        BoxByteStream, Carrier, Clock, Connector, Endpoint, NodeId, OsRandom, Result, Shutdown,
-        StreamTarget, SystemClock,
-    },
-    engine::UnixConnector,
-    exec::gateway::GatewayOptions,
-    tunnel::{
-        TlsTransport,
-        pki::{Authority, Profile, Role},
-    },
+use longshore::{core::Shutdown, exec::gateway::GatewayOptions};
+
+use crate::{
+    gateway::{Served, docker},
+    tunnel,
 };
 
-use crate::gateway::{Served, docker};
-
-#[derive(Debug)]
-struct Remote(Arc<dyn Carrier>);
-
-#[async_trait::async_trait]
-impl Connector for Remote {
-    async fn connect(&self) -> Result<BoxByteStream> {
-        self.0.open(&StreamTarget::Engine).await
-    }
-
-    fn describe(&self) -> String {
-        "the engine behind the tunnel".to_owned()
-    }
-}
-
 pub fn over_tunnel(engine: &Path) -> Served {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let authority = Authority::generate("bench", clock.now(), &OsRandom).expect("an authority");
-    let transport = |name: &str, role: Role| {
-        let profile = Profile::new(NodeId::new(name).expect("a name"))
-            .with_role(role)
-            .with_host("127.0.0.1")
-            .expect("an address");
-        let identity = authority
-            .issue(&profile, clock.now(), &OsRandom)
-            .expect("a certificate");
-        let trust = authority.trust().expect("a certificate");
-        TlsTransport::new(&identity, &trust, clock.clone()).expect("a transport")
-    };
-    let (plane, node) = (
-        transport("plane", Role::Manager),
-        transport("node-1", Role::Node),
-    );
-    let lent = Arc::new(UnixConnector::new(engine));
+    let engine: PathBuf = engine.into();
     Served::start(
         GatewayOptions::default(),
-        async move |shutdown: Shutdown| {
-            let any: Endpoint = "127.0.0.1:0".parse().expect("an address");
-            let listener = plane.listen(&any).await.expect("a listener");
-            agent(node, listener.local().clone(), lent, shutdown.child());
-            let pending = listener.accept().await.expect("the agent dials");
-            let carrier = pending.handshake().await.expect("the agent is known");
-            docker(Arc::new(Remote(carrier)))
-        },
+        async move |shutdown: Shutdown| docker(tunnel::to_engine(&engine, shutdown.child()).await),
     )
-}
-
-fn agent(transport: TlsTransport, plane: Endpoint, engine: Arc<UnixConnector>, shutdown: Shutdown) {
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let agent = Agent::new(
-            AgentConfig::unnamed(plane),
-            Arc::new(transport),
-            engine,
-            Arc::new(SystemClock::new()),
-            Arc::new(OsRandom),
-        );
-        runtime.block_on(async { agent.run(&shutdown).await }).ok();
-    });
 }
