@@ -150,7 +150,7 @@ async fn the_index_answers_who_what_where_and_when() {
         "session_id": session["session_id"], "user": "alice@example.com", "source_ip": "192.0.2.7",
         "app_name": "shop", "proc_name": "web", "instance_no": "1", "container_id": "c1",
         "node_ip": "node-1", "status": "inactive", "created_at": null, "ended_at": null,
-        "commands": ["/bin/bash", "bash", "/bin/sh", "sh"], "reason": "exited", "exit_code": 3,
+        "commands": ["/bin/bash", "bash", "/bin/sh", "sh", "longshore-shell"], "reason": "exited", "exit_code": 3,
     });
     assert_eq!(session, expected);
     let one = session["session_id"].as_str().unwrap();
