@@ -304,14 +304,14 @@ struct Hello {
     lain: Option<(Place, Option<String>)>,
 }
 
-/// A client that has no leave yet.
+/// A client that has no leave yet. One that is refused stays one until its connection is closed.
 struct Stranger {
     bound: FirstBound,
     _place: Waiting,
 }
 
 impl Stranger {
-    /// It has leave now, or is about to be sent away.
+    /// It has leave now.
     fn let_in(self) {
         self.bound.lift();
     }

@@ -276,6 +276,8 @@ fn clean_up_behind(
                 keeper.clean().await;
             }
             (None, Some(lifeline)) => {
+                // Whoever has begun by now waits for no answer of the engine.
+                lifeline.end();
                 let until = api.clock.now().after(LATE_START);
                 let mut pause = SHORTEST_PAUSE;
                 let mut is_late = false;

@@ -56,9 +56,9 @@ impl Shared {
             }),
         });
         let opened = opened.await;
-        stranger.let_in();
         match opened {
             Ok(attachment) => {
+                stranger.let_in();
                 let encoder = KubernetesEncoder::new(&request);
                 let ready = vec![encoder.ready()];
                 let pump = Pump {

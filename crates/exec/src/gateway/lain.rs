@@ -55,9 +55,9 @@ impl Shared {
                 Err(Error::new(ErrorKind::PermissionDenied, "no hello").with_source(error))
             }
         };
-        stranger.let_in();
         match opened {
             Ok(attachment) => {
+                stranger.let_in();
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,
@@ -151,9 +151,11 @@ impl Shared {
                 .await
         };
         let opened = opened.await;
-        stranger.let_in();
         let text = match opened {
-            Ok(recording) => return self.replay(socket, recording, encoder).await,
+            Ok(recording) => {
+                stranger.let_in();
+                return self.replay(socket, recording, encoder).await;
+            }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => LainText::NotAuthorized,
             Err(_) => LainText::ReplayFailed,
         };

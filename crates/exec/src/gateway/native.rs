@@ -36,21 +36,24 @@ impl Shared {
             Ok(None) => return,
             Err(error) => Err(error),
         };
-        stranger.let_in();
         match joined {
             Ok(Joined {
                 attachment,
                 want,
                 onlooker,
             }) => {
+                stranger.let_in();
                 let ready = ready_frame(attachment.ready(), packs).encode();
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
                     onlooker: onlooker.as_ref(),
-                    // Who draws screens needs no more; and a bandwidth is the session's to keep.
-                    refills: !draws && self.options.session.bandwidth.is_none(),
+                    // Who draws screens needs no more; a bandwidth is the session's to keep; and the
+                    // process waits for no onlooker, who would read the record again and again.
+                    refills: !draws
+                        && onlooker.is_none()
+                        && self.options.session.bandwidth.is_none(),
                 };
                 let encoder = NativeEncoder::new(want).with_text(text);
                 #[cfg(feature = "compression")]

@@ -57,9 +57,9 @@ impl Shared {
             Ok(first) => self.open_ttyd(target, first, hello.credentials).await,
             Err(error) => Err(error),
         };
-        stranger.let_in();
         match opened {
             Ok(attachment) => {
+                stranger.let_in();
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,

@@ -128,6 +128,26 @@ async fn strangers_who_say_nothing_keep_nobody_out() {
     assert!(left.iter().all(|gone| *gone), "{left:?}");
 }
 
+/// Who was refused, and does not go, is a stranger until its connection is closed.
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_makes_room_like_a_stranger() {
+    let server = server(GatewayOptions::default().with_waiting(2, 32 << 10));
+    let headers = [("app-name", "a"), ("proc-name", "b"), ("instance-no", "1")];
+    let mut refused = Raw::open(&server, "/enter", &headers).await;
+    let said = String::from_utf8_lossy(&refused.message().await).into_owned();
+    assert!(said.contains("Container is not found"), "{said}");
+    assert!(matches!(refused.receive().await, Some((CLOSE, _))));
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(Raw::open(&server, "/v1/exec", &[]).await);
+    }
+    let next = tokio::time::timeout(Duration::from_millis(1), refused.receive());
+    assert!(matches!(next.await, Ok(None)), "it is still there");
+    for raw in &mut silent {
+        assert!(!is_gone(raw).await);
+    }
+}
+
 /// Whether a connection has ended, or does within a moment.
 async fn is_gone(raw: &mut Raw) -> bool {
     let next = tokio::time::timeout(Duration::from_millis(1), raw.receive());
