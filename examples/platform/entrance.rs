@@ -14,6 +14,7 @@ use longshore::{
     },
     core::{Identity, Leader, Shutdown, Target},
     exec::{
+        Stub,
         access::{
             AccessControl, AccessRequest, Admission, Directory, Located, NameProven, OriginCheck,
             Place,
@@ -24,7 +25,6 @@ use longshore::{
 };
 
 use self::backends::Backends;
-pub use self::backends::Sessions;
 
 /// The plane's endpoint and, at the paths of its protocols, the exec gateway. Docker's API has none
 /// of these paths, so stock clients of both find what they look for.
@@ -33,10 +33,10 @@ pub fn app(
     endpoint: EndpointOptions,
     addresses: &[ListenAddress],
     listen: &ListenOptions,
-    sessions: Sessions,
+    stub: Option<Stub>,
     shutdown: &Shutdown,
 ) -> Router {
-    let gateway = gateway(plane, addresses, listen, sessions, shutdown);
+    let gateway = gateway(plane, addresses, listen, stub, shutdown);
     // All TCP has TLS, or none.
     let has_tls = listen.tls.is_some();
     let enter = axum::routing::any(move |mut request: Request| {
@@ -88,18 +88,13 @@ fn gateway(
     plane: &ControlPlane,
     addresses: &[ListenAddress],
     listen: &ListenOptions,
-    sessions: Sessions,
+    stub: Option<Stub>,
     shutdown: &Shutdown,
 ) -> Gateway {
     let clock = plane.clock().clone();
     let hub = SessionHub::new(clock.clone(), plane.random().clone(), shutdown.clone());
-    let is_named = sessions.gateway.is_some();
-    let backends = Arc::new(Backends::new(plane.clone(), sessions));
-    if is_named {
-        shutdown.spawn_until(backends::reap(backends.clone()));
-    }
     let cluster = Arc::new(Cluster {
-        backends,
+        backends: Backends::new(plane.clone(), stub),
         plane: plane.clone(),
     });
     Gateway::new(hub, cluster.clone(), clock, shutdown.clone())
@@ -112,7 +107,7 @@ fn gateway(
 #[derive(Debug)]
 struct Cluster {
     plane: ControlPlane,
-    backends: Arc<Backends>,
+    backends: Backends,
 }
 
 #[async_trait]

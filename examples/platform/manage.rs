@@ -22,7 +22,7 @@ use crate::{
     Failure,
     check::{self, ManagePlan, Problems},
     cli::{Manage, TlsArgs},
-    entrance::{self, Sessions},
+    entrance,
     renewal::Renewal,
     signals, stub, tls,
 };
@@ -76,11 +76,7 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         });
     }
     plane.start();
-    let sessions = Sessions {
-        stub,
-        gateway: gateway_name(&args),
-    };
-    let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, sessions, &shutdown);
+    let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, stub, &shutdown);
     for host in &plan.hosts {
         let served = serve_at(app.clone(), host, listen.clone(), clock.clone(), &shutdown).await;
         match served {
@@ -118,20 +114,6 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     }
     plane.stop().await;
     Ok(())
-}
-
-/// By which exec sessions of this manager's earlier life are known.
-fn gateway_name(args: &Manage) -> Option<String> {
-    match (args.exec_gateway.as_str(), &args.advertise) {
-        ("none", _) => None,
-        ("auto", Some(address)) => Some(address.clone()),
-        ("auto", None) => {
-            // Where it has no name, the addresses are what there is.
-            let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            Some(format!("{} {}", machine.trim(), args.host.join(",")))
-        }
-        (name, _) => Some(name.to_owned()),
-    }
 }
 
 /// What is made out of the command line before anything starts.

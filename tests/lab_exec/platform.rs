@@ -10,7 +10,7 @@ use std::{
 
 use longshore_lab::{LabProcess, Rootfs, example};
 
-use crate::{survivors, world::World};
+use crate::world::World;
 
 /// Into a container that has no shell at all; and the log says what sessions are, and why.
 #[test]
@@ -78,45 +78,9 @@ fn a_person_enters_where_there_is_no_shell() {
     world.lab.stop().expect("a clean end");
 }
 
-/// What a killed manager's sessions left, and nobody in the container has noticed, it ends when it is
-/// there again.
-#[test]
-fn a_manager_that_is_started_again_ends_what_it_left() {
-    let Some(world) = World::start("lab exec: platform manage is started again") else {
-        return;
-    };
-    let container = world.classes[0].container.as_str();
-    let mut manager = Manager::start(&world, "none");
-    let output = manager.enter(container, "echo mark $LONGSHORE_EXEC_ID\n");
-    let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mark = output.lines().find_map(|line| line.strip_prefix("mark "));
-    let mark = format!("LONGSHORE_EXEC_ID={}", mark.expect("a mark").trim());
-    manager.kill();
-    let unmarked = || survivors::marked(world.host()) == 0;
-    wait_for("who watched over the sessions is gone", unmarked);
-    let left = ["exec", "-d", "-e", &mark, container, "sleep", "600"];
-    world.host().docker_ok(left).expect("what was left");
-    wait_for("it runs", || !unmarked());
-    manager.launch(&world, "none");
-    wait_for("it was ended", unmarked);
-    wait_for("it is told", || {
-        manager.log().contains("lost sessions were ended")
-    });
-    drop(manager);
-    world.lab.stop().expect("a clean end");
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(90);
-    while !holds() {
-        assert!(Instant::now() < until, "not within 90 s: {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 /// A control plane of its own, ended when it is dropped.
 struct Manager {
-    process: LabProcess,
+    _process: LabProcess,
     program: PathBuf,
     folder: tempfile::TempDir,
 }
@@ -125,9 +89,17 @@ impl Manager {
     /// Returns when it knows the world's containers.
     fn start(world: &World, stub: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let log = fs::File::create(folder.path().join("log")).expect("a log");
         let program = example("platform");
+        let nodes = format!("nodes://{}", world.host().tcp_endpoint());
+        let mut command = Command::new(&program);
+        command
+            .args(["manage", &nodes, "-H", &socket(folder.path())])
+            .args(["--exec-stub", stub])
+            .stdin(Stdio::null())
+            .stderr(log);
         let manager = Self {
-            process: launch(&program, folder.path(), world, stub),
+            _process: LabProcess::spawn(&mut command).expect("it starts"),
             program,
             folder,
         };
@@ -138,15 +110,6 @@ impl Manager {
             std::thread::sleep(Duration::from_millis(100));
         }
         manager
-    }
-
-    fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Again, as it was started before.
-    fn launch(&mut self, world: &World, stub: &str) {
-        self.process = launch(&self.program, self.folder.path(), world, stub);
     }
 
     fn enter(&self, container: &str, typed: &str) -> Output {
@@ -167,21 +130,6 @@ impl Manager {
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
-}
-
-fn launch(program: &Path, folder: &Path, world: &World, stub: &str) -> LabProcess {
-    let log = fs::File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("log"));
-    let nodes = format!("nodes://{}", world.host().tcp_endpoint());
-    let mut command = Command::new(program);
-    command
-        .args(["manage", &nodes, "-H", &socket(folder)])
-        .args(["--exec-stub", stub])
-        .stdin(Stdio::null())
-        .stderr(log.expect("a log"));
-    LabProcess::spawn(&mut command).expect("it starts")
 }
 
 fn socket(folder: &Path) -> String {

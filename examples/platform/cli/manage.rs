@@ -140,17 +140,6 @@ pub struct Manage {
     /// says which of the two it is, and why.
     #[arg(long, default_value = "auto", value_name = "FILE|auto|none")]
     pub exec_stub: StubChoice,
-    /// Name by which this manager, when it starts, finds exec sessions of its earlier life and ends what
-    /// they left behind. No two managers that run at the same time may have the same: each would end
-    /// the other's. `auto`: its advertised address, else this machine's name and the addresses it
-    /// listens at; `none`: nothing is looked for.
-    #[arg(
-        long,
-        default_value = "auto",
-        value_name = "NAME|auto|none",
-        value_parser = clap::builder::NonEmptyStringValueParser::new()
-    )]
-    pub exec_gateway: String,
     /// A file of `docker login` (config.json) under a name, for stacks whose services say
     /// `"registry_credentials": "NAME"`. It is read at every pull and never stored or shown; every
     /// manager needs it. May be given several times.
