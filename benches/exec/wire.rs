@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WireSession<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(buffer)
             .write_buffer_size(0);
-        let (socket, _) = client_async_with_config("ws://longshore/v1/exec", stream, Some(config))
+        let (socket, _) = client_async_with_config("ws://localhost/v1/exec", stream, Some(config))
             .await
             .expect("a WebSocket");
         let mut this = Self {

@@ -154,7 +154,7 @@ impl Way {
             .with_options(GatewayOptions::default().with_session(session));
         let remote = |breaks| {
             let connector = Arc::new(Loopback::new(gateway.clone(), breaks));
-            let options = ClientOptions::default().with_address("longshore", "/v1/exec");
+            let options = ClientOptions::default();
             RemoteExec::new(connector, options, clock.clone(), Arc::new(OsRandom))
         };
         Self {

@@ -6,7 +6,7 @@ mod book;
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use longshore_core::{Action, AuditOutcome, Target, printable};
+use longshore_core::{Action, AuditOutcome, Target, http::empty_body, printable};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -72,6 +72,9 @@ pub(super) async fn enqueue(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
         call.query.set(own, None);
     }
     let mut prepared = create::prepare(shared, &mut call).await?;
+    // It was read, and would be held as long as the work waits.
+    call.put_body(empty_body());
+    let token = shared.plane.inner.token()?;
     prepared.wanted.request.priority = priority;
     let weight = prepared.weight();
     let name = (!prepared.name.is_empty()).then_some(&*prepared.name);
@@ -101,6 +104,7 @@ pub(super) async fn enqueue(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
         prepared,
         record,
         start,
+        token,
     };
     shared
         .plane
@@ -138,6 +142,8 @@ struct Job {
     prepared: create::Prepared,
     record: Record,
     start: bool,
+    /// Under which it was queued.
+    token: Option<u64>,
 }
 
 impl Job {
@@ -173,6 +179,12 @@ impl Job {
     async fn make(mut self, admission: Admission) -> ApiResult<State> {
         let shared = Arc::clone(&self.shared);
         shared.lead()?;
+        // Who could not see it here meanwhile has queued it again, at the manager that led.
+        if shared.plane.inner.token()? != self.token {
+            return Err(ApiError::conflict(
+                "another manager has led since it was queued: queue it again if it is still wanted",
+            ));
+        }
         let target = Target::new("container", "");
         let leave = shared
             .authorize(&self.call.who, Action::Write, &target)

@@ -1,13 +1,16 @@
 //! longshore's own routes for stacks: what is desired, and how it is doing.
 
+use std::collections::BTreeSet;
+
 use http::StatusCode;
-use longshore_core::printable;
+use longshore_core::{Action, Target, printable};
 use serde_json::Value;
 
 use super::{
     Shared,
     call::{Call, empty, json},
     error::{ApiError, ApiResult},
+    service::refused,
 };
 use crate::StackSpec;
 
@@ -24,10 +27,19 @@ pub(super) fn list(shared: &Shared) -> ApiResult {
 }
 
 /// `PUT /longshore/v1/stacks/NAME` with a [`StackSpec`]: desires it, whatever was desired under this
-/// name.
+/// name. Whoever has its images pulled with somebody's credentials must be allowed to write those, too.
 pub(super) async fn deploy(shared: &Shared, mut call: Call, name: &str) -> ApiResult {
     let given = call.read_json(shared).await?;
     let stack = parse(given, name)?;
+    let services = stack.services.iter();
+    let used: BTreeSet<&str> = services
+        .filter_map(|service| service.registry_credentials.as_deref())
+        .collect();
+    for credentials in used {
+        let target = Target::new("registry-credentials", credentials);
+        let leave = shared.authorize(&call.who, Action::Write, &target).await;
+        leave.map_err(|error| refused(&error))?;
+    }
     shared.plane.deploy(stack).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -7,7 +7,14 @@ use longshore_core::{Repeats, Timestamp};
 /// must not fill the disk.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    by_address: HashMap<String, (Repeats, Timestamp)>,
+    by_address: HashMap<String, Address>,
+}
+
+#[derive(Debug)]
+struct Address {
+    /// Each kind has its own, so that two in turn are not new each time.
+    by_kind: HashMap<String, Repeats>,
+    last: Timestamp,
 }
 
 impl Failures {
@@ -16,14 +23,21 @@ impl Failures {
     pub(super) fn note(&mut self, address: &str, kind: &str, now: Timestamp) -> Option<u64> {
         if !self.by_address.contains_key(address) && self.by_address.len() >= MOST {
             self.by_address
-                .retain(|_, (_, last)| now.since(*last) < FORGOTTEN);
+                .retain(|_, known| now.since(known.last) < FORGOTTEN);
             if self.by_address.len() >= MOST {
                 return None;
             }
         }
         let known = self.by_address.entry(address.to_owned());
-        let (repeats, last) = known.or_insert_with(|| (Repeats::default(), now));
-        *last = now;
+        let known = known.or_insert_with(|| Address {
+            by_kind: HashMap::new(),
+            last: now,
+        });
+        known.last = now;
+        if !known.by_kind.contains_key(kind) && known.by_kind.len() >= MOST_KINDS {
+            return None;
+        }
+        let repeats = known.by_kind.entry(kind.to_owned()).or_default();
         repeats.say(kind, now)
     }
 }
@@ -32,6 +46,8 @@ impl Failures {
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// So many addresses get lines at a time; the failures of others are not logged.
 const MOST: usize = 256;
+/// More than there are.
+const MOST_KINDS: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -48,6 +64,11 @@ mod tests {
         assert_eq!(failures.note("b", "x", start), Some(0));
         assert_eq!(failures.note("a", "x", start.after(FORGOTTEN)), Some(500));
         assert_eq!(failures.note("a", "y", start.after(FORGOTTEN)), Some(0));
+        // By turns they are not new.
+        for _ in 0..10 {
+            assert_eq!(failures.note("a", "x", start.after(FORGOTTEN)), None);
+            assert_eq!(failures.note("a", "y", start.after(FORGOTTEN)), None);
+        }
     }
 
     #[test]

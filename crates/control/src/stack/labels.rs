@@ -10,8 +10,8 @@ use crate::SWARM_ID_LABEL;
 
 pub(crate) const STACK: &str = "longshore.stack";
 pub(crate) const SERVICE: &str = "longshore.service";
-pub(super) const INSTANCE: &str = "longshore.instance";
-pub(super) const EPOCH: &str = "longshore.epoch";
+pub(crate) const INSTANCE: &str = "longshore.instance";
+pub(crate) const EPOCH: &str = "longshore.epoch";
 pub(super) const SPEC: &str = "longshore.spec";
 
 /// Marks what is about to be made.

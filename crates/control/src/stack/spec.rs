@@ -182,6 +182,17 @@ impl StackSpec {
                               -_. (the name of a source that the managers have, not a secret)";
                 return bad(service, reason.to_owned());
             }
+            let devices = service
+                .devices
+                .iter()
+                .map(|wanted| u64::from(wanted.count()));
+            if devices.sum::<u64>() > u64::from(DeviceRequest::MAX_COUNT) {
+                let reason = format!(
+                    "each instance asks for more than {} devices",
+                    DeviceRequest::MAX_COUNT
+                );
+                return bad(service, reason);
+            }
             if service.replicas > MAX_REPLICAS {
                 let replicas = service.replicas;
                 return bad(
@@ -293,6 +304,14 @@ impl ServiceSpec {
         spec.name = Some(name);
         labels::mark(&mut spec.labels, slot, epoch, &labels::fingerprint(self));
         Ok(spec)
+    }
+
+    /// Whether its instances are what the other's are, however many there are.
+    pub(super) fn makes_the_same(&self, other: &Self) -> bool {
+        (&self.template, &self.constraints, &self.affinities)
+            == (&other.template, &other.constraints, &other.affinities)
+            && (&self.devices, &self.registry_credentials)
+                == (&other.devices, &other.registry_credentials)
     }
 
     /// What a scheduler is asked to place.

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 
 use super::{State, reservations::NotPlaced};
 use crate::{
-    PendingView,
+    PendingView, SWARM_ID_LABEL,
     pending::{Granted, Queued, Refused, Ticket},
     reservation::reservation_id,
     stack::labels,
@@ -122,11 +122,14 @@ impl State {
     }
 }
 
-/// All that a scheduler looks at, as a key: of two pieces of work that differ by name only, both or
-/// none fit.
+/// All that a scheduler looks at, as a key: of two pieces of work that differ by name only, or by the
+/// marks that tell them apart, both or none fit.
 fn shape_of(request: &PlacementRequest) -> Result<String> {
     let mut shape = request.clone();
     shape.name.clear();
+    for own in [SWARM_ID_LABEL, labels::INSTANCE, labels::EPOCH] {
+        shape.labels.remove(own);
+    }
     serde_json::to_string(&shape)
         .map_err(|error| Error::internal("a request can't be written down").with_source(error))
 }

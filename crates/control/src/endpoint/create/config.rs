@@ -102,10 +102,10 @@ impl CreateConfig {
         Ok(config)
     }
 
-    /// About how many bytes it holds.
+    /// About how many bytes of memory it holds.
     pub(in crate::endpoint) fn weight(&self) -> usize {
-        // The request holds most of it again.
-        2 * serde_json::to_string(&self.body).map_or(0, |text| text.len())
+        // The request, in the queue too, holds most of it again.
+        2 * weight_of(&self.body)
     }
 
     fn text(&self, key: &str) -> &str {
@@ -395,6 +395,23 @@ pub(in crate::endpoint) fn object_mut<'a>(
     match entry {
         Value::Object(object) => object,
         _ => unreachable!("made an object above"),
+    }
+}
+
+/// What a value takes in memory, its parts included: an object is a tree, however small it is.
+fn weight_of(value: &Value) -> usize {
+    const TREE: usize = 640;
+    const ITEM: usize = 64;
+    ITEM + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight_of).sum(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            TREE + fields
+                .map(|(name, value)| ITEM + name.len() + weight_of(value))
+                .sum::<usize>()
+        }
+        _ => 0,
     }
 }
 

@@ -55,7 +55,8 @@ impl Busy {
     /// A place that is busy would be given an action: the same as it waits with, or another.
     pub(super) fn would(&mut self, create: Option<&ServiceSpec>) {
         if let Some(waits) = &mut self.waits {
-            waits.wanted = create.is_some() && create == self.create.as_deref();
+            let pair = create.zip(self.create.as_deref());
+            waits.wanted = pair.is_some_and(|(now, then)| now.makes_the_same(then));
         }
     }
 

@@ -131,6 +131,13 @@ fn wanted_of(request: &ApiDeviceRequest) -> Result<Vec<DeviceRequest>, String> {
             // Docker's words.
             return Err("cannot set both Count and DeviceIDs on device request".to_owned());
         }
+        // Before anything is made of them.
+        if request.device_ids.len() > MOST_NAMED {
+            let named = request.device_ids.len();
+            return Err(format!(
+                "it names {named} devices, {MOST_NAMED} are the most"
+            ));
+        }
         let mut named = request.named().map_err(text)?;
         let pieces = named.iter().map(|device| {
             let is_it = expression(&format!("{NAME}=={}", device.name))?;
@@ -176,6 +183,7 @@ fn expression(text: &str) -> Result<Expression, String> {
 
 const FIELDS: [&str; 5] = ["Driver", "Count", "DeviceIDs", "Capabilities", "Options"];
 const MOST_REQUESTS: usize = 16;
+const MOST_NAMED: usize = DeviceRequest::MAX_COUNT as usize;
 
 #[cfg(test)]
 mod tests {
