@@ -98,7 +98,9 @@ impl AccessControl for JwtAccess {
         }
         let mut access = Access::default();
         access.valid_for = Some(claims.until.since(self.clock.now()));
-        Ok(Admission::new(Identity::new(claims.user, "token")).with_access(access))
+        // Another issuer's user of this name is somebody else.
+        let proof = format!("token of {}", self.rules.issuer());
+        Ok(Admission::new(Identity::new(claims.user, proof)).with_access(access))
     }
 }
 

@@ -88,7 +88,10 @@ fn refused(access: &JwtAccess, token: &str, why: &str) {
 fn users_groups_and_what_they_may_do_come_from_the_claims() {
     let access = by_secret();
     let ann = enter(&access, &token(&claims())).unwrap();
-    assert_eq!(ann.who, Identity::new("ann", "token"));
+    assert_eq!(
+        ann.who,
+        Identity::new("ann", "token of https://sso.example")
+    );
     // With the leeway: until then it would be let in again.
     assert_eq!(ann.access.valid_for, Some(Duration::from_secs(630)));
     let other = |change: Value| {

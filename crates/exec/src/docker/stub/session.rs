@@ -253,6 +253,8 @@ async fn call(
             Ok((session, pump))
         }
         Ok(_) => Ok((session, pump)),
+        // It may yet begin, and would run the command beside one that is started anew.
+        Err(error) if error.kind() == ErrorKind::Timeout => Err(NoStub::Refused(error)),
         Err(error) => Err(NoStub::Unusable(error)),
     }
 }
