@@ -105,7 +105,8 @@ impl CreateConfig {
     /// About how many bytes of memory it holds.
     pub(in crate::endpoint) fn weight(&self) -> usize {
         // The request, in the queue too, holds most of it again.
-        2 * weight_of(&self.body)
+        let fields = self.body.iter();
+        2 * fields.map(weight_of_field).sum::<usize>()
     }
 
     fn text(&self, key: &str) -> &str {
@@ -401,19 +402,19 @@ pub(in crate::endpoint) fn object_mut<'a>(
 /// What a value takes in memory, its parts included: an object is a tree, however small it is.
 fn weight_of(value: &Value) -> usize {
     const TREE: usize = 640;
-    const ITEM: usize = 64;
     ITEM + match value {
         Value::String(text) => text.len(),
         Value::Array(items) => items.iter().map(weight_of).sum(),
-        Value::Object(fields) => {
-            let fields = fields.iter();
-            TREE + fields
-                .map(|(name, value)| ITEM + name.len() + weight_of(value))
-                .sum::<usize>()
-        }
+        Value::Object(fields) => TREE + fields.iter().map(weight_of_field).sum::<usize>(),
         _ => 0,
     }
 }
+
+fn weight_of_field((name, value): (&String, &Value)) -> usize {
+    ITEM + name.len() + weight_of(value)
+}
+
+const ITEM: usize = 64;
 
 #[cfg(test)]
 mod tests;
