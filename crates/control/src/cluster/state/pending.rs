@@ -142,3 +142,23 @@ fn why(refusal: Refusal) -> Refused {
     };
     Refused { filters, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s21_marks_that_tell_work_apart_make_no_shape_of_their_own() {
+        let request = |name: &str, number: u32, tier: &str| {
+            let mut request = PlacementRequest::new("nginx");
+            request.name = name.to_owned();
+            request.labels.insert("tier", tier);
+            for own in [SWARM_ID_LABEL, labels::INSTANCE, labels::EPOCH] {
+                request.labels.insert(own, number.to_string());
+            }
+            shape_of(&request).unwrap()
+        };
+        assert_eq!(request("web-1", 1, "a"), request("web-2", 2, "a"));
+        assert_ne!(request("web-1", 1, "a"), request("web-1", 1, "b"));
+    }
+}

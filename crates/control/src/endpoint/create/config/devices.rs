@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn more_names_than_can_be_held_are_refused_before_anything_is_made_of_them() {
+        let ids: Vec<String> = (0..100_000).map(|number| format!("GPU-{number}")).collect();
+        let asked = json!([{"Count": 0, "DeviceIDs": ids, "Capabilities": [["gpu"]]}]);
+        let error = Devices::read(Some(&asked)).unwrap_err();
+        let reason = "it names 100000 devices, 32 are the most";
+        assert!(error.message().contains(reason), "{}", error.message());
+    }
+
+    #[test]
     fn what_compose_sends_is_read_and_goes_on_as_it_came() {
         let sent = json!([
             {"Driver": "nvidia", "Count": 1, "Capabilities": [["gpu", "utility"]],

@@ -231,6 +231,15 @@ fn a_node_before_a_network_is_a_constraint() {
     );
 }
 
+#[test]
+fn what_waits_is_weighed_as_it_lies_in_memory() {
+    let small = parse(json!({"Image": "a"})).unwrap().weight();
+    let trees: Vec<Value> = (0..10_000).map(|_| json!({"": 0})).collect();
+    let large = parse(json!({"Image": "a", "X": trees})).unwrap().weight();
+    // 70 kB of text are some six million bytes.
+    assert!(small < 4096 && large > 10_000 * 640, "{small} {large}");
+}
+
 proptest! {
     /// Whatever the environment and the label hold, nothing panics; what is accepted prints back,
     /// and no carrier reaches the container.
