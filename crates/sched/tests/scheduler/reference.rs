@@ -124,11 +124,10 @@ impl Reference {
         node: &NodeState,
     ) -> Option<Vec<DeviceId>> {
         let mut taken: Vec<&DeviceId> = vec![];
-        for workload in self.workloads.iter().filter(|w| w.node == node.id) {
-            taken.extend(&workload.devices);
-        }
-        for held in self.reservations.iter().filter(|r| r.node == node.id) {
-            taken.extend(&held.devices);
+        if let Some((workloads, reservations)) = self.homes.get(&node.id) {
+            taken.extend(workloads.iter().flat_map(|at| &self.workloads[*at].devices));
+            let held = reservations.iter().map(|at| &self.reservations[*at]);
+            taken.extend(held.flat_map(|held| &held.devices));
         }
         let mut free: Vec<&Device> = node.devices.iter().collect();
         free.retain(|device| !taken.contains(&&device.id));
