@@ -1,9 +1,14 @@
 //! What users do in sessions.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    fmt,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt;
@@ -52,31 +57,39 @@ impl Load {
     ///
     /// # Panics
     /// When it does not go as it should.
-    pub async fn run(self, remote: &RemoteExec, container: &WorkloadId) {
-        let going = timeout(LIMIT, self.go(remote, container));
+    pub async fn run(self, remote: &RemoteExec, container: &WorkloadId, times: &Times) {
+        let at = Progress::default();
+        let going = timeout(LIMIT, self.go(remote, container, times, &at));
         going
             .await
-            .unwrap_or_else(|_| panic!("{self:?} takes more than {LIMIT:?}"));
+            .unwrap_or_else(|_| panic!("{self:?} takes more than {LIMIT:?}: {at:?}"));
     }
 
-    async fn go(self, remote: &RemoteExec, container: &WorkloadId) {
+    async fn go(self, remote: &RemoteExec, container: &WorkloadId, times: &Times, at: &Progress) {
         let open = async |command: &[&str], tty: bool| {
             let mut request = ExecRequest::new(container.clone(), command.iter().copied());
             request = request.with_stdin();
             if tty {
                 request = request.with_tty(TerminalSize::default());
             }
+            let asked = Instant::now();
             let session = loop {
+                at.is("opening");
                 match remote.exec(&request).await {
                     Ok(session) => break session,
                     // A connection that breaks before its session has begun is not come back to;
                     // and an engine that is asked for more than it can do takes its time.
                     Err(error)
                         if error.kind() == ErrorKind::Timeout
-                            || self == Self::Cut && error.is_retryable() => {}
+                            || self == Self::Cut && error.is_retryable() =>
+                    {
+                        times.again(error.kind());
+                    }
                     Err(error) => panic!("no session for {self:?}: {error:?}"),
                 }
             };
+            times.opened(asked.elapsed());
+            at.is("open");
             let output = session.take_output().expect("it is taken once");
             (session, output)
         };
@@ -88,9 +101,11 @@ impl Load {
                     let line = format!("echo $(({turn} + 40000))\n");
                     input.write_all(line.as_bytes()).await.expect("it reads");
                     read_until(&mut output, &format!("{}", 40_000 + turn)).await;
+                    at.is("talking");
                     sleep(Duration::from_millis(250)).await;
                 }
                 input.write_all(b"exit 3\n").await.expect("it reads");
+                at.is("leaving");
                 assert_eq!(ended(&*session, output).await, Some(3));
             }
             Self::Flood => {
@@ -123,16 +138,84 @@ impl Load {
                 read_until(&mut output, "ready").await;
                 sleep(Duration::from_secs(3)).await;
                 let signal = Signal::new(10).expect("USR1");
+                at.is("signalling");
                 session.signal(signal).await.expect("it is sent");
+                at.is("signalled");
                 assert_eq!(ended(&*session, output).await, Some(9));
             }
             Self::Close => {
                 let (session, output) = open(&["sleep", "100000"], false).await;
                 sleep(Duration::from_secs(6)).await;
+                at.is("closing");
                 session.close().await.expect("it is closed");
                 drop(output);
             }
         }
+    }
+}
+
+/// What a session last did, and when.
+#[derive(Default)]
+struct Progress(Mutex<Vec<(&'static str, Instant)>>);
+
+impl Progress {
+    fn is(&self, what: &'static str) {
+        let mut steps = self.0.lock().unwrap();
+        steps.push((what, Instant::now()));
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.0.lock().unwrap();
+        let ago = steps
+            .iter()
+            .rev()
+            .take(3)
+            .map(|(what, at)| (what, at.elapsed()));
+        f.debug_list().entries(ago).finish()
+    }
+}
+
+/// How long sessions took to open, and how often they were asked for again.
+#[derive(Default)]
+pub struct Times {
+    opened: Mutex<Vec<Duration>>,
+    again: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Times {
+    fn opened(&self, took: Duration) {
+        self.opened.lock().unwrap().push(took);
+    }
+
+    fn again(&self, why: ErrorKind) {
+        *self
+            .again
+            .lock()
+            .unwrap()
+            .entry(format!("{why:?}"))
+            .or_default() += 1;
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut opened = self.opened.lock().unwrap().clone();
+        opened.sort_unstable();
+        let part = |of: usize| {
+            opened
+                .get(opened.len() * of / 100)
+                .copied()
+                .unwrap_or_default()
+        };
+        let most = opened.last().copied().unwrap_or_default();
+        let (p50, p99, count) = (part(50), part(99), opened.len());
+        let again = self.again.lock().unwrap();
+        write!(
+            f,
+            "{count} opened within {p50:.1?} p50, {p99:.1?} p99, {most:.1?} at most; asked again: {again:?}"
+        )
     }
 }
 

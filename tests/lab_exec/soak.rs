@@ -24,7 +24,7 @@ use longshore::{
 use crate::{
     drops::runtime,
     figures::Figures,
-    load::{Load, Loopback},
+    load::{Load, Loopback, Times},
     survivors,
     world::{Reports, World, gateway, kinds, stub},
 };
@@ -54,8 +54,9 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
         AtomicUsize::new(0),
         AtomicUsize::new(0),
     );
+    let times = Times::default();
     let work = |worker: usize, until: Instant| {
-        let (ways, classes) = (&ways, &classes);
+        let (ways, classes, times) = (&ways, &classes, &times);
         let (active, most, sessions) = (&active, &most, &sessions);
         async move {
             // Not all at once: an engine starts a few a second.
@@ -73,7 +74,7 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
                     active.fetch_add(1, Ordering::Relaxed) + 1,
                     Ordering::Relaxed,
                 );
-                load.run(remote, container).await;
+                load.run(remote, container, times).await;
                 active.fetch_sub(1, Ordering::Relaxed);
                 sessions.fetch_add(1, Ordering::Relaxed);
                 round += 7;
@@ -96,7 +97,10 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 let now = Figures::now(&world, &classes).await;
-                println!("MEASURED under load after {:?}: {now}", started.elapsed());
+                println!(
+                    "MEASURED under load after {:?}: {now}; {times}",
+                    started.elapsed()
+                );
             }
         };
         tokio::select! {
@@ -106,7 +110,7 @@ fn two_hundred_sessions_of_mixed_load_leak_nothing() {
     });
     let after = runtime.block_on(Figures::at_rest(&world, &classes, Some(&before)));
     println!(
-        "MEASURED at rest after {} sessions, at most {} at once, in {:.0} s: {after}",
+        "MEASURED at rest after {} sessions, at most {} at once, in {:.0} s: {after}; {times}",
         sessions.load(Ordering::Relaxed),
         most.load(Ordering::Relaxed),
         started.elapsed().as_secs_f64()

@@ -11,10 +11,11 @@ mod lifeline;
 mod link;
 mod output;
 mod reaper;
+mod starts;
 mod stub;
 mod sweep;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use longshore_core::{
@@ -28,6 +29,7 @@ use self::{
     attach::DockerAttachment,
     context::{Context, Listener, Settings, Shared},
     exec::DockerSession,
+    starts::Starts,
     stub::{NoStub, StubSession},
 };
 use crate::{
@@ -118,6 +120,7 @@ impl DockerExec {
                 api: Arc::new(api),
                 shared: Arc::new(Shared::default()),
                 settings,
+                starts: Starts::default(),
             },
         }
     }
@@ -143,6 +146,15 @@ impl DockerExec {
     #[must_use]
     pub fn with_sidecar_image(mut self, image: impl Into<String>) -> Self {
         self.context.settings.sidecar_image = Some(image.into());
+        self
+    }
+
+    /// Sets how many commands the engine is asked to start at a time; 16. It starts a few a second, and
+    /// asked for more at once it starts all of them late. The others wait in the order in which they
+    /// came, at most 4,096 of them.
+    #[must_use]
+    pub fn with_starts(mut self, at_once: NonZeroUsize) -> Self {
+        self.context.starts = Starts::new(at_once);
         self
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use longshore_core::{Error, ErrorKind, Random};
 
-use super::{Cleanup, Stub, api::Api, lifeline::Lifelines, stub::Placements};
+use super::{Cleanup, Stub, api::Api, lifeline::Lifelines, starts::Starts, stub::Placements};
 use crate::cleanup::{CleanupReport, Identity, Marker};
 
 /// What a session needs to know of its backend.
@@ -17,6 +17,7 @@ pub(super) struct Context {
     pub(super) api: Arc<Api>,
     pub(super) shared: Arc<Shared>,
     pub(super) settings: Settings,
+    pub(super) starts: Starts,
 }
 
 /// What the embedder chose.

@@ -21,6 +21,7 @@ use super::{
     lifeline::Hold,
     link::Link,
     output::{DockerOutput, Opening},
+    starts::Turn,
 };
 use crate::cleanup::{Cleanup, LATE_START, Marker};
 
@@ -48,6 +49,7 @@ impl DockerSession {
     pub(super) async fn start(context: &Context, request: &ExecRequest) -> Result<Self> {
         let api = &context.api;
         let policy = context.settings.cleanup;
+        let turn = context.starts.turn().await?;
         let lifeline = hold(context, request).await?;
         let (marker, live) = match &lifeline {
             Some(hold) => (
@@ -76,13 +78,14 @@ impl DockerSession {
             api,
             keeper: keeper.as_ref(),
             lifeline: lifeline.as_ref(),
+            turn: Some(turn),
+            session: &session_id,
             late: true,
         };
         let stream = api.start_exec(&id, request.tty, request.size).await;
         // Refused, it does not begin; without an answer it may.
         guard.late = stream.as_ref().is_err_and(Error::is_retryable);
-        let stream = stream?;
-        let link = Link::new(stream);
+        let link = Link::new(stream?);
         let opening = Opening::default();
         let clock = Arc::clone(&api.clock);
         let output = DockerOutput::new(link.clone(), request.tty, opening.clone(), clock);
@@ -98,6 +101,9 @@ impl DockerSession {
             }
         }
         (guard.keeper, guard.lifeline) = (None, None);
+        if let Some(turn) = guard.turn.take() {
+            turn.end_when_begun(api, session_id.clone(), link.ended().clone());
+        }
         drop(guard);
         if let Some(keeper) = &keeper {
             keeper.check_sight();
@@ -195,12 +201,18 @@ struct StartGuard<'a> {
     api: &'a Arc<Api>,
     keeper: Option<&'a Arc<Keeper>>,
     lifeline: Option<&'a Arc<Hold>>,
+    turn: Option<Turn>,
+    session: &'a SessionId,
     /// Whether the engine may yet start it.
     late: bool,
 }
 
 impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
+        if let Some(turn) = self.turn.take().filter(|_| self.late) {
+            let session = self.session.clone();
+            turn.end_when_begun(self.api, session, CancellationToken::new());
+        }
         match (self.keeper, self.lifeline) {
             (Some(keeper), _) => {
                 if self.late {

@@ -39,6 +39,9 @@ pub(crate) struct Daemon {
     pub(crate) helpless: AtomicBool,
     /// How many milliseconds a command takes to begin, once its start was answered.
     pub(crate) delay: AtomicU64,
+    starting: AtomicUsize,
+    /// How many commands were about to begin at the same time, at most.
+    pub(crate) most_starting: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -99,6 +102,8 @@ impl Daemon {
             killed: tokio::sync::Notify::new(),
             helpless: AtomicBool::new(false),
             delay: AtomicU64::new(0),
+            starting: AtomicUsize::new(0),
+            most_starting: AtomicUsize::new(0),
         })
     }
 
@@ -280,7 +285,10 @@ impl Daemon {
             return;
         }
         let delay = self.delay.load(Ordering::SeqCst);
+        let starting = self.starting.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_starting.fetch_max(starting, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(delay)).await;
+        self.starting.fetch_sub(1, Ordering::SeqCst);
         match self.exec.exec(&request).await {
             Ok(session) => {
                 let exec = Arc::clone(&session);

@@ -264,6 +264,50 @@ async fn a_command_that_begins_behind_the_end_of_its_session_is_ended_too() {
     }
 }
 
+/// An engine that is asked for more than it can do starts all of it too late.
+#[tokio::test(start_paused = true)]
+async fn an_engine_is_asked_for_a_few_commands_at_a_time() {
+    const SESSIONS: usize = 40;
+    let place = fresh(4096);
+    place.daemon.delay.store(300, Ordering::SeqCst);
+    let three = std::num::NonZeroUsize::new(3).unwrap();
+    let exec = place.exec.clone().with_starts(three);
+    let request = ExecRequest::new(id("web"), Names.exit(3));
+    let opening = (0..SESSIONS).map(|_| exec.exec(&request));
+    let sessions = futures::future::try_join_all(opening).await.unwrap();
+    for session in &sessions {
+        assert_eq!(session.wait().await.unwrap().code, Some(3));
+    }
+    assert_eq!(place.daemon.most_starting.load(Ordering::SeqCst), 3);
+}
+
+/// Whoever gives up while it waits has cost the engine nothing.
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_line_can_leave_it() {
+    let place = fresh(4096);
+    place.daemon.delay.store(1_000, Ordering::SeqCst);
+    let exec = place.exec.clone().with_starts(std::num::NonZeroUsize::MIN);
+    let request = ExecRequest::new(id("web"), Names.exit(3));
+    let first = exec.exec(&request).await.unwrap();
+    let made = || {
+        let requests = place.daemon.requests();
+        let made = requests.iter().filter(|(line, _)| line.ends_with("/exec"));
+        made.count() - started(&place)
+    };
+    let clock = clock();
+    for _ in 0..20 {
+        let limit = Duration::from_millis(10);
+        let waiting = clock.timeout(limit, "a turn", exec.exec(&request)).await;
+        assert_eq!(waiting.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    assert_eq!(made(), 1);
+    let second = exec.exec(&request).await.unwrap();
+    for session in [first, second] {
+        assert_eq!(session.wait().await.unwrap().code, Some(3));
+    }
+    assert_eq!(made(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_by_itself_needs_nothing_but_a_look() {
     let place = fresh(4096);

@@ -59,6 +59,7 @@ impl StubSession {
         container: &ContainerState,
         stub: &Stub,
     ) -> Result<Self, NoStub> {
+        let turn = context.starts.turn().await.map_err(NoStub::Refused)?;
         let (marker, live) = context.mark().unzip();
         // A stub that went with its container, or was removed there, is put there once more.
         let mut attempt = 0;
@@ -81,6 +82,7 @@ impl StubSession {
                 Err(other) => return Err(other),
             }
         };
+        drop(turn);
         Ok(Self::run(context, request, id, pump, marker, live))
     }
 
