@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use longshore_core::Pattern;
@@ -15,8 +15,8 @@ pub(crate) enum Matcher {
     Exact(Box<str>),
     /// A glob with `*`.
     Glob(Glob),
-    /// A regular expression, unanchored.
-    Regex(Regex),
+    /// A regular expression, unanchored. Shared: a clone of its own would make room to match in.
+    Regex(Arc<Regex>),
 }
 
 impl Matcher {
@@ -97,13 +97,13 @@ impl Glob {
 /// Compiled regular expressions by their text, so that a constraint seen before costs no
 /// compilation (S3). Bounded; a pure memo, so it never changes an answer.
 #[derive(Debug, Default)]
-pub(crate) struct RegexCache(Mutex<HashMap<Box<str>, Regex>>);
+pub(crate) struct RegexCache(Mutex<HashMap<Box<str>, Arc<Regex>>>);
 
 impl RegexCache {
-    fn compile(&self, text: &str) -> Result<Regex, String> {
+    fn compile(&self, text: &str) -> Result<Arc<Regex>, String> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(regex) = seen.get(text) {
-            return Ok(regex.clone());
+            return Ok(Arc::clone(regex));
         }
         let regex = RegexBuilder::new(text)
             .size_limit(MAX_COMPILED_BYTES)
@@ -114,7 +114,8 @@ impl RegexCache {
         if seen.len() >= MAX_CACHED {
             seen.clear();
         }
-        seen.insert(text.into(), regex.clone());
+        let regex = Arc::new(regex);
+        seen.insert(text.into(), Arc::clone(&regex));
         Ok(regex)
     }
 }

@@ -365,6 +365,7 @@ const MAX_COUNTED: usize = 64;
 
 mod batch;
 mod explain;
+mod front;
 mod reserve;
 
 #[cfg(test)]

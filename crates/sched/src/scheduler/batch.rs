@@ -1,17 +1,17 @@
 //! Placing many replicas at once.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::PoisonError};
+use std::sync::PoisonError;
 
 use longshore_core::{
-    Batch, BatchPlacement, Completeness, Error, ErrorKind, NodeId, Refusal, Result, Timestamp,
+    Batch, BatchPlacement, Completeness, Error, ErrorKind, Refusal, Result, Timestamp,
 };
 
-use super::{ClusterScheduler, reserve::name_conflict, warn_about_whitelists};
+use super::{ClusterScheduler, front::Front, reserve::name_conflict, warn_about_whitelists};
 use crate::{
     demand::bounds,
     index::{Index, Slot},
     refusal::refusal,
-    search::{Ranked, Rules},
+    search::Rules,
     strategy::{Strategy, TieBreak},
 };
 
@@ -98,8 +98,9 @@ impl ClusterScheduler {
             && bounds(&self.own.scores, request).1.is_some()
     }
 
-    /// The best `count` nodes are enough for `count` replicas: after n of them at most n of these
-    /// nodes have changed, so the best of the others is still among them.
+    /// A replica changes the rank of its own node only, so the best of those that a search found is
+    /// the best of all while it is no worse than the worst that was found. Where the emptiest node
+    /// is the best, `count` of them are always enough.
     fn hold_alike(&mut self, batch: &Batch, seed: u64) -> Result<(u32, BatchPlacement)> {
         let rules = Rules {
             pipeline: &self.pipeline,
@@ -118,54 +119,50 @@ impl ClusterScheduler {
             .finder
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        let found = finder.ranked(&demand, batch.count as usize, &self.index, &rules);
-        if found.len() > 1 {
-            self.index.warm(found.iter().map(|ranked| ranked.slot));
-        }
-        let mut heap: BinaryHeap<Reverse<Ranked>> = found.into_iter().map(Reverse).collect();
-        let mut touched: Vec<Slot> = Vec::with_capacity(heap.len());
-        let mut nodes: Vec<NodeId> = Vec::with_capacity(heap.len());
-        let mut devices = Vec::new();
-        let mut refused = None;
-        while nodes.len() < batch.count as usize {
-            let Some(mut best) = heap.peek_mut() else {
+        let count = batch.count as usize;
+        let mut placed = BatchPlacement::default();
+        placed.nodes.reserve(count);
+        let mut touched: Vec<Slot> = Vec::new();
+        let mut look = match self.strategy {
+            Strategy::BinPack => FIRST_LOOK.min(count),
+            _ => count,
+        };
+        while placed.nodes.len() < count {
+            let found = finder.ranked(&demand, look, &self.index, &rules);
+            let mut front = Front::of(found, look);
+            if front.is_empty() {
                 finder.recall(&mut demand, &self.pipeline, &self.index);
-                refused = Some(refusal(&demand, &self.pipeline, &self.index));
-                break;
-            };
-            let slot = best.0.slot;
-            let given = self.index.at(slot).map(|node| demand.devices_on(node));
-            let given = given.unwrap_or_default();
-            if !given.is_empty() {
-                devices.push(given.clone());
-            }
-            self.index.hold(group, slot, given);
-            touched.push(slot);
-            let Some(node) = self.index.at(slot) else {
-                break;
-            };
-            nodes.push(node.state.id.clone());
-            if nodes.len() == batch.count as usize {
+                placed.refusal = Some(refusal(&demand, &self.pipeline, &self.index));
                 break;
             }
-            match rules.rank(&demand, node) {
-                // Into its new place, when the peek ends.
-                Some(ranked) => best.0 = ranked,
-                None => {
-                    std::collections::binary_heap::PeekMut::pop(best);
+            self.index.warm(front.slots());
+            while placed.nodes.len() < count
+                && let Some(best) = front.best()
+            {
+                let slot = best.slot();
+                let given = self.index.at(slot).map(|node| demand.devices_on(node));
+                let given = given.unwrap_or_default();
+                if !given.is_empty() {
+                    placed.devices.push(given.clone());
                 }
+                self.index.hold(group, slot, given);
+                touched.push(slot);
+                let Some(node) = self.index.at(slot) else {
+                    return Ok((group, placed));
+                };
+                placed.nodes.push(node.state.id.clone());
+                best.becomes(rules.rank(&demand, node));
             }
+            let news = self.index.take_news();
+            finder.learn_loads(&news, &self.index);
+            self.index.return_news(news);
+            touched.sort_unstable();
+            touched.dedup();
+            for slot in touched.drain(..) {
+                finder.refresh(slot, &self.index, &rules);
+            }
+            look = (look * 2).min(count - placed.nodes.len());
         }
-        let news = self.index.take_news();
-        finder.learn_loads(&news, &self.index);
-        self.index.return_news(news);
-        touched.sort_unstable();
-        touched.dedup();
-        for slot in touched {
-            finder.refresh(slot, &self.index, &rules);
-        }
-        let mut placed = BatchPlacement::new(nodes, refused);
-        placed.devices = devices;
         Ok((group, placed))
     }
 
@@ -211,3 +208,6 @@ impl ClusterScheduler {
 fn begin(index: &mut Index, batch: &Batch) -> u32 {
     index.begin(batch.id.clone(), true, batch.request.clone(), batch.expires)
 }
+
+/// So many nodes are searched for first where one takes replicas until it is full.
+const FIRST_LOOK: usize = 16;

@@ -214,13 +214,14 @@ fn live_through(strategy: Strategy, seed: u64, even: bool) {
                 pair.observe(Change::NodeGone(id));
             }
             2 => pair.observe(Change::Release(
-                format!("b{}.{}", dice.roll(60), dice.roll(9))
+                format!("b{}.{}", dice.roll(60), dice.roll(40))
                     .parse()
                     .unwrap(),
             )),
             3 => pair.agree(&request, seed),
             _ => {
-                let count = 1 + dice.roll(12) as u32;
+                let most = dice.pick(&[3, 3, 12, 12, 12, 40]);
+                let count = 1 + dice.roll(most) as u32;
                 let id = format!("b{step}").parse().unwrap();
                 let mut batch = Batch::new(id, request, count, Timestamp::from_secs(5_000));
                 if dice.roll(4) == 0 {
@@ -293,7 +294,8 @@ fn own_scores_with_bounds_choose_as_those_without() {
             assert_eq!(placed[0], placed[1], "{request:?}");
             differ += usize::from(placed[0] != placed[2]);
             let id = format!("b{step}").parse().unwrap();
-            let count = 1 + dice.roll(9) as u32;
+            let most = dice.pick(&[9, 9, 60]);
+            let count = 1 + dice.roll(most) as u32;
             let batch = Batch::new(id, request, count, Timestamp::from_secs(5_000));
             let held = [0, 1].map(|at| all[at].place_batch(&batch, NOW, step).unwrap());
             assert_eq!(held[0].nodes, held[1].nodes, "{batch:?}");
