@@ -31,7 +31,14 @@ use longshore::{
 };
 use node::Node;
 
-use crate::{Failure, client, entrance, manage, progress::Step, say::say, signals};
+use crate::{
+    Failure, client,
+    entrance::{self, Sessions},
+    manage,
+    progress::Step,
+    say::say,
+    signals,
+};
 
 /// Whether the platform stays up after it has shown itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,7 +137,8 @@ impl Embedded {
         let options = EndpointOptions::default().with_linger(manage::LINGER);
         let addresses = std::slice::from_ref(&address);
         // Its engines are of plain processes: nothing can be put into those.
-        let app = entrance::app(&plane, options, addresses, &listen, None, &endpoint);
+        let sessions = Sessions::default();
+        let app = entrance::app(&plane, options, addresses, &listen, sessions, &endpoint);
         let served = manage::serve_at(app, &address, listen, clock.clone(), &endpoint).await;
         if let Err(error) = served {
             plane.stop().await;

@@ -1,6 +1,7 @@
 //! The exec gateway over a control plane: what it takes to join the two crates.
 
 mod backends;
+mod reaping;
 
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use longshore::{
     },
     core::{Identity, Leader, Shutdown, Target},
     exec::{
-        Stub,
         access::{
             AccessControl, AccessRequest, Admission, Directory, Located, NameProven, OriginCheck,
             Place,
@@ -25,6 +25,7 @@ use longshore::{
 };
 
 use self::backends::Backends;
+pub use self::backends::Sessions;
 
 /// The plane's endpoint and, at the paths of its protocols, the exec gateway. Docker's API has none
 /// of these paths, so stock clients of both find what they look for.
@@ -33,10 +34,10 @@ pub fn app(
     endpoint: EndpointOptions,
     addresses: &[ListenAddress],
     listen: &ListenOptions,
-    stub: Option<Stub>,
+    sessions: Sessions,
     shutdown: &Shutdown,
 ) -> Router {
-    let gateway = gateway(plane, addresses, listen, stub, shutdown);
+    let gateway = gateway(plane, addresses, listen, sessions, shutdown);
     // All TCP has TLS, or none.
     let has_tls = listen.tls.is_some();
     let enter = axum::routing::any(move |mut request: Request| {
@@ -88,13 +89,26 @@ fn gateway(
     plane: &ControlPlane,
     addresses: &[ListenAddress],
     listen: &ListenOptions,
-    stub: Option<Stub>,
+    sessions: Sessions,
     shutdown: &Shutdown,
 ) -> Gateway {
     let clock = plane.clock().clone();
     let hub = SessionHub::new(clock.clone(), plane.random().clone(), shutdown.clone());
+    let is_known_again = sessions.gateway.is_some();
+    let backends = Arc::new(Backends::new(plane.clone(), sessions));
+    if is_known_again {
+        let (there, reap) = (backends.clone(), backends.clone());
+        shutdown.spawn_until(reaping::run(
+            clock.clone(),
+            move || there.there(),
+            move |node| {
+                let backends = reap.clone();
+                async move { backends.reap(&node).await }
+            },
+        ));
+    }
     let cluster = Arc::new(Cluster {
-        backends: Backends::new(plane.clone(), stub),
+        backends,
         plane: plane.clone(),
     });
     Gateway::new(hub, cluster.clone(), clock, shutdown.clone())
@@ -107,7 +121,7 @@ fn gateway(
 #[derive(Debug)]
 struct Cluster {
     plane: ControlPlane,
-    backends: Backends,
+    backends: Arc<Backends>,
 }
 
 #[async_trait]

@@ -16,6 +16,7 @@ mod enter;
 mod entrance;
 mod exec;
 mod explain;
+mod gateway_name;
 mod join;
 mod kv;
 mod list;

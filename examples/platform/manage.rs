@@ -22,7 +22,8 @@ use crate::{
     Failure,
     check::{self, ManagePlan, Problems},
     cli::{Manage, TlsArgs},
-    entrance,
+    entrance::{self, Sessions},
+    gateway_name,
     renewal::Renewal,
     signals, stub, tls,
 };
@@ -32,6 +33,7 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     let (plan, mut problems) = check::manage(&args);
     let parts = Parts::of(&plan, &clock, &mut problems);
     let stub = problems.check(stub::find(&args.exec_stub)).flatten();
+    let gateway = problems.check(gateway_name::find(&args)).flatten();
     problems.or(())?;
     let mut parts = parts.ok_or_else(|| Failure::new("the configuration is incomplete"))?;
 
@@ -76,7 +78,8 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         });
     }
     plane.start();
-    let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, stub, &shutdown);
+    let sessions = Sessions { stub, gateway };
+    let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, sessions, &shutdown);
     for host in &plan.hosts {
         let served = serve_at(app.clone(), host, listen.clone(), clock.clone(), &shutdown).await;
         match served {

@@ -10,8 +10,8 @@ use std::{
 use futures::future::join_all;
 use longshore::{
     ExecBackend,
-    core::{ExecRequest, WorkloadId},
-    exec::{CleanupOutcome, DockerExec},
+    core::{ExecRequest, OsRandom, WorkloadId},
+    exec::{CleanupOutcome, DockerExec, GatewayLife},
 };
 use longshore_lab::Host;
 use rustix::process::{Pid, Signal, kill_process};
@@ -44,7 +44,7 @@ fn a_gateway_of_another_test() {
     };
     runtime().block_on(async {
         let connector = std::sync::Arc::new(longshore::engine::UnixConnector::new(socket));
-        let mut gateway = gateway(connector).with_gateway_name(NAME);
+        let mut gateway = gateway(connector).with_gateway(life(NAME));
         if word(BY) == "stub" {
             gateway = gateway.with_stub(stub());
         }
@@ -207,21 +207,21 @@ fn what_a_dead_gateway_left_is_reaped_by_its_next_life() {
 
     runtime().block_on(async {
         let other = gateway(world.socket())
-            .with_gateway_name("other")
+            .with_gateway(life("other"))
             .with_stub(stub());
-        assert_eq!(other.reap().await.expect("it answers"), []);
+        assert_eq!(other.reap().await.expect("it answers").reports, []);
         assert_eq!(survivors::count(&numbers).len(), numbers.len());
         let reborn = gateway(world.socket())
-            .with_gateway_name(NAME)
+            .with_gateway(life(NAME))
             .with_stub(stub());
-        let reports = reborn.reap().await.expect("it answers");
+        let reports = reborn.reap().await.expect("it answers").reports;
         assert_eq!(reports.len(), numbers.len(), "{reports:?}");
         assert!(
             reports
                 .iter()
                 .all(|report| report.outcome == CleanupOutcome::Clean)
         );
-        assert_eq!(reborn.reap().await.expect("it answers"), []);
+        assert_eq!(reborn.reap().await.expect("it answers").reports, []);
     });
     // What lost its environment and then its parent can't be told from others; nothing else is left.
     let marked = survivors::marked(world.host());
@@ -231,8 +231,12 @@ fn what_a_dead_gateway_left_is_reaped_by_its_next_life() {
     world.lab.stop().expect("a clean end");
 }
 
+fn life(name: &str) -> GatewayLife {
+    GatewayLife::begin(name, &OsRandom)
+}
+
 /// The stubs that own sessions in this host's containers.
-fn stubs(host: &Host) -> Vec<Pid> {
+pub fn stubs(host: &Host) -> Vec<Pid> {
     let owns = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = line.split(|byte| *byte == 0);

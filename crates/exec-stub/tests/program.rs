@@ -446,3 +446,63 @@ fn the_helper_on_a_terminal_outlives_its_keys() {
     session.say(&ToStub::Input(b"exit 4\r".to_vec()));
     assert_eq!(session.end().0, Ending::Code(4));
 }
+
+/// The helper on a terminal, which has said its first word.
+fn on_terminal(folder: &std::path::Path) -> Session {
+    let mut command = Command::new(STUB);
+    command.args(["session", "--tty", "200x24", "--", STUB, "shell"]);
+    let mut session = Session::spawn(command.current_dir(folder));
+    session.read_until("try help\r\n");
+    session
+}
+
+/// What is built in and waits is interrupted like a program, and the helper goes on: for its input, for
+/// a pipe that nobody writes to, for a device that says nothing.
+#[test]
+fn an_interrupt_ends_what_is_built_in_and_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("mkfifo")
+        .arg(folder.path().join("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    std::fs::write(folder.path().join("word"), "at work\n").unwrap();
+    let mut session = on_terminal(folder.path());
+    for (round, line) in ["cat", "cat word pipe nothing", "cat word /dev/tty"]
+        .iter()
+        .enumerate()
+    {
+        session.say(&ToStub::Input(format!("{line}\r").into_bytes()));
+        session.read_until(&format!("{line}\r\n"));
+        // What is typed at the first comes back.
+        if *line == "cat" {
+            session.say(&ToStub::Input(b"at work\r".to_vec()));
+            session.read_until("at work\r\nat work\r\n");
+        } else {
+            session.read_until(&format!("{line}\r\nat work\r\n"));
+        }
+        session.say(&ToStub::Input(b"\x03".to_vec()));
+        session.say(&ToStub::Input(
+            format!("echo round {round} code $?\r").into_bytes(),
+        ));
+        session.read_until(&format!("\nround {round} code 130\r\n"));
+    }
+    assert!(!String::from_utf8_lossy(&session.output).contains("cat: nothing"));
+    // The next is not hit by it.
+    session.say(&ToStub::Input(b"cat word\r".to_vec()));
+    session.say(&ToStub::Input(b"echo then $?\rexit 4\r".to_vec()));
+    session.read_until("\nthen 0\r\n");
+    assert_eq!(session.end().0, Ending::Code(4));
+}
+
+#[test]
+fn an_interrupt_ends_a_cat_that_has_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = on_terminal(folder.path());
+    session.say(&ToStub::Input(b"cat /dev/zero\r".to_vec()));
+    session.read_until(&"\0".repeat(100_000));
+    session.say(&ToStub::Input(b"\x03".to_vec()));
+    session.say(&ToStub::Input(b"echo code $?\r".to_vec()));
+    session.read_until("code 130\r\n");
+    session.say(&ToStub::Input(b"exit 4\r".to_vec()));
+    assert_eq!(session.end().0, Ending::Code(4));
+}

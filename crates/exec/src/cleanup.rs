@@ -2,14 +2,18 @@
 //! escalation. No I/O in here.
 
 mod ladder;
+mod life;
 mod lifeline;
 mod marker;
+mod reaped;
 mod report;
 mod table;
 
 pub(crate) use ladder::{LATE_START, Ladder, Look, Step};
+pub use life::GatewayLife;
 pub(crate) use lifeline::{LifelineCore, Order};
 pub(crate) use marker::{Group, Identity, Marker};
+pub use reaped::Reaped;
 pub(crate) use report::Findings;
 pub use report::{CleanupOutcome, CleanupReport, CleanupRung, LeftBehind};
 pub(crate) use table::{COLUMNS, ProcessTable};

@@ -33,7 +33,7 @@ use self::{
     stub::{NoStub, StubSession},
 };
 use crate::{
-    cleanup::{Cleanup, CleanupReport, Identity},
+    cleanup::{Cleanup, CleanupReport, GatewayLife, Reaped},
     session::HELPER_SHELL,
 };
 
@@ -158,11 +158,12 @@ impl DockerExec {
         self
     }
 
-    /// Gives this gateway a name by which it knows its earlier lives' sessions again. No two that
-    /// run at the same time may have the same: each would [`reap`](Self::reap) the other's.
+    /// Has sessions belong to this life of a gateway, so that the next life knows them again. All
+    /// backends of one program take clones of one life: see [`GatewayLife`]. Set it before the first
+    /// session. Without it each backend has a life of its own, which nobody knows again.
     #[must_use]
-    pub fn with_gateway_name(mut self, name: &str) -> Self {
-        self.context.settings.identity = Identity::named(name, &*self.context.api.random);
+    pub fn with_gateway(mut self, life: GatewayLife) -> Self {
+        self.context.settings.life = life;
         self
     }
 
@@ -177,18 +178,21 @@ impl DockerExec {
         self
     }
 
-    /// Ends, in all containers that run, what carries the mark of a session of this gateway, of this
-    /// life or an earlier one, that nobody holds. Call it at the start, and now and then. Gives the
-    /// report of each such session.
+    /// Ends, in all containers that run, what sessions of other lives of this gateway left behind
+    /// ([`with_gateway`](Self::with_gateway)), and what this life could not end when it was to. No
+    /// session of this life that goes on is touched, nor any of another gateway. Call it at the
+    /// start, and when the engine is reached again.
     ///
-    /// Without [`with_gateway_name`](Self::with_gateway_name) earlier lives are not recognised.
+    /// Four containers are looked into at a time. One that the engine does not answer for within
+    /// half a minute is [named](Reaped::unanswered); those whose processes it can't show are passed
+    /// over.
     ///
     /// # Errors
-    /// The engine can't be reached. Containers whose processes can't be seen are passed over.
+    /// The engine does not say which containers run.
     ///
     /// # Cancel safety
     /// Safe: what was begun is found by the next call.
-    pub async fn reap(&self) -> Result<Vec<CleanupReport>> {
+    pub async fn reap(&self) -> Result<Reaped> {
         reaper::reap(&self.context).await
     }
 

@@ -67,7 +67,9 @@ mod utf8;
 pub mod web;
 
 #[cfg(feature = "docker")]
-pub use cleanup::{Cleanup, CleanupOutcome, CleanupReport, CleanupRung, LeftBehind};
+pub use cleanup::{
+    Cleanup, CleanupOutcome, CleanupReport, CleanupRung, GatewayLife, LeftBehind, Reaped,
+};
 #[cfg(feature = "docker")]
 pub use docker::{DockerExec, Stub};
 pub use scripted::{ScriptedExec, ScriptedProcess};

@@ -214,7 +214,7 @@ async fn what_is_in_the_background_stays_if_so_wished() {
         drop(session);
         until(|| async { processes(&live, &place, before).await == 0 }).await;
         assert_eq!(processes(&live, &place, behind).await, 1);
-        assert_eq!(live.exec.reap().await.unwrap(), []);
+        assert_eq!(live.exec.reap().await.unwrap().reports, []);
         live.finish(place).await;
     }
 }

@@ -68,7 +68,7 @@ Examples:
   platform manage nodes://10.0.0.1:2375,10.0.0.2:2375 --strategy binpack
   platform manage --tunnel 0.0.0.0:7443 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem \\
       -H unix:///run/longshore.sock
-  platform manage file:///etc/longshore/nodes --exec-stub ./longshore-exec-stub
+  platform manage file:///etc/longshore/nodes --exec-stub ./longshore-exec-stub --state /var/lib/longshore
   platform manage etcd://10.0.0.1:2379/cluster --replication --advertise 10.0.0.5:4000 \\
       -H tcp://10.0.0.5:4000 --tlsverify --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem
   platform manage 'raft://a=10.0.0.1:7300,b=10.0.0.2:7300,c=10.0.0.3:7300/cluster?self=a&dir=/var/lib/longshore/raft' \\

@@ -140,6 +140,26 @@ pub struct Manage {
     /// says which of the two it is, and why.
     #[arg(long, default_value = "auto", value_name = "FILE|auto|none")]
     pub exec_stub: StubChoice,
+    /// Folder of this manager's own; it is made if missing. What is in it outlives the program: a
+    /// random word, by which exec sessions of an earlier life are known (--exec-gateway auto). One
+    /// manager uses it at a time: another that is started with it is refused.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Name by which this manager knows exec sessions of its earlier life again: when it starts, and
+    /// whenever a node comes, it ends what they left behind in containers, because it was killed or
+    /// its machine stopped. `auto`: the random word in the folder that --state names, together with
+    /// this machine's id, --advertise and --host, so that a copy of the folder elsewhere is another
+    /// name; without --state nothing is looked for. `none`: nothing is looked for. A NAME of your own
+    /// is for managers that keep no files, and must be of one manager alone: DANGEROUS otherwise, as
+    /// two managers of the same name end each other's live sessions. Sessions of other names are
+    /// never touched.
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "auto|none|NAME",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
+    pub exec_gateway: String,
     /// A file of `docker login` (config.json) under a name, for stacks whose services say
     /// `"registry_credentials": "NAME"`. It is read at every pull and never stored or shown; every
     /// manager needs it. May be given several times.

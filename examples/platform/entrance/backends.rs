@@ -7,15 +7,29 @@ use std::{
 };
 
 use longshore::{
-    Engine,
+    Engine, Error, Result,
     control::{ControlPlane, NodeView},
-    exec::{DockerExec, Stub},
+    core::{NodeHealth, NodeId, Timestamp},
+    exec::{DockerExec, GatewayLife, Reaped, Stub},
 };
+
+use crate::gateway_name::GatewayName;
+
+/// How sessions begin and end.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    /// What owns them in their containers.
+    pub stub: Option<Stub>,
+    /// By which the next life of this manager knows them; without it they are nobody's then.
+    pub gateway: Option<GatewayName>,
+}
 
 #[derive(Debug)]
 pub struct Backends {
     plane: ControlPlane,
-    stub: Option<Stub>,
+    sessions: Sessions,
+    /// This program's, whatever backend a session goes through.
+    life: GatewayLife,
     known: Mutex<HashMap<String, Known>>,
 }
 
@@ -26,12 +40,37 @@ struct Known {
 }
 
 impl Backends {
-    pub fn new(plane: ControlPlane, stub: Option<Stub>) -> Self {
+    pub fn new(plane: ControlPlane, sessions: Sessions) -> Self {
+        let random = plane.random();
+        let life = match &sessions.gateway {
+            Some(gateway) => GatewayLife::begin(gateway.name(), &**random),
+            None => GatewayLife::unnamed(&**random),
+        };
         Self {
             plane,
-            stub,
+            sessions,
+            life,
             known: Mutex::default(),
         }
+    }
+
+    /// The nodes that can be looked into for what an earlier life left, and since when: by their
+    /// engines' ids, so that one that has not told its own yet is not taken for another.
+    pub fn there(&self) -> Vec<(NodeId, Timestamp)> {
+        let nodes = self.plane.nodes();
+        let healthy = nodes
+            .iter()
+            .filter(|node| node.health == NodeHealth::Healthy && node.http().is_some());
+        healthy
+            .filter_map(|node| Some((node.id.clone()?, node.since)))
+            .collect()
+    }
+
+    /// Ends what an earlier life left behind on a node.
+    pub async fn reap(&self, node: &NodeId) -> Result<Reaped> {
+        let away = || Error::unavailable(format!("node {node} is away"));
+        let node = self.plane.node(node.as_str()).ok_or_else(away)?;
+        self.of(&node).ok_or_else(away)?.reap().await
     }
 
     /// `None` while the node has no engine.
@@ -48,8 +87,10 @@ impl Backends {
         // Nodes that went are forgotten with the next that comes.
         known.retain(|key, _| self.plane.node(key).is_some());
         let (clock, random) = (self.plane.clock().clone(), self.plane.random().clone());
-        let mut exec = DockerExec::over(client.clone(), clock, random);
-        if let Some(stub) = self.stub.as_ref().filter(|stub| fits(stub, node)) {
+        let exec = DockerExec::over(client.clone(), clock, random);
+        let mut exec = exec.with_gateway(self.life.clone());
+        let stub = self.sessions.stub.as_ref();
+        if let Some(stub) = stub.filter(|stub| fits(stub, node)) {
             exec = exec.with_stub(stub.clone());
         }
         let engine = engine.clone();

@@ -70,7 +70,7 @@ impl Ladder {
             settled: now.after(working.map_or(Duration::ZERO, |_| SETTLE)),
             patience: now.after(PATIENCE),
             conclusive: now,
-            next_look: now,
+            next_look: now.after(working.map_or(Duration::ZERO, head_start)),
             pause: SHORTEST,
             empty_looks: 0,
             repeats: REPEATS,
@@ -90,6 +90,16 @@ impl Ladder {
     /// The engine has carried out the start. What has no environment yet will soon be seen by it.
     pub(crate) fn has_begun(&mut self, now: Timestamp) {
         self.conclusive = self.conclusive.min(now.after(BECOMING));
+    }
+
+    /// Tries the first way without a look before.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        self.climb(now);
+    }
+
+    /// What acts by itself says that it has: whether it worked is to be seen now.
+    pub(crate) fn acted(&mut self, now: Timestamp) {
+        self.next_look = self.next_look.min(now);
     }
 
     /// What is to be done now.
@@ -155,14 +165,14 @@ impl Ladder {
     pub(crate) fn swept(&mut self, now: Timestamp) {
         self.sweeping = false;
         // A lifeline was only told to.
-        let settle = match self.current {
-            Some(CleanupRung::Lifeline) => SETTLE,
-            _ => Duration::ZERO,
+        let (settle, wait) = match self.current {
+            Some(CleanupRung::Lifeline) => (SETTLE, head_start(CleanupRung::Lifeline)),
+            _ => (Duration::ZERO, Duration::ZERO),
         };
         self.settled = now.after(settle);
         self.patience = now.after(PATIENCE);
         self.pause = SHORTEST;
-        self.next_look = now;
+        self.next_look = now.after(wait);
     }
 
     /// What the last look found.
@@ -204,6 +214,16 @@ impl Ladder {
     fn later(&mut self, now: Timestamp) {
         self.next_look = now.after(self.pause);
         self.pause = (self.pause * 2).min(LONGEST);
+    }
+}
+
+/// How long nobody looks while a rung is at work, unless it says that it is done. Each look has the
+/// engine's host list its processes, which takes the processor from whoever is ending them. A stub's
+/// end is the end of its stream, which was waited for.
+fn head_start(rung: CleanupRung) -> Duration {
+    match rung {
+        CleanupRung::Lifeline => Duration::from_millis(400),
+        _ => Duration::ZERO,
     }
 }
 
@@ -263,8 +283,11 @@ mod tests {
     #[test]
     fn what_survives_is_met_with_the_next_rung_and_then_reported() {
         let mut ladder = Ladder::new(NOW, Some(CleanupRung::Lifeline), [CleanupRung::Sidecar]);
-        ladder.looked(NOW, found(2));
-        assert!(matches!(ladder.step(NOW), Step::Wait(_)));
+        let Step::Wait(first) = ladder.step(NOW) else {
+            panic!("it is at work");
+        };
+        ladder.looked(first, found(2));
+        assert!(matches!(ladder.step(first), Step::Wait(_)));
         let later = NOW.after(SETTLE);
         ladder.looked(later, found(2));
         assert_eq!(ladder.step(later), Step::Sweep(CleanupRung::Sidecar));
@@ -295,6 +318,28 @@ mod tests {
         let later = NOW.after(SETTLE);
         ladder.looked(later, found(1));
         assert_eq!(ladder.step(later), Step::Sweep(CleanupRung::Sidecar));
+    }
+
+    #[test]
+    fn a_lifeline_at_work_is_not_looked_after_until_it_says_that_it_is_done() {
+        let mut ladder = Ladder::new(NOW, Some(CleanupRung::Lifeline), []);
+        let Step::Wait(until) = ladder.step(NOW) else {
+            panic!("not yet");
+        };
+        assert_eq!(until, NOW.after(head_start(CleanupRung::Lifeline)));
+        let done = NOW.after(Duration::from_millis(90));
+        assert_eq!(ladder.step(done), Step::Wait(until));
+        ladder.acted(done);
+        assert_eq!(ladder.step(done), Step::Look);
+        // It is not believed.
+        ladder.looked(done, found(1));
+        assert!(matches!(ladder.step(done), Step::Wait(_)));
+        // One that says nothing is not waited for.
+        let mut silent = Ladder::new(NOW, Some(CleanupRung::Lifeline), []);
+        assert_eq!(silent.step(until), Step::Look);
+        silent.looked(until, found(0));
+        silent.acted(until);
+        assert_eq!(silent.step(until), Step::Look);
     }
 
     #[test]

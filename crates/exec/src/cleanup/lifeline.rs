@@ -21,6 +21,8 @@ pub(crate) struct LifelineCore {
     members: usize,
     /// Whose processes are to be ended.
     queue: VecDeque<Marker>,
+    /// Until when those who end together are gathered.
+    gathering: Option<Timestamp>,
     /// What the shell was told to end and has not said to be done with, and until when that counts.
     batches: BTreeMap<u32, (Vec<Marker>, Timestamp)>,
     batch: u32,
@@ -54,6 +56,8 @@ pub(crate) enum Order {
     Start,
     /// Write this to it.
     Say(String),
+    /// It says that it has ended these, as far as it could.
+    Ended(Vec<Marker>),
     /// Nobody needs it any more: make sure that nobody is about to, and tell
     /// [`retire`](LifelineCore::retire).
     Idle,
@@ -68,6 +72,7 @@ impl LifelineCore {
             phase: Phase::Starting { again: false },
             members: 0,
             queue: VecDeque::new(),
+            gathering: None,
             batches: BTreeMap::new(),
             batch: 0,
             next_beat: now,
@@ -89,7 +94,8 @@ impl LifelineCore {
             Phase::Up { .. } => {
                 let idle = self.is_idle().then(|| self.idle_since.after(IDLE));
                 let batches = self.batches.values().map(|(_, until)| *until);
-                batches.chain(idle).chain([self.next_beat]).min()
+                let others = idle.into_iter().chain(self.gathering);
+                batches.chain(others).chain([self.next_beat]).min()
             }
             Phase::Down { until } => Some(until),
             Phase::Starting { .. } | Phase::Over => None,
@@ -117,10 +123,11 @@ impl LifelineCore {
         self.settle(now);
     }
 
-    /// A session is over: its processes are to end.
+    /// A session is over: its processes are to end. Those of others that end within milliseconds are
+    /// searched for together: a client or a link that goes takes many sessions with it.
     pub(crate) fn end(&mut self, marker: Marker, now: Timestamp) {
         self.queue.push_back(marker);
-        self.flush(now);
+        self.gathering.get_or_insert(now.after(GATHER));
     }
 
     /// Sends a signal to the foreground of a session. False: nobody is there to do it.
@@ -150,8 +157,9 @@ impl LifelineCore {
         if line == "b" {
             *heard = now;
         } else if let Some(batch) = line.strip_prefix("d ").and_then(|n| n.parse().ok())
-            && self.batches.remove(&batch).is_some()
+            && let Some((ended, _)) = self.batches.remove(&batch)
         {
+            self.orders.push_back(Order::Ended(ended));
             self.flush(now);
             self.settle(now);
         }
@@ -191,7 +199,9 @@ impl LifelineCore {
                 // The ladder has gone on meanwhile.
                 let told = self.batches.len();
                 self.batches.retain(|_, (_, until)| now < *until);
-                self.flush(now);
+                if self.gathering.is_none_or(|until| now >= until) {
+                    self.flush(now);
+                }
                 if self.batches.len() < told {
                     self.settle(now);
                 }
@@ -253,6 +263,9 @@ impl LifelineCore {
     /// Passes on what is to be ended. All that waits goes together: one search finds them all.
     fn flush(&mut self, now: Timestamp) {
         let up = matches!(self.phase, Phase::Up { .. });
+        if up {
+            self.gathering = None;
+        }
         while up && !self.queue.is_empty() && self.batches.len() < MOST_BATCHES {
             let count = self.queue.len().min(LARGEST_BATCH);
             let batch: Vec<Marker> = self.queue.drain(..count).collect();
@@ -276,7 +289,9 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How long a shell waits for the container's next session.
 const IDLE: Duration = Duration::from_secs(60);
 const MOST_BATCHES: usize = 4;
-const LARGEST_BATCH: usize = 16;
+const LARGEST_BATCH: usize = 64;
+/// A search takes tens of milliseconds, and two at a time take longer than one.
+const GATHER: Duration = Duration::from_millis(3);
 const BATCH_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Half a minute at most.

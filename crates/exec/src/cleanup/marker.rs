@@ -98,10 +98,13 @@ impl Marker {
         format!("{VARIABLE}={}", self.0)
     }
 
-    /// Whether what carries it is to end with its session, and was started by this gateway in this
-    /// life or an earlier one. Others' sessions are their business.
-    pub(crate) fn may_be_reaped_by(&self, identity: &Identity) -> bool {
-        self.0.starts_with(TREE) && self.0[1..].starts_with(&identity.gateway)
+    /// Whether what carries it is to end with its session, and was started by this gateway in another
+    /// life than this. Others' sessions are their business, and this life's are its own.
+    pub(crate) fn is_of_another_life(&self, identity: &Identity) -> bool {
+        let behind = self.0.strip_prefix(TREE);
+        behind
+            .and_then(|text| text.strip_prefix(identity.gateway.as_str()))
+            .is_some_and(|text| !text.starts_with(&identity.life))
     }
 }
 
@@ -166,19 +169,20 @@ mod tests {
     }
 
     #[test]
-    fn only_the_own_gateways_trees_are_reaped() {
+    fn only_trees_of_another_life_of_the_same_gateway_are_left_behind() {
         let random = SeededRandom::new(2);
         let before = Identity::named("gate", &random);
         let now = Identity::named("gate", &random);
         let other = Identity::named("other", &random);
         assert_ne!(before, now);
         let tree = Marker::new(&before, Cleanup::Tree, &random).unwrap();
-        assert!(tree.may_be_reaped_by(&now) && !tree.may_be_reaped_by(&other));
+        assert!(tree.is_of_another_life(&now) && !tree.is_of_another_life(&other));
+        assert!(!tree.is_of_another_life(&before));
         let kept = Marker::new(&before, Cleanup::Foreground, &random).unwrap();
-        assert!(!kept.may_be_reaped_by(&now));
+        assert!(!kept.is_of_another_life(&now));
         assert_eq!(Marker::new(&before, Cleanup::Nothing, &random), None);
         assert_eq!(Group::new(&before, Cleanup::Nothing, &random), None);
         let unnamed = Identity::unnamed(&random);
-        assert!(!tree.may_be_reaped_by(&unnamed));
+        assert!(!tree.is_of_another_life(&unnamed));
     }
 }

@@ -1,15 +1,14 @@
 //! What the sessions of one engine share.
 
 use std::{
-    collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use longshore_core::{Error, ErrorKind, Random};
 
 use super::{Cleanup, Stub, api::Api, lifeline::Lifelines, starts::Starts, stub::Placements};
-use crate::cleanup::{CleanupReport, Identity, Marker};
+use crate::cleanup::{CleanupReport, GatewayLife, Marker};
 
 /// What a session needs to know of its backend.
 #[derive(Clone, Debug)]
@@ -27,7 +26,7 @@ pub(super) struct Settings {
     pub(super) stub: Option<Stub>,
     /// An image with a shell.
     pub(super) sidecar_image: Option<String>,
-    pub(super) identity: Identity,
+    pub(super) life: GatewayLife,
     pub(super) listener: Listener,
 }
 
@@ -52,18 +51,10 @@ impl fmt::Debug for Listener {
 pub(super) struct Shared {
     pub(super) placements: Placements,
     pub(super) lifelines: Lifelines,
-    live: Mutex<HashSet<Marker>>,
     /// Whether the engine's process table shows environments, once that was seen.
     pub(super) sight: OnceLock<bool>,
     /// Set once the engine has said that it takes no files at all.
     stubless: OnceLock<()>,
-}
-
-/// Takes a marker out of the live ones when the last hand on its session lets go.
-#[derive(Debug)]
-pub(super) struct Live {
-    shared: Arc<Shared>,
-    marker: Marker,
 }
 
 impl Settings {
@@ -72,28 +63,21 @@ impl Settings {
             cleanup: Cleanup::default(),
             stub: None,
             sidecar_image: None,
-            identity: Identity::unnamed(random),
+            life: GatewayLife::unnamed(random),
             listener: Listener::default(),
         }
     }
 }
 
 impl Context {
-    /// A marker for a new session, which counts as live until the guard goes.
-    pub(super) fn mark(&self) -> Option<(Marker, Live)> {
+    /// A marker for a new session.
+    pub(super) fn mark(&self) -> Option<Marker> {
         let settings = &self.settings;
-        let marker = Marker::new(&settings.identity, settings.cleanup, &*self.api.random)?;
-        let live = self.live(&marker);
-        Some((marker, live))
-    }
-
-    /// Has a marker count as live until the guard goes.
-    pub(super) fn live(&self, marker: &Marker) -> Live {
-        self.shared.lock().insert(marker.clone());
-        Live {
-            shared: Arc::clone(&self.shared),
-            marker: marker.clone(),
-        }
+        Marker::new(
+            settings.life.identity(),
+            settings.cleanup,
+            &*self.api.random,
+        )
     }
 
     /// Tells whoever listens, and says aloud what is not as it should be.
@@ -122,19 +106,5 @@ impl Shared {
         if error.kind() == ErrorKind::Unsupported {
             let _ = self.stubless.set(());
         }
-    }
-
-    pub(super) fn is_live(&self, marker: &Marker) -> bool {
-        self.lock().contains(marker)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Marker>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.shared.lock().remove(&self.marker);
     }
 }

@@ -51,12 +51,9 @@ impl DockerSession {
         let policy = context.settings.cleanup;
         let turn = context.starts.turn().await?;
         let lifeline = hold(context, request).await?;
-        let (marker, live) = match &lifeline {
-            Some(hold) => (
-                Some(hold.marker().clone()),
-                Some(context.live(hold.marker())),
-            ),
-            None => context.mark().unzip(),
+        let marker = match &lifeline {
+            Some(hold) => Some(hold.marker().clone()),
+            None => context.mark(),
         };
         let mut env = request.env.clone();
         env.extend(marker.as_ref().map(Marker::pair));
@@ -69,8 +66,9 @@ impl DockerSession {
                 user: request.user.clone(),
                 marker,
                 working: None,
+                shellless: lifeline.is_none(),
             };
-            let keeper = Keeper::new(context.clone(), watched, live);
+            let keeper = Keeper::new(context.clone(), watched);
             Arc::new(keeper.with_lifeline(lifeline.clone()))
         });
         // Dropped from here on, the call closes the stream; the guard ends what it started.
@@ -222,7 +220,7 @@ impl Drop for StartGuard<'_> {
                 clean_later(keeper);
             }
             (None, Some(lifeline)) => {
-                lifeline.end();
+                drop(lifeline.end());
                 // And once more, should the engine still start it.
                 if let Ok(runtime) = tokio::runtime::Handle::try_current()
                     && self.late
@@ -230,7 +228,7 @@ impl Drop for StartGuard<'_> {
                     let (clock, lifeline) = (Arc::clone(&self.api.clock), Arc::clone(lifeline));
                     runtime.spawn(async move {
                         clock.sleep(LATE_START).await;
-                        lifeline.end();
+                        drop(lifeline.end());
                     });
                 }
             }
@@ -289,7 +287,7 @@ fn clean_up_behind(
             }
             (None, Some(lifeline)) => {
                 // Whoever has begun by now waits for no answer of the engine.
-                lifeline.end();
+                drop(lifeline.end());
                 let until = api.clock.now().after(LATE_START);
                 let mut pause = SHORTEST_PAUSE;
                 let mut is_late = false;
@@ -298,11 +296,11 @@ fn clean_up_behind(
                     api.clock.sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                lifeline.end();
+                drop(lifeline.end());
                 if is_late {
                     // It may have been about to become the command.
                     api.clock.sleep(LONGEST_PAUSE).await;
-                    lifeline.end();
+                    drop(lifeline.end());
                 }
                 lifeline.leave();
             }

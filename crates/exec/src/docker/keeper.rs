@@ -10,14 +10,9 @@ use std::{
 };
 
 use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, WorkloadId};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
-use super::{
-    api::Api,
-    context::{Context, Live},
-    lifeline::Hold,
-    sweep,
-};
+use super::{api::Api, context::Context, lifeline::Hold, sweep};
 use crate::cleanup::{
     COLUMNS, CleanupOutcome, CleanupReport, CleanupRung, Ladder, Look, Marker, ProcessTable, Step,
 };
@@ -31,6 +26,8 @@ pub(super) struct Watched {
     pub(super) marker: Marker,
     /// What acts by itself once the session is over.
     pub(super) working: Option<CleanupRung>,
+    /// Whether the container is known to have no shell to sweep with.
+    pub(super) shellless: bool,
 }
 
 /// Sees to it that nothing of a session runs after its end, and says so.
@@ -43,16 +40,17 @@ pub(super) struct Keeper {
     /// Terminal sessions that belong to it, between looks.
     sessions: Mutex<HashSet<u32>>,
     report: OnceCell<CleanupReport>,
-    live: Mutex<Option<Live>>,
     lifeline: Option<Arc<Hold>>,
-    /// Whether the lifeline was told to end the session.
+    /// Whether the session is to end: its command did not end by itself.
     told: AtomicBool,
+    /// Ends when the lifeline says that it has.
+    acting: Mutex<Option<oneshot::Receiver<()>>>,
     /// Whether the engine may yet start what it was asked to.
     late_start: AtomicBool,
 }
 
 impl Keeper {
-    pub(super) fn new(context: Context, watched: Watched, live: Option<Live>) -> Self {
+    pub(super) fn new(context: Context, watched: Watched) -> Self {
         Self {
             started: context.api.clock.now(),
             context,
@@ -60,9 +58,9 @@ impl Keeper {
             ended: OnceLock::new(),
             sessions: Mutex::default(),
             report: OnceCell::new(),
-            live: Mutex::new(live),
             lifeline: None,
             told: AtomicBool::new(false),
+            acting: Mutex::default(),
             late_start: AtomicBool::new(false),
         }
     }
@@ -73,13 +71,14 @@ impl Keeper {
         self
     }
 
-    /// Has the lifeline end the session's processes now, without a look whether there are any.
+    /// Has the session's processes ended now, without a look whether there are any.
     pub(super) fn end(&self) {
-        if let Some(lifeline) = &self.lifeline
-            && !self.report.initialized()
+        if !self.report.initialized()
             && !self.told.swap(true, Ordering::Relaxed)
+            && let Some(lifeline) = &self.lifeline
         {
-            lifeline.end();
+            let done = lifeline.end();
+            *self.acting.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         }
     }
 
@@ -146,11 +145,10 @@ impl Keeper {
         let ended = *self.ended.get_or_init(|| self.context.api.clock.now());
         self.report
             .get_or_init(|| async {
-                let report = self.run(ended).await;
-                self.live
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take();
+                let (report, may_come) = self.run(ended).await;
+                let is_settled = report.is_clean() && !may_come;
+                let life = &self.context.settings.life;
+                life.over(&self.watched.marker, is_settled);
                 if let Some(lifeline) = &self.lifeline {
                     lifeline.leave();
                 }
@@ -173,14 +171,15 @@ impl Keeper {
         }
     }
 
-    async fn run(&self, ended: Timestamp) -> CleanupReport {
+    /// The report, and whether the engine may still start what it was asked to.
+    async fn run(&self, ended: Timestamp) -> (CleanupReport, bool) {
         let clock = &self.context.api.clock;
         let told = self.told.load(Ordering::Relaxed);
         let lifeline = self.lifeline.as_ref().map(|_| CleanupRung::Lifeline);
         let working = self.watched.working.or(lifeline.filter(|_| told));
         // A session that ended by itself mostly left nothing.
         let others = lifeline.filter(|_| !told).into_iter();
-        let others = others.chain(sweep::rungs(&self.context));
+        let others = others.chain(sweep::rungs(&self.context, &self.watched));
         let mut ladder = Ladder::new(ended, working, others);
         // A stub that begins behind its session sees the end of its input, and ends by itself.
         let by_stub = self.watched.working == Some(CleanupRung::Stub);
@@ -188,6 +187,10 @@ impl Keeper {
         let mut begun = by_stub || !may_begin && self.has_begun().await;
         if !begun {
             ladder = ladder.with_late_start(ended);
+        }
+        // Nobody is at work, and there is somebody to be ended: no look is needed to know that.
+        if told && working.is_none() && self.runs().await {
+            ladder.begin(clock.now());
         }
         let outcome = loop {
             match ladder.step(clock.now()) {
@@ -201,7 +204,11 @@ impl Keeper {
                     let look = self.look().await;
                     ladder.looked(clock.now(), look);
                 }
-                Step::Wait(then) => clock.sleep_until(then).await,
+                Step::Wait(then) => {
+                    if self.has_acted_by(then).await {
+                        ladder.acted(clock.now());
+                    }
+                }
                 Step::Sweep(CleanupRung::Lifeline) => {
                     self.end();
                     ladder.swept(clock.now());
@@ -222,7 +229,7 @@ impl Keeper {
             CleanupOutcome::Incomplete => findings.left,
             _ => Vec::new(),
         };
-        CleanupReport {
+        let report = CleanupReport {
             workload: self.watched.workload.clone(),
             session: self.watched.session.clone(),
             outcome,
@@ -231,7 +238,37 @@ impl Keeper {
             unattributed: findings.unattributed,
             zombies: findings.zombies,
             took: clock.now().since(ended),
+        };
+        (report, !begun)
+    }
+
+    /// Waits until then, or until the lifeline says that it has acted; whether it did. Once.
+    async fn has_acted_by(&self, then: Timestamp) -> bool {
+        let acting = self
+            .acting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let waiting = self.context.api.clock.sleep_until(then);
+        let Some(mut done) = acting else {
+            waiting.await;
+            return false;
+        };
+        tokio::select! {
+            _ = &mut done => true,
+            () = waiting => {
+                *self.acting.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+                false
+            }
         }
+    }
+
+    /// Whether the command itself still runs.
+    async fn runs(&self) -> bool {
+        let state = self.context.api.inspect_exec(self.watched.session.as_str());
+        state
+            .await
+            .is_ok_and(|state| state.running && state.pid > 0)
     }
 
     /// Whether the engine has carried out the start, well or not. It says that it did before it does.

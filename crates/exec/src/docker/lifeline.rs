@@ -60,7 +60,8 @@ enum Trust {
 #[derive(Debug)]
 enum Request {
     Join,
-    End(Marker),
+    /// Whoever asks is told when the shell says that it is done, or by silence that it can't.
+    End(Marker, oneshot::Sender<()>),
     Leave,
     Signal(Marker, Signal, oneshot::Sender<bool>),
 }
@@ -121,12 +122,13 @@ impl Lifelines {
         user: &str,
     ) -> Result<(Hold, watch::Receiver<Trust>)> {
         let policy = settings.cleanup;
-        let group = Group::new(&settings.identity, policy, &*api.random)
+        let identity = settings.life.identity();
+        let group = Group::new(identity, policy, &*api.random)
             .ok_or_else(|| Error::internal("a lifeline with nothing to do"))?;
         let key = Key {
             workload: workload.clone(),
             user: user.to_owned(),
-            identity: settings.identity.clone(),
+            identity: identity.clone(),
             tree: policy == Cleanup::Tree,
         };
         let mut table = self.0.lock();
@@ -180,9 +182,12 @@ impl Hold {
         &self.marker
     }
 
-    /// The session is over: the shell ends what is left of it.
-    pub(super) fn end(&self) {
-        let _ = self.requests.send(Request::End(self.marker.clone()));
+    /// The session is over: the shell ends what is left of it. What is given here ends when the shell
+    /// says that it has, or is lost.
+    pub(super) fn end(&self) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        let _ = self.requests.send(Request::End(self.marker.clone(), done));
+        told
     }
 
     /// Nothing of the session is left.

@@ -13,10 +13,10 @@ use super::{
 use crate::cleanup::{CleanupRung, Marker};
 
 /// What can be tried, in order.
-pub(super) fn rungs(context: &Context) -> Vec<CleanupRung> {
+pub(super) fn rungs(context: &Context, watched: &Watched) -> Vec<CleanupRung> {
     let settings = &context.settings;
     let mut rungs = Vec::new();
-    if settings.stub.is_none() {
+    if settings.stub.is_none() && !watched.shellless {
         rungs.push(CleanupRung::Sweep);
     }
     if settings.stub.is_some() || settings.sidecar_image.is_some() {

@@ -42,6 +42,14 @@ pub(crate) struct Daemon {
     starting: AtomicUsize,
     /// How many commands were about to begin at the same time, at most.
     pub(crate) most_starting: AtomicUsize,
+    /// Whether it takes files, and starts stubs that say nothing.
+    pub(crate) silent_stubs: AtomicBool,
+    /// Whether it never says how a command is doing.
+    pub(crate) mute: AtomicBool,
+    /// Containers, besides the one that there is, with so many bytes of labels each.
+    pub(crate) crowd: Mutex<(usize, usize)>,
+    /// Containers whose processes it never tells.
+    pub(crate) hanging: Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -104,6 +112,10 @@ impl Daemon {
             delay: AtomicU64::new(0),
             starting: AtomicUsize::new(0),
             most_starting: AtomicUsize::new(0),
+            silent_stubs: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
+            crowd: Mutex::default(),
+            hanging: Mutex::default(),
         })
     }
 
@@ -154,6 +166,9 @@ impl Daemon {
                     let tty = request.body["Tty"] == true;
                     return self.start(stream, id, tty).await;
                 }
+                ("GET", ["exec", _, "json"]) if self.mute.load(Ordering::SeqCst) => {
+                    return std::future::pending().await;
+                }
                 ("GET", ["exec", id, "json"]) => {
                     let (status, body) = self.inspect(id).await;
                     answer(&mut stream, status, &body).await;
@@ -170,11 +185,19 @@ impl Daemon {
                         }
                     }
                 }
-                ("GET", ["containers", _, "top"]) => {
-                    answer(&mut stream, "200 OK", &self.top().await).await;
+                ("GET", ["containers", id, "top"]) => {
+                    if self.hanging.lock().unwrap().iter().any(|one| one == id) {
+                        return std::future::pending().await;
+                    }
+                    answer(&mut stream, "200 OK", &self.top(id).await).await;
                 }
                 ("GET", ["containers", "json"]) => {
-                    answer(&mut stream, "200 OK", &json!([{ "Id": "web" }])).await;
+                    let (count, bytes) = *self.crowd.lock().unwrap();
+                    let label = "x".repeat(bytes);
+                    let one = |name: String| json!({ "Id": name, "Labels": { "a": label } });
+                    let crowd = (0..count).map(|number| one(format!("crowd-{number}")));
+                    let all: Vec<_> = crowd.chain([one("web".to_owned())]).collect();
+                    answer(&mut stream, "200 OK", &json!(all)).await;
                 }
                 ("GET", ["containers", id, "json"]) => {
                     let id = WorkloadId::new(*id).unwrap();
@@ -189,6 +212,11 @@ impl Daemon {
                         }
                         _ => answer(&mut stream, "200 OK", &body).await,
                     }
+                }
+                ("PUT", ["containers", _, "archive"])
+                    if self.silent_stubs.load(Ordering::SeqCst) =>
+                {
+                    answer(&mut stream, "200 OK", &json!({})).await;
                 }
                 // An engine of processes has no files.
                 ("PUT", ["containers", _, "archive"]) => {
@@ -270,6 +298,11 @@ impl Daemon {
         let request = self.state.lock().unwrap().execs[id].request.clone();
         assert_eq!(request.tty, tty, "the same in both calls");
         switch(&mut stream).await;
+        if request.command.get(1).is_some_and(|word| word == "session")
+            && self.silent_stubs.load(Ordering::SeqCst)
+        {
+            return std::future::pending().await;
+        }
         let role = request.command.get(3).map(String::as_str);
         if matches!(role, Some("longshore-cleanup" | "longshore-lifeline")) {
             let mut let_go = false;
@@ -369,12 +402,13 @@ impl Daemon {
         }
     }
 
-    /// `ps` on the engine's host: the container's first process, and each command that runs.
-    async fn top(&self) -> Value {
+    /// `ps` on the engine's host: the container's first process, and each command that runs there.
+    async fn top(&self, container: &str) -> Value {
         let mut rows = vec![json!(["100", "9", "100", "99", "Ss", "init", "init"])];
         let execs: Vec<(String, ExecRequest, Arc<dyn ExecSession>)> = {
             let state = self.state.lock().unwrap();
-            let running = state.execs.iter().filter_map(|(id, exec)| {
+            let here = |(_, exec): &(&String, &Exec)| exec.request.workload.as_str() == container;
+            let running = state.execs.iter().filter(here).filter_map(|(id, exec)| {
                 Some((id.clone(), exec.request.clone(), exec.session.clone()?))
             });
             running.collect()

@@ -102,6 +102,8 @@ impl Harness for InMemory {
     }
 }
 
+mod reaping;
+
 mod roomy {
     use super::fresh;
     longshore_core::exec_suite!(paused, fresh(64 * 1024));
@@ -474,31 +476,6 @@ async fn a_signal_goes_through_the_lifeline() {
     session.signal(Signal::USR1).await.unwrap();
 }
 
-/// A gateway that was killed: its sessions' connections are gone, and so is its memory.
-#[tokio::test(start_paused = true)]
-async fn what_an_earlier_life_left_is_reaped_and_nothing_else() {
-    let place = fresh(4096);
-    let dead = place.exec.clone().with_gateway_name("gate");
-    place.daemon.helpless.store(true, Ordering::SeqCst);
-    let request = ExecRequest::new(id("web"), Names.stubborn());
-    drop(dead.exec(&request).await.unwrap());
-    clock().sleep(Duration::from_secs(10)).await;
-    place.daemon.helpless.store(false, Ordering::SeqCst);
-
-    let connector = Arc::new(ToDaemon(Arc::clone(&place.daemon)));
-    let reborn = DockerExec::new(connector, clock(), Arc::new(OsRandom)).with_gateway_name("gate");
-    let other = place.exec.clone().with_gateway_name("other");
-    let own = reborn.exec(&request).await.unwrap();
-    let others = other.exec(&request).await.unwrap();
-    assert_eq!(place.daemon.running().await, 3);
-    let reports = reborn.reap().await.unwrap();
-    assert_eq!(reports.len(), 1);
-    assert_eq!(reports[0].outcome, CleanupOutcome::Clean);
-    assert_eq!(place.daemon.running().await, 2);
-    assert_eq!(reborn.reap().await.unwrap(), []);
-    drop((own, others));
-}
-
 #[tokio::test(start_paused = true)]
 async fn without_cleanup_a_closed_command_runs_on_and_wait_does_not_lie() {
     let place = fresh(4096);
@@ -512,4 +489,46 @@ async fn without_cleanup_a_closed_command_runs_on_and_wait_does_not_lie() {
     let error = session.wait().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
     assert_eq!(place.daemon.running().await, 1);
+}
+
+/// The container is asked for a stub, and the engine takes its time: started beside it, the command would
+/// run twice.
+#[tokio::test(start_paused = true)]
+async fn a_stub_that_is_late_is_not_called_twice() {
+    let place = fresh(4096);
+    place.daemon.silent_stubs.store(true, Ordering::SeqCst);
+    let mut program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    program.truncate(4096);
+    program[56..58].fill(0);
+    let exec = place.exec.clone().with_stub(Stub::new(program).unwrap());
+    let request = ExecRequest::new(id("web"), Names.stubborn());
+    let error = exec.exec(&request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    clock().sleep(Duration::from_secs(120)).await;
+    let requests = place.daemon.requests();
+    let made: Vec<_> = requests
+        .iter()
+        .filter(|(line, _)| line.ends_with("/exec"))
+        .map(|(_, body)| &body["Cmd"])
+        .collect();
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!(made[0][1], "session");
+    assert_eq!(place.daemon.running().await, 0);
+}
+
+/// The processes of a session that was let go end also while the engine says nothing about it.
+#[tokio::test(start_paused = true)]
+async fn the_lifelines_end_comes_before_the_engines_answer() {
+    for policy in [Cleanup::Tree, Cleanup::Foreground] {
+        let place = fresh(4096);
+        let exec = place.exec.clone().with_cleanup(policy);
+        let request = ExecRequest::new(id("web"), Names.stubborn());
+        let session = exec.exec(&request).await.unwrap();
+        clock().sleep(Duration::from_secs(2)).await;
+        assert_eq!(place.daemon.running().await, 1);
+        place.daemon.mute.store(true, Ordering::SeqCst);
+        drop(session);
+        clock().sleep(Duration::from_millis(100)).await;
+        assert_eq!(place.daemon.running().await, 0, "{policy:?}");
+    }
 }

@@ -10,6 +10,10 @@ use std::{
     io::{self, IsTerminal, Write},
     os::unix::ffi::{OsStrExt, OsStringExt},
     process::{Command, ExitCode},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::{
@@ -27,6 +31,8 @@ struct Shell {
     /// The code of the last command.
     code: u8,
     is_terminal: bool,
+    /// Set by an interrupt.
+    interrupted: Arc<AtomicBool>,
     over: bool,
 }
 
@@ -42,11 +48,12 @@ enum Line {
 /// Reads and runs lines until the input ends. The code is the last command's.
 pub(crate) fn run() -> ExitCode {
     // An interrupt is for the program that runs, not for who started it.
-    signals::outlive_keys();
+    let interrupted = signals::outlive_keys();
     let mut shell = Shell {
         variables: std::env::vars_os().collect(),
         code: 0,
         is_terminal: io::stdin().is_terminal(),
+        interrupted,
         over: false,
     };
     if shell.is_terminal {
@@ -58,7 +65,7 @@ pub(crate) fn run() -> ExitCode {
             Line::Typed(line) => shell.obey(&line),
             Line::Interrupted => {
                 let _ = io::stdout().write_all(b"\n");
-                shell.code = 130;
+                shell.code = INTERRUPTED;
             }
             Line::TooLong => shell.fail(2, "the line is too long"),
             Line::End => shell.over = true,
@@ -83,9 +90,23 @@ impl Shell {
                 [] => self.set(name, value),
                 _ => self.fail(2, "a variable is set by a line of its own"),
             }
-        } else if !self.build_in(program, arguments) {
-            self.start(program, arguments);
+        } else {
+            // What was typed before is not meant for it.
+            self.interrupted.store(false, Ordering::Relaxed);
+            if !self.build_in(program, arguments) {
+                self.start(program, arguments);
+            } else if self.is_interrupted() {
+                self.code = INTERRUPTED;
+                if self.is_terminal {
+                    self.print(b"\n");
+                }
+            }
         }
+    }
+
+    /// Whether what is built in is to stop.
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     /// The value of a variable, or of `?`.
@@ -215,4 +236,6 @@ fn shown(text: &OsStr) -> String {
         .collect()
 }
 
+/// The code of what an interrupt ended, as shells give it.
+const INTERRUPTED: u8 = 130;
 const LONGEST_LINE: usize = 64 * 1024;

@@ -12,20 +12,22 @@ use signal_hook::consts::{
 /// that came with the container does not reach the command. The mask is reset by the standard
 /// library when it starts a program.
 pub(crate) fn default_at_exec() {
-    unheard(SIGNALS);
+    let _ = unheard(SIGNALS);
 }
 
-/// Makes this program deaf to a terminal's interrupt and quit keys; see [`default_at_exec`].
-pub(crate) fn outlive_keys() {
-    unheard(&[SIGINT, SIGQUIT]);
+/// Has this program survive a terminal's interrupt and quit keys; see [`default_at_exec`]. What is given
+/// is set when one was typed.
+pub(crate) fn outlive_keys() -> Arc<AtomicBool> {
+    unheard(&[SIGINT, SIGQUIT])
 }
 
-fn unheard(signals: &[i32]) {
-    let unheard = Arc::new(AtomicBool::new(false));
+fn unheard(signals: &[i32]) -> Arc<AtomicBool> {
+    let heard = Arc::new(AtomicBool::new(false));
     for signal in signals {
         // One that can't be handled is left as it is.
-        let _ = signal_hook::flag::register(*signal, Arc::clone(&unheard));
+        let _ = signal_hook::flag::register(*signal, Arc::clone(&heard));
     }
+    heard
 }
 
 const SIGNALS: &[i32] = &[

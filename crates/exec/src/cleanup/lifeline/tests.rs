@@ -69,19 +69,52 @@ fn beats_go_out_every_two_seconds() {
 #[test]
 fn sessions_that_end_together_are_searched_for_together() {
     let mut core = up();
-    let marks = marks(MOST_BATCHES + 3);
+    let marks = marks(5);
+    let words = |marks: &[Marker]| {
+        marks
+            .iter()
+            .map(Marker::value)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     for marker in &marks {
         core.end(marker.clone(), NOW);
+    }
+    assert_eq!(orders(&mut core), [], "others may come");
+    assert_eq!(core.next_deadline(), Some(NOW.after(GATHER)));
+    core.tick(NOW.after(GATHER));
+    assert_eq!(
+        orders(&mut core),
+        [say(&format!("e 1 {}\n", words(&marks)))]
+    );
+    core.heard(NOW, "d 1");
+    assert_eq!(orders(&mut core), [Order::Ended(marks)]);
+    core.heard(NOW, "d 1");
+    assert_eq!(orders(&mut core), [], "told once");
+}
+
+#[test]
+fn only_a_few_searches_go_on_at_a_time_and_what_waits_goes_together() {
+    let mut core = up();
+    let marks = marks(MOST_BATCHES + 3);
+    let mut now = NOW;
+    for marker in &marks {
+        core.end(marker.clone(), now);
+        now = now.after(GATHER);
+        core.tick(now);
     }
     let told = orders(&mut core);
     assert_eq!(told.len(), MOST_BATCHES);
     assert_eq!(told[0], say(&format!("e 1 {}\n", marks[0].value())));
-    core.heard(NOW, "d 1");
+    core.heard(now, "d 1");
     let rest: Vec<&str> = marks[MOST_BATCHES..].iter().map(Marker::value).collect();
     let number = MOST_BATCHES + 1;
     assert_eq!(
         orders(&mut core),
-        [say(&format!("e {number} {}\n", rest.join(" ")))]
+        [
+            Order::Ended(vec![marks[0].clone()]),
+            say(&format!("e {number} {}\n", rest.join(" ")))
+        ]
     );
 }
 
@@ -90,6 +123,7 @@ fn what_was_not_done_when_it_was_lost_is_told_to_the_next() {
     let mut core = up();
     let marker = marks(1).remove(0);
     core.end(marker.clone(), NOW);
+    core.tick(NOW.after(GATHER));
     assert_eq!(orders(&mut core).len(), 1);
     core.lost(NOW);
     assert_eq!(orders(&mut core), []);
@@ -144,12 +178,17 @@ fn an_idle_one_is_kept_for_a_while_and_then_let_go_without_acting() {
 #[test]
 fn one_that_nobody_can_come_to_goes_once_it_has_done_its_work() {
     let mut core = up();
-    core.end(marks(1).remove(0), NOW);
-    orders(&mut core);
+    let marks = marks(1);
+    core.end(marks[0].clone(), NOW);
     core.abandon(NOW);
     assert_eq!(orders(&mut core), []);
+    core.tick(NOW.after(GATHER));
+    orders(&mut core);
     core.heard(NOW, "d 1");
-    assert_eq!(orders(&mut core), [say("q\n"), Order::Finish]);
+    assert_eq!(
+        orders(&mut core),
+        [Order::Ended(marks), say("q\n"), Order::Finish]
+    );
 }
 
 #[test]
@@ -267,6 +306,7 @@ impl Model {
                     self.inbox.push(line);
                     self.deliver();
                 }
+                Order::Ended(_) => {}
                 Order::Idle => self.core.retire(),
                 Order::Finish => self.connected = false,
             }
@@ -437,7 +477,7 @@ proptest! {
             let marker = model.processes[place].0.clone();
             model.core.end(marker, model.now);
         }
-        model.carry_out();
+        model.pass(STEP, true);
         prop_assert_eq!(model.running(), 0);
         // Let go by all, it goes.
         for _ in std::mem::take(&mut model.joined) {

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use longshore_core::{ClockExt, Error, Result, Timestamp, WorkloadId, http::read_body};
 use serde::Deserialize;
 
-use super::{Api, PATIENCE, refused, request, segment};
+use super::{Api, PATIENCE, parse, refused, request, segment};
 
 #[derive(Deserialize)]
 struct Listed {
@@ -34,28 +34,40 @@ impl Api {
             segment(id.as_str()),
             segment(columns)
         );
-        let answer = async {
-            let response = self.client.send(request(Method::GET, &path, None)?).await?;
-            let status = response.status();
-            let body = read_body(response.into_body(), LARGEST_TABLE).await?;
-            if status == StatusCode::OK {
-                Ok(body)
-            } else {
-                Err(refused(status, &body))
-            }
-        };
-        self.clock
-            .timeout(PATIENCE, "the engine's process table", answer)
-            .await?
+        let (status, body) = self
+            .fetch(&path, LARGEST_TABLE, "the engine's process table")
+            .await?;
+        if status == StatusCode::OK {
+            Ok(body)
+        } else {
+            Err(refused(status, &body))
+        }
     }
 
     /// The ids of all containers that run.
     pub(in crate::docker) async fn running_containers(&self) -> Result<Vec<WorkloadId>> {
-        let listed: Vec<Listed> = self.call(Method::GET, "/containers/json", None).await?;
+        let what = "the engine's list of containers";
+        let (status, body) = self.fetch("/containers/json", LARGEST_LIST, what).await?;
+        let listed: Vec<Listed> = parse(status, &body)?;
         listed
             .into_iter()
             .map(|listed| Ok(WorkloadId::new(listed.id)?))
             .collect()
+    }
+
+    /// An answer that may be larger than most.
+    async fn fetch(
+        &self,
+        path: &str,
+        limit: usize,
+        what: &'static str,
+    ) -> Result<(StatusCode, Bytes)> {
+        let answer = async {
+            let response = self.client.send(request(Method::GET, path, None)?).await?;
+            let status = response.status();
+            Ok((status, read_body(response.into_body(), limit).await?))
+        };
+        self.clock.timeout(PATIENCE, what, answer).await?
     }
 
     /// Whether the kernel ended something in a container for lack of memory, in a span of the
@@ -89,3 +101,5 @@ fn exact(time: Timestamp) -> String {
 
 /// The environments of all processes of a container are in it.
 const LARGEST_TABLE: usize = 32 << 20;
+/// Ten thousand containers with what an engine tells of each: names, labels, ports, mounts, networks.
+const LARGEST_LIST: usize = 64 << 20;

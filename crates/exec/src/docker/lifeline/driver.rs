@@ -6,12 +6,12 @@ use longshore_core::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 use super::{Key, Lifeline, Place, Request, SCRIPT, Trust};
 use crate::{
-    cleanup::{Group, LifelineCore, Order},
+    cleanup::{Group, LifelineCore, Marker, Order},
     docker::api::Api,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Driver {
     requests: mpsc::UnboundedReceiver<Request>,
     trust: watch::Sender<Trust>,
     line: Option<Line>,
+    /// Who wants to know when a session was ended: one for each that was asked for and not told.
+    waiting: Vec<(Marker, oneshot::Sender<()>)>,
     /// Told, and still to be written.
     pending: Vec<u8>,
     unflushed: bool,
@@ -62,6 +64,7 @@ impl Driver {
             requests,
             trust,
             line: None,
+            waiting: Vec::new(),
             pending: Vec::new(),
             unflushed: false,
             deserted: false,
@@ -80,6 +83,9 @@ impl Driver {
                 match order {
                     Order::Start => self.start().await,
                     Order::Say(line) => self.pending.extend_from_slice(line.as_bytes()),
+                    Order::Ended(markers) => {
+                        self.waiting.retain(|(marker, _)| !markers.contains(marker))
+                    }
                     Order::Idle => self.retire(),
                     Order::Finish => return self.finish().await,
                 }
@@ -169,7 +175,12 @@ impl Driver {
         let now = self.api.clock.now();
         match request {
             Request::Join => self.core.join(),
-            Request::End(marker) => self.core.end(marker, now),
+            Request::End(marker, done) => {
+                // Who does not wait any more is forgotten with the next.
+                self.waiting.retain(|(_, done)| !done.is_closed());
+                self.waiting.push((marker.clone(), done));
+                self.core.end(marker, now);
+            }
             Request::Leave => self.core.leave(now),
             Request::Signal(marker, signal, answer) => {
                 let _ = answer.send(self.core.signal(&marker, signal));
@@ -205,6 +216,7 @@ impl Driver {
     fn lost(&mut self) {
         (self.line, self.unflushed) = (None, false);
         self.pending.clear();
+        self.waiting.clear();
         // First this, and then whoever came before: nobody begins under a lifeline that is not there
         // without being counted.
         self.trust.send_replace(Trust::Gone);

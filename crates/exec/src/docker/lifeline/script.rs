@@ -1,8 +1,9 @@
 /// The second argument that makes the script end what it finds at once, and itself.
 pub(in crate::docker) const SWEEP: &str = "sweep";
 
-/// For any POSIX shell, with `tr` and `grep` beside it; with `tail` it is quick. What marks begin
-/// with is an argument and the variable's name is not, so that the script does not find itself.
+/// For any POSIX shell, with `tr` and `grep` beside it; it is quick where `grep` knows `-z` (GNU's and
+/// busybox's do), and less slow with `tail`. What marks begin with is an argument and the variable's
+/// name is not, so that the script does not find itself.
 ///
 /// It reads lines: an empty one is a beat and is answered with `b`; `s MARK NUMBER` sends a signal
 /// to a session's foreground; `e BATCH MARK…` ends sessions in the background and says `d BATCH`;
@@ -10,21 +11,33 @@ pub(in crate::docker) const SWEEP: &str = "sweep";
 /// has its beginning, and looks for half a minute more for who comes late: the engine may still be
 /// starting what it was asked to.
 ///
-/// `tr`, because busybox's `grep` sees nothing behind the first zero byte. Behind the name, which may
-/// hold anything, a line of `stat` has: state, parent, group, session, terminal, foreground group.
+/// `tr`, because an older busybox's `grep` sees nothing behind the first zero byte. Behind the name,
+/// which may hold anything, a line of `stat` has: state, parent, group, session, terminal, foreground
+/// group.
 /// Plain dash has no `read -t`: there only the end of the input counts, not silence.
+///
+/// A search costs tens of milliseconds, so what one finds is stopped, hung up, asked to end and
+/// killed in one go. Only for those who do something of their own about a hang-up or a request to
+/// end (a handler, or the signal held back: `SigCgt` and `SigBlk`, proc(5)) there is a pause, until
+/// they are gone, and a tenth of a second at most behind each. The searches that follow are for who
+/// was born meanwhile. Process numbers come round far more slowly than that.
 pub(in crate::docker) const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
 group=$1 policy=$2
 name=LONGSHORE_EXEC_ID
-sessions= known=
+sessions= known= zeros=
+[ "$(printf 'x\000y' | grep -czx y 2>/dev/null)" != 1 ] || zeros=1
 fields() {
     read -r line <"/proc/$1/stat" || return 1
     set -- ${line##*) }
     state=$1 parent=$2 group_of=$3 session=$4 front=$6
 } 2>/dev/null
 marked() {
-    tr '\000' '\n' <"/proc/$1/environ" | grep -qxE -e "$mark"
+    if [ -n "$zeros" ]; then
+        grep -qzxE -e "$mark" "/proc/$1/environ"
+    else
+        tr '\000' '\n' <"/proc/$1/environ" | grep -qxE -e "$mark"
+    fi
 } 2>/dev/null
 suspects() {
     tail -v -c +1 /proc/[0-9]*/environ | tr '\000' '\n' |
@@ -36,26 +49,44 @@ suspects() {
             esac
         done
 } 2>/dev/null
+carriers() {
+    owners=
+    if [ -n "$zeros" ]; then
+        set -- $(grep -lzxE -e "$mark" /proc/[0-9]*/environ)
+        for file; do file=${file#/proc/} owners="$owners ${file%/environ}"; done
+        return
+    fi
+    # In one go, and then each alone: text in an environment may look like another's.
+    if command -v tail >/dev/null; then
+        set -- $(suspects)
+    else
+        set --
+        for dir in /proc/[0-9]*; do set -- "$@" "${dir#/proc/}"; done
+    fi
+    for pid; do
+        case " $known " in
+            *" $pid "*) ;;
+            *) marked "$pid" || continue; known="$known $pid" ;;
+        esac
+        owners="$owners $pid"
+    done
+} 2>/dev/null
 find() {
     found= all=
-    # In one go, and then each alone: text in an environment may look like another's.
-    ! command -v tail >/dev/null || suspects=" $(suspects | tr '\n' ' ') "
+    carriers
     for dir in /proc/[0-9]*; do
         pid=${dir#/proc/}
         [ "$pid" -gt 1 ] && [ "$pid" != "$$" ] && fields "$pid" || continue
         case $state in Z | X) continue ;; esac
         all="$all $pid:$parent"
-        case " $sessions " in
-            *" $session "*) found="$found $pid"; continue ;;
+        case " $owners " in
+            *" $pid "*)
+                found="$found $pid"
+                [ "$pid" != "$session" ] || sessions="$sessions $session"
+                continue
+                ;;
         esac
-        case ${suspects-" $pid "} in *" $pid "*) ;; *) continue ;; esac
-        case " $known " in
-            *" $pid "*) found="$found $pid"; continue ;;
-        esac
-        if marked "$pid"; then
-            known="$known $pid" found="$found $pid"
-            [ "$pid" != "$session" ] || sessions="$sessions $session"
-        fi
+        case " $sessions " in *" $session "*) found="$found $pid" ;; esac
     done
     more=1
     while [ -n "$more" ]; do
@@ -67,19 +98,43 @@ find() {
     done
 }
 hit() {
-    for pid in $found; do kill "-$1" "$pid"; done
+    [ -z "$found" ] || kill "-$1" $found
 } 2>/dev/null
 nap() {
     sleep "$1" || sleep 1
 } 2>/dev/null
-tree() {
-    for signal in HUP TERM; do
-        find
-        [ -n "$found" ] || break
-        hit STOP; hit "$signal"; hit CONT
-        nap 0.1
+minders() {
+    files=
+    for pid in $found; do files="$files /proc/$pid/status"; done
+    set -- $(grep -lE '^Sig(Cgt|Blk):.*([13579bdf]|[4567cdef]...)$' $files)
+    minders=
+    for file; do file=${file#/proc/} minders="$minders ${file%/status}"; done
+} 2>/dev/null
+grace() {
+    tries=0
+    while [ "$tries" -lt 8 ]; do
+        tries=$((tries + 1)) waiting=
+        for pid in $minders; do
+            fields "$pid" || continue
+            case $state in Z | X) ;; *) waiting=1 ;; esac
+        done
+        [ -n "$waiting" ] || return 0
+        sleep 0.0125 || { sleep 1; return 0; }
     done
+} 2>/dev/null
+tree() {
+    find
     empty=0 round=0
+    if [ -n "$found" ]; then
+        minders
+        for signal in HUP TERM; do
+            hit STOP; hit "$signal"; hit CONT
+            grace
+        done
+        hit STOP; hit KILL
+    else
+        empty=1
+    fi
     while [ "$empty" -lt 2 ] && [ "$round" -lt 200 ]; do
         round=$((round + 1))
         find
@@ -148,3 +203,6 @@ while [ "$late" -lt 20 ]; do
     fi
 done
 "#;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

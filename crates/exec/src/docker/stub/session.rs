@@ -21,7 +21,7 @@ use crate::{
     cleanup::{Cleanup, CleanupRung, Marker},
     docker::{
         api::ContainerState,
-        context::{Context, Live},
+        context::Context,
         exec::take,
         exit_facts::ExitFacts,
         keeper::{Keeper, Watched},
@@ -60,7 +60,7 @@ impl StubSession {
         stub: &Stub,
     ) -> Result<Self, NoStub> {
         let turn = context.starts.turn().await.map_err(NoStub::Refused)?;
-        let (marker, live) = context.mark().unzip();
+        let marker = context.mark();
         // A stub that went with its container, or was removed there, is put there once more.
         let mut attempt = 0;
         let (id, pump) = loop {
@@ -83,7 +83,7 @@ impl StubSession {
             }
         };
         drop(turn);
-        Ok(Self::run(context, request, id, pump, marker, live))
+        Ok(Self::run(context, request, id, pump, marker))
     }
 
     fn run(
@@ -92,7 +92,6 @@ impl StubSession {
         id: SessionId,
         pump: Pump,
         marker: Option<Marker>,
-        live: Option<Live>,
     ) -> Self {
         let (near, far) = tokio::io::duplex(PIPE);
         let (output, received) = mpsc::channel(PIECES);
@@ -120,8 +119,8 @@ impl StubSession {
                         user: request.user.clone(),
                         marker,
                         working: Some(CleanupRung::Stub),
+                        shellless: false,
                     },
-                    live,
                 ))
             });
         if let Some(keeper) = &keeper {

@@ -4,14 +4,22 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, Metadata},
     io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileTypeExt, MetadataExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+        },
     },
     path::{Path, PathBuf},
 };
 
-use rustix::stdio::stdin;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+    io::{Errno, read},
+    stdio::stdin,
+};
 
 use super::{Shell, assignment, shown};
 
@@ -114,18 +122,52 @@ impl Shell {
     fn cat(&self, arguments: &[OsString]) -> u8 {
         let mut code = 0;
         if arguments.is_empty()
-            && let Err(error) = copy(|buffer| Ok(rustix::io::read(stdin(), buffer)?))
+            && let Err(error) = self.copy(stdin())
         {
             return self.complain("cat", OsStr::new("the input"), &error);
         }
         for path in arguments {
-            let copied = fs::File::open(path)
-                .and_then(|mut file| copy(|buffer| io::Read::read(&mut file, buffer)));
+            if self.is_interrupted() {
+                break;
+            }
+            let mut options = fs::File::options();
+            // A pipe without a writer would hold the opening up, and nothing ends that.
+            options
+                .read(true)
+                .custom_flags(OFlags::NONBLOCK.bits() as i32);
+            let copied = options.open(path).and_then(|file| self.copy(file.as_fd()));
             if let Err(error) = copied {
                 code = self.complain("cat", path, &error);
             }
         }
         code
+    }
+
+    /// Everything to the output, until an interrupt. Who reads no more is no failure of the file.
+    fn copy(&self, from: BorrowedFd<'_>) -> io::Result<()> {
+        let mut buffer = vec![0; 32 * 1024];
+        while !self.is_interrupted() {
+            // An interrupt ends this wait, and not that of a read: its handler has it begun again. One
+            // that comes right before is seen after a moment.
+            let mut waited = [PollFd::from_borrowed_fd(from, PollFlags::IN)];
+            match poll(&mut waited, Some(&MOMENT)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                // What can't be waited for can be read.
+                _ => {}
+            }
+            match read(from, &mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    if io::Write::write_all(&mut io::stdout(), &buffer[..count]).is_err() {
+                        return Ok(());
+                    }
+                    let _ = io::Write::flush(&mut io::stdout());
+                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn list(&self, arguments: &[OsString]) -> u8 {
@@ -153,6 +195,9 @@ impl Shell {
         let mut code = 0;
         let several = paths.len() > 1;
         for path in paths {
+            if self.is_interrupted() {
+                break;
+            }
             if !path.is_dir() {
                 code = code.max(self.show(&path, path.as_os_str(), long));
                 continue;
@@ -169,6 +214,9 @@ impl Shell {
                     names.retain(|name| all || !name.as_bytes().starts_with(b"."));
                     names.sort_unstable();
                     for name in names {
+                        if self.is_interrupted() {
+                            break;
+                        }
                         code = code.max(self.show(&path.join(&name), &name, long));
                     }
                 }
@@ -206,24 +254,6 @@ impl Shell {
     }
 }
 
-/// Everything to the output. Who reads no more is no failure of the file.
-fn copy(mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
-    let mut buffer = vec![0; 32 * 1024];
-    loop {
-        match read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => {
-                if io::Write::write_all(&mut io::stdout(), &buffer[..count]).is_err() {
-                    return Ok(());
-                }
-                let _ = io::Write::flush(&mut io::stdout());
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// Kind, permissions, owner, group and size.
 fn details(found: &Metadata) -> String {
     let kind = found.file_type();
@@ -247,6 +277,10 @@ fn details(found: &Metadata) -> String {
     format!("{letter}{rights} {user:>5} {group:>5} {size:>10} ")
 }
 
+const MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 const HELP: &str = "\
 A line is a program with its arguments, or one of these:
   cat [FILE…]        show files, or copy the input
