@@ -6,8 +6,8 @@
 //! `crates/sched/tests`, which looks at each node for each placement, on the same cluster in the
 //! same run.
 //!
-//! * `spread-1k`, `spread-10k`, `spread-100k`, `binpack-10k`: replicas in batches of 100, 100
-//!   services of different shapes in turn.
+//! * `spread-1k`, `spread-10k`, `spread-100k`, `binpack-1k`, `binpack-10k`, `binpack-100k`: replicas
+//!   in batches of 100, 100 services of different shapes in turn.
 //! * `mixed-10k`: single placements, 100 shapes in random order.
 //! * `constrained-10k`: two label constraints, a port and an anti-affinity to the own service.
 //! * `regex-10k`: single placements with one label constraint as a regular expression; the progress
@@ -54,11 +54,13 @@ mod rules;
 
 use report::{Arguments, Report};
 
-const CASES: [&str; 13] = [
+const CASES: [&str; 15] = [
     "spread-1k",
     "spread-10k",
     "spread-100k",
+    "binpack-1k",
     "binpack-10k",
+    "binpack-100k",
     "mixed-10k",
     "constrained-10k",
     "regex-10k",

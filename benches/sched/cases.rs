@@ -23,25 +23,38 @@ pub const PEER: &str = "naive reference";
 type Single = (&'static str, &'static str, fn(u64) -> Arc<PlacementRequest>);
 
 pub fn run(arguments: &Arguments, report: &Report) {
-    let spread = [
-        ("spread-1k", 1_000, 1_000_000.0, "at most twice spread-100k"),
-        ("spread-10k", 10_000, 1_000_000.0, "1,000,000/s"),
-        ("spread-100k", 100_000, 500_000.0, "half of spread-1k"),
-    ];
-    for (case, nodes, _, bar) in spread {
-        if arguments.wants(case) {
-            batches(case, bar, nodes, Strategy::Spread, arguments, report);
-        }
-    }
-    if arguments.wants("binpack-10k") {
-        batches(
-            "binpack-10k",
-            "1,000,000/s",
-            10_000,
+    let batched = [
+        (
+            "spread-1k",
+            1_000,
+            Strategy::Spread,
+            "at most twice spread-100k",
+        ),
+        ("spread-10k", 10_000, Strategy::Spread, "1,000,000/s"),
+        (
+            "spread-100k",
+            100_000,
+            Strategy::Spread,
+            "half of spread-1k",
+        ),
+        (
+            "binpack-1k",
+            1_000,
             Strategy::BinPack,
-            arguments,
-            report,
-        );
+            "at most twice binpack-100k",
+        ),
+        ("binpack-10k", 10_000, Strategy::BinPack, "1,000,000/s"),
+        (
+            "binpack-100k",
+            100_000,
+            Strategy::BinPack,
+            "half of binpack-1k",
+        ),
+    ];
+    for (case, nodes, strategy, bar) in batched {
+        if arguments.wants(case) {
+            batches(case, bar, nodes, strategy, arguments, report);
+        }
     }
     let singles: [Single; 3] = [
         ("mixed-10k", "300,000/s", request),

@@ -209,5 +209,6 @@ fn begin(index: &mut Index, batch: &Batch) -> u32 {
     index.begin(batch.id.clone(), true, batch.request.clone(), batch.expires)
 }
 
-/// So many nodes are searched for first where one takes replicas until it is full.
-const FIRST_LOOK: usize = 16;
+/// So many nodes are searched for first where one takes replicas until it is full: enough to be read
+/// side by side in a large cluster, where a few would do in a small one.
+const FIRST_LOOK: usize = 32;

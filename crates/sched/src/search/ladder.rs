@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use super::{
     hot::{Amount, Hot, PERCENT},
-    shelf::{Addition, Entry, Key, Shelf},
+    shelf::{Addition, Entry, Key, Room, Shelf},
     top::{Ranked, Top},
 };
 use crate::index::Slot;
@@ -98,7 +98,8 @@ impl Ladder {
             packs,
             detail: Detail {
                 capacity: 3,
-                room: true,
+                // Where the fullest is the best, shelves know what is free.
+                room: !packs,
             },
             by_class: HashMap::new(),
             groups: Vec::new(),
@@ -223,12 +224,14 @@ impl Ladder {
                 base: (-whole - carries(cpu_part) - carries(memory_part)).saturating_sub(bonus),
                 cpu: cpu_part.wrapping_sub(1),
                 memory: memory_part.wrapping_sub(1),
+                room: Room::of(shape.cpu, shape.memory),
             };
         }
         Addition {
             base: whole.saturating_sub(bonus),
             cpu: 255 - cpu_part,
             memory: 255 - memory_part,
+            room: Room::default(),
         }
     }
 
@@ -261,7 +264,14 @@ impl Ladder {
     fn add(&mut self, slot: Slot, hot: &Hot) {
         let class = self.class(hot);
         let (key, cpu, memory) = self.key(hot);
-        let entry = Entry { slot, cpu, memory };
+        // Those that are full come first where the fullest is the best.
+        let room = Room::of(hot.cpu.free(), hot.memory.free());
+        let entry = Entry {
+            slot,
+            cpu,
+            memory,
+            room: self.packs.then_some(room),
+        };
         if let Some(&at) = self.by_class.get(&class) {
             let (group, front) = (&mut self.groups[at], &mut self.fronts[at]);
             group.cpu.include(hot.cpu.total);

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::top::Top;
 use crate::index::Slot;
 
@@ -23,6 +25,37 @@ pub(super) struct Entry {
     pub(super) slot: Slot,
     pub(super) cpu: u8,
     pub(super) memory: u8,
+    /// What is free, where nodes that are full come first.
+    pub(super) room: Option<Room>,
+}
+
+/// How much CPU and memory is free, or asked for, in steps of a thousandth: who has fewer steps
+/// than are asked for has too little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    cpu: u16,
+    memory: u16,
+}
+
+impl Room {
+    pub(super) fn of(cpu: u64, memory: u64) -> Self {
+        Self {
+            cpu: steps(cpu),
+            memory: steps(memory),
+        }
+    }
+}
+
+/// The place of the leading bit and the ten bits behind it, which keeps the order.
+fn steps(amount: u64) -> u16 {
+    let Some(leading) = amount.checked_ilog2() else {
+        return 0;
+    };
+    let behind = match leading.checked_sub(MANTISSA) {
+        Some(shift) => amount >> shift,
+        None => amount << (MANTISSA - leading),
+    };
+    ((leading << MANTISSA) + (behind as u32 & ((1 << MANTISSA) - 1))) as u16
 }
 
 /// What a request adds to the nodes of a group: `base` to each, and one more for CPU and for memory
@@ -32,6 +65,8 @@ pub(super) struct Addition {
     pub(super) base: i32,
     pub(super) cpu: u8,
     pub(super) memory: u8,
+    /// What is asked for, where the shelf knows what is free.
+    pub(super) room: Room,
 }
 
 #[derive(Debug, Default)]
@@ -41,9 +76,13 @@ struct Run {
     last: Key,
     /// The least of each part, for the same: most runs of a small cluster are short.
     least: (u8, u8),
+    /// The most that is free of each, likewise.
+    most: Room,
     keys: Vec<Key>,
     cpu: Vec<u8>,
     memory: Vec<u8>,
+    /// What is free of each; empty where the shelf does not know.
+    free: (Vec<u16>, Vec<u16>),
     slots: Vec<Slot>,
 }
 
@@ -110,9 +149,22 @@ impl Shelf {
             let mut from = 0;
             while from < end {
                 let Some(limit) = top.worst() else {
-                    let to = end.min(from + top.missing().clamp(1, MAX_VISIT));
-                    visit(&run.slots[from..to], top);
-                    from = to;
+                    if run.is_full(addition) {
+                        break;
+                    }
+                    let mut count = 0;
+                    let most = top.missing().clamp(1, MAX_VISIT);
+                    while count < most
+                        && let Some(at) = run.next(from, end, i32::MAX, addition)
+                    {
+                        found[count] = run.slots[at];
+                        count += 1;
+                        from = at + 1;
+                    }
+                    if count < most {
+                        from = end;
+                    }
+                    visit(&found[..count], top);
                     continue;
                 };
                 // How many of the two may be added without losing.
@@ -120,7 +172,7 @@ impl Shelf {
                 if spare < 0 {
                     return;
                 }
-                if run.is_beyond(spare, addition) {
+                if run.is_beyond(spare, addition) || run.is_full(addition) {
                     break;
                 }
                 // Behind this key a tie is lost, so that one less may be added.
@@ -180,10 +232,20 @@ impl Run {
         }
     }
 
-    /// The first node in a range to which at most `spare` is added.
+    /// Whether none of its nodes has the room.
+    fn is_full(&self, addition: &Addition) -> bool {
+        let (most, asked) = (self.most, addition.room);
+        !self.free.0.is_empty() && (most.cpu < asked.cpu || most.memory < asked.memory)
+    }
+
+    /// The first node in a range to which at most `spare` is added, and which has the room as far
+    /// as is known.
     fn next(&self, from: usize, to: usize, spare: i32, addition: &Addition) -> Option<usize> {
         if from >= to || spare < 0 {
             return None;
+        }
+        if !self.free.0.is_empty() {
+            return self.next_with_room(from..to, spare, addition);
         }
         let (most_cpu, most_memory) = (addition.cpu, addition.memory);
         let (cpu, memory) = (&self.cpu[from..to], &self.memory[from..to]);
@@ -195,20 +257,69 @@ impl Run {
         found.map(|at| from + at)
     }
 
+    fn next_with_room(
+        &self,
+        range: Range<usize>,
+        spare: i32,
+        addition: &Addition,
+    ) -> Option<usize> {
+        let asked = addition.room;
+        // Of what is added at most: which of the two parts may be too large.
+        let (one, two) = (spare >= 1, spare >= 2);
+        let mut at = range.start;
+        while at < range.end {
+            let block = at..range.end.min(at + BLOCK);
+            let parts = self.cpu[block.clone()]
+                .iter()
+                .zip(&self.memory[block.clone()]);
+            let free = self.free.0[block.clone()].iter().zip(&self.free.1[block]);
+            let fits = |((cpu, memory), (free_cpu, free_memory)): ((&u8, &u8), (&u16, &u16))| {
+                let (cpu, memory) = (*cpu <= addition.cpu, *memory <= addition.memory);
+                (two | (cpu & memory) | (one & (cpu | memory)))
+                    & (*free_cpu >= asked.cpu)
+                    & (*free_memory >= asked.memory)
+            };
+            let all = parts.zip(free);
+            // As in `first_of`.
+            if all.clone().fold(false, |any, entry| any | fits(entry)) {
+                return all.clone().position(fits).map(|place| at + place);
+            }
+            at += BLOCK;
+        }
+        None
+    }
+
     fn insert(&mut self, at: usize, key: Key, entry: Entry) {
         self.keys.insert(at, key);
         self.cpu.insert(at, entry.cpu);
         self.memory.insert(at, entry.memory);
+        if let Some(room) = entry.room {
+            self.free.0.insert(at, room.cpu);
+            self.free.1.insert(at, room.memory);
+            self.most.cpu = self.most.cpu.max(room.cpu);
+            self.most.memory = self.most.memory.max(room.memory);
+        }
         self.slots.insert(at, entry.slot);
-        self.note();
+        self.least = match self.keys.len() {
+            1 => (entry.cpu, entry.memory),
+            _ => (self.least.0.min(entry.cpu), self.least.1.min(entry.memory)),
+        };
+        self.note_ends();
     }
 
     fn remove(&mut self, at: usize) {
         self.keys.remove(at);
-        self.cpu.remove(at);
-        self.memory.remove(at);
+        let parts = (self.cpu.remove(at), self.memory.remove(at));
+        let mut was_extreme = parts.0 == self.least.0 || parts.1 == self.least.1;
+        if !self.free.0.is_empty() {
+            let (cpu, memory) = (self.free.0.remove(at), self.free.1.remove(at));
+            was_extreme |= cpu == self.most.cpu || memory == self.most.memory;
+        }
         self.slots.remove(at);
-        self.note();
+        match was_extreme {
+            true => self.note(),
+            false => self.note_ends(),
+        }
     }
 
     fn split_off(&mut self, at: usize) -> Self {
@@ -216,6 +327,10 @@ impl Run {
             keys: self.keys.split_off(at),
             cpu: self.cpu.split_off(at),
             memory: self.memory.split_off(at),
+            free: match self.free.0.is_empty() {
+                true => Default::default(),
+                false => (self.free.0.split_off(at), self.free.1.split_off(at)),
+            },
             slots: self.slots.split_off(at),
             ..Self::default()
         };
@@ -228,18 +343,29 @@ impl Run {
         self.keys.append(&mut other.keys);
         self.cpu.append(&mut other.cpu);
         self.memory.append(&mut other.memory);
+        self.free.0.append(&mut other.free.0);
+        self.free.1.append(&mut other.free.1);
         self.slots.append(&mut other.slots);
         self.note();
     }
 
     /// Keeps what a search reads of a run first.
     fn note(&mut self) {
-        if let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) {
-            (self.first, self.last) = (*first, *last);
-        }
+        self.note_ends();
         // Without a branch inside, as `first_of`.
         let least = |parts: &[u8]| parts.iter().fold(u8::MAX, |least, part| least.min(*part));
         self.least = (least(&self.cpu), least(&self.memory));
+        let most = |free: &[u16]| free.iter().fold(0, |most, free| most.max(*free));
+        self.most = Room {
+            cpu: most(&self.free.0),
+            memory: most(&self.free.1),
+        };
+    }
+
+    fn note_ends(&mut self) {
+        if let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) {
+            (self.first, self.last) = (*first, *last);
+        }
     }
 }
 
@@ -262,6 +388,9 @@ fn first_of(cpu: &[u8], memory: &[u8], fits: impl Fn(u8, u8) -> bool) -> Option<
     None
 }
 
+/// How finely free room is told apart, in bits behind the leading one.
+const MANTISSA: u32 = 10;
+
 const MAX_RUN: usize = 256;
 const BLOCK: usize = 32;
 
@@ -277,6 +406,18 @@ mod tests {
     use super::{Key, MAX_RUN, Shelf, Slot};
 
     proptest! {
+        /// Who has fewer steps of room than are asked for has too little.
+        #[test]
+        fn steps_of_room_keep_the_order(amount: u64, shift in 0..64u32, more in 0..1_000u64) {
+            let less = amount >> shift;
+            let more = less.saturating_add(more);
+            prop_assert!(super::steps(less) <= super::steps(more));
+            // Half a percent is told apart.
+            if less >= 1 << 12 {
+                prop_assert!(super::steps(less) < super::steps(less.saturating_add(less / 200)) || less > u64::MAX - less / 200);
+            }
+        }
+
         /// It keeps the order of keys through splits and joins.
         #[test]
         fn it_keeps_what_a_plain_map_keeps(
@@ -285,7 +426,11 @@ mod tests {
             let (mut shelf, mut plain) = (Shelf::default(), BTreeMap::new());
             for (step, rank, fate) in steps {
                 let key = Key { step, tally: step % 3, rank };
-                let entry = super::Entry { slot: step as Slot * 100 + rank as Slot, cpu: 1, memory: 2 };
+                let entry = super::Entry { slot: step as Slot * 100 + rank as Slot,
+                    cpu: (rank * 7 % 11) as u8,
+                    memory: (rank * 5 % 13) as u8,
+                    room: Some(super::Room::of(rank * 37 % 50, rank * 31 % 50)),
+                };
                 if fate == 0 {
                     shelf.remove(&key);
                     plain.remove(&key);
@@ -298,6 +443,11 @@ mod tests {
             prop_assert!(shelf.slots().eq(plain.into_values()));
             prop_assert!(shelf.runs.iter().all(|run| (1..=MAX_RUN).contains(&run.keys.len())));
             prop_assert!(shelf.runs.iter().all(|run| run.keys.iter().all(|k| k.step == run.first.step)));
+            for run in &mut shelf.runs {
+                let kept = (run.first, run.last, run.least, run.most);
+                run.note();
+                prop_assert_eq!(kept, (run.first, run.last, run.least, run.most));
+            }
         }
     }
 }
