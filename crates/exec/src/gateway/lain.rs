@@ -10,6 +10,7 @@ use super::{
     Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
+    refill::Refills,
     route::{LainRoute, Route},
     socket::{self, Socket},
 };
@@ -63,7 +64,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
-                    refills: false,
+                    refills: Refills::Never,
                 };
                 let decoder = Box::new(LainDecoder::new(framing));
                 pump.run(socket, decoder, Box::new(encoder), Vec::new())

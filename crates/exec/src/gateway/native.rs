@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use futures::StreamExt;
 use longshore_core::{
     AttachRequest, AuditOutcome, ClockExt, Error, ErrorKind, ExecRequest, Result, SessionId,
@@ -9,6 +11,7 @@ use super::{
     Hello, Shared, Stranger,
     admit::{Onlooker, Wish, action},
     pump::Pump,
+    refill::Refills,
     socket::{self, Socket},
 };
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
         Closing,
         native::{ClientFrame, NativeDecoder, NativeEncoder, Open, OpenMode, Resume, ready_frame},
     },
-    session::{Attachment, Launch, Role},
+    session::{Attachment, Launch, Recorder, Role},
 };
 
 impl Shared {
@@ -44,16 +47,24 @@ impl Shared {
             }) => {
                 stranger.let_in();
                 let ready = ready_frame(attachment.ready(), packs).encode();
+                let refills = match (draws, &onlooker) {
+                    // Who draws screens needs no more.
+                    (true, _) => Refills::Never,
+                    (false, Some(_)) => Refills::Once,
+                    (false, None) => Refills::Always,
+                };
+                let attachment = match &self.records {
+                    Some(records) if refills == Refills::Always => {
+                        attachment.with_record(Arc::clone(records) as Arc<dyn Recorder>)
+                    }
+                    _ => attachment,
+                };
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
                     onlooker: onlooker.as_ref(),
-                    // Who draws screens needs no more; a bandwidth is the session's to keep; and the
-                    // process waits for no onlooker, who would read the record again and again.
-                    refills: !draws
-                        && onlooker.is_none()
-                        && self.options.session.bandwidth.is_none(),
+                    refills,
                 };
                 let encoder = NativeEncoder::new(want).with_text(text);
                 #[cfg(feature = "compression")]

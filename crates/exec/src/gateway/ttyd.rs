@@ -9,6 +9,7 @@ use super::{
     Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
+    refill::Refills,
     route::Route,
     socket::Socket,
 };
@@ -65,7 +66,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
-                    refills: false,
+                    refills: Refills::Never,
                 };
                 let first = TtydEncoder::first(&title);
                 pump.run(socket, Box::new(TtydDecoder), Box::new(TtydEncoder), first)
