@@ -266,7 +266,7 @@ impl Gateway {
         let (place, evicted) = shared.waiting.enter();
         let stranger = Stranger {
             bound: FirstBound::default(),
-            _place: place,
+            place,
         };
         shared.shutdown.spawn(async move {
             let whole = async {
@@ -307,10 +307,20 @@ struct Hello {
 /// A client that has no leave yet. One that is refused stays one until its connection is closed.
 struct Stranger {
     bound: FirstBound,
-    _place: Waiting,
+    place: Waiting,
 }
 
 impl Stranger {
+    /// It has said what it wants; whether it may is being asked.
+    async fn is_asked_about<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
+        self.place.set_asked_about(true);
+        let answer = asking.await;
+        if answer.is_err() {
+            self.place.set_asked_about(false);
+        }
+        answer
+    }
+
     /// It has leave now.
     fn let_in(self) {
         self.bound.lift();

@@ -56,7 +56,7 @@ impl Shared {
                 Launch::Exec(exec)
             }),
         });
-        let opened = opened.await;
+        let opened = stranger.is_asked_about(opened).await;
         match opened {
             Ok(attachment) => {
                 stranger.let_in();

@@ -49,7 +49,8 @@ impl Shared {
             Ok(Some((credentials, place))) => {
                 let term = hello.lain.as_ref().and_then(|(_, term)| term.as_deref());
                 let term = term.unwrap_or("xterm-256color");
-                self.open_lain(visit, credentials, place, term).await
+                let opening = self.open_lain(visit, credentials, place, term);
+                stranger.is_asked_about(opening).await
             }
             Ok(None) => return,
             Err(error) => {
@@ -151,7 +152,7 @@ impl Shared {
                 .open(&SessionId::new(session)?)
                 .await
         };
-        let opened = opened.await;
+        let opened = stranger.is_asked_about(opened).await;
         let text = match opened {
             Ok(recording) => {
                 stranger.let_in();

@@ -34,7 +34,8 @@ impl Shared {
                     _ => (false, false, false),
                 };
                 packs &= self.options.compression && cfg!(feature = "compression");
-                self.join(frame, hello.credentials).await
+                let joining = self.join(frame, hello.credentials);
+                stranger.is_asked_about(joining).await
             }
             Ok(None) => return,
             Err(error) => Err(error),

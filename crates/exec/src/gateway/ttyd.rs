@@ -55,7 +55,10 @@ impl Shared {
         };
         let title = target.clone().unwrap_or_default();
         let opened = match first {
-            Ok(first) => self.open_ttyd(target, first, hello.credentials).await,
+            Ok(first) => {
+                let opening = self.open_ttyd(target, first, hello.credentials);
+                stranger.is_asked_about(opening).await
+            }
             Err(error) => Err(error),
         };
         match opened {
