@@ -189,7 +189,7 @@ mod tests {
                 let start = whole.len().min(place.kind().len() + 1 + cut);
                 for written in [whole.clone(), format!("{}*", &whole[..start])] {
                     // The records have no names.
-                    let Ok(grants) = Grants::parse(&[written.clone()], &[]) else {
+                    let Ok(grants) = Grants::parse(std::slice::from_ref(&written), &[]) else {
                         prop_assert_eq!(place, &Place::Records);
                         continue;
                     };

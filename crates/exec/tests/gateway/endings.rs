@@ -21,7 +21,7 @@ use longshore_exec::{
     access::{AccessControl, AccessRequest, Admission, Located, Place, StaticDirectory},
     gateway::GatewayOptions,
     protocol::native::{ClientFrame, Open, ServerFrame},
-    session::{EndReason, SessionOptions},
+    session::{EndReason, HubLimits, SessionOptions},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -358,7 +358,9 @@ async fn kubernetes_has_one_status_and_no_false_success() {
         }
         assert_eq!(status["status"], "Failure", "{ending:?}");
         let message = status["message"].as_str().unwrap();
-        assert!(message.contains(reason.as_str()), "{ending:?}: {message}");
+        let told = message.strip_prefix("command terminated with non-zero exit code: ");
+        let told = told.unwrap_or(message);
+        assert!(told.starts_with(reason.as_str()), "{ending:?}: {message}");
     }
 }
 
@@ -479,4 +481,58 @@ async fn lains_web_client_reads_the_same() {
             "{ending:?}"
         );
     }
+}
+
+/// The time of a user is used up: what runs ends, and what is asked for afterwards is refused with a
+/// reason.
+#[tokio::test(start_paused = true)]
+async fn a_user_without_time_is_told_so() {
+    let engine: Arc<dyn ExecBackend> = Arc::new(Ends(Ending::TooLong));
+    let found = || Located::new(Arc::clone(&engine), id("c"));
+    let pod = Place::Pod {
+        namespace: "default".into(),
+        pod: "web".into(),
+        container: None,
+    };
+    let directory = StaticDirectory::new()
+        .with(Place::Container("web".into()), found())
+        .with(pod, found());
+    let hour = Duration::from_secs(3600);
+    let limits = HubLimits::default().with_user_time(Duration::from_secs(10), hour);
+    let server = Server::with_hub(
+        directory,
+        GatewayOptions::default(),
+        |hub| hub.with_limits(limits),
+        |gateway| gateway.with_access(Arc::new(Leave(Ending::TooLong, AtomicUsize::new(0)))),
+    );
+    let native = async || {
+        let mut raw = Raw::open(&server, "/v1/exec", &[]).await;
+        let mut open = Open::default();
+        (open.target, open.argv) = ("web".into(), vec!["x".into()]);
+        raw.send(BINARY, &ClientFrame::Open(Box::new(open)).encode())
+            .await;
+        all(&mut raw).await
+    };
+    let (messages, code, reason) = native().await;
+    let last = messages.last().unwrap().clone();
+    let ServerFrame::Exit(exit) = ServerFrame::decode(last.into()).unwrap() else {
+        panic!("no end");
+    };
+    assert_eq!((exit.end.reason, code), (EndReason::MaxDuration, 4009));
+    assert!(reason.contains("10s together"), "{reason}");
+    let (messages, code, reason) = native().await;
+    assert_eq!((messages.len(), code), (0, 4029));
+    assert!(reason.contains("run for 10s together"), "{reason}");
+    let path = "/api/v1/namespaces/default/pods/web/exec?command=x&stdout=true";
+    let mut raw = Raw::open(&server, path, &[]).await;
+    let status: serde_json::Value =
+        serde_json::from_slice(&all(&mut raw).await.0.last().unwrap()[1..]).unwrap();
+    assert_eq!(status["code"], 429);
+    let mut raw = Raw::open(&server, "/ws?target=web", &[]).await;
+    raw.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#)
+        .await;
+    let (_, code, reason) = all(&mut raw).await;
+    assert_eq!(code, 4100);
+    assert!(reason.contains("try again in"), "{reason}");
+    assert!(server.hub.sessions().iter().all(|one| one.end.is_some()));
 }

@@ -65,14 +65,15 @@ struct World {
     writing: usize,
     clients: Vec<Client>,
     asked: Option<TerminalSize>,
-    /// Of so much output there is a record, from which the writer takes what it missed.
-    record: Option<usize>,
+    /// Of so much output there is a record, from which the writer takes what it missed; and whether
+    /// it has room all the same, for what does not follow on that.
+    record: Option<(usize, bool)>,
 }
 
 impl World {
-    fn recorded(options: SessionOptions, record: usize) -> Self {
+    fn recorded(options: SessionOptions, record: usize, has_hole: bool) -> Self {
         Self {
-            record: Some(record),
+            record: Some((record, has_hole)),
             ..Self::new(options)
         }
     }
@@ -114,11 +115,11 @@ impl World {
                 let bytes: Vec<u8> = (start..start + room)
                     .map(|at| (at * 7 % 251) as u8)
                     .collect();
-                if let Some(record) = self.record {
+                if let Some((record, has_hole)) = self.record {
                     let all = start + bytes.len();
                     let reach = RecordReach::new(
                         all.min(record) as u64,
-                        if all < record { 1 << 20 } else { 0 },
+                        if all < record || has_hole { 1 << 20 } else { 0 },
                     );
                     self.core.recorded(Some(reach));
                 }
@@ -231,7 +232,7 @@ impl World {
             }
             Some(ViewerEvent::Gap { from, to, .. }) => {
                 if client.writes && lossless {
-                    let record = self.record.expect("a writer misses nothing");
+                    let (record, _) = self.record.expect("a writer misses nothing");
                     assert!(to as usize <= record, "what it missed is in the record");
                 }
                 assert_eq!(from, client.want);
@@ -318,8 +319,8 @@ proptest! {
 
     /// Also where the record breaks off at any place.
     #[test]
-    fn a_recorded_session_loses_nothing_that_is_not_in_its_record(deeds in deeds(), record in 0usize..60_000) {
-        let mut world = World::recorded(small(), record);
+    fn a_recorded_session_loses_nothing_that_is_not_in_its_record(deeds in deeds(), record in 0usize..60_000, has_hole in any::<bool>()) {
+        let mut world = World::recorded(small(), record, has_hole);
         for deed in &deeds {
             world.act(deed);
         }

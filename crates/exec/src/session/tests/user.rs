@@ -102,18 +102,28 @@ async fn an_echo_does_not_wait_behind_the_flood_of_another_session() {
     let clock = SystemClock::new();
     let keys = async {
         clock.sleep(Duration::from_secs(5)).await;
-        for _ in 0..100 {
+        for line in 0..400u64 {
             let typed = clock.now();
-            typing.send("k".into()).await.unwrap();
-            while !matches!(typing.next().await, Some(ViewerEvent::Output { .. })) {}
+            typing.send(vec![b'k'; 400].into()).await.unwrap();
+            let mut echoed = 0;
+            while echoed < 400 {
+                if let Some(ViewerEvent::Output { offset, bytes, .. }) = typing.next().await {
+                    echoed += bytes.len();
+                    typing.acknowledge(offset + bytes.len() as u64).unwrap();
+                }
+            }
             let took = clock.now().since(typed);
-            assert!(took <= Duration::from_millis(5), "{took:?}");
-            clock.sleep(Duration::from_millis(100)).await;
+            assert!(took <= Duration::from_millis(2), "{took:?}");
+            // In no step with the floods.
+            clock
+                .sleep(Duration::from_millis(80 + line * 37 % 101))
+                .await;
         }
     };
     let (sent, ()) = tokio::join!(futures::future::join_all(flooding), keys);
-    let all: u64 = sent.iter().sum();
-    assert!((1_100_000..=1_250_000).contains(&all), "{sent:?}");
+    // With the echoes.
+    let all: u64 = sent.iter().sum::<u64>() + 400 * 400;
+    assert!((1_190_000..=1_225_000).contains(&all), "{sent:?}");
 }
 
 /// With time that stands still until nobody has anything to do, a connection that looks again and
