@@ -379,10 +379,15 @@ async fn an_onlooker_that_lags_reads_the_record_once() {
 
 #[tokio::test]
 async fn a_record_on_disk_is_as_good() {
+    on_disk(WhileDetached::Live).await;
+    on_disk(WhileDetached::Lossless).await;
+}
+
+async fn on_disk(detached: WhileDetached) {
     let directory = tempfile::tempdir().unwrap();
     let records = DirectoryRecords::open(directory.path(), RecordLimits::default()).unwrap();
     let records: Arc<dyn RecordStore> = Arc::new(records);
-    let server = server(Some(Arc::clone(&records)));
+    let server = waiting(Some(Arc::clone(&records)), detached);
     let mut raw = Raw::open(&server, "/v1/exec", &[]).await;
     let mut open = Open::default();
     (open.target, open.argv) = ("web".into(), vec!["long".into()]);

@@ -63,6 +63,7 @@ impl SessionCore {
     }
 
     /// As many of these bytes as the bandwidths let pass now, one at least; or when some may.
+    #[cfg(feature = "gateway")]
     pub(in crate::session) fn take_bandwidth(
         &mut self,
         want: usize,
@@ -72,6 +73,7 @@ impl SessionCore {
     }
 
     /// Bytes that were taken and did not go.
+    #[cfg(feature = "gateway")]
     pub(in crate::session) fn give_bandwidth_back(&mut self, bytes: usize) {
         self.bandwidth.give_back(bytes);
     }
