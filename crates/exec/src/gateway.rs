@@ -153,7 +153,8 @@ impl Gateway {
 
     /// Serves recordings and the index of sessions, and gives clients of the native protocol what they
     /// have missed of their own session and is not in memory any more; if the hub records into this
-    /// store, their sessions go on while they are away, as far as it has room, unless they draw screens.
+    /// store, their sessions go on while they are away, as far as it has room, unless they are shown
+    /// screens.
     /// Who may look is asked about the place [`Records`](crate::access::Place::Records).
     #[must_use]
     pub fn with_records(mut self, records: Arc<dyn RecordStore>) -> Self {

@@ -25,13 +25,13 @@ use crate::{
 
 impl Shared {
     pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
-        let (mut text, mut packs, mut draws) = (false, false, false);
+        let (mut text, mut packs) = (false, false);
         let joined = match self.first(&mut socket, &stranger).await {
             Ok(Some(frame)) => {
-                (text, packs, draws) = match &frame {
-                    ClientFrame::Open(open) => (open.text, open.compress, open.snapshot),
-                    ClientFrame::Resume(back) => (back.text, back.compress, back.snapshot),
-                    _ => (false, false, false),
+                (text, packs) = match &frame {
+                    ClientFrame::Open(open) => (open.text, open.compress),
+                    ClientFrame::Resume(back) => (back.text, back.compress),
+                    _ => (false, false),
                 };
                 packs &= self.options.compression && cfg!(feature = "compression");
                 let joining = self.join(frame, hello.credentials);
@@ -48,7 +48,7 @@ impl Shared {
             }) => {
                 stranger.let_in();
                 let ready = ready_frame(attachment.ready(), packs).encode();
-                let refills = match (draws, &onlooker) {
+                let refills = match (attachment.takes_snapshots(), &onlooker) {
                     // Who draws screens needs no more.
                     (true, _) => Refills::Never,
                     (false, Some(_)) => Refills::Once,

@@ -81,6 +81,12 @@ impl Attachment {
         self
     }
 
+    /// Whether it is shown the screen where output is missing: it asked for that, and there is one.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn takes_snapshots(&self) -> bool {
+        self.shared.look(|core, _| core.takes_snapshots(self.id))
+    }
+
     /// Says that whoever comes back for this connection takes what is not in memory any more from
     /// this record: a session that is [`Lossless`](super::WhileDetached::Lossless) goes on meanwhile,
     /// as far as the record has room. What is missing is told as a

@@ -9,7 +9,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use longshore_core::{Clock, ClockExt, Result, SessionId, SystemClock, Timestamp};
+use bytes::Bytes;
+use longshore_core::{Clock, ClockExt, Result, SessionId, SystemClock, TerminalSize, Timestamp};
 use longshore_exec::{
     ScriptedExec,
     access::{AnybodyMay, StaticDirectory},
@@ -20,8 +21,8 @@ use longshore_exec::{
         RecordStore, SessionQuery, SessionSummary, Verified, WhenFull, log::Head,
     },
     session::{
-        HubLimits, RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream,
-        SessionOptions, WhileDetached,
+        HubLimits, RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream, Screen,
+        Screens, SessionOptions, WhileDetached,
     },
 };
 use sha2::{Digest, Sha256};
@@ -71,9 +72,12 @@ fn limited(
     Server::with_hub(
         StaticDirectory::new().with_engine(Arc::new(exec)),
         options,
-        |hub| match recorder {
-            Some(recorder) => hub.with_limits(limits).with_recorder(recorder),
-            None => hub.with_limits(limits),
+        |hub| {
+            let hub = hub.with_limits(limits).with_screens(Arc::new(Blank));
+            match recorder {
+                Some(recorder) => hub.with_recorder(recorder),
+                None => hub,
+            }
         },
         |gateway| {
             let gateway = gateway.with_access(Arc::new(AnybodyMay));
@@ -211,18 +215,49 @@ async fn a_process_goes_on_while_the_client_that_reads_its_record_is_away() {
     assert_eq!((got as usize, code), (WHOLE, Some(4)));
 }
 
+/// A screen that is always empty.
+#[derive(Debug)]
+struct Blank;
+
+impl Screens for Blank {
+    fn screen(&self, _: TerminalSize) -> Box<dyn Screen> {
+        Box::new(Self)
+    }
+}
+
+impl Screen for Blank {
+    fn output(&mut self, _: &[u8]) {}
+
+    fn resize(&mut self, _: TerminalSize) {}
+
+    fn redraw(&mut self) -> Bytes {
+        Bytes::from_static(b"\x1b[2J")
+    }
+}
+
 /// Who would not read the record is waited for, and so is everybody where there is none.
 #[tokio::test(start_paused = true)]
 async fn a_process_waits_for_who_does_not_read_its_record() {
-    let records: Arc<dyn RecordStore> = Arc::new(MemoryRecords::new(RecordLimits::default()));
+    let records = || -> Option<Arc<dyn RecordStore>> {
+        Some(Arc::new(MemoryRecords::new(RecordLimits::default())))
+    };
     let mut draws = Open::default();
     draws.snapshot = true;
-    for (records, open) in [(Some(records), draws), (None, Open::default())] {
+    let plain = draws.clone();
+    draws.tty = true;
+    for (records, open, waits) in [
+        (records(), draws, true),
+        // Its session has no terminal, so there is nothing to be drawn.
+        (records(), plain, false),
+        (None, Open::default(), true),
+    ] {
         let server = waiting(records, WhileDetached::Lossless);
         let at = leaves(&server, open).await;
-        assert_eq!(end(&server), None);
+        assert_eq!(end(&server), (!waits).then_some(4));
         let (mut raw, ready) = back(&server, &at, 0).await;
-        assert_eq!((ready.base, ready.head), (0, 64 << 10));
+        if waits {
+            assert_eq!((ready.base, ready.head), (0, 64 << 10));
+        }
         assert_eq!(take(&mut raw, 0, usize::MAX).await, (WHOLE, Some(4)));
     }
 }

@@ -250,6 +250,14 @@ impl SessionCore {
         }
     }
 
+    /// Whether a connection is shown the screen where output is missing.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn takes_snapshots(&self, id: ViewerId) -> bool {
+        self.viewers
+            .get(&id)
+            .is_some_and(|viewer| viewer.takes_snapshots)
+    }
+
     /// The connection takes what it missed from the session's record, when it comes back as the
     /// writer that it is: [`recorded`](Self::recorded) says how far that goes. So the process need not
     /// wait for it.
