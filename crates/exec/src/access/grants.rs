@@ -5,19 +5,8 @@ use longshore_core::{Action, Result};
 use self::pattern::Pattern;
 use super::Place;
 
-/// Where somebody may enter and look: places of one kind each, as [`Place::kind`] names them.
-///
-/// | written | opens |
-/// | --- | --- |
-/// | `container:web-1` | a container by the name or id that was asked for |
-/// | `lain:shop/web/1` | an instance of a process of a LAIN application |
-/// | `pod:default/web`, `pod:default/web/app` | a pod's first container, a named one |
-/// | `session:0123…` | another session, to look on, and its replay |
-/// | `records:*` | the records of all sessions |
-/// | `web-1`, without a kind | a container; never anything else, whatever it looks like |
-///
-/// A `*` at the end stands for any rest: `lain:shop/web/*`, `pod:*`. A name with a colon in it needs
-/// its kind: `container:node-1:web`.
+/// Where somebody may enter and look: places of one kind each, as [`Place::kind`] names them, written
+/// as in a [`TokenPolicy`](super::TokenPolicy).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Grants {
     enter: Vec<Pattern>,
