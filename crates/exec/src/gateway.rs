@@ -152,8 +152,10 @@ impl Gateway {
     }
 
     /// Serves recordings and the index of sessions, and gives clients of the native protocol what they
-    /// have missed of their own session and is not in memory any more. Who may look is asked about the place
-    /// [`Records`](crate::access::Place::Records).
+    /// have missed of their own session and is not in memory any more; if the hub records into this
+    /// store, their sessions go on while they are away, as far as it has room, unless they are shown
+    /// screens.
+    /// Who may look is asked about the place [`Records`](crate::access::Place::Records).
     #[must_use]
     pub fn with_records(mut self, records: Arc<dyn RecordStore>) -> Self {
         self.shared.records = Some(Arc::clone(&records));
@@ -266,7 +268,7 @@ impl Gateway {
         let (place, evicted) = shared.waiting.enter();
         let stranger = Stranger {
             bound: FirstBound::default(),
-            _place: place,
+            place,
         };
         shared.shutdown.spawn(async move {
             let whole = async {
@@ -307,10 +309,20 @@ struct Hello {
 /// A client that has no leave yet. One that is refused stays one until its connection is closed.
 struct Stranger {
     bound: FirstBound,
-    _place: Waiting,
+    place: Waiting,
 }
 
 impl Stranger {
+    /// It has said what it wants; whether it may is being asked.
+    async fn is_asked_about<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
+        self.place.set_asked_about(true);
+        let answer = asking.await;
+        if answer.is_err() {
+            self.place.set_asked_about(false);
+        }
+        answer
+    }
+
     /// It has leave now.
     fn let_in(self) {
         self.bound.lift();

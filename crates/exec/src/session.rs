@@ -7,6 +7,7 @@
 
 mod about;
 mod attachment;
+mod bandwidth;
 mod core;
 mod driver;
 mod echo;
@@ -24,6 +25,7 @@ mod screen;
 mod secret;
 mod shared;
 mod start;
+mod user;
 mod viewer;
 mod window;
 
@@ -39,9 +41,11 @@ pub use self::{
     end::{EndReason, SessionEnd},
     guard::{InputGuard, InputJudge, Judgement, RuleAction, RuleHit},
     hub::{Epilogue, Leave, OpenRequest, Opened, SessionHub},
-    limits::HubLimits,
+    limits::{HubLimits, UserTime},
     options::{SessionOptions, WhileDetached},
-    recorder::{RecordEvent, RecordedOutput, Recorder, RecordingSource, RecordingStream},
+    recorder::{
+        RecordEvent, RecordReach, RecordedOutput, Recorder, RecordingSource, RecordingStream,
+    },
     screen::{Screen, Screens},
     secret::Secret,
     start::{HELPER_SHELL, Launch, SHELLS},

@@ -32,8 +32,8 @@ use super::{AccessControl, AccessRequest, Admission};
 ///     "audiences": ["longshore"],
 ///     "algorithms": ["EdDSA"],
 ///     "grants": [
-///         {"group": "developers", "enter": ["shop/web/*"], "read": ["*"]},
-///         {"user": "ann@example", "read": ["records"]}
+///         {"group": "developers", "enter": ["lain:shop/web/*"], "read": ["lain:*"]},
+///         {"user": "ann@example", "read": ["records:*"]}
 ///     ]
 /// }"#)?;
 /// let keys = JwtKeys::parse(r#"{"keys": [{

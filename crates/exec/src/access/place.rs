@@ -33,14 +33,31 @@ pub enum Place {
 }
 
 impl Place {
-    /// The kind, as an [`Authorizer`](longshore_core::Authorizer)'s target has it.
+    /// The kind: `container`, `lain`, `pod`, `session` or `records`, as grants name it and as an
+    /// [`Authorizer`](longshore_core::Authorizer)'s target and the audit log have it. Two places of
+    /// different kinds may be written in the same way, so a name without its kind is no place.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Session(_) => "session",
-            Self::Records => "records",
-            _ => "container",
+            Self::Container(_) => Self::CONTAINER,
+            Self::Lain { .. } => Self::LAIN,
+            Self::Pod { .. } => Self::POD,
+            Self::Session(_) => Self::SESSION,
+            Self::Records => Self::RECORDS,
         }
     }
+
+    pub(super) const CONTAINER: &'static str = "container";
+    pub(super) const RECORDS: &'static str = "records";
+    const LAIN: &'static str = "lain";
+    const POD: &'static str = "pod";
+    const SESSION: &'static str = "session";
+    pub(super) const KINDS: [&'static str; 5] = [
+        Self::CONTAINER,
+        Self::LAIN,
+        Self::POD,
+        Self::SESSION,
+        Self::RECORDS,
+    ];
 
     /// Whether all its names are of sane length and characters.
     pub(crate) fn is_sane(&self) -> bool {
@@ -68,7 +85,7 @@ impl Place {
     }
 }
 
-/// The names, with slashes between them.
+/// The names, with slashes between them, without the kind.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,8 +9,20 @@ use super::{AccessControl, AccessRequest, Admission, grants::Grants};
 
 /// Access by a list of tokens, as a file has it.
 ///
-/// Tokens stand in it as SHA-256 in hexadecimal, so that whoever reads the file can't use it. A
-/// place is written as [`Place`](super::Place) prints it; a `*` at the end stands for any rest.
+/// Tokens stand in it as SHA-256 in hexadecimal, so that whoever reads the file can't use it. Where
+/// somebody may enter and look are lists of grants, each for places of one kind:
+///
+/// | written | opens |
+/// | --- | --- |
+/// | `container:web-1` | a container by the name or id that was asked for |
+/// | `lain:shop/web/1` | an instance of a process of a LAIN application |
+/// | `pod:default/web`, `pod:default/web/app` | a pod's first container, a named one |
+/// | `session:0123…` | another session, to look on, and its replay |
+/// | `records:*` | the records of all sessions |
+/// | `web-1`, without a kind | a container; never anything else, whatever it looks like |
+///
+/// A `*` at the end stands for any rest: `lain:shop/web/*`, `pod:*`. A name with a colon in it needs
+/// its kind: `container:node-1:web`.
 ///
 /// ```
 /// use longshore_exec::access::TokenPolicy;
@@ -18,8 +30,8 @@ use super::{AccessControl, AccessRequest, Admission, grants::Grants};
 /// let policy = TokenPolicy::parse(r#"{"tokens": [{
 ///     "user": "ann",
 ///     "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
-///     "enter": ["shop/web/*"],
-///     "read": ["*"],
+///     "enter": ["lain:shop/web/*", "container:web-*"],
+///     "read": ["container:*", "records:*"],
 ///     "recheck_seconds": 60
 /// }]}"#)?;
 /// # Ok::<_, longshore_core::Error>(())
@@ -74,10 +86,9 @@ impl TokenPolicy {
             Ok(Entry {
                 user: written.user,
                 hash,
-                grants: Grants {
-                    enter: written.enter,
-                    read: written.read,
-                },
+                grants: Grants::parse(&written.enter, &written.read).map_err(|error| {
+                    Error::invalid(format!("the token policy is wrong: {error}"))
+                })?,
                 recheck: written.recheck_seconds.map(Duration::from_secs),
             })
         });
@@ -140,7 +151,7 @@ mod tests {
         let hash = |token: &str| format!("{:x}", Sha256::digest(token));
         TokenPolicy::parse(&format!(
             r#"{{"tokens": [
-                {{"user": "ann", "sha256": "{}", "enter": ["shop/web/*"], "read": ["*"], "recheck_seconds": 9}},
+                {{"user": "ann", "sha256": "{}", "enter": ["container:shop/web/*"], "read": ["*"], "recheck_seconds": 9}},
                 {{"user": "bob", "sha256": "{}", "read": ["shop/web/1"]}}
             ]}}"#,
             hash("anns"),
@@ -204,6 +215,10 @@ mod tests {
             "",
             r#"{"tokens": [{"user": "ann", "sha256": "00"}]}"#,
             r#"{"tokens": [{"user": "ann", "sha256": "x", "enters": []}]}"#,
+            &format!(
+                r#"{{"tokens": [{{"user": "ann", "sha256": "{}", "enter": ["lian:*"]}}]}}"#,
+                "00".repeat(32)
+            ),
         ] {
             let error = TokenPolicy::parse(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");

@@ -6,6 +6,7 @@ use super::{
     Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
+    refill::Refills,
     route::Route,
     socket::Socket,
 };
@@ -55,7 +56,7 @@ impl Shared {
                 Launch::Exec(exec)
             }),
         });
-        let opened = opened.await;
+        let opened = stranger.is_asked_about(opened).await;
         match opened {
             Ok(attachment) => {
                 stranger.let_in();
@@ -66,7 +67,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
-                    refills: false,
+                    refills: Refills::Never,
                 };
                 let decoder = Box::new(KubernetesDecoder::new(v5, &request));
                 pump.run(socket, decoder, Box::new(encoder), ready).await;

@@ -10,6 +10,7 @@ use super::{
     Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
+    refill::Refills,
     route::{LainRoute, Route},
     socket::{self, Socket},
 };
@@ -48,7 +49,8 @@ impl Shared {
             Ok(Some((credentials, place))) => {
                 let term = hello.lain.as_ref().and_then(|(_, term)| term.as_deref());
                 let term = term.unwrap_or("xterm-256color");
-                self.open_lain(visit, credentials, place, term).await
+                let opening = self.open_lain(visit, credentials, place, term);
+                stranger.is_asked_about(opening).await
             }
             Ok(None) => return,
             Err(error) => {
@@ -63,7 +65,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
-                    refills: false,
+                    refills: Refills::Never,
                 };
                 let decoder = Box::new(LainDecoder::new(framing));
                 pump.run(socket, decoder, Box::new(encoder), Vec::new())
@@ -150,7 +152,7 @@ impl Shared {
                 .open(&SessionId::new(session)?)
                 .await
         };
-        let opened = opened.await;
+        let opened = stranger.is_asked_about(opened).await;
         let text = match opened {
             Ok(recording) => {
                 stranger.let_in();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use futures::StreamExt;
 use longshore_core::{
     AttachRequest, AuditOutcome, ClockExt, Error, ErrorKind, ExecRequest, Result, SessionId,
@@ -9,6 +11,7 @@ use super::{
     Hello, Shared, Stranger,
     admit::{Onlooker, Wish, action},
     pump::Pump,
+    refill::Refills,
     socket::{self, Socket},
 };
 use crate::{
@@ -17,21 +20,22 @@ use crate::{
         Closing,
         native::{ClientFrame, NativeDecoder, NativeEncoder, Open, OpenMode, Resume, ready_frame},
     },
-    session::{Attachment, Launch, Role},
+    session::{Attachment, Launch, Recorder, Role},
 };
 
 impl Shared {
     pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
-        let (mut text, mut packs, mut draws) = (false, false, false);
+        let (mut text, mut packs) = (false, false);
         let joined = match self.first(&mut socket, &stranger).await {
             Ok(Some(frame)) => {
-                (text, packs, draws) = match &frame {
-                    ClientFrame::Open(open) => (open.text, open.compress, open.snapshot),
-                    ClientFrame::Resume(back) => (back.text, back.compress, back.snapshot),
-                    _ => (false, false, false),
+                (text, packs) = match &frame {
+                    ClientFrame::Open(open) => (open.text, open.compress),
+                    ClientFrame::Resume(back) => (back.text, back.compress),
+                    _ => (false, false),
                 };
                 packs &= self.options.compression && cfg!(feature = "compression");
-                self.join(frame, hello.credentials).await
+                let joining = self.join(frame, hello.credentials);
+                stranger.is_asked_about(joining).await
             }
             Ok(None) => return,
             Err(error) => Err(error),
@@ -44,16 +48,24 @@ impl Shared {
             }) => {
                 stranger.let_in();
                 let ready = ready_frame(attachment.ready(), packs).encode();
+                let refills = match (attachment.takes_snapshots(), &onlooker) {
+                    // Who draws screens needs no more.
+                    (true, _) => Refills::Never,
+                    (false, Some(_)) => Refills::Once,
+                    (false, None) => Refills::Always,
+                };
+                let attachment = match &self.records {
+                    Some(records) if refills == Refills::Always => {
+                        attachment.with_record(Arc::clone(records) as Arc<dyn Recorder>)
+                    }
+                    _ => attachment,
+                };
                 let pump = Pump {
                     shared: self,
                     attachment: &attachment,
                     pings: true,
                     onlooker: onlooker.as_ref(),
-                    // Who draws screens needs no more; a bandwidth is the session's to keep; and the
-                    // process waits for no onlooker, who would read the record again and again.
-                    refills: !draws
-                        && onlooker.is_none()
-                        && self.options.session.bandwidth.is_none(),
+                    refills,
                 };
                 let encoder = NativeEncoder::new(want).with_text(text);
                 #[cfg(feature = "compression")]

@@ -6,13 +6,16 @@ use crate::session::SessionOptions;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GatewayOptions {
-    /// The bounds of sessions. The grace time counts for the native protocol; sessions of the
-    /// others end with their connection.
+    /// The bounds of each session. The grace time counts for the native protocol; sessions of the
+    /// others end with their connection. What the sessions of one user may take together, in number,
+    /// bandwidth, time and idleness, are the hub's
+    /// [`HubLimits`](crate::session::HubLimits).
     pub session: SessionOptions,
     /// Connections at a time. 20,000.
     pub connections: usize,
     /// Connections at a time whose clients have no leave yet. One more closes the one that has waited
-    /// longest. 1,024.
+    /// longest of those that have not said what they want, and only where there is none the one that
+    /// has been asked about longest. 1,024.
     pub waiting: usize,
     /// The largest message of a client without leave, in bytes: 32 KiB. So all those who wait hold
     /// about 64 MiB at most, whatever they send.

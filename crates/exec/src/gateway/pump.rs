@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use super::{
     Shared,
     admit::Onlooker,
-    refill::{Acknowledged, Refill},
+    refill::{Acknowledged, PIECE, Refill, Refills},
     socket::{self, Receiving, Sending, Socket},
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) struct Pump<'a> {
     /// Whose leave to look on may end.
     pub(super) onlooker: Option<&'a Onlooker>,
     /// Whether output that is not in memory any more comes from the session's record.
-    pub(super) refills: bool,
+    pub(super) refills: Refills,
 }
 
 /// Why the reading side stopped.
@@ -214,6 +214,7 @@ impl Pump<'_> {
         let mut next_ping = clock.now().after(options.ping);
         let mut flush_at: Option<Timestamp> = None;
         let mut refill: Option<Refill> = None;
+        let mut refills = self.refills;
         loop {
             self.send(sending, &mut out).await.ok()?;
             if let Some(closing) = out.closing {
@@ -229,7 +230,7 @@ impl Pump<'_> {
                 .as_ref()
                 .is_some_and(|refill| acknowledged.has_room(refill.offset()));
             tokio::select! {
-                event = next(&mut refill), if room => match event {
+                event = next(&mut refill, self.attachment), if room => match event {
                     Some(event) => {
                         let mut encoder = lock(encoder);
                         encoder.event(event, &mut out);
@@ -248,7 +249,9 @@ impl Pump<'_> {
                     let event = event?;
                     if let ViewerEvent::Gap { from, to, cause: GapCause::Trimmed } = event {
                         acknowledged.up_to(from);
-                        refill = self.refill(from, to).await;
+                        if refills.begin() {
+                            refill = self.refill(from, to).await;
+                        }
                         if refill.is_some() {
                             continue;
                         }
@@ -290,7 +293,7 @@ impl Pump<'_> {
 
     /// What is missing, where there is a record of it.
     async fn refill(&self, from: u64, to: u64) -> Option<Refill> {
-        let records = self.shared.records.as_deref().filter(|_| self.refills)?;
+        let records = self.shared.records.as_deref()?;
         let session = &self.attachment.ready().session;
         let limit = self.shared.options.admit_limit;
         let opened = Refill::open(records, session, from, to);
@@ -325,11 +328,17 @@ impl Pump<'_> {
     }
 }
 
-async fn next(refill: &mut Option<Refill>) -> Option<ViewerEvent> {
-    match refill {
-        Some(refill) => refill.next().await,
-        None => pending().await,
+/// At the pace of the session, as if it came from its log. Cancel safe.
+async fn next(refill: &mut Option<Refill>, attachment: &Attachment) -> Option<ViewerEvent> {
+    let Some(refill) = refill else {
+        return pending().await;
+    };
+    let mut allowance = attachment.allowance(PIECE).await;
+    let event = refill.next(allowance.bytes()).await;
+    if let Some(ViewerEvent::Output { bytes, .. }) = &event {
+        allowance.spend(bytes.len());
     }
+    event
 }
 
 /// The pings that were not answered yet, while answers are read.

@@ -43,12 +43,12 @@ impl Refill {
         self.next
     }
 
-    /// The next piece of output; a gap for what the record does not have; `None` at the end. Cancel
-    /// safe.
-    pub(super) async fn next(&mut self) -> Option<ViewerEvent> {
+    /// The next piece of output, of at most so many bytes; a gap for what the record does not have;
+    /// `None` at the end. Cancel safe.
+    pub(super) async fn next(&mut self, most: usize) -> Option<ViewerEvent> {
         while self.next < self.to {
             if let Some((kind, mut bytes)) = self.piece.take() {
-                let piece = bytes.split_to(bytes.len().min(PIECE));
+                let piece = bytes.split_to(bytes.len().min(most.max(1)));
                 if !bytes.is_empty() {
                     self.piece = Some((kind, bytes));
                 }
@@ -112,6 +112,28 @@ impl Refill {
     }
 }
 
+/// Whether a connection takes what is not in memory any more from the session's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refills {
+    /// It is told the gap.
+    Never,
+    /// The first time, and is told later gaps: the process waits for no onlooker, who would read the
+    /// record from its beginning again and again.
+    Once,
+    Always,
+}
+
+impl Refills {
+    /// Whether it does so now.
+    pub(super) fn begin(&mut self) -> bool {
+        let begins = *self != Self::Never;
+        if *self == Self::Once {
+            *self = Self::Never;
+        }
+        begins
+    }
+}
+
 /// Up to where a client has acknowledged: what comes from a record passes the session's own window
 /// by.
 #[derive(Debug, Default)]
@@ -137,7 +159,8 @@ impl Acknowledged {
     }
 }
 
-const PIECE: usize = 64 << 10;
+/// How much of it is one event at most.
+pub(super) const PIECE: usize = 64 << 10;
 const WINDOW: u64 = 256 << 10;
 
 #[cfg(test)]
@@ -170,7 +193,7 @@ mod tests {
             piece: None,
         };
         let mut told = Vec::new();
-        while let Some(event) = refill.next().now_or_never().expect("it is all there") {
+        while let Some(event) = refill.next(PIECE).now_or_never().expect("it is all there") {
             told.push(event);
         }
         assert_eq!(refill.offset(), to);

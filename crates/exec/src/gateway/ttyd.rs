@@ -9,6 +9,7 @@ use super::{
     Hello, Shared, Stranger,
     admit::{Wish, action},
     pump::Pump,
+    refill::Refills,
     route::Route,
     socket::Socket,
 };
@@ -54,7 +55,10 @@ impl Shared {
         };
         let title = target.clone().unwrap_or_default();
         let opened = match first {
-            Ok(first) => self.open_ttyd(target, first, hello.credentials).await,
+            Ok(first) => {
+                let opening = self.open_ttyd(target, first, hello.credentials);
+                stranger.is_asked_about(opening).await
+            }
             Err(error) => Err(error),
         };
         match opened {
@@ -65,7 +69,7 @@ impl Shared {
                     attachment: &attachment,
                     pings: true,
                     onlooker: None,
-                    refills: false,
+                    refills: Refills::Never,
                 };
                 let first = TtydEncoder::first(&title);
                 pump.run(socket, Box::new(TtydDecoder), Box::new(TtydEncoder), first)

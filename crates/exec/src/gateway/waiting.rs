@@ -6,8 +6,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Connections whose clients have no leave yet. There are so many at a time; one more makes the one
-/// go that has waited longest, so that strangers who say nothing keep nobody out.
+/// Connections whose clients have no leave yet. There are so many at a time; one more makes another
+/// go: of those that have said nothing, or were refused, the one that came first; only if there is
+/// none, of those that are being asked about. So strangers who say nothing keep nobody out, however
+/// many they are.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     most: usize,
@@ -17,13 +19,19 @@ pub(super) struct WaitingRoom {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// By age.
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+    /// In the order in which they go.
+    waiting: BTreeMap<Rank, oneshot::Sender<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_asked_about: bool,
+    number: u64,
 }
 
 /// A place in it, until it is dropped.
 pub(super) struct Waiting {
-    number: u64,
+    rank: Mutex<Rank>,
     room: Arc<WaitingRoom>,
 }
 
@@ -41,17 +49,20 @@ impl WaitingRoom {
     pub(super) fn enter(self: &Arc<Self>) -> (Waiting, Evicted) {
         let mut state = self.lock();
         while state.waiting.len() >= self.most
-            && let Some((_, oldest)) = state.waiting.pop_first()
+            && let Some((_, first)) = state.waiting.pop_first()
         {
-            let _ = oldest.send(());
+            let _ = first.send(());
         }
-        let number = state.next;
+        let rank = Rank {
+            is_asked_about: false,
+            number: state.next,
+        };
         state.next += 1;
         let (evict, evicted) = oneshot::channel();
-        state.waiting.insert(number, evict);
+        state.waiting.insert(rank, evict);
         drop(state);
         let place = Waiting {
-            number,
+            rank: Mutex::new(rank),
             room: Arc::clone(self),
         };
         (place, Evicted(evicted))
@@ -62,9 +73,24 @@ impl WaitingRoom {
     }
 }
 
+impl Waiting {
+    /// Whether it has said what it wants, and nobody has decided yet.
+    pub(super) fn set_asked_about(&self, is_asked_about: bool) {
+        let mut rank = self.rank.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.room.lock();
+        let old = *rank;
+        rank.is_asked_about = is_asked_about;
+        // Who had to go does not come back.
+        if let Some(evict) = state.waiting.remove(&old) {
+            state.waiting.insert(*rank, evict);
+        }
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.room.lock().waiting.remove(&self.number);
+        let rank = *self.rank.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.room.lock().waiting.remove(&rank);
     }
 }
 
@@ -100,5 +126,42 @@ mod tests {
         assert!(third_evicted.wait().now_or_never().is_none());
         assert!(fourth_evicted.wait().now_or_never().is_none());
         assert_eq!(room.lock().waiting.len(), 2);
+    }
+
+    #[test]
+    fn who_is_asked_about_goes_last() {
+        let room = Arc::new(WaitingRoom::new(3));
+        let (mut places, mut evicted) = (Vec::new(), Vec::new());
+        let mut enter = |is_asked_about: bool| {
+            let (place, out) = room.enter();
+            place.set_asked_about(is_asked_about);
+            places.push(place);
+            evicted.push(Some(out));
+            // Who had to go for it.
+            let gone = evicted.iter_mut().position(|out| {
+                let is_out = out.as_mut().is_some_and(|out| out.0.try_recv().is_ok());
+                is_out && out.take().is_some()
+            });
+            assert!(room.lock().waiting.len() <= 3);
+            (gone, places.len())
+        };
+        assert_eq!(enter(true).0, None);
+        assert_eq!(enter(false).0, None);
+        assert_eq!(enter(false).0, None);
+        for newest in 3..10 {
+            assert_eq!(enter(false), (Some(newest - 2), newest + 1));
+        }
+        // Also against those who talk, as long as somebody does not.
+        assert_eq!(enter(true).0, Some(8));
+        assert_eq!(enter(true).0, Some(9));
+        // All are asked about now; the first of them goes, so it stays bounded.
+        assert_eq!(enter(true).0, Some(0));
+        // Who was refused is a stranger again.
+        places[11].set_asked_about(false);
+        // Who has gone comes back by nothing.
+        places[0].set_asked_about(true);
+        assert_eq!(room.lock().waiting.len(), 3);
+        let (_place, _evicted) = room.enter();
+        assert!(evicted[11].as_mut().unwrap().0.try_recv().is_ok());
     }
 }

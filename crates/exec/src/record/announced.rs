@@ -10,7 +10,7 @@ use longshore_core::{
 };
 
 use super::RecordStore;
-use crate::session::{RecordEvent, Recorder, RuleAction, SessionAbout};
+use crate::session::{RecordEvent, RecordReach, Recorder, RuleAction, SessionAbout};
 
 /// A recorder that tells the audit log: that a session began, each rule that is to alert or more,
 /// and at the end the head of the record's chain (label `head`). So the record of a session can't
@@ -100,6 +100,10 @@ impl Recorder for Announced {
         };
         self.tell(session, &known, at, operation, outcome, labels)
             .await
+    }
+
+    fn reach(&self, session: &SessionId) -> Option<RecordReach> {
+        self.store.reach(session)
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     recorded_output,
     store::Check,
 };
-use crate::session::{RecordEvent, Recorder, RecordingSource, RecordingStream};
+use crate::session::{RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream};
 
 /// Records in a directory, one log per session (`<id>.log`), with a summary (`<id>.json`) and the
 /// guessed commands (`<id>.commands`) beside it. The directory has mode 0700, the files 0600. One
@@ -198,6 +198,10 @@ impl Recorder for DirectoryRecords {
         };
         let mut writing = open.lock_owned().await;
         blocking(move || inner.append(&mut writing, at, &event)).await
+    }
+
+    fn reach(&self, session: &SessionId) -> Option<RecordReach> {
+        self.inner.ledger().reach(session, &self.inner.limits)
     }
 }
 

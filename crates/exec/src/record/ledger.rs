@@ -2,7 +2,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use longshore_core::{Error, ErrorKind, Result, SessionId, Timestamp};
 
-use super::{CommandQuery, RecordLimits, Retention, SessionQuery, SessionStatus, SessionSummary};
+use super::{
+    CommandQuery, RecordLimits, Retention, SessionQuery, SessionStatus, SessionSummary,
+    tape::RESERVE,
+};
+use crate::session::RecordReach;
 
 /// All sessions of a store, in order, with the room they take.
 #[derive(Debug, Default)]
@@ -101,6 +105,22 @@ impl Ledger {
                 self.sessions.len(),
                 self.total
             ),
+        ))
+    }
+
+    /// How far a session's record goes, and how much may be added to it: by its own bound, and by
+    /// that of all where nothing is removed for it.
+    pub(super) fn reach(&self, session: &SessionId, limits: &RecordLimits) -> Option<RecordReach> {
+        let summary = self.sessions.get(session)?;
+        let goes_on = summary.status == SessionStatus::Active && !summary.is_cut;
+        let own = limits.session.saturating_sub(summary.bytes + RESERVE);
+        let room = match limits.retention {
+            Retention::RemoveOldest => own,
+            Retention::Keep => own.min(limits.total.saturating_sub(self.total)),
+        };
+        Some(RecordReach::new(
+            summary.output,
+            if goes_on { room } else { 0 },
         ))
     }
 

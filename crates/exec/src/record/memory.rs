@@ -16,7 +16,7 @@ use super::{
     store::Check,
     tape::Tape,
 };
-use crate::session::{RecordEvent, Recorder, RecordingSource, RecordingStream};
+use crate::session::{RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream};
 
 /// Records in memory, in the same form as on disk. They are gone with the process.
 #[derive(Clone, Debug)]
@@ -91,6 +91,10 @@ impl Recorder for MemoryRecords {
         log.commands.extend(command);
         ledger.update(session, |summary| summary.clone_from(log.tape.summary()));
         result
+    }
+
+    fn reach(&self, session: &SessionId) -> Option<RecordReach> {
+        self.lock().ledger.reach(session, &self.limits)
     }
 }
 

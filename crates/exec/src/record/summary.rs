@@ -55,6 +55,9 @@ pub struct SessionSummary {
     pub records: u64,
     /// The hash of the last record, lower-case hexadecimal.
     pub head: String,
+    /// Bytes of output from the first one on, as far as none is missing.
+    #[serde(default)]
+    pub output: u64,
     /// Whether the record is not the whole session.
     #[serde(default)]
     pub is_cut: bool,
@@ -75,6 +78,7 @@ impl SessionSummary {
             bytes: 0,
             records: 0,
             head: String::new(),
+            output: 0,
             is_cut: false,
             hits: 0,
         }
@@ -83,6 +87,9 @@ impl SessionSummary {
     /// Takes an event in that was written, behind one of the time `last`.
     pub(super) fn note(&mut self, last: Timestamp, at: Timestamp, event: &RecordEvent) {
         match event {
+            RecordEvent::Output { offset, bytes, .. } if *offset == self.output => {
+                self.output += bytes.len() as u64;
+            }
             RecordEvent::Hit(_) => self.hits += 1,
             RecordEvent::Full => self.is_cut = true,
             RecordEvent::Ended(end) => {

@@ -154,4 +154,4 @@ impl Tape {
 }
 
 /// Room for the last words.
-const RESERVE: u64 = 16 << 10;
+pub(super) const RESERVE: u64 = 16 << 10;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use longshore_core::{Result, SessionId, Signal, TerminalSize};
 
 use super::{
-    Role, Secret, SessionEnd, ViewerEvent, ViewerId,
+    Recorder, Role, Secret, SessionEnd, ViewerEvent, ViewerId,
     shared::{Shared, Wake},
 };
 
@@ -81,6 +81,22 @@ impl Attachment {
         self
     }
 
+    /// Whether it is shown the screen where output is missing: it asked for that, and there is one.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn takes_snapshots(&self) -> bool {
+        self.shared.look(|core, _| core.takes_snapshots(self.id))
+    }
+
+    /// Says that whoever comes back for this connection takes what is not in memory any more from
+    /// this record: a session that is [`Lossless`](super::WhileDetached::Lossless) goes on meanwhile,
+    /// as far as the record has room. What is missing is told as a
+    /// [`ViewerEvent::Gap`]; to fill it is the caller's.
+    #[must_use]
+    pub fn with_record(self, record: Arc<dyn Recorder>) -> Self {
+        self.shared.set_record(self.id, record);
+        self
+    }
+
     /// The connection's number.
     pub fn id(&self) -> ViewerId {
         self.id
@@ -95,7 +111,7 @@ impl Attachment {
         loop {
             let (event, is_done, later) = self.shared.by_reader(|core, now| {
                 let event = core.poll_event(self.id, now);
-                (event, core.is_done(self.id), core.next_output())
+                (event, core.is_done(self.id), core.next_output(self.id))
             });
             if is_done {
                 self.shared.driver.notify_one();
@@ -112,6 +128,26 @@ impl Attachment {
             tokio::select! {
                 () = self.wake.events.notified() => {}
                 () = refilled => {}
+            }
+        }
+    }
+
+    /// Waits until the bandwidths of session and user let output pass, and takes as many of these
+    /// bytes: for output that comes from elsewhere than the session's own log. Cancel safe.
+    #[cfg(feature = "gateway")]
+    pub(crate) async fn allowance(&self, want: usize) -> Allowance<'_> {
+        loop {
+            let taken = self
+                .shared
+                .look(|core, now| core.take_bandwidth(want.max(1), now));
+            match taken {
+                Ok(bytes) => {
+                    return Allowance {
+                        attachment: self,
+                        bytes,
+                    };
+                }
+                Err(later) => self.shared.clock.sleep_until(later).await,
             }
         }
     }
@@ -211,6 +247,36 @@ impl Attachment {
     /// How the session ended, once it has.
     pub fn end(&self) -> Option<SessionEnd> {
         self.shared.look(|core, _| core.end().cloned())
+    }
+}
+
+/// Bytes that may pass; dropped, they may for others.
+#[cfg(feature = "gateway")]
+#[derive(Debug)]
+pub(crate) struct Allowance<'a> {
+    attachment: &'a Attachment,
+    bytes: usize,
+}
+
+#[cfg(feature = "gateway")]
+impl Allowance<'_> {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// So many of them have passed.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+#[cfg(feature = "gateway")]
+impl Drop for Allowance<'_> {
+    fn drop(&mut self) {
+        let bytes = self.bytes;
+        self.attachment
+            .shared
+            .look(|core, _| core.give_bandwidth_back(bytes));
     }
 }
 

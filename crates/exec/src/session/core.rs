@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, time::Duration};
 use longshore_core::{Signal, TerminalSize, Timestamp};
 
 use super::{
-    Notice, Role, Screen, SessionEnd, SessionOptions, ViewerId, WhileDetached, input::InputQueue,
-    log::OutputLog, rate::Rate, viewer::Viewer,
+    Notice, RecordReach, Role, Screen, SessionEnd, SessionOptions, ViewerId, WhileDetached,
+    bandwidth::Bandwidth, input::InputQueue, log::OutputLog, rate::Rate, user::Share,
+    viewer::Viewer,
 };
 
 /// A session as a state machine: between one process and those who look at it.
@@ -35,7 +36,11 @@ pub struct SessionCore {
     writer: Option<ViewerId>,
     /// What the last writer has acknowledged: what lies before need not be kept for it.
     floor: u64,
-    rate: Option<Rate>,
+    /// Whether the writer that left takes what it missed from the record.
+    refills: bool,
+    /// How far the record goes that it would be taken from.
+    recorded: RecordReach,
+    bandwidth: Bandwidth,
     phase: Phase,
     output_done: bool,
     exit: Option<SessionEnd>,
@@ -95,7 +100,9 @@ impl SessionCore {
             next_viewer: 0,
             writer: None,
             floor: 0,
-            rate: options.bandwidth.map(|rate| Rate::new(rate, now)),
+            refills: false,
+            recorded: RecordReach::default(),
+            bandwidth: Bandwidth::new(options.bandwidth.map(|rate| Rate::new(rate, now))),
             phase: Phase::Starting,
             output_done: false,
             exit: None,
@@ -124,6 +131,12 @@ impl SessionCore {
     #[must_use]
     pub fn with_screen(mut self, screen: Box<dyn Screen>) -> Self {
         self.screen = Some(screen);
+        self
+    }
+
+    /// Has a part in what the sessions of its user may take together.
+    pub(super) fn with_share(mut self, share: Share) -> Self {
+        self.bandwidth.set_share(share);
         self
     }
 
@@ -178,6 +191,14 @@ impl SessionCore {
         self.log.len() + (self.options.input.saturating_sub(self.input.room()))
     }
 
+    /// Something came in or out.
+    fn touch(&mut self, now: Timestamp) {
+        self.active = now;
+        if let Some(share) = self.bandwidth.share() {
+            share.touch(now);
+        }
+    }
+
     fn tell_writer(&mut self, notice: Notice) {
         if let Some(viewer) = self.writer.and_then(|id| self.viewers.get_mut(&id)) {
             viewer.notice(notice);
@@ -203,6 +224,19 @@ impl SessionCore {
         self.writer.is_none() && self.options.detached == WhileDetached::Live
     }
 
+    /// Whether the record keeps for the client that is away what the log has no room for.
+    fn relies_on_record(&self) -> bool {
+        self.writer.is_none() && self.refills && self.recorded.room >= RECORD_MARGIN
+    }
+
+    /// What lies before is kept for nobody who writes, or is in the record for him.
+    fn settled(&self) -> u64 {
+        match self.relies_on_record() {
+            true => self.floor.max(self.recorded.whole_to.min(self.log.head())),
+            false => self.floor,
+        }
+    }
+
     fn most_runs(&self) -> usize {
         (self.options.log / BYTES_PER_RUN).max(64)
     }
@@ -219,6 +253,10 @@ impl SessionCore {
             .min(self.floor);
         if self.log.runs() >= self.most_runs() {
             start = start.max(self.floor.min(self.log.start_of_last(self.most_runs() / 2)));
+        }
+        if self.relies_on_record() {
+            let newest = behind(self.options.log).max(self.log.start_of_last(self.most_runs()));
+            start = start.max(newest.min(self.settled()));
         }
         if self.drops_oldest() || self.forced.is_some() {
             start = start
@@ -268,6 +306,9 @@ const FLUSH: Duration = Duration::from_secs(1);
 const AHEAD: u64 = 64 * 1024;
 /// What an interactive program is interrupted with: ^C, ^Z and ^\.
 const INTERRUPTS: [u8; 3] = [0x03, 0x1a, 0x1c];
+/// A record has so much room, at least, for whatever a process says at once. It is not relied on to
+/// its last byte: a full one would end the session.
+const RECORD_MARGIN: u64 = 256 << 10;
 /// A run costs 16 bytes.
 const BYTES_PER_RUN: usize = 64;
 /// How long the rest of the process is waited for, once its output or itself has ended.

@@ -137,7 +137,7 @@ impl From<ExitStatus> for SessionEnd {
             _ if status.signal.is_some() => EndReason::Signaled,
             (Some(126 | 127), Some(_)) => EndReason::StartFailed,
             (Some(_), _) => EndReason::Exited,
-            (None, Some(text)) if text.contains("removed") => EndReason::ContainerGone,
+            (None, Some(text)) if is_container_gone(text) => EndReason::ContainerGone,
             (None, _) => EndReason::Lost,
         };
         Self {
@@ -147,6 +147,15 @@ impl From<ExitStatus> for SessionEnd {
             error: None,
             text: status.reason,
         }
+    }
+}
+
+/// The Docker backend's reasons begin with a word; others say it in a sentence.
+fn is_container_gone(text: &str) -> bool {
+    match text.split_once(": ") {
+        Some(("container-gone", _)) => true,
+        Some(("lost", _)) => false,
+        _ => text.contains("removed"),
     }
 }
 
@@ -232,6 +241,22 @@ mod tests {
             EndReason::ContainerGone,
             None,
         );
-        check(ExitStatus::unknown("who knows"), EndReason::Lost, None);
+        for (text, reason) in [
+            (
+                "container-gone: the container was stopped",
+                EndReason::ContainerGone,
+            ),
+            (
+                "container-gone: the container was removed",
+                EndReason::ContainerGone,
+            ),
+            (
+                "lost: it may have been restarted or removed",
+                EndReason::Lost,
+            ),
+            ("who knows", EndReason::Lost),
+        ] {
+            check(ExitStatus::unknown(text), reason, None);
+        }
     }
 }

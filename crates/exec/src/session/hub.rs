@@ -15,7 +15,7 @@ use super::{
     Attachment, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout, SessionCore,
     SessionEnd, SessionOptions, SessionOrigin, driver::Driver, shared::Shared,
 };
-use places::Places;
+use places::{Entered, Places};
 
 /// Asks again whether somebody may still be in a session.
 #[async_trait]
@@ -31,7 +31,7 @@ pub struct OpenRequest {
     pub backend: Arc<dyn ExecBackend>,
     /// What runs.
     pub launch: Launch,
-    /// Whose it is; sessions are counted by subject.
+    /// Whose it is; sessions are counted by it.
     pub who: Identity,
     /// Its bounds.
     pub options: SessionOptions,
@@ -154,7 +154,8 @@ impl SessionHub {
         }
     }
 
-    /// Sets how many sessions there may be. Clones made before keep theirs.
+    /// Sets how many sessions there may be, and what those of a user may take together. Clones made
+    /// before keep theirs.
     #[must_use]
     pub fn with_limits(self, limits: HubLimits) -> Self {
         self.rebuild(|inner| inner.limits = limits)
@@ -192,7 +193,7 @@ impl SessionHub {
     ///
     /// # Errors
     /// [`ErrorKind::ResourceExhausted`](longshore_core::ErrorKind::ResourceExhausted) when there are
-    /// as many sessions as may be, [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed) after the
+    /// as many sessions as may be or the user has used up his time, [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed) after the
     /// shutdown.
     pub fn open(&self, request: OpenRequest) -> Result<Attachment> {
         let inner = &self.inner;
@@ -209,23 +210,19 @@ impl SessionHub {
             core.authorized(given.valid_for, now);
             leave
         });
-        let subject = request.who.subject.clone();
         let about = SessionAbout::new(request.who.clone(), &request.launch, request.origin)
             .with_input_recorded(request.options.input_recorded);
         let clock = Arc::clone(&inner.clock);
-        let shared = Arc::new(Shared::new(
-            id.clone(),
-            request.who,
-            leave,
-            core,
-            &*inner.random,
-            clock,
-        ));
-        let given_up = {
+        let (shared, given_up) = {
             let mut state = inner.lock();
-            let given_up = state.enter(&subject, &inner.limits)?;
-            state.add(Arc::clone(&shared));
-            given_up
+            let Entered { share, given_up } = state.enter(&request.who, &inner.limits, now)?;
+            if let Some(share) = &share {
+                core = core.with_share(share.clone());
+            }
+            let (who, random) = (request.who, &*inner.random);
+            let shared = Arc::new(Shared::new(id.clone(), who, leave, core, random, clock));
+            state.add(Arc::clone(&shared), share);
+            (shared, given_up)
         };
         for shared in given_up {
             shared.by_viewer(|core, _| core.set_grace(Duration::ZERO));
@@ -378,7 +375,8 @@ impl Inner {
     }
 
     fn ended(&self, session: &SessionId) {
-        self.lock().ended(session);
+        let now = self.clock.now();
+        self.lock().ended(session, now);
     }
 }
 
@@ -390,7 +388,8 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.hub.lock().remove(&self.id);
+        let now = self.hub.clock.now();
+        self.hub.lock().remove(&self.id, now);
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhileDetached {
-    /// It is kept until the log is full; then the process waits. Nothing is lost.
+    /// It is kept until the log is full; then the process waits. Where the session is recorded and
+    /// its client takes what it missed from the record
+    /// ([`Attachment::with_record`](super::Attachment::with_record)), the process goes on as long as
+    /// the record has room, and waits then. Nothing is lost.
     #[default]
     Lossless,
     /// The process goes on; the oldest output is dropped and the gap is told.

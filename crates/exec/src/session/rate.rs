@@ -36,6 +36,12 @@ impl Rate {
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 
+    /// Bytes that were spent and did not go.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        let bytes = self.bytes.saturating_add(bytes as u64);
+        self.bytes = self.per_second.min(bytes);
+    }
+
     /// When there will be room for a worthwhile piece.
     pub(super) fn next_room(&self) -> Timestamp {
         let piece = self.per_second.min(4096);

@@ -50,6 +50,32 @@ pub trait Recorder: Debug + Send + Sync + 'static {
     /// # Errors
     /// The session is ended, unless its hub was told to go on without a record.
     async fn record(&self, session: &SessionId, at: Timestamp, event: &RecordEvent) -> Result<()>;
+
+    /// How far the record of a session goes, and how much there is room for; `None`: there is no
+    /// such record, or nobody can say, so that nobody counts on it. Does not wait.
+    ///
+    /// A recorder around another passes the question on.
+    fn reach(&self, session: &SessionId) -> Option<RecordReach> {
+        let _ = session;
+        None
+    }
+}
+
+/// How far the record of a session goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordReach {
+    /// The record has every byte of the output before this offset.
+    pub whole_to: u64,
+    /// For so many bytes more there is room, their frames included.
+    pub room: u64,
+}
+
+impl RecordReach {
+    /// With all output before an offset, and room for so many bytes more.
+    pub fn new(whole_to: u64, room: u64) -> Self {
+        Self { whole_to, room }
+    }
 }
 
 /// A piece of recorded output.

@@ -7,7 +7,7 @@ use longshore_core::{Clock, Identity, Random, SessionId, Timestamp};
 use tokio::sync::Notify;
 
 use super::{
-    SessionCore, ViewerId,
+    Recorder, SessionCore, ViewerId,
     hub::Leave,
     secret::{Secret, Secrets},
 };
@@ -27,6 +27,8 @@ struct State {
     core: SessionCore,
     secrets: Secrets,
     viewers: Vec<(ViewerId, Arc<Wake>)>,
+    /// Where a client takes what it missed from.
+    record: Option<Arc<dyn Recorder>>,
 }
 
 /// Wakes a connection: for events, and for room for input.
@@ -55,6 +57,7 @@ impl Shared {
                 core,
                 secrets: Secrets::new(random),
                 viewers: Vec::new(),
+                record: None,
             }),
         }
     }
@@ -91,6 +94,26 @@ impl Shared {
             self.driver.notify_one();
         }
         result
+    }
+
+    /// A connection takes what it missed from this record.
+    pub(super) fn set_record(&self, id: ViewerId, record: Arc<dyn Recorder>) {
+        {
+            let mut state = self.lock();
+            state.core.accept_refills(id);
+            state.record = Some(record);
+        }
+        self.note_reach();
+    }
+
+    /// Tells the core how far the record goes, if anybody would take something from it.
+    pub(super) fn note_reach(&self) {
+        let record = self.lock().record.clone();
+        if let Some(record) = record {
+            // Nobody else is kept waiting while it is looked up.
+            let reach = record.reach(&self.id);
+            self.lock().core.recorded(reach);
+        }
     }
 
     pub(super) fn add(&self, id: ViewerId) -> Arc<Wake> {

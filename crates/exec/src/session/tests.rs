@@ -4,3 +4,4 @@ mod hub;
 mod machine;
 mod property;
 mod snapshot;
+mod user;

@@ -141,10 +141,14 @@ pub(super) struct Viewer {
     pub(super) superseded: bool,
     /// It is shown the screen where output is missing.
     pub(super) takes_snapshots: bool,
+    /// It takes what is missing from the record.
+    pub(super) refills: bool,
     /// It is shown the screen next.
     pub(super) redraw: bool,
     /// Unsent output before this is left out.
     pub(super) flush_to: Option<u64>,
+    /// Until when only a bandwidth holds its output back.
+    pub(super) held_until: Option<Timestamp>,
     /// It was told the end, or that another took over.
     pub(super) done: bool,
     notices: VecDeque<Notice>,
@@ -162,8 +166,10 @@ impl Viewer {
             told_taken: 0,
             superseded: false,
             takes_snapshots: false,
+            refills: false,
             redraw: false,
             flush_to: None,
+            held_until: None,
             done: false,
             notices: VecDeque::new(),
         }

@@ -5,6 +5,7 @@ mod access;
 #[cfg(feature = "compression")]
 mod compression;
 mod continued;
+mod endings;
 mod history;
 mod hostile;
 #[cfg(feature = "jwt")]

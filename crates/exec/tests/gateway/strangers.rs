@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use longshore_core::{ClockExt, ErrorKind, ExecSession, SystemClock, TerminalSize};
+use longshore_core::{ClockExt, ErrorKind, ExecSession, Result, SystemClock, TerminalSize};
 use longshore_exec::{
-    access::{AnybodyMay, StaticDirectory},
+    access::{
+        AccessControl, AccessRequest, Admission, AnybodyMay, Located, Place, StaticDirectory,
+    },
     gateway::GatewayOptions,
     protocol::native::{ClientFrame, Open, ServerFrame},
 };
@@ -146,6 +149,87 @@ async fn who_was_refused_makes_room_like_a_stranger() {
     for raw in &mut silent {
         assert!(!is_gone(raw).await);
     }
+}
+
+/// Takes its time.
+#[derive(Debug)]
+struct Slow(Duration);
+
+#[async_trait]
+impl AccessControl for Slow {
+    async fn admit(&self, request: &AccessRequest) -> Result<Admission> {
+        SystemClock::new().sleep(self.0).await;
+        AnybodyMay.admit(request).await
+    }
+}
+
+/// Whoever has shown a token is not pushed out by strangers while it is looked at, over any protocol.
+#[tokio::test(start_paused = true)]
+async fn who_is_being_asked_about_stays_while_others_come() {
+    let exec = programs::scripted()
+        .with_workload(id("web"))
+        .with_program("/bin/bash", |_| async { 0 });
+    let exec: Arc<dyn longshore_core::ExecBackend> = Arc::new(exec);
+    let found = || Located::new(Arc::clone(&exec), id("web"));
+    let names = ["shop", "web", "1"].map(str::to_owned);
+    let [app, proc, instance] = names.clone();
+    let [namespace, pod, container] = names;
+    let container = Some(container);
+    let directory = StaticDirectory::new()
+        .with(Place::Container("web".into()), found())
+        .with(
+            Place::Lain {
+                app,
+                proc,
+                instance,
+            },
+            found(),
+        )
+        .with(
+            Place::Pod {
+                namespace,
+                pod,
+                container,
+            },
+            found(),
+        );
+    let options = GatewayOptions::default().with_waiting(6, 32 << 10);
+    let server = Server::new(directory, options, |gateway| {
+        gateway.with_access(Arc::new(Slow(Duration::from_secs(5))))
+    });
+    let lain = [
+        ("app-name", "shop"),
+        ("proc-name", "web"),
+        ("instance-no", "1"),
+    ];
+    let pod =
+        "/api/v1/namespaces/shop/pods/web/exec?container=1&command=exit&command=0&stdout=true";
+    let mut native = Raw::open(&server, "/v1/exec", &[]).await;
+    let first = ClientFrame::Open(Box::new(open("exit", 0))).encode();
+    native.send(BINARY, &first).await;
+    let mut enter = Raw::open(&server, "/enter", &lain).await;
+    let mut web = Raw::open(&server, "/enter?method=web", &[]).await;
+    let hello = r#"{"access_token":"t","app_name":"shop","proc_name":"web","instance_no":"1"}"#;
+    web.send(TEXT, hello.as_bytes()).await;
+    let mut pod = Raw::open(&server, pod, &[]).await;
+    let mut page = Raw::open(&server, "/ws?target=web", &[]).await;
+    page.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#)
+        .await;
+    SystemClock::new().sleep(Duration::from_secs(1)).await;
+    let mut silent = Vec::new();
+    for _ in 0..30 {
+        silent.push(Raw::open(&server, "/v1/exec", &[]).await);
+    }
+    assert!(!is_gone(silent.last_mut().unwrap()).await);
+    for raw in &mut silent[..29] {
+        assert!(is_gone(raw).await);
+    }
+    let frame = ServerFrame::decode(native.message().await.into()).unwrap();
+    assert!(matches!(frame, ServerFrame::Ready(_)), "{frame:?}");
+    assert_eq!(enter.closed().await.0, 1000);
+    assert_eq!(web.closed().await.0, 1000);
+    assert_eq!(pod.message().await, [1]);
+    assert_eq!(page.message().await, b"1web");
 }
 
 /// Whether a connection has ended, or does within a moment.

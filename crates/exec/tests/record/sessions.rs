@@ -412,7 +412,7 @@ async fn the_audit_log_learns_of_hits_and_of_the_head() {
     let rules = RuleSet::new(vec![Rule::command("halt", "halt", RuleAction::Block)]).unwrap();
     let announced = Announced::new(Arc::new(store.clone()), ledger.clone());
     let hub = hub()
-        .with_recorder(Arc::new(announced))
+        .with_recorder(Arc::new(announced.clone()))
         .with_guard(Arc::new(rules));
     let session = hub
         .open(request(&Arc::new(shell(heard)), SessionOptions::default()))
@@ -420,6 +420,10 @@ async fn the_audit_log_learns_of_hits_and_of_the_head() {
     types(&session, "halt\rexit\r").await;
     drain(&session).await;
     settle().await;
+    // How far the record goes is the store's to say.
+    let reach = announced.reach(&session.ready().session);
+    assert_eq!(reach, store.reach(&session.ready().session));
+    assert!(reach.unwrap().whole_to > 0);
     let events = ledger.0.lock().unwrap().clone();
     let told: Vec<_> = events
         .iter()

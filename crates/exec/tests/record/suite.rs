@@ -37,6 +37,7 @@ macro_rules! record_suite {
             the_chain_is_checked_against_a_head,
             a_full_record_says_so_and_fails,
             a_full_record_may_be_stopped_instead,
+            a_record_says_how_far_it_goes,
             nothing_is_removed_unless_asked_for,
             the_oldest_that_ended_are_removed_if_asked_for,
             concurrent_sessions_do_not_mix,
@@ -366,6 +367,59 @@ pub(crate) async fn a_full_record_may_be_stopped_instead(harness: &impl Harness)
         .count();
     assert_eq!(full, 1);
     assert!(store.session(&id("s")).await.unwrap().bytes <= SMALL);
+}
+
+/// Never farther than it can be read, and with no more room than there is.
+pub(crate) async fn a_record_says_how_far_it_goes(harness: &impl Harness) {
+    let limits = RecordLimits::default()
+        .with_bytes(SMALL, 100_000)
+        .with_when_full(WhenFull::Stop);
+    let store = harness.store(limits);
+    let reach = |session: &str| {
+        let reach = store.reach(&id(session))?;
+        Some((reach.whole_to, reach.room))
+    };
+    assert_eq!(reach("s"), None);
+    record(&store, "s", 1, &[opened("alice", "shop")]).await;
+    let (whole_to, room) = reach("s").unwrap();
+    assert!(whole_to == 0 && (30_000..SMALL).contains(&room), "{room}");
+    let piece = [b'x'; 1000];
+    record(&store, "s", 2, &[output(0, &piece), output(1000, &piece)]).await;
+    let after = reach("s").unwrap();
+    assert_eq!(after.0, 2000);
+    assert!(after.1 <= room - 2000, "{after:?}");
+    // What does not follow on that is no use to who wants all of it.
+    record(&store, "s", 4, &[output(5000, &piece)]).await;
+    assert_eq!(reach("s").unwrap().0, 2000);
+    // All that there is said to be room for fits, within the bound of all records, too.
+    record(&store, "t", 5, &[opened("bob", "shop")]).await;
+    let (mut written, mut said) = (0, u64::MAX);
+    while reach("t").unwrap().1 > 2 * 1000 {
+        let room = reach("t").unwrap().1;
+        assert!(room < said);
+        said = room;
+        record(&store, "t", 6, &[output(written, &piece)]).await;
+        written += 1000;
+        assert_eq!(reach("t").unwrap().0, written);
+    }
+    assert!(written >= 30_000, "{written}");
+    for _ in 0..3 {
+        let _ = store
+            .record(&id("t"), at(7), &output(written, &piece))
+            .await;
+        written = reach("t").unwrap().0;
+    }
+    let read: u64 = entries(&store, "t")
+        .await
+        .iter()
+        .map(|entry| match &entry.event {
+            RecordEvent::Output { bytes, .. } => bytes.len() as u64,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(reach("t"), Some((read, 0)));
+    record(&store, "s", 9, &[ended()]).await;
+    assert_eq!(reach("s"), Some((2000, 0)));
 }
 
 pub(crate) async fn nothing_is_removed_unless_asked_for(harness: &impl Harness) {

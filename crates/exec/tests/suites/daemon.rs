@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use longshore_core::{
     AttachRequest, BoxByteStream, Connector, ErrorKind, ExecBackend, ExecRequest, ExecSession,
     OutputKind, Result, Signal, TerminalSize, WorkloadId,
@@ -231,9 +231,12 @@ impl Daemon {
                     let id = WorkloadId::new(*id).unwrap();
                     let tty = self.state.lock().unwrap().terminals.contains(&id);
                     let once = self.state.lock().unwrap().once.contains(&id);
+                    switch(&mut stream).await;
+                    if request.query.get("logs").is_some_and(|logs| logs == "1") {
+                        self.say_before(&mut stream, &id, tty).await;
+                    }
                     let request = AttachRequest::new(id).with_stdin();
                     let session = self.exec.attach(&request).await.unwrap();
-                    switch(&mut stream).await;
                     return pump(stream, session, tty, once).await;
                 }
                 ("GET", ["containers", id, "logs"]) => {
@@ -251,6 +254,22 @@ impl Daemon {
                 }
                 _ => answer(&mut stream, "404 Not Found", &refusal("page not found")).await,
             }
+        }
+    }
+
+    /// What was said before, as the engine has it in its log. It attaches behind that only, so what is
+    /// said meanwhile is lost.
+    async fn say_before(&self, stream: &mut DuplexStream, id: &WorkloadId, tty: bool) {
+        let request = AttachRequest::new(id.clone()).with_backlog();
+        let before = self.exec.attach(&request).await.unwrap();
+        let mut output = before.take_output().unwrap();
+        let mut said = Vec::new();
+        while let Some(Some(Ok(piece))) = output.next().now_or_never() {
+            said.extend(framed(piece.kind, &piece.bytes, tty));
+        }
+        let _ = stream.write_all(&said).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
         }
     }
 

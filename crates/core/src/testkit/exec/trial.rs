@@ -93,15 +93,22 @@ impl<'a> Trial<'a> {
 
     /// Reads until the output read so far ends with these bytes.
     pub(super) async fn read_until(&self, output: &mut ExecOutputStream, end: &[u8]) -> BytesMut {
-        self.within(async {
-            let mut seen = BytesMut::new();
+        let mut seen = BytesMut::new();
+        let reading = async {
             while !seen.ends_with(end) {
                 let piece = output.next().await.expect("more output");
                 seen.extend_from_slice(&piece.expect("output").bytes);
             }
-            seen
-        })
-        .await
+        };
+        let read = self.clock.timeout(LIMIT, "reading", reading).await;
+        // What came instead is what is wrong.
+        assert!(
+            read.is_ok(),
+            "{:?} did not come within {LIMIT:?}, but {:?}",
+            String::from_utf8_lossy(end),
+            String::from_utf8_lossy(&seen)
+        );
+        seen
     }
 
     pub(super) async fn write(&self, input: &mut ExecInput, bytes: &[u8]) {

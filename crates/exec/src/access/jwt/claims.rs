@@ -112,10 +112,9 @@ struct WrittenGrants {
 fn read_grants(value: &Value) -> Result<Grants> {
     let grants = WrittenGrants::deserialize(value)
         .map_err(|_| untrusted("what the token grants is not of the form enter, read"))?;
-    Ok(Grants {
-        enter: grants.enter,
-        read: grants.read,
-    })
+    // Without its words: they would quote the token.
+    Grants::parse(&grants.enter, &grants.read)
+        .map_err(|_| untrusted("what the token grants are places of a kind that there is not"))
 }
 
 /// A claim by its name, or inside of others by a JSON pointer.

@@ -105,8 +105,8 @@ impl JwtRules {
                     ));
                 }
             };
-            let (enter, read) = (grant.enter, grant.read);
-            Ok((whom, Grants { enter, read }))
+            let grants = Grants::parse(&grant.enter, &grant.read);
+            Ok((whom, grants.map_err(|error| wrong(error.to_string()))?))
         });
         let grants = grants.collect::<Result<_>>()?;
         Ok(Self {

@@ -46,8 +46,8 @@ fn rules(algorithms: &[&str]) -> JwtRules {
         "algorithms": algorithms,
         "grants_claim": "/longshore/places",
         "grants": [
-            {"group": "developers", "enter": ["shop/web/*"], "read": ["*"]},
-            {"user": "bob", "read": ["records"]},
+            {"group": "developers", "enter": ["container:shop/web/*"], "read": ["*"]},
+            {"user": "bob", "read": ["records:*"]},
             {"everybody": true, "read": ["lobby"]},
         ],
     });
@@ -65,7 +65,10 @@ fn by_secret() -> JwtAccess {
 
 fn ask(access: &JwtAccess, token: &str, action: Action, place: &str) -> Result<Admission> {
     let credentials = Credentials::new(Some(token.to_owned()));
-    let place = Place::Container(place.to_owned());
+    let place = match place {
+        "records:*" => Place::Records,
+        name => Place::Container(name.to_owned()),
+    };
     let request = AccessRequest::new(credentials, action, place);
     futures::FutureExt::now_or_never(access.admit(&request)).expect("it waits for nothing")
 }
@@ -106,10 +109,12 @@ fn users_groups_and_what_they_may_do_come_from_the_claims() {
         "sub": "eve", "groups": "guests", "longshore": {"places": {"enter": ["db"], "read": ["web*"]}},
     }));
     for (token, action, place, allowed) in [
-        (&bob, Action::Read, "records", true),
+        (&bob, Action::Read, "records:*", true),
+        // A container of such a name.
+        (&bob, Action::Read, "records", false),
         (&bob, Action::Read, "lobby", true),
         (&bob, Action::Read, "web", false),
-        (&bob, Action::Enter, "records", false),
+        (&bob, Action::Enter, "records:*", false),
         (&granted, Action::Enter, "db", true),
         (&granted, Action::Read, "web-1", true),
         (&granted, Action::Enter, "web-1", false),

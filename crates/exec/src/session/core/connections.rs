@@ -88,6 +88,7 @@ impl SessionCore {
         };
         if self.writer == Some(id) {
             self.writer = None;
+            self.refills = viewer.refills;
             self.alone_until = Some(now.after(self.options.grace));
             self.floor = self.floor.max(viewer.acknowledged);
             if self.options.grace.is_zero() && self.phase != Phase::Ended {
@@ -133,7 +134,7 @@ impl SessionCore {
             .input
             .receive(offset.unwrap_or(self.input.next()), bytes)?;
         if !new.is_empty() {
-            self.active = now;
+            self.touch(now);
             if new.iter().any(|byte| INTERRUPTS.contains(byte)) {
                 self.flush(now);
             }
@@ -170,7 +171,7 @@ impl SessionCore {
         if self.writer != Some(id) {
             return self.refuse(id);
         }
-        self.active = now;
+        self.touch(now);
         if self.signals.len() < MOST_SIGNALS && !self.signals.contains(&signal) {
             self.signals.push(signal);
         }
@@ -249,11 +250,29 @@ impl SessionCore {
         }
     }
 
+    /// Whether a connection is shown the screen where output is missing.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn takes_snapshots(&self, id: ViewerId) -> bool {
+        self.viewers
+            .get(&id)
+            .is_some_and(|viewer| viewer.takes_snapshots)
+    }
+
+    /// The connection takes what it missed from the session's record, when it comes back as the
+    /// writer that it is: [`recorded`](Self::recorded) says how far that goes. So the process need not
+    /// wait for it.
+    pub fn accept_refills(&mut self, id: ViewerId) {
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.refills = true;
+        }
+    }
+
     /// What a connection is told next.
     pub fn poll_event(&mut self, id: ViewerId, now: Timestamp) -> Option<ViewerEvent> {
         let (base, head, taken) = (self.log.base(), self.log.head(), self.input.taken());
         let writes = self.writer == Some(id);
         let viewer = self.viewers.get_mut(&id)?;
+        viewer.held_until = None;
         if viewer.done {
             return None;
         }
@@ -292,16 +311,24 @@ impl SessionCore {
             });
         }
         if viewer.cursor < head {
-            let mut room = viewer.room().min(LARGEST_EVENT);
-            if let Some(rate) = &mut self.rate {
-                room = room.min(rate.room(now));
+            let left = usize::try_from(head - viewer.cursor).unwrap_or(usize::MAX);
+            let room = viewer.room().min(LARGEST_EVENT).min(left);
+            if room == 0 {
+                return None;
             }
-            let (kind, bytes) = self.log.read(viewer.cursor, room)?;
+            let granted = match self.bandwidth.take(room, now) {
+                Ok(granted) => granted,
+                Err(later) => {
+                    viewer.held_until = Some(later);
+                    return None;
+                }
+            };
+            let read = self.log.read(viewer.cursor, granted);
+            let length = read.as_ref().map_or(0, |(_, bytes)| bytes.len());
+            self.bandwidth.give_back(granted - length);
+            let (kind, bytes) = read?;
             let offset = viewer.cursor;
-            viewer.sent(bytes.len(), now);
-            if let Some(rate) = &mut self.rate {
-                rate.spend(bytes.len());
-            }
+            viewer.sent(length, now);
             return Some(ViewerEvent::Output {
                 offset,
                 kind,

@@ -8,7 +8,7 @@ use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Timestamp};
 use super::{
     AHEAD, Action, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK, SessionCore,
 };
-use crate::session::{EndReason, Notice, Role, SessionEnd};
+use crate::session::{EndReason, Notice, RecordReach, Role, SessionEnd};
 
 impl SessionCore {
     /// The process runs. Input and sizes from before go to it now, in order.
@@ -35,11 +35,12 @@ impl SessionCore {
         if self.drops_oldest() {
             return PIECE;
         }
-        if self.log.runs() >= self.most_runs() {
+        let head = self.log.head();
+        let settled = self.settled();
+        if self.log.runs() >= self.most_runs() && settled < head {
             return 0;
         }
-        let head = self.log.head();
-        let kept = head - self.floor.max(self.log.base());
+        let kept = head - settled.max(self.log.base());
         let room = self.options.log.saturating_sub(kept as usize).min(PIECE);
         match self.writer.and_then(|id| self.viewers.get(&id)) {
             // The log is for whoever is away. Who is here would only see an answer late that stands
@@ -52,12 +53,18 @@ impl SessionCore {
         }
     }
 
+    /// How far the record goes from which the writer would take what it missed; `None`: there is
+    /// none. Said before the output that was recorded last is given.
+    pub fn recorded(&mut self, reach: Option<RecordReach>) {
+        self.recorded = reach.unwrap_or_default();
+    }
+
     /// Output of the process, at most [`output_room`](Self::output_room) bytes of it.
     pub fn output(&mut self, kind: OutputKind, bytes: &[u8], now: Timestamp) {
         if self.phase == Phase::Ended {
             return;
         }
-        self.active = now;
+        self.touch(now);
         self.log.push(kind, bytes);
         if let Some(screen) = &mut self.screen {
             screen.output(bytes);

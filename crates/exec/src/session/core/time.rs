@@ -5,7 +5,7 @@ use std::time::Duration;
 use longshore_core::Timestamp;
 
 use super::{LEFT, PATIENCE, Phase, SessionCore};
-use crate::session::{EndReason, SessionEnd, rate::Rate};
+use crate::session::{EndReason, SessionEnd, ViewerId};
 
 impl SessionCore {
     /// Ends the session for this reason. The process is closed; what it still says is told before
@@ -47,15 +47,35 @@ impl SessionCore {
         if let Some(longest) = self.options.longest {
             by(self.began.after(longest));
         }
+        if let Some(at) = self.bandwidth.share().and_then(|share| share.deadline(now)) {
+            by(at);
+        }
         if !self.recheck_asked {
             by(self.recheck_at);
         }
         next
     }
 
-    /// When output that only the bandwidth holds back may go on.
-    pub fn next_output(&self) -> Option<Timestamp> {
-        self.rate.as_ref().map(Rate::next_room)
+    /// When a connection's output may go on that only a bandwidth holds back, its session's or its
+    /// user's.
+    pub fn next_output(&self, id: ViewerId) -> Option<Timestamp> {
+        self.viewers.get(&id)?.held_until
+    }
+
+    /// As many of these bytes as the bandwidths let pass now, one at least; or when some may.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn take_bandwidth(
+        &mut self,
+        want: usize,
+        now: Timestamp,
+    ) -> Result<usize, Timestamp> {
+        self.bandwidth.take(want, now)
+    }
+
+    /// Bytes that were taken and did not go.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn give_bandwidth_back(&mut self, bytes: usize) {
+        self.bandwidth.give_back(bytes);
     }
 
     /// Time has passed.
@@ -81,6 +101,8 @@ impl SessionCore {
             self.terminate(SessionEnd::new(EndReason::MaxDuration), now);
         } else if passed(self.active, self.options.idle) {
             self.terminate(SessionEnd::new(EndReason::Idle), now);
+        } else if let Some(end) = self.bandwidth.share().and_then(|share| share.verdict(now)) {
+            self.terminate(end, now);
         } else if now >= self.recheck_at && !self.recheck_asked {
             self.recheck_asked = true;
         }

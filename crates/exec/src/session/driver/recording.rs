@@ -145,6 +145,7 @@ impl Driver {
             }
         }
         if let Some(piece) = piece {
+            self.shared.note_reach();
             self.take_in(piece);
         }
     }

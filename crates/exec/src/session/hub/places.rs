@@ -1,11 +1,12 @@
 use std::{collections::HashMap, sync::Arc};
 
-use longshore_core::{Result, SessionId};
+use longshore_core::{Identity, Result, SessionId, Timestamp};
 
 use crate::session::{
     HubLimits,
     limits::{Census, Full},
     shared::Shared,
+    user::{Accounts, Share},
 };
 
 /// The sessions of a hub, and who has how many.
@@ -13,6 +14,7 @@ use crate::session::{
 pub(super) struct Places {
     sessions: HashMap<SessionId, Entry>,
     census: Census,
+    accounts: Accounts,
     /// How many have ended.
     ended: u64,
 }
@@ -24,19 +26,40 @@ struct Entry {
     ended: Option<u64>,
     /// Whether it still has a place in the census.
     counted: bool,
+    /// Its part in its user's account.
+    share: Option<Share>,
+}
+
+/// A place for a session that is not there yet.
+#[derive(Debug)]
+pub(super) struct Entered {
+    /// Its part in its user's account.
+    pub(super) share: Option<Share>,
+    /// Sessions that were given up for it.
+    pub(super) given_up: Vec<Arc<Shared>>,
 }
 
 impl Places {
-    /// Makes room by giving up sessions that have ended and are only kept. Gives those.
-    pub(super) fn enter(&mut self, subject: &str, limits: &HubLimits) -> Result<Vec<Arc<Shared>>> {
+    /// Makes room by giving up sessions that have ended and are only kept.
+    ///
+    /// # Errors
+    /// There is no room, or the user has used up his time.
+    pub(super) fn enter(
+        &mut self,
+        who: &Identity,
+        limits: &HubLimits,
+        now: Timestamp,
+    ) -> Result<Entered> {
+        self.accounts.allow(who, now)?;
         let mut given_up = Vec::new();
         loop {
-            let Err(full) = self.census.enter(subject, limits) else {
-                return Ok(given_up);
+            let Err(full) = self.census.enter(who, limits) else {
+                let share = self.accounts.join(who, limits, now);
+                return Ok(Entered { share, given_up });
             };
             let kept = self.sessions.values_mut().filter(|entry| entry.counted);
             let kept = kept.filter(|entry| match full {
-                Full::User(_) => entry.shared.who.subject == subject,
+                Full::User(_) => entry.shared.who == *who,
                 Full::All(_) => true,
             });
             let oldest = kept
@@ -46,33 +69,48 @@ impl Places {
                 return Err(full.into());
             };
             oldest.counted = false;
-            self.census.leave(&oldest.shared.who.subject);
+            self.census.leave(&oldest.shared.who);
             given_up.push(Arc::clone(&oldest.shared));
         }
     }
 
-    pub(super) fn add(&mut self, shared: Arc<Shared>) {
+    pub(super) fn add(&mut self, shared: Arc<Shared>, share: Option<Share>) {
+        if share.is_some() {
+            // The user's time is used up sooner than the others were told.
+            let others = self.sessions.values();
+            others
+                .filter(|entry| entry.shared.who == shared.who)
+                .for_each(|entry| entry.shared.driver.notify_one());
+        }
         let entry = Entry {
             shared: Arc::clone(&shared),
             ended: None,
             counted: true,
+            share,
         };
         self.sessions.insert(shared.id.clone(), entry);
     }
 
     /// It has ended, and is kept.
-    pub(super) fn ended(&mut self, session: &SessionId) {
+    pub(super) fn ended(&mut self, session: &SessionId, now: Timestamp) {
         self.ended += 1;
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.ended = Some(self.ended);
+            if let Some(share) = &entry.share {
+                share.stop(now);
+            }
         }
     }
 
-    pub(super) fn remove(&mut self, session: &SessionId) {
-        if let Some(entry) = self.sessions.remove(session)
-            && entry.counted
-        {
-            self.census.leave(&entry.shared.who.subject);
+    pub(super) fn remove(&mut self, session: &SessionId, now: Timestamp) {
+        let Some(entry) = self.sessions.remove(session) else {
+            return;
+        };
+        if entry.counted {
+            self.census.leave(&entry.shared.who);
+        }
+        if let Some(share) = &entry.share {
+            self.accounts.leave(&entry.shared.who, share, now);
         }
     }
 

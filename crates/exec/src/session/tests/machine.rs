@@ -5,8 +5,8 @@ use std::time::Duration;
 use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Signal, TerminalSize, Timestamp};
 
 use crate::session::{
-    Action, EndReason, GapCause, Notice, Role, SessionCore, SessionEnd, SessionOptions,
-    ViewerEvent, ViewerId, WhileDetached,
+    Action, EndReason, GapCause, Notice, RecordReach, Role, SessionCore, SessionEnd,
+    SessionOptions, ViewerEvent, ViewerId, WhileDetached,
 };
 
 const START: Timestamp = Timestamp::from_secs(1_000);
@@ -366,6 +366,67 @@ fn a_process_is_not_far_ahead_of_who_is_here() {
     assert_eq!(ahead, 2 << 20);
 }
 
+/// Prints as much as may be, up to a limit, into a record with so much room; gives how much.
+fn print_recorded(core: &mut SessionCore, mut printed: u64, most: u64, room: u64) -> u64 {
+    while printed < most && core.output_room() > 0 {
+        let piece = core.output_room();
+        printed += piece as u64;
+        let left = room.saturating_sub(printed);
+        core.recorded(Some(RecordReach::new(printed, left)));
+        core.output(OutputKind::Stdout, &vec![0; piece], START);
+    }
+    printed
+}
+
+#[test]
+fn who_takes_what_it_missed_from_the_record_is_not_waited_for() {
+    let options = || SessionOptions::default().with_log(64 << 10);
+    let (mut core, writer) = begin(options());
+    start(&mut core);
+    core.accept_refills(writer);
+    core.detach(writer, START);
+    assert!(print_recorded(&mut core, 0, 1 << 20, 1 << 30) >= 1 << 20);
+    assert!(core.kept() <= 64 << 10, "{}", core.kept());
+    // The newest is in memory; what lies before it comes from the record.
+    let back = core.attach(Role::Writer, Some(1000), START).unwrap();
+    let gap = core.poll_event(back, START);
+    let Some(ViewerEvent::Notice(Notice::Started)) = gap else {
+        panic!("{gap:?}");
+    };
+    let gap = core.poll_event(back, START).unwrap();
+    assert!(
+        matches!(gap, ViewerEvent::Gap { from: 1000, to, .. } if to == core.output_range().0),
+        "{gap:?}"
+    );
+    // While it is here the process waits for it again.
+    let head = core.output_range().1;
+    print_recorded(&mut core, head, u64::MAX, 1 << 30);
+    assert!(core.output_range().1 <= head + (64 << 10));
+    assert_eq!(core.output_room(), 0);
+
+    // A record is not filled to its brim, and not counted on by who does not read it.
+    let (mut core, writer) = begin(options());
+    start(&mut core);
+    core.accept_refills(writer);
+    core.detach(writer, START);
+    let printed = print_recorded(&mut core, 0, u64::MAX, 1 << 20);
+    assert!((500 << 10..=900 << 10).contains(&printed), "{printed}");
+    let (mut core, writer) = begin(options());
+    start(&mut core);
+    core.detach(writer, START);
+    assert_eq!(print_recorded(&mut core, 0, u64::MAX, 1 << 30), 64 << 10);
+    // And not where nobody says that there is one.
+    let (mut core, writer) = begin(options());
+    start(&mut core);
+    core.accept_refills(writer);
+    core.detach(writer, START);
+    while core.output_room() > 0 {
+        core.recorded(None);
+        core.output(OutputKind::Stdout, &[0; 1024], START);
+    }
+    assert_eq!(core.output_range(), (0, 64 << 10));
+}
+
 #[test]
 fn bandwidth_is_limited() {
     let (mut core, writer) = begin(SessionOptions::default().with_bandwidth(1024));
@@ -381,7 +442,7 @@ fn bandwidth_is_limited() {
         }
     }
     assert!((5_000..=5_130).contains(&got), "{got}");
-    assert!(core.next_output().is_some());
+    assert!(core.next_output(writer).is_some());
 }
 
 #[test]
