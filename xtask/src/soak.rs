@@ -27,12 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         .args(["test", "--package", "longshore", "--all-features"])
         .args(["--test", &suite, "--", "--nocapture", "soak::"])
         .env("LONGSHORE_SOAK_SECONDS", (minutes * 60).to_string());
-    let status = cargo::run(&mut command)?;
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
-    Ok(ExitCode::from(code))
+    cargo::run_as_task(&mut command)
 }
 
 const EXAMPLES: &str = "\
