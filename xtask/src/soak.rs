@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 
 const EXAMPLES: &str = "\
 Needs root and a lab's programs, as `cargo xtask lab` says; without, it says that it was skipped. The
-same runs for half a minute among the tests.
+same runs for twenty seconds among the tests.
 
 Examples:
   cargo xtask soak exec                ten minutes
