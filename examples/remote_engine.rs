@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use longshore::{
     Engine, TunnelTransport,
-    core::{CarrierConnector, Connector, NodeId, OsRandom, Result, SystemClock, WorkloadSpec},
+    core::{CarrierConnector, NodeId, OsRandom, Result, SystemClock, WorkloadSpec},
     engine::{DockerEngine, ProcessEngine, ProcessOptions},
     tunnel::{MemoryNetwork, MemoryTransport},
 };
