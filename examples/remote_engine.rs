@@ -6,28 +6,10 @@ use std::sync::Arc;
 
 use longshore::{
     Engine, TunnelTransport,
-    core::{
-        BoxByteStream, Carrier, Connector, NodeId, OsRandom, Result, StreamTarget, SystemClock,
-        WorkloadSpec,
-    },
+    core::{CarrierConnector, NodeId, OsRandom, Result, SystemClock, WorkloadSpec},
     engine::{DockerEngine, ProcessEngine, ProcessOptions},
     tunnel::{MemoryNetwork, MemoryTransport},
 };
-
-/// Streams to the engine at the other end of a carrier.
-#[derive(Debug)]
-struct Remote(Arc<dyn Carrier>);
-
-#[async_trait::async_trait]
-impl Connector for Remote {
-    async fn connect(&self) -> Result<BoxByteStream> {
-        self.0.open(&StreamTarget::Engine).await
-    }
-
-    fn describe(&self) -> String {
-        format!("tunnel://{}", self.0.peer().node)
-    }
-}
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -50,7 +32,7 @@ async fn main() -> Result<()> {
     });
 
     let carrier = listener.accept().await?.handshake().await?;
-    let remote = DockerEngine::new(Arc::new(Remote(carrier)), clock)?;
+    let remote = DockerEngine::new(Arc::new(CarrierConnector::new(carrier)), clock)?;
     let spec = WorkloadSpec::new("host").with_command(["sh", "-c", "exit 7"]);
     let id = remote.create(&spec).await?;
     remote.start(&id).await?;

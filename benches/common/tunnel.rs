@@ -6,30 +6,13 @@ use std::{path::Path, sync::Arc};
 use longshore::{
     TunnelTransport,
     agent::{Agent, AgentConfig},
-    core::{
-        BoxByteStream, Carrier, Clock, Connector, Endpoint, NodeId, OsRandom, Result, Shutdown,
-        StreamTarget, SystemClock,
-    },
+    core::{CarrierConnector, Clock, Connector, Endpoint, NodeId, OsRandom, Shutdown, SystemClock},
     engine::UnixConnector,
     tunnel::{
         TlsTransport,
         pki::{Authority, Profile, Role},
     },
 };
-
-#[derive(Debug)]
-struct Remote(Arc<dyn Carrier>);
-
-#[async_trait::async_trait]
-impl Connector for Remote {
-    async fn connect(&self) -> Result<BoxByteStream> {
-        self.0.open(&StreamTarget::Engine).await
-    }
-
-    fn describe(&self) -> String {
-        "the engine behind the tunnel".to_owned()
-    }
-}
 
 /// Returns when the agent has dialled in. The tunnel stays until the shutdown, which the agent notices
 /// in a thread of its own.
@@ -57,7 +40,7 @@ pub async fn to_engine(engine: &Path, shutdown: Shutdown) -> Arc<dyn Connector> 
     agent(node, listener.local().clone(), lent, shutdown);
     let pending = listener.accept().await.expect("the agent dials");
     let carrier = pending.handshake().await.expect("the agent is known");
-    Arc::new(Remote(carrier))
+    Arc::new(CarrierConnector::new(carrier))
 }
 
 fn agent(transport: TlsTransport, plane: Endpoint, engine: Arc<UnixConnector>, shutdown: Shutdown) {

@@ -246,36 +246,22 @@ pub struct Exec {
 
 /// What a container of an image asks of a node.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Asked of a node")]
 pub struct Asked {
     /// `constraint:…`, `affinity:…` or NAME=value; may be given several times.
-    #[arg(
-        long,
-        short = 'e',
-        value_name = "EXPR",
-        help_heading = "Asked of a node"
-    )]
+    #[arg(long, short = 'e', value_name = "EXPR")]
     pub env: Vec<String>,
     /// Memory, such as 512m.
-    #[arg(
-        long,
-        short = 'm',
-        value_name = "SIZE",
-        help_heading = "Asked of a node"
-    )]
+    #[arg(long, short = 'm', value_name = "SIZE")]
     pub memory: Option<String>,
     /// CPUs, such as 1.5.
-    #[arg(long, value_name = "N", help_heading = "Asked of a node")]
+    #[arg(long, value_name = "N")]
     pub cpus: Option<String>,
     /// Published port, host:container; may be given several times.
-    #[arg(
-        long,
-        short = 'p',
-        value_name = "PORTS",
-        help_heading = "Asked of a node"
-    )]
+    #[arg(long, short = 'p', value_name = "PORTS")]
     pub publish: Vec<String>,
     /// GPUs: all, a number, or device=ID,ID.
-    #[arg(long, value_name = "GPUS", help_heading = "Asked of a node")]
+    #[arg(long, value_name = "GPUS")]
     pub gpus: Option<String>,
 }
 

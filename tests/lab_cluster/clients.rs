@@ -155,17 +155,7 @@ fn streams(cluster: &Cluster, zone: &str) {
     );
 
     let name = format!("in-{zone}");
-    cluster.ok([
-        "run",
-        "-d",
-        "--name",
-        &name,
-        "-e",
-        &constraint,
-        IMAGE,
-        "sleep",
-        "600",
-    ]);
+    cluster.idle(&name, &constraint);
     let output = cluster.docker(["exec", &name, "sh", "-c", "echo in; exit 9"]);
     assert_eq!(
         (output.status.code(), text(&output.stdout)),
@@ -181,17 +171,7 @@ fn streams(cluster: &Cluster, zone: &str) {
 fn copies(cluster: &Cluster, zone: &str) {
     let constraint = format!("constraint:zone=={zone}");
     let name = format!("copy-{zone}");
-    cluster.ok([
-        "run",
-        "-d",
-        "--name",
-        &name,
-        "-e",
-        &constraint,
-        IMAGE,
-        "sleep",
-        "600",
-    ]);
+    cluster.idle(&name, &constraint);
     let (there, back) = (cluster.path("there"), cluster.path("back"));
     let content: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
     std::fs::write(&there, &content).expect("a file is written");
@@ -204,17 +184,7 @@ fn copies(cluster: &Cluster, zone: &str) {
 
 /// `exec -it` on the node behind NAT: the size arrives, changes, and the exit code returns.
 fn terminal(cluster: &Cluster) {
-    cluster.ok([
-        "run",
-        "-d",
-        "--name",
-        "tty",
-        "-e",
-        "constraint:zone==nat",
-        IMAGE,
-        "sleep",
-        "600",
-    ]);
+    cluster.idle("tty", "constraint:zone==nat");
     let session = format!("longshore-{}", cluster.lab.id());
     let tmux = |arguments: &[&str]| {
         let output = Command::new("tmux")

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use longshore_lab::{Lab, LabHostSpec, LabProcess, example};
@@ -201,19 +201,24 @@ impl Cluster {
             .count()
     }
 
+    /// A container of this name that does nothing, on a node that meets the demand.
+    #[track_caller]
+    pub fn idle(&self, name: &str, demand: &str) {
+        let run = ["run", "-d", "--name", name, "-e", demand];
+        self.ok(run.iter().chain(&[IMAGE, "sleep", "600"]));
+    }
+
     #[track_caller]
     pub fn wait_for(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "no {what} after a minute\ninfo: {}\nplane: {}\nagent: {}",
+        let found = || {
+            format!(
+                "info: {}\nplane: {}\nagent: {}",
                 text(&self.docker(["info"]).stdout),
                 self.log_tail(),
                 tail(&self.path("agent.log"))
-            );
-            std::thread::sleep(Duration::from_millis(200));
-        }
+            )
+        };
+        longshore_lab::wait_for(what, Duration::from_secs(60), || holds(self), found);
     }
 
     pub fn log_tail(&self) -> String {

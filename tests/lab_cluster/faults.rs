@@ -82,17 +82,7 @@ fn a_restarted_plane_leaves_containers_alone_and_sees_them_again() {
     };
     for zone in ["a", "b", "nat"] {
         let (name, constraint) = (format!("c-{zone}"), format!("constraint:zone=={zone}"));
-        cluster.ok([
-            "run",
-            "-d",
-            "--name",
-            &name,
-            "-e",
-            &constraint,
-            IMAGE,
-            "sleep",
-            "600",
-        ]);
+        cluster.idle(&name, &constraint);
     }
     let started = |cluster: &Cluster| {
         cluster.ok([

@@ -17,48 +17,18 @@ fn containers_land_where_the_demands_say() {
     for (zone, node) in [("a", &names[0]), ("b", &names[1]), ("nat", &names[NAT])] {
         let name = format!("in-{zone}");
         let constraint = format!("constraint:zone=={zone}");
-        cluster.ok([
-            "run",
-            "-d",
-            "--name",
-            &name,
-            "-e",
-            &constraint,
-            IMAGE,
-            "sleep",
-            "600",
-        ]);
+        cluster.idle(&name, &constraint);
         assert_eq!(&cluster.node_of(&name), node);
     }
     // A label that the agent told, beside those of its engine.
-    cluster.ok([
-        "run",
-        "-d",
-        "--name",
-        "on-ssd",
-        "-e",
-        "constraint:disk==ssd",
-        IMAGE,
-        "sleep",
-        "600",
-    ]);
+    cluster.idle("on-ssd", "constraint:disk==ssd");
     assert_eq!(&cluster.node_of("on-ssd"), &names[NAT]);
     // The expression does not reach the container's environment.
     let environment = cluster.ok(["inspect", "--format", "{{.Config.Env}}", "in-a"]);
     assert!(!environment.contains("constraint"), "{environment}");
 
     // Affinity to a container and away from one.
-    cluster.ok([
-        "run",
-        "-d",
-        "--name",
-        "near",
-        "-e",
-        "affinity:container==in-nat",
-        IMAGE,
-        "sleep",
-        "600",
-    ]);
+    cluster.idle("near", "affinity:container==in-nat");
     assert_eq!(&cluster.node_of("near"), &names[NAT]);
     cluster.ok([
         "run",
@@ -76,17 +46,7 @@ fn containers_land_where_the_demands_say() {
     assert_eq!(&cluster.node_of("far"), &names[1]);
 
     // A wish that can't be met is no obstacle.
-    cluster.ok([
-        "run",
-        "-d",
-        "--name",
-        "wish",
-        "-e",
-        "constraint:zone==~mars",
-        IMAGE,
-        "sleep",
-        "600",
-    ]);
+    cluster.idle("wish", "constraint:zone==~mars");
 
     // A published port is held once per node, so three fit and the fourth does not.
     let mut nodes = BTreeSet::new();

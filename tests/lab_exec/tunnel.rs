@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use longshore::{
     TunnelTransport,
-    core::{
-        BoxByteStream, Carrier, Clock, Connector, Endpoint, NodeId, OsRandom, Result, StreamTarget,
-        SystemClock,
-    },
+    core::{CarrierConnector, Clock, Connector, Endpoint, NodeId, OsRandom, Result, SystemClock},
     engine::UnixConnector,
     tunnel::{
         ExpectedPeer, TlsTransport,
@@ -16,21 +13,6 @@ use longshore::{
 };
 use longshore_lab::Host;
 use tokio::sync::oneshot;
-
-/// Streams to the engine at the other end of a carrier.
-#[derive(Debug)]
-struct Remote(Arc<dyn Carrier>);
-
-#[async_trait::async_trait]
-impl Connector for Remote {
-    async fn connect(&self) -> Result<BoxByteStream> {
-        self.0.open(&StreamTarget::Engine).await
-    }
-
-    fn describe(&self) -> String {
-        format!("tunnel://{}", self.0.peer().node)
-    }
-}
 
 /// Both ends' credentials.
 pub struct Ends {
@@ -81,7 +63,9 @@ impl Ends {
             });
             let carrier = runtime
                 .block_on(async { listener.accept().await.expect("a dial").handshake().await });
-            let done = act(Arc::new(Remote(carrier.expect("the node's certificate"))));
+            let done = act(Arc::new(CarrierConnector::new(
+                carrier.expect("the node's certificate"),
+            )));
             let _ = stop.send(());
             done
         })

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use longshore_lab::{
@@ -192,16 +192,12 @@ impl Managers {
 
     #[track_caller]
     pub fn wait_for(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            let waited = start.elapsed();
-            assert!(
-                waited < Duration::from_secs(60),
-                "no {what}\n{}",
-                self.logs()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        longshore_lab::wait_for(
+            what,
+            Duration::from_secs(60),
+            || holds(self),
+            || self.logs(),
+        );
     }
 
     fn logs(&self) -> String {

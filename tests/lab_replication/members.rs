@@ -9,7 +9,7 @@ use std::{
     os::unix::net::UnixStream,
     path::PathBuf,
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use longshore_lab::{Lab, LabProcess};
@@ -262,16 +262,12 @@ impl Members {
 
     #[track_caller]
     pub fn wait_for(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            let waited = start.elapsed();
-            assert!(
-                waited < Duration::from_secs(60),
-                "no {what}\n{}",
-                self.logs()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        longshore_lab::wait_for(
+            what,
+            Duration::from_secs(60),
+            || holds(self),
+            || self.logs(),
+        );
     }
 
     pub fn logs(&self) -> String {

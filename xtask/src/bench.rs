@@ -48,12 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     for case in &arguments.case {
         command.args(["--case", case]);
     }
-    let status = cargo::run(&mut command)?;
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
-    Ok(ExitCode::from(code))
+    cargo::run_as_task(&mut command)
 }
 
 /// The benches of the root package, by file name.

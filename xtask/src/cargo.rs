@@ -1,7 +1,7 @@
 //! Running cargo and other programs in the repository's root.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::workspace;
@@ -42,6 +42,13 @@ pub(crate) fn run(command: &mut Command) -> Result<ExitStatus, String> {
     command
         .status()
         .map_err(|e| format!("cannot run {command:?}: {e}"))
+}
+
+/// As [`run`], for a task that is nothing else: it ends as the command did.
+pub(crate) fn run_as_task(command: &mut Command) -> Result<ExitCode, String> {
+    let code = run(command)?.code();
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
 /// As [`run`], but for a program that might not end by itself.

@@ -27,17 +27,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         .args(["test", "--package", "longshore", "--all-features"])
         .args(["--test", &suite, "--", "--nocapture", "soak::"])
         .env("LONGSHORE_SOAK_SECONDS", (minutes * 60).to_string());
-    let status = cargo::run(&mut command)?;
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
-    Ok(ExitCode::from(code))
+    cargo::run_as_task(&mut command)
 }
 
 const EXAMPLES: &str = "\
 Needs root and a lab's programs, as `cargo xtask lab` says; without, it says that it was skipped. The
-same runs for half a minute among the tests.
+same runs for twenty seconds among the tests.
 
 Examples:
   cargo xtask soak exec                ten minutes

@@ -56,6 +56,7 @@ struct Stage {
 }
 
 const EXAMPLES_STAGE: &str = "examples";
+const FRESH_STAGE: &str = "fresh";
 
 const STAGES: &[Stage] = &[
     Stage {
@@ -122,7 +123,7 @@ const STAGES: &[Stage] = &[
         waits: false,
     },
     Stage {
-        name: "fresh",
+        name: FRESH_STAGE,
         what: "a new program with longshore as its only dependency, built from nothing",
         run: fresh::run,
         packages: false,
@@ -150,18 +151,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         println!("\n━━ page: the web terminal's, from npm, before it is compiled in");
         results.push(("page", finish("page", started, page::run())));
     }
-    let mut ahead = None;
-    let idle = idle_before_examples(&chosen);
+    let (mut building, mut fresh) = (None, None);
+    let for_examples = waiting_before(EXAMPLES_STAGE, &chosen).first().copied();
+    // When that build is over, for the most part.
+    let for_fresh = waiting_before(FRESH_STAGE, &chosen).last().copied();
     for stage in chosen {
         println!("\n━━ {}: {}", stage.name, stage.what);
         let started = Instant::now();
-        if idle == Some(stage.name) {
-            ahead = Some(Ahead::start(examples::BUILD));
+        if for_examples == Some(stage.name) {
+            building = Some(Ahead::build(examples::BUILD));
         }
-        if let Some(ahead) = ahead.take_if(|_| stage.name == EXAMPLES_STAGE) {
-            ahead.finish();
+        if for_fresh == Some(stage.name) {
+            fresh = Some(Ahead::stage(FRESH_STAGE));
         }
-        results.push((stage.name, finish(stage.name, started, (stage.run)())));
+        if let Some(building) = building.take_if(|_| stage.name == EXAMPLES_STAGE) {
+            building.finish();
+        }
+        let done = fresh.take_if(|_| stage.name == FRESH_STAGE);
+        let result = match done.and_then(|ahead| ahead.result(FRESH_STAGE)) {
+            Some(counts) => Ok(counts),
+            None => (stage.run)(),
+        };
+        results.push((stage.name, finish(stage.name, started, result)));
     }
     Ok(summarise(&results))
 }
@@ -178,13 +189,12 @@ fn choose(names: &[String]) -> Result<Vec<&'static Stage>, String> {
     Ok(STAGES.iter().filter(wanted).collect())
 }
 
-/// The first stage during which the processor has time for what the examples need.
-fn idle_before_examples(chosen: &[&Stage]) -> Option<&'static str> {
-    let examples = chosen
-        .iter()
-        .position(|stage| stage.name == EXAMPLES_STAGE)?;
-    let mut before = chosen[..examples].iter();
-    before.find(|stage| stage.waits).map(|stage| stage.name)
+/// The stages before that one during which the processor has time for what it needs.
+fn waiting_before(name: &str, chosen: &[&Stage]) -> Vec<&'static str> {
+    let end = chosen.iter().position(|stage| stage.name == name);
+    let before = chosen[..end.unwrap_or(0)].iter();
+    let waiting = before.filter(|stage| stage.waits);
+    waiting.map(|stage| stage.name).collect()
 }
 
 /// A stage that could not even run counts as one failure.
@@ -290,20 +300,23 @@ Examples:
 mod tests {
     use super::*;
 
-    fn idle(names: &[&str]) -> Option<&'static str> {
+    #[track_caller]
+    fn check(name: &str, names: &[&str], waiting: &[&str]) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        idle_before_examples(&choose(&names).unwrap())
+        assert_eq!(waiting_before(name, &choose(&names).unwrap()), waiting);
     }
 
     #[test]
-    fn examples_are_built_during_the_first_stage_that_waits() {
-        assert_eq!(idle(&[]), Some("conformance"));
-        assert_eq!(idle(&["lab", "examples"]), Some("lab"));
+    fn stages_that_wait_leave_time_for_what_comes_later() {
+        check(EXAMPLES_STAGE, &[], &["conformance", "lab"]);
+        check(FRESH_STAGE, &[], &["conformance", "lab"]);
+        check(EXAMPLES_STAGE, &["lab", "examples"], &["lab"]);
     }
 
     #[test]
-    fn nothing_is_built_ahead_that_is_not_wanted_or_never_waited_for() {
-        assert_eq!(idle(&["conformance", "lab"]), None);
-        assert_eq!(idle(&["unit", "examples"]), None);
+    fn nothing_is_done_ahead_that_is_not_wanted_or_never_waited_for() {
+        check(EXAMPLES_STAGE, &["conformance", "lab"], &[]);
+        check(EXAMPLES_STAGE, &["unit", "examples"], &[]);
+        check(FRESH_STAGE, &["fresh"], &[]);
     }
 }

@@ -176,6 +176,33 @@ pub enum TransactionOp {
     },
 }
 
+impl TransactionOp {
+    /// Writes a key under a condition.
+    pub fn put(key: impl Into<String>, value: impl Into<Bytes>, options: PutOptions) -> Self {
+        Self::Put {
+            key: key.into(),
+            value: value.into(),
+            options,
+        }
+    }
+
+    /// Deletes a key under a condition.
+    pub fn delete(key: impl Into<String>, expect: Expect) -> Self {
+        Self::Delete {
+            key: key.into(),
+            expect,
+        }
+    }
+
+    /// Leaves a key as it is, if its condition holds.
+    pub fn check(key: impl Into<String>, expect: Expect) -> Self {
+        Self::Check {
+            key: key.into(),
+            expect,
+        }
+    }
+}
+
 /// What a store can do, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -23,6 +23,7 @@ mod access;
 mod audit;
 mod backoff;
 mod batch;
+mod carrier_connector;
 mod cidr;
 mod clock;
 mod connector;
@@ -68,6 +69,7 @@ pub use access::{Access, Action, AllowAll, Authorizer, DenyAll, Identity, Target
 pub use audit::{AuditEvent, AuditOutcome, AuditReceipt, AuditSink};
 pub use backoff::Backoff;
 pub use batch::{Batch, BatchPlacement, Completeness};
+pub use carrier_connector::CarrierConnector;
 pub use cidr::Cidr;
 pub use clock::{Clock, ClockExt, SystemClock};
 pub use connector::{Connector, EngineProvider};

@@ -16,6 +16,10 @@ use rustls::{
 
 use crate::{Clock, Error, Result};
 
+mod server_check;
+
+pub use server_check::{ServerCheck, ServerRule};
+
 /// Ring, to be named at every use: an embedder's process-wide choice is left alone.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

@@ -7,11 +7,11 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 use longshore_core::{
     Access, Action, Announcement, AttachNetwork, Attachment, AuditEvent, AuditOutcome,
-    AuditReceipt, AuditSink, Authorizer, BoxByteStream, Carrier, Change, Clock, ClockExt,
-    Connector, Discovery, DiscoveryExt, Engine, Error, ErrorKind, ExecBackend, ExecRequest,
-    ExecSession, ExitStatus, Identity, KvEntry, KvStore, MembershipEvent, NetworkName, NodeId,
-    OverlayNetwork, PeerIdentity, PlacementRequest, PutOptions, Refusal, Revision, Scheduler,
-    StreamTarget, Target, Timestamp, TunnelTransport, WorkloadId, WorkloadSpec,
+    AuditReceipt, AuditSink, Authorizer, BoxByteStream, Carrier, CarrierConnector, Change, Clock,
+    ClockExt, Connector, Discovery, DiscoveryExt, Engine, Error, ErrorKind, ExecBackend,
+    ExecRequest, ExecSession, ExitStatus, Identity, KvEntry, KvStore, MembershipEvent, NetworkName,
+    NodeId, OverlayNetwork, PeerIdentity, PlacementRequest, PutOptions, Refusal, Revision,
+    Scheduler, StreamTarget, Target, Timestamp, TunnelTransport, WorkloadId, WorkloadSpec,
     testkit::mocks::{
         MockAuditSink, MockAuthorizer, MockCarrier, MockClock, MockConnector, MockDiscovery,
         MockEngine, MockExecBackend, MockExecSession, MockKvStore, MockOverlayNetwork,
@@ -133,7 +133,9 @@ async fn a_transport_dials_a_carrier() {
     let transport: Arc<dyn TunnelTransport> = Arc::new(mock);
     let carrier: Arc<dyn Carrier> = transport.dial(&"a:1".parse().unwrap()).await.unwrap();
     assert_eq!(carrier.peer().node.as_str(), "node-1");
-    let error = carrier.open(&StreamTarget::Engine).await.err().unwrap();
+    let engine = CarrierConnector::new(carrier);
+    assert_eq!(engine.describe(), "tunnel://node-1");
+    let error = engine.connect().await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Closed);
 }
 

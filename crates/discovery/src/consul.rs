@@ -100,11 +100,7 @@ impl KvStore for ConsulKv {
     }
 
     async fn put(&self, key: &str, value: Bytes, options: PutOptions) -> Result<Revision> {
-        let step = TransactionOp::Put {
-            key: key.to_owned(),
-            value,
-            options,
-        };
+        let step = TransactionOp::put(key, value, options);
         self.apply(vec![step]).await
     }
 
@@ -118,10 +114,7 @@ impl KvStore for ConsulKv {
                 },
                 expect => expect,
             };
-            let step = TransactionOp::Delete {
-                key: key.to_owned(),
-                expect: expected,
-            };
+            let step = TransactionOp::delete(key, expected);
             let steps = vec![step];
             kv_step::check(&steps, &self.capabilities())?;
             let plan = plan::of(&steps)?;

@@ -17,7 +17,7 @@ pub(crate) fn by_endpoint(nodes: impl IntoIterator<Item = Announcement>) -> Node
 
 /// The events after which who knew `from` knows `to`. Departures come first, so that a node that
 /// changed its address is not refused as a double.
-pub(crate) fn diff(from: &Nodes, to: &Nodes) -> Vec<MembershipEvent> {
+fn diff(from: &Nodes, to: &Nodes) -> Vec<MembershipEvent> {
     let gone = from.keys().filter(|endpoint| !to.contains_key(*endpoint));
     let come = to
         .iter()
@@ -25,4 +25,13 @@ pub(crate) fn diff(from: &Nodes, to: &Nodes) -> Vec<MembershipEvent> {
     gone.map(|endpoint| MembershipEvent::Removed(endpoint.clone()))
         .chain(come.map(|(_, node)| MembershipEvent::Added(node.clone())))
         .collect()
+}
+
+/// What a watch tells so that its reader knows `nodes`: the difference to what it was told, or the
+/// full set where it was told nothing or must learn that the view is good again.
+pub(crate) fn news(told: Option<&Nodes>, nodes: &Nodes) -> Vec<MembershipEvent> {
+    match told {
+        Some(told) => diff(told, nodes),
+        None => vec![MembershipEvent::Reset(nodes.values().cloned().collect())],
+    }
 }

@@ -68,11 +68,7 @@ impl KvStore for EtcdKv {
     }
 
     async fn put(&self, key: &str, value: Bytes, options: PutOptions) -> Result<Revision> {
-        let step = TransactionOp::Put {
-            key: key.to_owned(),
-            value,
-            options,
-        };
+        let step = TransactionOp::put(key, value, options);
         let steps = vec![step];
         if options.expect != Expect::Any {
             return Ok(self.apply(steps).await?.0);
@@ -89,10 +85,7 @@ impl KvStore for EtcdKv {
     }
 
     async fn delete(&self, key: &str, expect: Expect) -> Result<bool> {
-        let step = TransactionOp::Delete {
-            key: key.to_owned(),
-            expect,
-        };
+        let step = TransactionOp::delete(key, expect);
         Ok(self.apply(vec![step]).await?.1 > 0)
     }
 

@@ -13,7 +13,7 @@ use longshore_core::{
 };
 use tokio::{net::UdpSocket, sync::watch, task::AbortHandle};
 
-use crate::diff::{Nodes, diff};
+use crate::diff::{Nodes, news};
 
 mod config;
 mod driver;
@@ -308,13 +308,7 @@ impl Follower {
         let (nodes, held_until) = view.look(machine, now);
         let problems = view.problems().to_vec();
         drop(state);
-        match &self.told {
-            None => {
-                let all = nodes.values().cloned().collect();
-                self.due.push_back(MembershipEvent::Reset(all));
-            }
-            Some(told) => self.due.extend(diff(told, &nodes)),
-        }
+        self.due.extend(news(self.told.as_ref(), &nodes));
         self.told = Some(nodes);
         let before = std::mem::replace(&mut self.standing, problems.clone());
         let new = problems.into_iter().filter(|text| !before.contains(text));

@@ -56,6 +56,8 @@
 //! the rest of them is held for one, read again, and only then removed.
 
 mod abort_on_drop;
+#[cfg(test)]
+mod agenda;
 mod cached;
 #[cfg(feature = "consul")]
 mod consul;

@@ -12,7 +12,7 @@ use longshore_core::{
 };
 use tokio::sync::watch;
 
-use crate::diff::{Nodes, diff};
+use crate::diff::{Nodes, news};
 
 mod registry;
 
@@ -176,12 +176,8 @@ impl Follower {
         match found {
             Ok((nodes, expiry)) => {
                 let recovered = std::mem::take(&mut self.cut_off);
-                match &self.told {
-                    Some(told) if !recovered => self.due.extend(diff(told, &nodes)),
-                    _ => self
-                        .due
-                        .push_back(MembershipEvent::Reset(nodes.values().cloned().collect())),
-                }
+                let told = self.told.as_ref().filter(|_| !recovered);
+                self.due.extend(news(told, &nodes));
                 self.told = Some(nodes);
                 expiry
             }

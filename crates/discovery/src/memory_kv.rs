@@ -147,20 +147,13 @@ impl KvStore for MemoryKv {
     }
 
     async fn put(&self, key: &str, value: Bytes, options: PutOptions) -> Result<Revision> {
-        let step = TransactionOp::Put {
-            key: key.to_owned(),
-            value,
-            options,
-        };
+        let step = TransactionOp::put(key, value, options);
         self.shared
             .write(|state, _| state.apply(vec![step]).map(|done| done.revision))
     }
 
     async fn delete(&self, key: &str, expect: Expect) -> Result<bool> {
-        let step = TransactionOp::Delete {
-            key: key.to_owned(),
-            expect,
-        };
+        let step = TransactionOp::delete(key, expect);
         self.shared
             .write(|state, _| state.apply(vec![step]).map(|done| done.deleted > 0))
     }

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use longshore_core::{Error, MembershipEvent, MembershipStream};
 use tokio::{sync::watch, task::AbortHandle};
 
-use crate::diff::{Nodes, by_endpoint, diff};
+use crate::diff::{Nodes, by_endpoint, news};
 
 /// What is known, for all watches.
 #[derive(Clone, Debug, Default)]
@@ -135,10 +135,9 @@ impl Follower {
             let whole = std::mem::replace(&mut self.resets, view.resets) != view.resets;
             match &self.told {
                 Some(told) if Arc::ptr_eq(told, &nodes) => {}
-                Some(told) if !whole => self.due.extend(diff(told, &nodes)),
-                _ => {
-                    let all = nodes.values().cloned().collect();
-                    self.due.push_back(MembershipEvent::Reset(all));
+                told => {
+                    let told = told.as_deref().filter(|_| !whole);
+                    self.due.extend(news(told, &nodes));
                 }
             }
             self.told = Some(nodes);

@@ -12,7 +12,7 @@ use longshore_core::{
 
 use crate::{
     abort_on_drop::AbortOnDrop,
-    diff::{Nodes, by_endpoint, diff},
+    diff::{Nodes, by_endpoint, news},
     evidence::{Evidence, Reading},
 };
 
@@ -207,13 +207,8 @@ impl Follower {
         let now = self.shared.clock.now();
         let recovered = std::mem::replace(&mut self.failed, look.found.is_err()) && !self.failed;
         if let Some(nodes) = look.in_force {
-            match &self.told {
-                Some(told) if !recovered => self.due.extend(diff(told, &nodes)),
-                _ => {
-                    let all = nodes.values().cloned().collect();
-                    self.due.push_back(MembershipEvent::Reset(all));
-                }
-            }
+            let told = self.told.as_ref().filter(|_| !recovered);
+            self.due.extend(news(told, &nodes));
             self.told = Some(nodes);
         }
         let (problems, wait) = match look.found {

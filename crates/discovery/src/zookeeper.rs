@@ -78,19 +78,12 @@ impl KvStore for ZooKeeperKv {
     }
 
     async fn put(&self, key: &str, value: Bytes, options: PutOptions) -> Result<Revision> {
-        let step = TransactionOp::Put {
-            key: key.to_owned(),
-            value,
-            options,
-        };
+        let step = TransactionOp::put(key, value, options);
         self.transact(vec![step]).await
     }
 
     async fn delete(&self, key: &str, expect: Expect) -> Result<bool> {
-        let steps = vec![TransactionOp::Delete {
-            key: key.to_owned(),
-            expect,
-        }];
+        let steps = vec![TransactionOp::delete(key, expect)];
         kv_step::check(&steps, &capabilities())?;
         Ok(self.client.apply(&steps).await?.deleted > 0)
     }

@@ -3,17 +3,12 @@
 #![cfg(feature = "redb")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+#[path = "crash/writer.rs"]
+mod writer;
 
-use longshore_core::{
-    KvEvent, KvStore, PutOptions, Random, Revision, SeededRandom, SystemClock, TransactionOp,
-};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use longshore_core::{KvEvent, KvStore, PutOptions, Random, Revision, SeededRandom, SystemClock};
 use longshore_discovery::{KvLimits, RedbKv};
 
 const ROUNDS: usize = 200;
@@ -42,24 +37,15 @@ async fn write_for_ever(path: &Path) {
         async move {
             for number in (next + lane..).step_by(2) {
                 let value = format!("{number}:{}", "x".repeat((number % 700) as usize));
-                let put = |key: String, value: String| TransactionOp::Put {
-                    key,
-                    value: value.into(),
-                    options: PutOptions::default(),
-                };
                 let mut steps = vec![
-                    put(format!("left/{}", number % 1000), value.clone()),
-                    put(format!("right/{}", number % 1000), value),
+                    writer::put(format!("left/{}", number % 1000), value.clone()),
+                    writer::put(format!("right/{}", number % 1000), value),
                 ];
                 if lane == 0 {
-                    steps.push(put("next".to_owned(), (number + 2).to_string()));
+                    steps.push(writer::put("next".to_owned(), (number + 2).to_string()));
                 }
                 store.transact(steps).await.unwrap();
-                let mut out = std::io::stdout().lock();
-                // One write, so that a line is whole or not there.
-                out.write_all(format!("done {number}\n").as_bytes())
-                    .unwrap();
-                out.flush().unwrap();
+                writer::say_done(number);
             }
         }
     };
@@ -75,47 +61,23 @@ async fn every_acknowledged_write_survives_two_hundred_kills() {
     let path = directory.path().join("store.redb");
     let random = SeededRandom::new(SEED);
     let (mut acknowledged, mut last_revision) = (0usize, Revision(0));
-    let mut newest = std::collections::HashMap::new();
+    let mut newest: HashMap<u64, u64> = HashMap::new();
     for round in 0..ROUNDS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "every_acknowledged_write_survives_two_hundred_kills",
-                "--nocapture",
-            ])
-            .env(CHILD, &path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let what = format!("seed {SEED}, round {round}");
         // Random in the number of answers, and then in time, so also within a write.
-        let wanted = random.next_u64() % 24;
+        let answers = random.next_u64() % 24;
         let pause = Duration::from_micros(random.next_u64() % 3000);
-        let mut answers = 0;
-        let mut killed = false;
-        for line in lines.lines().map_while(Result::ok) {
-            // The runner's own words may stand before it.
-            let Some((_, number)) = line.rsplit_once("done ") else {
-                continue;
-            };
-            let number: u64 = number.parse().unwrap();
-            let slot = newest.entry(number % 1000).or_insert(number);
-            *slot = number.max(*slot);
-            answers += 1;
-            if answers > wanted && !killed {
-                std::thread::sleep(pause);
-                child.kill().unwrap();
-                killed = true;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(
-            killed,
-            "seed {SEED}, round {round}: the writer ended by itself"
+        let said = writer::kill(
+            "every_acknowledged_write_survives_two_hundred_kills",
+            (CHILD, &path),
+            (answers as usize, pause),
+            &what,
         );
-        acknowledged += answers as usize;
+        for number in &said {
+            let slot = newest.entry(number % 1000).or_insert(*number);
+            *slot = *number.max(slot);
+        }
+        acknowledged += said.len();
 
         let store = open(&path);
         let left = store.range("left/", "", 2000).await.unwrap();
@@ -129,22 +91,10 @@ async fn every_acknowledged_write_survives_two_hundred_kills() {
         };
         assert!(
             values(&left) == values(&right),
-            "seed {SEED}, round {round}: half a transaction"
+            "{what}: half a transaction"
         );
-        for (slot, number) in &newest {
-            let key = format!("left/{slot}");
-            let found = left.entries.iter().find(|entry| entry.key == key);
-            let text = String::from_utf8(found.unwrap().value.to_vec()).unwrap();
-            let there: u64 = text.split_once(':').unwrap().0.parse().unwrap();
-            assert!(
-                there >= *number,
-                "seed {SEED}, round {round}: {key} is {there}, not {number}"
-            );
-        }
-        assert!(
-            left.revision >= last_revision,
-            "seed {SEED}, round {round}: history was lost"
-        );
+        writer::check_newest(&left.entries, &newest, &what);
+        assert!(left.revision >= last_revision, "{what}: history was lost");
         last_revision = left.revision;
     }
     println!("{ROUNDS} kills, {acknowledged} acknowledged transactions, all there");

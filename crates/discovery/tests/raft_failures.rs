@@ -116,10 +116,12 @@ async fn l7_a_restart_of_all_keeps_what_was_acknowledged() {
     let from = last;
     // More than the log keeps, so that snapshots take part.
     for number in 0..300 {
-        let steps = (0..40).map(|step| TransactionOp::Put {
-            key: format!("key-{step}"),
-            value: format!("{number}-{}", "x".repeat(3000)).into(),
-            options: PutOptions::default(),
+        let steps = (0..40).map(|step| {
+            TransactionOp::put(
+                format!("key-{step}"),
+                format!("{number}-{}", "x".repeat(3000)),
+                PutOptions::default(),
+            )
         });
         last = store.transact(steps.collect()).await.unwrap();
     }
@@ -366,10 +368,12 @@ async fn a_closed_member_answers_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_transaction_has_a_size() {
     let cluster = Cluster::start(1, Place::Memory).await;
-    let steps = (0..7).map(|number| TransactionOp::Put {
-        key: format!("key-{number}"),
-        value: vec![0; 1 << 20].into(),
-        options: PutOptions::default(),
+    let steps = (0..7).map(|number| {
+        TransactionOp::put(
+            format!("key-{number}"),
+            vec![0; 1 << 20],
+            PutOptions::default(),
+        )
     });
     let steps: Vec<_> = steps.collect();
     let error = cluster.member(0).transact(steps.clone()).await.unwrap_err();

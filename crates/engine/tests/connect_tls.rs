@@ -17,8 +17,9 @@ use rcgen::{
 };
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -98,10 +99,32 @@ impl Issued {
                 builder.with_client_cert_verifier(verifier.build().unwrap())
             }
         };
-        let chain = rustls::pki_types::CertificateDer::pem_slice_iter(self.certificate.as_bytes());
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
-        let config = builder.with_single_cert(chain.map(Result::unwrap).collect(), key);
+        let config = builder.with_single_cert(self.chain(), key);
         Arc::new(config.unwrap()).into()
+    }
+
+    /// A server that shows this certificate and signs with the key of another.
+    fn borrowed(
+        &self,
+        other: &Self,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> tokio_rustls::TlsAcceptor {
+        let provider = rustls::crypto::ring::default_provider();
+        let key = PrivateKeyDer::from_pem_slice(other.key.as_bytes()).unwrap();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let shown = CertifiedKey::new(self.chain(), key);
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+        Arc::new(config).into()
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        chain.map(Result::unwrap).collect()
     }
 }
 
@@ -346,6 +369,32 @@ async fn without_verification_any_server_will_do() {
             .await
             .is_ok()
     );
+}
+
+/// Certificates are public: also who takes any of them wants its key to be there.
+#[tokio::test]
+async fn a_certificate_that_was_copied_without_its_key_is_not_taken() {
+    let authority = Authority::new("lab CA");
+    let copied = authority.issue(&["127.0.0.1"], SERVER);
+    let thief = authority.issue(&["127.0.0.1"], SERVER);
+    let any = TlsSettings::dangerously_accept_any_server(None, clock()).unwrap();
+    for settings in [any, verified(&authority, None)] {
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let endpoint = serve(copied.borrowed(&thief, version)).await;
+            let connector = TlsConnector::new(endpoint.clone(), settings.clone());
+            check(
+                &failure(&connector).await,
+                ErrorKind::Unauthenticated,
+                &format!(
+                    "{}: it does not hold the key of the certificate that it shows",
+                    place(&endpoint)
+                ),
+            );
+            let endpoint = serve(copied.borrowed(&copied, version)).await;
+            let connector = TlsConnector::new(endpoint, settings.clone());
+            assert!(connector.connect().await.is_ok(), "{version:?}");
+        }
+    }
 }
 
 #[test]

@@ -18,8 +18,8 @@ mod explain;
 mod handshake;
 mod listener;
 mod options;
+mod peer_rule;
 mod socket;
-mod verifier;
 
 use config::Config;
 use listener::TlsListener;

@@ -45,6 +45,21 @@ impl Counts {
         self
     }
 
+    /// From a line as [`Display`](fmt::Display) makes it.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.split(", ");
+        let mut number = |word: &str| {
+            let (number, found) = parts.next()?.split_once(' ')?;
+            (found == word).then(|| number.parse().ok()).flatten()
+        };
+        let counts = Self {
+            passed: number("passed")?,
+            failed: number("failed")?,
+            skipped: number("skipped")?,
+        };
+        parts.next().is_none().then_some(counts)
+    }
+
     /// What one line of `cargo test` adds. A test that says it was skipped is
     /// also reported as passed: the later `test result` line would count it twice.
     pub(crate) fn see(&mut self, line: &str) {
@@ -114,6 +129,24 @@ mod tests {
                 skipped: 1
             }
         );
+    }
+
+    #[test]
+    fn what_is_printed_is_read_again() {
+        let counts = Counts {
+            passed: 14,
+            failed: 2,
+            skipped: 1,
+        };
+        assert_eq!(Counts::parse(&counts.to_string()), Some(counts));
+        for other in [
+            "━━ fresh: 2 passed, 0 failed, 0 skipped in 3.0 s",
+            "2 passed, 0 failed",
+            "passed, failed, skipped",
+            "",
+        ] {
+            assert_eq!(Counts::parse(other), None, "{other}");
+        }
     }
 
     #[test]

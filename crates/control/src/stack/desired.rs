@@ -75,11 +75,7 @@ impl Desired {
         }
         let value = bytes::Bytes::from(value);
         let options = PutOptions::default().with_expect(expect);
-        let step = TransactionOp::Put {
-            key: key.clone(),
-            value: value.clone(),
-            options,
-        };
+        let step = TransactionOp::put(key.clone(), value.clone(), options);
         let revision = self.write(inner, &step).await?;
         Ok(KvEntry::new(key, value, revision))
     }
@@ -178,10 +174,7 @@ impl Desired {
         let Some(revision) = self.seen().get(name).copied() else {
             return;
         };
-        let step = TransactionOp::Delete {
-            key: self.key(name.as_str()),
-            expect: Expect::Revision(revision),
-        };
+        let step = TransactionOp::delete(self.key(name.as_str()), Expect::Revision(revision));
         if let Err(error) = self.write(inner, &step).await
             && error.kind() != ErrorKind::Conflict
         {

@@ -52,10 +52,7 @@ impl Fence {
     ) -> Result<Revision> {
         for _ in 0..TRIES {
             let held = self.held(store, token).await?;
-            let check = TransactionOp::Check {
-                key: self.key.clone(),
-                expect: Expect::Revision(held.revision),
-            };
+            let check = TransactionOp::check(self.key.clone(), Expect::Revision(held.revision));
             match store.transact(vec![check, step.clone()]).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     // Of which of the two keys it tells, the store does not say.

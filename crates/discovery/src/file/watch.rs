@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use longshore_core::{ClockExt, MembershipEvent, MembershipStream, Timestamp};
 
 use super::{FileWatch, Look, Shared, notice::Notices};
-use crate::diff::{Nodes, diff};
+use crate::diff::{Nodes, news};
 
 /// How long to wait behind a notice, for whoever writes the file to finish.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -80,13 +80,9 @@ impl Follower {
         self.next_look = Some(look.deadline.map_or(poll, |deadline| deadline.min(poll)));
         let recovered = std::mem::replace(&mut self.failed, look.found.is_err()) && !self.failed;
         if let Some(nodes) = look.in_force {
-            match &self.told {
-                // Also when nothing changed: whoever took the set for stale must learn of it.
-                Some(told) if !recovered => self.due.extend(diff(told, &nodes)),
-                _ => self
-                    .due
-                    .push_back(MembershipEvent::Reset(nodes.values().cloned().collect())),
-            }
+            // Also when nothing changed: whoever took the set for stale must learn of it.
+            let told = self.told.as_ref().filter(|_| !recovered);
+            self.due.extend(news(told, &nodes));
             self.told = Some(nodes);
         }
         let problems = match look.found {

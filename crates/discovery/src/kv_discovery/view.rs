@@ -10,7 +10,7 @@ use longshore_core::{
 };
 
 use super::{Listing, value};
-use crate::diff::{Nodes, diff};
+use crate::diff::{Nodes, news};
 
 /// What is known of one key.
 #[derive(Debug)]
@@ -105,12 +105,8 @@ impl View {
                 listed.insert(endpoint.clone(), node.clone());
             }
         }
-        if recovered {
-            let all = listed.values().cloned().collect();
-            self.due.push_back(MembershipEvent::Reset(all));
-        } else {
-            self.due.extend(diff(in_force, &listed));
-        }
+        let told = (!recovered).then_some(&*in_force);
+        self.due.extend(news(told, &listed));
         *in_force = listed;
         let confirmed = self.held_until.is_some_and(|until| now >= until);
         self.depart(now, confirmed);

@@ -263,19 +263,12 @@ impl KvStore for RaftKv {
     }
 
     async fn put(&self, key: &str, value: Bytes, options: PutOptions) -> Result<Revision> {
-        let step = TransactionOp::Put {
-            key: key.to_owned(),
-            value,
-            options,
-        };
+        let step = TransactionOp::put(key, value, options);
         Ok(self.member.shared.apply(vec![step]).await?.0)
     }
 
     async fn delete(&self, key: &str, expect: Expect) -> Result<bool> {
-        let step = TransactionOp::Delete {
-            key: key.to_owned(),
-            expect,
-        };
+        let step = TransactionOp::delete(key, expect);
         Ok(self.member.shared.apply(vec![step]).await?.1 > 0)
     }
 

@@ -1,6 +1,6 @@
 use std::{fmt, path::Path, sync::Arc};
 
-use longshore_core::{BoxByteStream, Error, ErrorKind, Result, tls};
+use longshore_core::{BoxByteStream, Error, ErrorKind, ReadThrough, Result, tls};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::TlsConnector;
 
@@ -80,12 +80,14 @@ impl StoreTls {
             .connect(name, stream)
             .await
         {
-            Ok(stream) => Ok(Box::new(refusal::Judged {
-                stream: Box::new(stream),
-                host: host.to_owned(),
-                refusal: refusal.clone(),
-                accepted: false,
-            })),
+            Ok(stream) => {
+                let rule = refusal::Judged {
+                    host: host.to_owned(),
+                    refusal: refusal.clone(),
+                    accepted: false,
+                };
+                Ok(Box::new(ReadThrough::new(stream, rule)))
+            }
             Err(error) => Err(tls_failure::explain("store", "kv", host, error)),
         }
     }

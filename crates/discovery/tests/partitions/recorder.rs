@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// One act of a manager that thinks it leads.
@@ -95,13 +95,12 @@ impl Recorder {
     }
 
     #[track_caller]
-    pub fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !holds() {
+    pub fn wait_for(&self, what: &str, holds: impl FnMut() -> bool) {
+        let last = || {
             let acts = self.since(self.count().saturating_sub(3));
-            assert!(start.elapsed() < PATIENCE, "no {what}; last acts {acts:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
+            format!("last acts {acts:?}")
+        };
+        longshore_lab::wait_for(what, PATIENCE, holds, last);
     }
 }
 

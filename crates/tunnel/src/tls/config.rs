@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use longshore_core::{
     Clock, Error, NodeId, Result, Timestamp,
-    tls::{ClockTime, provider},
+    tls::{ClockTime, ServerCheck, provider},
 };
 use rustls::{
     ClientConfig, ServerConfig,
@@ -10,7 +10,7 @@ use rustls::{
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 
-use super::{ExpectedPeer, verifier::PeerVerifier};
+use super::{ExpectedPeer, peer_rule::PeerRule};
 use crate::pki::{TlsIdentity, TlsTrust};
 
 /// What both ends speak inside TLS.
@@ -59,7 +59,8 @@ fn client(
     clock: &Arc<dyn Clock>,
 ) -> Result<ClientConfig> {
     let (chain, key) = identity.parts();
-    let verifier = PeerVerifier::new(trust, expected, provider())?;
+    let rule = PeerRule::new(trust, expected, provider())?;
+    let verifier = ServerCheck::new(rule, &provider());
     let mut config =
         ClientConfig::builder_with_details(provider(), Arc::new(ClockTime::new(Arc::clone(clock))))
             .with_protocol_versions(&[&rustls::version::TLS13])

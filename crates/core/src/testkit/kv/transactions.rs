@@ -8,25 +8,15 @@ use crate::{ErrorKind, Expect, PutOptions, TransactionOp};
 use super::{Harness, steps::*};
 
 fn put_step<H: Harness>(harness: &H, key: &str, options: PutOptions) -> TransactionOp {
-    TransactionOp::Put {
-        key: at(harness, key),
-        value: Bytes::from_static(b"new"),
-        options,
-    }
+    TransactionOp::put(at(harness, key), Bytes::from_static(b"new"), options)
 }
 
 fn delete_step<H: Harness>(harness: &H, key: &str, expect: Expect) -> TransactionOp {
-    TransactionOp::Delete {
-        key: at(harness, key),
-        expect,
-    }
+    TransactionOp::delete(at(harness, key), expect)
 }
 
 fn check_step<H: Harness>(harness: &H, key: &str, expect: Expect) -> TransactionOp {
-    TransactionOp::Check {
-        key: at(harness, key),
-        expect,
-    }
+    TransactionOp::check(at(harness, key), expect)
 }
 
 /// When all conditions hold, all steps are done, and seen at the returned revision.

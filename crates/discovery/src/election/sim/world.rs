@@ -1,6 +1,6 @@
 //! Candidates, a store and the links between them, in virtual time.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use longshore_core::{Error, Random, Result, SeededRandom, Timestamp};
 
@@ -12,6 +12,7 @@ use super::{
     },
     store::Store,
 };
+use crate::agenda::Agenda;
 
 pub(super) const TTL: Duration = Duration::from_secs(10);
 const TROUBLE: Duration = Duration::from_secs(240);
@@ -113,8 +114,8 @@ pub(super) struct Seen {
 pub(super) struct World {
     random: Arc<SeededRandom>,
     now: Timestamp,
-    queue: BTreeMap<(Timestamp, u64), Event>,
-    numbers: u64,
+    agenda: Agenda<Event>,
+    calls: u64,
     store: Store,
     up: bool,
     told: u64,
@@ -132,8 +133,8 @@ impl World {
         let mut world = Self {
             random,
             now: Timestamp::ZERO,
-            queue: BTreeMap::new(),
-            numbers: 0,
+            agenda: Agenda::default(),
+            calls: 0,
             store: Store::default(),
             up: true,
             told: 0,
@@ -201,14 +202,11 @@ impl World {
 
     pub(super) fn run(&mut self) -> std::result::Result<(), String> {
         let end = Timestamp::ZERO.after(TROUBLE + CALM);
-        while let Some(((at, _), event)) = self.queue.pop_first() {
-            if at > end {
-                break;
-            }
+        while let Some((at, event)) = self.agenda.next_until(end) {
             self.now = at;
             self.happen(event);
             self.look()?;
-            if self.numbers > 2_000_000 {
+            if self.agenda.planned() > 2_000_000 {
                 return Err("the candidates spin".to_owned());
             }
         }
@@ -415,8 +413,8 @@ impl World {
                 Some(Output::Abandon) => state.under_way = None,
                 Some(Output::Watch) => state.watching = true,
                 Some(Output::Call(call)) => {
-                    self.numbers += 1;
-                    let id = self.numbers;
+                    self.calls += 1;
+                    let id = self.calls;
                     self.nodes[node].under_way = Some(id);
                     let lost = self.nodes[node].cut && !self.nodes[node].deaf;
                     if !lost && !self.mishap(0.02) {
@@ -479,8 +477,7 @@ impl World {
     }
 
     fn at(&mut self, at: Timestamp, event: Event) {
-        self.numbers += 1;
-        self.queue.insert((at, self.numbers), event);
+        self.agenda.plan(at, event);
     }
 
     fn below(&self, limit: u64) -> u64 {

@@ -2,8 +2,6 @@
 //! encoding has tests in `wire.rs`, sealing in `seal.rs`, both together run over loopback.
 
 use std::{
-    cmp::{Ordering, Reverse},
-    collections::BinaryHeap,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -20,6 +18,7 @@ use super::{
     },
     traffic::{Cause, Traffic},
 };
+use crate::agenda::Agenda;
 
 pub(super) struct Net {
     pub(super) now: Timestamp,
@@ -30,14 +29,11 @@ pub(super) struct Net {
     pub(super) sent: Traffic,
     random: SeededRandom,
     ids: Vec<u64>,
-    queue: BinaryHeap<Reverse<Event>>,
-    numbers: u64,
+    agenda: Agenda<Event>,
     wakes: Vec<Timestamp>,
 }
 
 struct Event {
-    at: Timestamp,
-    number: u64,
     node: usize,
     /// From whom; without one, it is time for something.
     message: Option<(usize, Message)>,
@@ -53,8 +49,7 @@ impl Net {
             sent: Traffic::default(),
             random: SeededRandom::new(seed),
             ids: vec![0; count],
-            queue: BinaryHeap::new(),
-            numbers: 0,
+            agenda: Agenda::default(),
             wakes: vec![Timestamp::ZERO; count],
         };
         for node in 0..count {
@@ -87,17 +82,12 @@ impl Net {
 
     pub(super) fn run(&mut self, seconds: u64) {
         let end = self.now.after(Duration::from_secs(seconds));
-        while let Some(Reverse(event)) = self.queue.pop() {
-            if event.at > end {
-                self.queue.push(Reverse(event));
-                break;
-            }
-            self.now = event.at;
-            let node = event.node;
+        while let Some((at, Event { node, message })) = self.agenda.next_until(end) {
+            self.now = at;
             let Some(machine) = &mut self.nodes[node] else {
                 continue;
             };
-            let cause = match event.message {
+            let cause = match message {
                 Some((from, message)) if self.side[node] == self.side[from] => {
                     let cause = Cause::of(&message);
                     machine.handle(address(from), message, self.now);
@@ -207,35 +197,9 @@ impl Net {
     }
 
     fn at(&mut self, at: Timestamp, node: usize, message: Option<(usize, Message)>) {
-        self.numbers += 1;
-        self.queue.push(Reverse(Event {
-            at,
-            number: self.numbers,
-            node,
-            message,
-        }));
+        self.agenda.plan(at, Event { node, message });
     }
 }
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Event {}
 
 fn address(node: usize) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from(FIRST + node as u32).into(), 7946)

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn put(key: &str, value: &str) -> TransactionOp {
-    TransactionOp::Put {
-        key: key.to_owned(),
-        value: Bytes::copy_from_slice(value.as_bytes()),
-        options: PutOptions::default(),
-    }
+    TransactionOp::put(
+        key,
+        Bytes::copy_from_slice(value.as_bytes()),
+        PutOptions::default(),
+    )
 }
 
 fn at(seconds: u64) -> Timestamp {

@@ -260,11 +260,11 @@ impl Clients {
                 }
                 self.floor = self.floor.max(value);
                 let expect = revision.map_or(Expect::Absent, Expect::Revision);
-                let step = TransactionOp::Put {
-                    key: COUNTER.to_owned(),
-                    value: (value + 1).to_string().into(),
-                    options: PutOptions::default().with_expect(expect),
-                };
+                let step = TransactionOp::put(
+                    COUNTER,
+                    (value + 1).to_string(),
+                    PutOptions::default().with_expect(expect),
+                );
                 self.counters[number].state = Counting::Writing { value: value + 1 };
                 let who = Who::Counter(number);
                 if self
@@ -305,11 +305,7 @@ impl Clients {
                 let options = PutOptions::default()
                     .with_expect(Expect::Absent)
                     .with_lease(lease);
-                let step = TransactionOp::Put {
-                    key: "lock".to_owned(),
-                    value: number.to_string().into(),
-                    options,
-                };
+                let step = TransactionOp::put("lock", number.to_string(), options);
                 (Locking::Taking, Some(Action::Apply(vec![step])), None)
             }
             (Some(lease), Some(_)) if world.random.next_u64().is_multiple_of(20) => {

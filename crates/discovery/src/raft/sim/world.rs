@@ -1,8 +1,7 @@
 //! Members, their disks and the network between them.
 
 use std::{
-    cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -21,6 +20,7 @@ use super::{
     clients::Clients,
     disk,
 };
+use crate::agenda::Agenda;
 
 pub(super) type Problem = String;
 
@@ -55,8 +55,7 @@ pub(super) struct World {
     pub(super) members: Vec<Member>,
     names: Vec<String>,
     clients: Option<Clients>,
-    queue: BinaryHeap<Reverse<Event>>,
-    number: u64,
+    agenda: Agenda<Event>,
     /// From whom to whom nothing arrives.
     blocked: Vec<Vec<bool>>,
     loss: f64,
@@ -91,8 +90,6 @@ enum What {
 }
 
 struct Event {
-    at: Timestamp,
-    number: u64,
     member: usize,
     what: What,
 }
@@ -119,8 +116,7 @@ impl World {
             seen: Seen::default(),
             members,
             clients: Some(Clients::new(count)),
-            queue: BinaryHeap::new(),
-            number: 0,
+            agenda: Agenda::default(),
             blocked: vec![vec![false; count]; count],
             loss: 0.0,
             troubled: true,
@@ -151,14 +147,9 @@ impl World {
     }
 
     fn run_until(&mut self, end: Timestamp) -> Result<(), Problem> {
-        while let Some(Reverse(event)) = self.queue.pop() {
-            if event.at > end {
-                self.queue.push(Reverse(event));
-                break;
-            }
-            self.now = event.at;
-            let member = event.member;
-            match event.what {
+        while let Some((at, Event { member, what })) = self.agenda.next_until(end) {
+            self.now = at;
+            match what {
                 What::Deliver(from, bytes) => {
                     if self.members[member].node.is_some() {
                         self.members[member].inbox.push_back((from, bytes));
@@ -366,8 +357,8 @@ impl World {
                 self.start(member);
             }
         }
-        self.queue
-            .retain(|Reverse(event)| !matches!(event.what, What::Trouble));
+        self.agenda
+            .retain(|event| !matches!(event.what, What::Trouble));
     }
 
     fn unblock(&mut self) {
@@ -449,35 +440,10 @@ impl World {
     }
 
     fn at(&mut self, wait: Duration, member: usize, what: What) {
-        self.number += 1;
-        self.queue.push(Reverse(Event {
-            at: self.now.after(wait),
-            number: self.number,
-            member,
-            what,
-        }));
+        self.agenda
+            .plan(self.now.after(wait), Event { member, what });
     }
 }
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Event {}
 
 const TROUBLED: Duration = Duration::from_secs(40);
 const PEACEFUL: Duration = Duration::from_secs(20);

@@ -106,14 +106,8 @@ pub(in super::super) fn read_steps(from: &mut Reader) -> Result<Vec<TransactionO
                     options,
                 }
             }
-            2 => TransactionOp::Delete {
-                key: from.text()?,
-                expect: read_expect(from)?,
-            },
-            3 => TransactionOp::Check {
-                key: from.text()?,
-                expect: read_expect(from)?,
-            },
+            2 => TransactionOp::delete(from.text()?, read_expect(from)?),
+            3 => TransactionOp::check(from.text()?, read_expect(from)?),
             _ => return Err(malformed()),
         })
     })

@@ -10,11 +10,7 @@ use crate::raft::{
 fn put(key: &str, lease: Option<LeaseId>) -> TransactionOp {
     let mut options = PutOptions::default().with_expect(Expect::Absent);
     options.lease = lease;
-    TransactionOp::Put {
-        key: key.to_owned(),
-        value: Bytes::from_static(b"value"),
-        options,
-    }
+    TransactionOp::put(key, Bytes::from_static(b"value"), options)
 }
 
 fn command(number: u64, action: Action) -> Command {
@@ -133,14 +129,8 @@ fn commands_are_read_as_written() {
     for action in [
         Action::Apply(vec![
             put("a", Some(LeaseId(3))),
-            TransactionOp::Delete {
-                key: "b".to_owned(),
-                expect: Expect::Revision(Revision(8)),
-            },
-            TransactionOp::Check {
-                key: "c".to_owned(),
-                expect: Expect::Absent,
-            },
+            TransactionOp::delete("b", Expect::Revision(Revision(8))),
+            TransactionOp::check("c", Expect::Absent),
         ]),
         Action::Grant(std::time::Duration::from_millis(1500)),
         Action::Revoke(LeaseId(u128::MAX)),

@@ -10,9 +10,9 @@ use std::{
 
 #[cfg(any(feature = "etcd", feature = "consul"))]
 use longshore_core::ErrorKind;
-use longshore_core::{BoxByteStream, Error};
+use longshore_core::{Error, ReadRule};
 use rustls::AlertDescription;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::tls_failure;
 
@@ -48,28 +48,26 @@ pub(crate) fn told(error: &io::Error) -> Option<Error> {
     Some(Error::new(told.kind(), told.message().to_owned()))
 }
 
-/// A stream over TLS that notes refusals, and fails with them.
+/// Reads of a stream over TLS: notes refusals, and fails with them.
 pub(super) struct Judged {
-    pub(super) stream: BoxByteStream,
     pub(super) host: String,
     pub(super) refusal: Refusal,
     /// Whether the server has said something: then it has taken our certificate.
     pub(super) accepted: bool,
 }
 
-impl AsyncRead for Judged {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl ReadRule for Judged {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
         let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
-        let Err(error) = read else {
-            if !this.accepted && buffer.filled().len() > before {
-                this.accepted = true;
-                this.refusal.set(None);
+        let Err(error) = ready!(Pin::new(stream).poll_read(context, buffer)) else {
+            if !self.accepted && buffer.filled().len() > before {
+                self.accepted = true;
+                self.refusal.set(None);
             }
             return Poll::Ready(Ok(()));
         };
@@ -80,26 +78,8 @@ impl AsyncRead for Judged {
             return Poll::Ready(Err(error));
         };
         let alert = *alert;
-        this.refusal.set(Some(alert));
-        let told = refused(&this.host, alert);
+        self.refusal.set(Some(alert));
+        let told = refused(&self.host, alert);
         Poll::Ready(Err(io::Error::new(error.kind(), told)))
-    }
-}
-
-impl AsyncWrite for Judged {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -87,6 +87,11 @@ pub(super) fn failure(place: &Place, error: io::Error) -> Error {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => {
             say(ErrorKind::Unauthenticated, other.to_string())
         }
+        // Of the handshake: of the certificate's own it is said above.
+        Some(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => say(
+            ErrorKind::Unauthenticated,
+            "it does not hold the key of the certificate that it shows".to_owned(),
+        ),
         Some(rustls::Error::InvalidMessage(_)) => say(
             ErrorKind::Protocol,
             "it does not speak TLS on this port. Turn TLS on there (--tlsverify), or dial its TLS \

@@ -6,7 +6,7 @@ use std::{
 
 use longshore_core::{
     Clock, Error, Result,
-    tls::{ClockTime, provider},
+    tls::{ClockTime, ServerCheck, provider},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider, pki_types::CertificateDer};
 
@@ -74,7 +74,7 @@ impl TlsSettings {
              everything on it; use --tlsverify with --tlscacert"
         );
         let provider = provider();
-        let verifier = Arc::new(AcceptAny::new(&provider));
+        let verifier = Arc::new(ServerCheck::new(AcceptAny, &provider));
         Self::build(provider, verifier, identity, clock, false)
     }
 
@@ -111,7 +111,8 @@ impl TlsSettings {
             })?;
         }
         let provider = provider();
-        let verifier = Arc::new(Verify::new(roots, &authorities, &provider)?);
+        let rule = Verify::new(roots, &authorities, &provider)?;
+        let verifier = Arc::new(ServerCheck::new(rule, &provider));
         Self::build(provider, verifier, identity, clock, true)
     }
 

@@ -1,15 +1,10 @@
 use std::sync::Arc;
 
-use longshore_core::{Error, Result};
+use longshore_core::{Error, Result, tls::ServerRule};
 use rustls::{
-    CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{
-        CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-    },
+    CertificateError, OtherError, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
@@ -37,95 +32,40 @@ impl Verify {
     }
 }
 
-impl ServerCertVerifier for Verify {
-    fn verify_server_cert(
+impl ServerRule for Verify {
+    fn judge(
         &self,
-        end_entity: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        dialled: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .map_err(|error| match error {
-                rustls::Error::InvalidCertificate(reason) => {
-                    let text =
-                        explain::certificate(&reason, end_entity, server_name, &self.trusted);
-                    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(
-                        Arc::new(Explained(text)),
-                    )))
-                }
-                other => other,
-            })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+    ) -> Result<(), rustls::Error> {
+        let judged = self
+            .inner
+            .verify_server_cert(certificate, intermediates, dialled, &[], now);
+        judged.map(drop).map_err(|error| match error {
+            rustls::Error::InvalidCertificate(reason) => {
+                let text = explain::certificate(&reason, certificate, dialled, &self.trusted);
+                let told = CertificateError::Other(OtherError(Arc::new(Explained(text))));
+                rustls::Error::InvalidCertificate(told)
+            }
+            other => other,
+        })
     }
 }
 
-/// Accepts every certificate, but still wants the peer to hold its key.
+/// Accepts every certificate. That the peer holds its key is still wanted.
 #[derive(Debug)]
-pub(super) struct AcceptAny(WebPkiSupportedAlgorithms);
+pub(super) struct AcceptAny;
 
-impl AcceptAny {
-    pub(super) fn new(provider: &CryptoProvider) -> Self {
-        Self(provider.signature_verification_algorithms)
-    }
-}
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
+impl ServerRule for AcceptAny {
+    fn judge(
         &self,
-        _end_entity: &CertificateDer<'_>,
+        _certificate: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        _dialled: &ServerName<'_>,
         _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+    ) -> Result<(), rustls::Error> {
+        Ok(())
     }
 }

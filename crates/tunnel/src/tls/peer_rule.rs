@@ -1,13 +1,10 @@
 use std::{fmt, sync::Arc};
 
-use longshore_core::{Error, NodeId, Result};
+use longshore_core::{Error, NodeId, Result, tls::ServerRule};
 use rustls::{
-    CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
-    client::{
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor, verify_server_name,
-    },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    CertificateError, OtherError, RootCertStore,
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
@@ -18,7 +15,7 @@ use crate::pki::{self, TlsTrust};
 /// Checks the listener's certificate: chain, validity and purpose as the TLS library does, then
 /// that it is the peer that the dialler means.
 #[derive(Debug)]
-pub(super) struct PeerVerifier {
+pub(super) struct PeerRule {
     roots: Arc<RootCertStore>,
     expected: Expected,
     provider: Arc<CryptoProvider>,
@@ -39,7 +36,7 @@ pub(super) struct WrongNode {
     found: String,
 }
 
-impl PeerVerifier {
+impl PeerRule {
     pub(super) fn new(
         trust: &TlsTrust,
         expected: &ExpectedPeer,
@@ -67,15 +64,14 @@ impl PeerVerifier {
     }
 }
 
-impl ServerCertVerifier for PeerVerifier {
-    fn verify_server_cert(
+impl ServerRule for PeerRule {
+    fn judge(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         dialled: &ServerName<'_>,
-        _ocsp_response: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    ) -> Result<(), rustls::Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(
             &certificate,
@@ -103,33 +99,7 @@ impl ServerCertVerifier for PeerVerifier {
                 }
             }
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        Ok(())
     }
 }
 
