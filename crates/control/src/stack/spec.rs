@@ -200,7 +200,7 @@ impl StackSpec {
                     format!("{replicas} instances are more than the {MAX_REPLICAS} allowed"),
                 );
             }
-            let last = Slot::new(self, service, service.replicas.max(1));
+            let last = Slot::new(&self.name, service, service.replicas.max(1));
             if let Err(error) = last.instance_name(u64::MAX) {
                 return bad(service, error.message().to_owned());
             }
@@ -257,9 +257,9 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(stack: &StackSpec, service: &ServiceSpec, index: u32) -> Self {
+    pub(super) fn new(stack: &ServiceName, service: &ServiceSpec, index: u32) -> Self {
         Self {
-            stack: stack.name.clone(),
+            stack: stack.clone(),
             service: service.name.clone(),
             index,
         }
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn later_epochs_have_other_names() {
         let stack = stack(vec![service("web", &[])]);
-        let slot = Slot::new(&stack, &stack.services[0], 2);
+        let slot = Slot::new(&stack.name, &stack.services[0], 2);
         assert_eq!(slot.instance_name(1).unwrap().as_str(), "shop-web-2");
         assert_eq!(slot.instance_name(3).unwrap().as_str(), "shop-web-2.3");
     }
