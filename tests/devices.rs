@@ -413,6 +413,48 @@ async fn instances_of_a_stack_have_devices_of_their_own_over_a_restart() {
 }
 
 #[tokio::test]
+async fn all_services_of_a_stack_together_have_no_more_devices_than_there_are() {
+    let world = World::new();
+    let manager = world.manager().await;
+    let service = |name: &str, replicas, devices: &[&str]| {
+        let spec = ServiceSpec::new(name.parse().unwrap(), WorkloadSpec::new("busybox"));
+        let devices = devices.iter().map(|text| text.parse().unwrap());
+        devices.fold(spec.with_replicas(replicas), ServiceSpec::with_devices)
+    };
+    // Six GPUs in all, of which there are three; and a TPU beside one of them.
+    let one = service("one", 2, &["gpu"]);
+    let both = service("both", 1, &["gpu", "tpu"]);
+    let pair = service("pair", 1, &["gpu", "gpu"]);
+    let stack = StackSpec::new("shop".parse().unwrap(), vec![one, both, pair]);
+    manager.plane.deploy(stack).await.unwrap();
+    let waiting = || {
+        let status = manager.plane.stack_status("shop").unwrap();
+        let instances = status.services.into_iter().flat_map(|it| it.instances);
+        instances.filter(|it| it.note.contains("free")).count()
+    };
+    let settled = async || {
+        let names: BTreeSet<String> = world.given().await.into_iter().collect();
+        assert_eq!(names.len(), world.given().await.len(), "none twice");
+        waiting() > 0 && waiting() == manager.plane.pending().len()
+    };
+    until("some have theirs and the others wait", settled).await;
+    let given = world.given().await;
+    let gpus = given.iter().filter(|device| device.contains(" gpu ")).count();
+    assert!((2..=3).contains(&gpus), "{given:?}");
+    // With fewer who ask, the others have theirs.
+    let both = service("both", 1, &["gpu", "tpu"]);
+    let stack = StackSpec::new("shop".parse().unwrap(), vec![both]);
+    manager.plane.deploy(stack).await.unwrap();
+    let left = ["gpu", "tpu 0"];
+    until("who stays has his", async || {
+        let given = world.given().await;
+        given.len() == 2 && left.iter().all(|kind| given.iter().any(|it| it.contains(kind)))
+    })
+    .await;
+    assert!(manager.plane.pending().is_empty());
+}
+
+#[tokio::test]
 async fn a_stack_s_template_names_no_devices() {
     let world = World::new();
     let manager = world.manager().await;

@@ -425,6 +425,9 @@ fn pull(daemon: Daemon, request: &Request<Incoming>) -> Response<Body> {
     let lines = if known {
         daemon.give_image(&image);
         "{\"status\":\"Pulling fs layer\",\"id\":\"a\"}\r\n{\"status\":\"Done\"}\r\n".to_owned()
+    } else if image.starts_with("nowhere") {
+        let error = format!("manifest for {image} not found: manifest unknown");
+        json!({"errorDetail": {"message": error}, "error": error}).to_string()
     } else {
         format!(
             "{{\"errorDetail\":{{\"message\":\"x\"}},\"error\":\"no registry for {image}\"}}\r\n"

@@ -93,13 +93,19 @@ impl Job {
                     if at <= clock.now() {
                         continue;
                     }
-                    // What is made can't be given up here any more.
-                    if step != Step::Start {
-                        cancelled = shared.pending.pause(&self.id, at);
-                    }
+                    let given_up = async {
+                        match step {
+                            // What is made can't be given up here any more.
+                            Step::Start => std::future::pending().await,
+                            Step::Make | Step::Look => {
+                                cancelled = shared.pending.pause(&self.id, at);
+                                let _ = (&mut cancelled).await;
+                            }
+                        }
+                    };
                     tokio::select! {
                         () = clock.sleep_until(at) => {}
-                        _ = &mut cancelled => break None,
+                        () = given_up => break None,
                         () = shared.plane.shutdown().requested() => break None,
                     }
                 }
