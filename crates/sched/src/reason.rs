@@ -1,6 +1,6 @@
 use std::fmt;
 
-use longshore_core::{Availability, HostPort, NodeHealth, PlacementRequest};
+use longshore_core::{Availability, DeviceRequest, HostPort, NodeHealth, PlacementRequest};
 
 use crate::{
     demand::Home,

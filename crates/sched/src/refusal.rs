@@ -212,7 +212,9 @@ struct Pieces {
 impl Pieces {
     fn of(reason: &Reason<'_>) -> Option<Self> {
         match reason {
-            Reason::Device { wanted, fit, .. } if !wanted.request.is_all() && *fit != usize::MAX => {
+            Reason::Device { wanted, fit, .. }
+                if !wanted.request.is_all() && *fit != usize::MAX =>
+            {
                 Some(Self {
                     wanted: wanted.request.count(),
                     one: DeviceText(wanted.request).one(),
@@ -232,13 +234,14 @@ impl Pieces {
             some,
             most,
         } = self;
+        let have = if all == 1 { "has" } else { "have" };
         let all = nodes(all);
         let asked = match wanted {
             1 => "1 is asked for".to_owned(),
             wanted => format!("{wanted} are asked for"),
         };
         match some {
-            0 => format!("0 of {all} have a free {one}; {asked}"),
+            0 => format!("0 of {all} {have} a free {one}; {asked}"),
             1 => format!("1 of {all} has a free {one}, and not more than {most}; {asked}"),
             some => format!("{some} of {all} have a free {one}, none more than {most}; {asked}"),
         }

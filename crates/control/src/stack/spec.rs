@@ -417,6 +417,23 @@ mod tests {
     }
 
     #[test]
+    fn what_an_instance_asks_for_of_all_devices_is_summed_up() {
+        let with = |devices: &[&str]| {
+            let devices = devices.iter().map(|text| text.parse().unwrap());
+            stack(vec![
+                devices.fold(service("a", &[]), ServiceSpec::with_devices),
+                service("b", &[]).with_devices("32 gpu".parse().unwrap()),
+            ])
+        };
+        assert!(with(&["16 gpu", "16 tpu"]).ordered().is_ok());
+        let error = with(&["16 gpu", "16 tpu", "fpga"]).ordered().unwrap_err();
+        assert_eq!(
+            error.message(),
+            "service a of stack shop: each instance asks for more than 32 devices"
+        );
+    }
+
+    #[test]
     fn s25_credentials_are_named_and_a_secret_in_their_place_is_not_told() {
         let with = |name: &str| stack(vec![service("a", &[]).with_registry_credentials(name)]);
         assert!(with("ours.prod-1").ordered().is_ok());

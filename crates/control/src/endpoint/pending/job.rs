@@ -63,6 +63,7 @@ impl Job {
         let (clock, random) = (shared.plane.clock(), shared.plane.random());
         let mut course = Course::new(self.policy(), self.deadline);
         let (mut step, mut pending, mut cancelled) = (Step::Make, Some(pending), cancelled);
+        let mut last: Option<String> = None;
         let ended = loop {
             let done = match step {
                 Step::Make => match self.wait_and_make(pending.take(), &mut cancelled).await {
@@ -77,9 +78,13 @@ impl Job {
                 Err((outcome, error)) => (outcome, Some(error.message().to_owned())),
             };
             let error = error.map(|error| self.in_context(error, outcome));
+            last = error.clone().or(last);
             match course.handle(outcome, clock.now(), &**random) {
                 Next::Done => break Some(Ok(())),
-                Next::Fail => break Some(Err(error.unwrap_or_default())),
+                Next::Fail => {
+                    let last = last.unwrap_or_else(|| "it waited as long as it was to wait".into());
+                    break Some(Err(last));
+                }
                 Next::At(at, next) => {
                     step = next;
                     if let Some(error) = &error {
