@@ -130,11 +130,12 @@ fn told(work: &Value) -> String {
     }
 }
 
-/// Swarm's line comes first, and says less than those behind it.
+/// Swarm's line comes first, in brackets what it was about; those behind say more.
 fn why(reason: &str) -> String {
     let behind = reason.split_once('\n').map_or(reason, |(_, behind)| behind);
-    let line = behind.trim().replace('\n', "; ");
-    longshore::core::printable(&line, LONGEST_SHOWN).into_owned()
+    let lines = behind.lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.starts_with('[')).collect();
+    longshore::core::printable(&lines.join("; "), LONGEST_SHOWN).into_owned()
 }
 
 fn text(value: &Value) -> String {
@@ -194,7 +195,7 @@ mod tests {
     fn a_line_says_what_waits_and_why() {
         let listed = json!([
             {"id": "1f", "name": "web", "image": "nginx", "state": "waiting", "since": "now",
-                "reason": "no room\n0 of 3\nfor 3s", "instance": null},
+                "reason": "no room \n[slots]\n[zone==eu]\n0 of 3\nfor 3s", "instance": null},
             {"id": null, "name": "shop-web-1", "image": "a", "state": "waiting", "since": "now",
                 "reason": "full", "instance": {"stack": "shop"}},
             {"id": "2f", "name": "", "image": "a", "state": "made", "since": "now",

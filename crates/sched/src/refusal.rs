@@ -35,6 +35,8 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 struct Group {
     demand: String,
+    /// Whether the demand is what the nodes are, not what they lack.
+    is_state: bool,
     nodes: usize,
     need: Option<(String, u64, String)>,
     /// What is lacking, where it is devices that can be counted.
@@ -56,6 +58,13 @@ impl Tally {
     pub(crate) fn add(&mut self, stage: usize, reason: &Reason<'_>, constrained: bool) {
         let new = || Group {
             demand: reason.demand().to_string(),
+            is_state: matches!(
+                reason,
+                Reason::Unhealthy(_)
+                    | Reason::NoHealthLeft
+                    | Reason::Closed(_)
+                    | Reason::Tenant { .. }
+            ),
             nodes: 0,
             need: None,
             pieces: Pieces::of(reason),
@@ -188,7 +197,11 @@ impl Group {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{} on {}", self.demand, nodes(self.nodes));
+        let mut text = match (self.is_state, self.nodes) {
+            (true, 1) => format!("1 node is {}", self.demand),
+            (true, count) => format!("{count} nodes are {}", self.demand),
+            (false, count) => format!("{} on {}", self.demand, nodes(count)),
+        };
         if let Some((needed, _, most)) = &self.need {
             let _ = write!(text, " ({needed} needed, at most {most} free)");
         }

@@ -1,6 +1,7 @@
 //! `POST /containers/create`: read, placed, made on the best node or the next ones.
 
 mod config;
+mod failure;
 mod platforms;
 mod prepared;
 mod pull;
@@ -16,14 +17,15 @@ use longshore_core::{DeviceId, Expression, NodeHealth, NodeId, WorkloadId, http:
 use serde::Deserialize;
 use serde_json::json;
 
-use self::prepared::Wanted;
 pub(super) use self::{
     config::{CreateConfig, object_mut},
+    failure::{Lost, Unmade},
     platforms::PlatformCache,
     prepared::{Prepared, placement_of, prepare},
     pull::{follow, pull},
     strays::{StraySearches, clear, find},
 };
+use self::{failure::Failure, prepared::Wanted};
 use super::{
     Shared,
     call::{Call, raw_json},
@@ -34,7 +36,7 @@ use super::{
     proxy::request,
     record::Made,
 };
-use crate::{Admission, NameGuard, NodeView, SWARM_ID_LABEL};
+use crate::{Admission, NodeView, SWARM_ID_LABEL};
 
 /// The engine's answer.
 #[derive(Debug, Deserialize)]
@@ -43,57 +45,6 @@ struct Created {
     id: String,
     #[serde(rename = "Warnings", default)]
     warnings: Option<Vec<String>>,
-}
-
-/// Why a create failed on a node, and so what may help.
-enum Failure {
-    /// It would fail anywhere.
-    Final(ApiError),
-    /// Another node may take it.
-    Refused(ApiError),
-    /// The node neither has the image nor can get it.
-    NoImage(ApiError),
-}
-
-impl Failure {
-    fn is_final(&self) -> bool {
-        matches!(self, Self::Final(_))
-    }
-
-    fn into_error(self) -> ApiError {
-        match self {
-            Self::Final(error) | Self::Refused(error) | Self::NoImage(error) => error,
-        }
-    }
-}
-
-/// A create that failed, and what it still holds.
-pub(super) struct Unmade {
-    pub(super) error: ApiError,
-    /// The room on the node whose answer was lost: it may have been made there. Only for who
-    /// [looks](Lost::Look) himself.
-    pub(super) room: Option<Admission>,
-    /// The name, for another try.
-    pub(super) name: Option<NameGuard>,
-}
-
-impl From<ApiError> for Unmade {
-    fn from(error: ApiError) -> Self {
-        Self {
-            error,
-            room: None,
-            name: None,
-        }
-    }
-}
-
-/// What to do where an engine's answer was lost, and it does not say either what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
-    /// Go on elsewhere; what is found later is removed.
-    GoOn,
-    /// Stop: whoever asked looks before he tries again.
-    Look,
 }
 
 pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {

@@ -190,6 +190,12 @@ impl Waiting {
         self.queue = PendingQueue::new(Shares::new("places", 0, None));
     }
 
+    /// Whether work of that name waits. Names are asked for seldom.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        let mut waiters = self.waiters.values();
+        waiters.any(|waiter| waiter.request.name == name)
+    }
+
     /// Who waits, and why.
     pub(crate) fn reasons(&self) -> impl Iterator<Item = (&PlacementRequest, Arc<str>)> {
         let waiters = self.waiters.iter();

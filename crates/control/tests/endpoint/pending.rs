@@ -110,7 +110,12 @@ async fn s21_what_waits_says_why_and_is_made_and_started_when_there_is_room() {
     client
         .post("/containers/create?name=web", body(0))
         .await
-        .ok(409);
+        .fails(
+            409,
+            "Conflict: The name web is already assigned to work that waits for room. You have to give \
+             that up to be able to assign web to a container.",
+            "already-exists",
+        );
     assert_eq!(cluster.made(), 0);
     let on = held.pop().unwrap().node().unwrap().name;
     let work = client.until_state("made").await;

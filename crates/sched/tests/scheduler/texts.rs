@@ -33,7 +33,7 @@ fn no_healthy_node_is_said_unwrapped() {
         &scheduler(states),
         &request(),
         "No healthy node available in the cluster",
-        "0 of 4 nodes can take it: not healthy on 2 nodes; cordoned on 1 node; draining on 1 node",
+        "0 of 4 nodes can take it: 2 nodes are not healthy; 1 node is cordoned; 1 node is draining",
     );
 }
 
