@@ -249,7 +249,7 @@ pub(crate) struct DeviceText<'a>(pub(crate) &'a DeviceRequest);
 impl DeviceText<'_> {
     /// `gpu where memory>=16GiB`
     pub(crate) fn one(self) -> String {
-        self.after_count(|kind| kind.to_owned())
+        self.after_count(str::to_owned)
     }
 
     /// `gpus where memory>=16GiB`
