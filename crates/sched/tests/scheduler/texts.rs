@@ -382,6 +382,6 @@ fn s12_an_explanation_is_a_sentence() {
         "1 of 40 nodes has zone=eu and node=eu2; it lacks 2 GiB of memory",
     );
     let words = "0 of 40 nodes can take it: constraint zone==asia not satisfied on 39 nodes; \
-                 quarantined on 1 node";
+                 1 node is quarantined";
     explained(&scheduler, &wanted("zone==asia"), words);
 }
