@@ -195,7 +195,7 @@ async fn two_containers_never_share_a_device() {
     for error in refused {
         let (status, message) = error.unwrap_err();
         assert_eq!(status, 500);
-        assert!(message.contains("no 1 gpu free"), "{message}");
+        assert!(message.contains("no free gpu"), "{message}");
     }
     // The engine is asked for names, and the container says what it has.
     let id = made[0].as_ref().unwrap();
@@ -253,12 +253,9 @@ async fn devices_are_asked_for_by_number_name_driver_or_all() {
 
     let (status, message) = given(gpus(3)).await.unwrap_err();
     assert_eq!(status, 500);
-    assert!(message.contains("no 3 gpu free"), "{message}");
+    assert!(message.contains("fewer than 3 free gpus"), "{message}");
     let (_, message) = given(named(json!(["GPU-x"]))).await.unwrap_err();
-    assert!(
-        message.contains("no 1 gpu where id==GPU-x free"),
-        "{message}"
-    );
+    assert!(message.contains("no free gpu where id==GPU-x"), "{message}");
     let (status, message) = given(named(json!(["GPU-*"]))).await.unwrap_err();
     assert_eq!(
         (status, message.contains("GPU-*")),
@@ -287,7 +284,7 @@ async fn devices_stay_held_over_a_restart() {
         ];
         assert_eq!(world.given().await, all);
         let (_, message) = second.create(gpus(1)).await.unwrap_err();
-        assert!(message.contains("no 1 gpu free"), "{message}");
+        assert!(message.contains("no free gpu"), "{message}");
         second.plane.stop().await;
         // Past the manager, which may not know it yet where it can't look at it.
         let engine = world.engines.engine("sim-001").unwrap();
@@ -324,7 +321,7 @@ async fn a_device_that_is_used_past_the_control_plane_is_not_given_out() {
     let id = engine.create(&spec).await.unwrap();
     let manager = world.manager().await;
     let (_, message) = manager.create(gpus(2)).await.unwrap_err();
-    assert!(message.contains("no 2 gpu free"), "{message}");
+    assert!(message.contains("fewer than 2 free gpus"), "{message}");
     engine.remove(&id, RemoveOptions::default()).await.unwrap();
     until("it is free again", async || {
         manager.create(gpus(2)).await.is_ok()
@@ -398,18 +395,66 @@ async fn instances_of_a_stack_have_devices_of_their_own_over_a_restart() {
         world.listed_only = listed_only;
         let second = world.manager().await;
         let (_, message) = second.create(gpus(1)).await.unwrap_err();
-        assert!(message.contains("no 1 gpu free"), "{message}");
+        assert!(message.contains("no free gpu"), "{message}");
         second.plane.deploy(stack(4, "gpu")).await.unwrap();
         let note = || {
             let status = second.plane.stack_status("shop").unwrap();
             status.services[0].instances[3].note.clone()
         };
-        until("it waits", async || note().contains("no 1 gpu free")).await;
+        until("it waits", async || note().contains("no free gpu")).await;
         assert_eq!(world.given().await, all, "nobody lost what he has");
         second.plane.stop().await;
     }
     let names: BTreeSet<String> = world.given().await.into_iter().collect();
     assert_eq!(names.len(), 3);
+}
+
+#[tokio::test]
+async fn all_services_of_a_stack_together_have_no_more_devices_than_there_are() {
+    let world = World::new();
+    let manager = world.manager().await;
+    let service = |name: &str, replicas, devices: &[&str]| {
+        let spec = ServiceSpec::new(name.parse().unwrap(), WorkloadSpec::new("busybox"));
+        let devices = devices.iter().map(|text| text.parse().unwrap());
+        devices.fold(spec.with_replicas(replicas), ServiceSpec::with_devices)
+    };
+    // Six GPUs in all, of which there are three; and a TPU beside one of them.
+    let one = service("one", 2, &["gpu"]);
+    let both = service("both", 1, &["gpu", "tpu"]);
+    let pair = service("pair", 1, &["gpu", "gpu"]);
+    let stack = StackSpec::new("shop".parse().unwrap(), vec![one, both, pair]);
+    manager.plane.deploy(stack).await.unwrap();
+    let waiting = || {
+        let status = manager.plane.stack_status("shop").unwrap();
+        let instances = status.services.into_iter().flat_map(|it| it.instances);
+        instances.filter(|it| it.note.contains("free")).count()
+    };
+    let settled = async || {
+        let names: BTreeSet<String> = world.given().await.into_iter().collect();
+        assert_eq!(names.len(), world.given().await.len(), "none twice");
+        waiting() > 0 && waiting() == manager.plane.pending().len()
+    };
+    until("some have theirs and the others wait", settled).await;
+    let given = world.given().await;
+    let gpus = given
+        .iter()
+        .filter(|device| device.contains(" gpu "))
+        .count();
+    assert!((2..=3).contains(&gpus), "{given:?}");
+    // With fewer who ask, the others have theirs.
+    let both = service("both", 1, &["gpu", "tpu"]);
+    let stack = StackSpec::new("shop".parse().unwrap(), vec![both]);
+    manager.plane.deploy(stack).await.unwrap();
+    let left = ["gpu", "tpu 0"];
+    until("who stays has his", async || {
+        let given = world.given().await;
+        given.len() == 2
+            && left
+                .iter()
+                .all(|kind| given.iter().any(|it| it.contains(kind)))
+    })
+    .await;
+    assert!(manager.plane.pending().is_empty());
 }
 
 #[tokio::test]

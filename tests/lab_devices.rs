@@ -156,13 +156,13 @@ async fn a_stock_daemon_s_devices_are_placed_and_its_refusal_is_passed_on() {
     )
     .await;
     let said = refused(&manager, &["create", "--gpus", "1", IMAGE, "true"]).await;
-    assert!(said.contains("no 1 gpu free"), "{said}");
+    assert!(said.contains("no free gpu"), "{said}");
 
     // A manager that knows nothing finds out.
     manager.plane.stop().await;
     let manager = Manager::over(&lab).await;
     let said = refused(&manager, &["create", "--gpus", "1", IMAGE, "true"]).await;
-    assert!(said.contains("no 1 gpu free"), "{said}");
+    assert!(said.contains("no free gpu"), "{said}");
     ok(&manager, &["rm", "second"]).await;
     ok(
         &manager,

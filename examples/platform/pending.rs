@@ -32,13 +32,15 @@ pub async fn run(args: Pending) -> Result<(), Failure> {
             let id = text(&queued["id"]);
             match queued["reason"].as_str() {
                 Some(reason) => say(format_args!("{id} waits for room: {}", why(reason))),
-                None => say(format_args!("{id} is being made")),
+                None => say(format_args!(
+                    "{id} is being made; 'platform pending ls' says what becomes of it"
+                )),
             }
         }
         Pending::Rm { host, work } => {
             let path = format!("{PENDING}/{}", form_urlencode(&work));
             call(&host, Method::DELETE, &path, Bytes::new()).await?;
-            say(format_args!("{work} waits no longer"))
+            say(format_args!("{work} is not in the queue any more"))
         }
     }
 }
@@ -82,7 +84,7 @@ fn body(args: &PendingRun) -> Result<Value, Failure> {
 fn table(listed: &Value) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["ID", "NAME", "IMAGE", "STATE", "SINCE", "WHY"]);
+    table.set_header(["ID", "NAME", "IMAGE", "OWNER", "STATE", "SINCE", "WHY"]);
     for work in listed.as_array().into_iter().flatten() {
         let id = match &work["instance"]["stack"] {
             Value::String(stack) => format!("(stack {})", text(&stack.as_str().into())),
@@ -90,12 +92,13 @@ fn table(listed: &Value) -> Table {
         };
         let why = match work["node"].as_str() {
             Some(_) => format!("on {}", text(&work["node"])),
-            None => why(work["reason"].as_str().unwrap_or_default()),
+            None => told(work),
         };
         table.add_row([
             id,
             text(&work["name"]),
             text(&work["image"]),
+            text(&work["owner"]),
             text(&work["state"]),
             text(&work["since"]),
             why,
@@ -104,11 +107,35 @@ fn table(listed: &Value) -> Table {
     table
 }
 
-/// Swarm's line comes first, and says less than those behind it.
+/// Why work waits or has failed; of what failed before and waits again, what was said then.
+fn told(work: &Value) -> String {
+    let reason = why(work["reason"].as_str().unwrap_or_default());
+    let error = match work["error"].as_str() {
+        Some(error) if work["state"] != "failed" || Some(error) != work["reason"].as_str() => {
+            why(error)
+        }
+        _ => return reason,
+    };
+    let failures = match work["failures"].as_u64().unwrap_or_default() {
+        0 | 1 => "it failed once".to_owned(),
+        failures => format!("it failed {failures} times"),
+    };
+    match (work["again_at"].as_str(), work["state"].as_str()) {
+        (Some(_), _) => format!(
+            "{failures} and is tried again at {}: {error}",
+            text(&work["again_at"])
+        ),
+        (None, Some("waiting" | "failed")) => format!("{reason}; {failures} before: {error}"),
+        (None, _) => format!("{failures} before: {error}"),
+    }
+}
+
+/// Swarm's line comes first, in brackets what it was about; those behind say more.
 fn why(reason: &str) -> String {
     let behind = reason.split_once('\n').map_or(reason, |(_, behind)| behind);
-    let line = behind.trim().replace('\n', "; ");
-    longshore::core::printable(&line, LONGEST_SHOWN).into_owned()
+    let lines = behind.lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.starts_with('[')).collect();
+    longshore::core::printable(&lines.join("; "), LONGEST_SHOWN).into_owned()
 }
 
 fn text(value: &Value) -> String {
@@ -168,11 +195,17 @@ mod tests {
     fn a_line_says_what_waits_and_why() {
         let listed = json!([
             {"id": "1f", "name": "web", "image": "nginx", "state": "waiting", "since": "now",
-                "reason": "no room\n0 of 3\nfor 3s", "instance": null},
+                "reason": "no room \n[slots]\n[zone==eu]\n0 of 3\nfor 3s", "instance": null},
             {"id": null, "name": "shop-web-1", "image": "a", "state": "waiting", "since": "now",
                 "reason": "full", "instance": {"stack": "shop"}},
             {"id": "2f", "name": "", "image": "a", "state": "made", "since": "now",
-                "node": "node-1", "reason": null},
+                "node": "node-1", "reason": null, "error": "busy", "failures": 1},
+            {"id": "3f", "owner": "alice", "state": "waiting", "reason": "busy", "error": "busy",
+                "failures": 2, "again_at": "noon"},
+            {"id": "4f", "state": "waiting", "reason": "full", "error": "busy", "failures": 1},
+            {"id": "5f", "state": "failed", "reason": "busy", "error": "busy", "failures": 7},
+            {"id": "7f", "state": "failed", "reason": "full", "error": "busy", "failures": 7},
+            {"id": "6f", "state": "making", "reason": null, "error": "busy", "failures": 1},
         ]);
         let lines = table(&listed).to_string();
         let words: Vec<Vec<&str>> = lines
@@ -188,5 +221,16 @@ mod tests {
         );
         assert_eq!(words[1][..2], ["(stack", "shop)"]);
         assert_eq!(words[2], ["2f", "a", "made", "now", "on", "node-1"]);
+        let rest: Vec<String> = words[3..].iter().map(|line| line.join(" ")).collect();
+        assert_eq!(
+            rest,
+            [
+                "3f alice waiting it failed 2 times and is tried again at noon: busy",
+                "4f waiting full; it failed once before: busy",
+                "5f failed busy",
+                "7f failed full; it failed 7 times before: busy",
+                "6f making it failed once before: busy",
+            ]
+        );
     }
 }

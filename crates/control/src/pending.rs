@@ -1,13 +1,17 @@
+mod owner;
 mod queue;
 mod relief;
 mod run;
+mod shares;
 mod waiting;
 
 pub(crate) use self::{
-    queue::{PendingQueue, Refused, Ticket, Todo},
+    owner::Owner,
+    queue::{Newcomer, PendingQueue, Refused, Ticket, Todo},
     relief::{Relief, Told, has_more},
     run::follow,
-    waiting::{Granted, Queued, Waiting},
+    shares::Shares,
+    waiting::{Granted, Queued, Waiting, Wish},
 };
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -22,11 +26,12 @@ use crate::{Admission, NameGuard, plane::Inner};
 /// Work that waits until a node can take it (S21). Its name is held meanwhile.
 ///
 /// It is tried again when something changes that could let it in: room is given back, a node comes
-/// or is healthy again, its labels change. More important work comes first, then older work; work
-/// that needs little passes work that needs much. Dropping this gives up the wait.
+/// or is healthy again, its labels change. More important work comes first; with equally important
+/// work the owners take turns, each with its oldest; work that needs little passes work that needs
+/// much. Dropping this gives up the wait.
 pub struct Pending {
     inner: Arc<Inner>,
-    request: PlacementRequest,
+    request: Arc<PlacementRequest>,
     name: Option<NameGuard>,
     state: Wait,
 }
@@ -46,6 +51,9 @@ pub struct PendingView {
     pub number: u64,
     /// What is asked for, with the name.
     pub request: PlacementRequest,
+    /// Whose it is, as it was told to [`enqueue_for`](crate::ControlPlane::enqueue_for) or proven to
+    /// the endpoint; nothing for work of stacks and of the program itself.
+    pub owner: Option<String>,
     /// Since when it waits.
     pub since: Timestamp,
     /// When it gives up.
@@ -57,35 +65,65 @@ pub struct PendingView {
 }
 
 impl Pending {
+    /// Takes the name that the request has, and places it or lets it wait.
     pub(crate) fn take(
         inner: &Arc<Inner>,
-        request: &PlacementRequest,
-        name: Option<&str>,
+        request: PlacementRequest,
+        owner: Owner,
         patience: Option<Duration>,
     ) -> Result<Self> {
-        let mut request = request.clone();
-        if let Some(name) = name {
-            name.clone_into(&mut request.name);
-        }
-        let name = match request.name.as_str() {
+        let mut name = match request.name.as_str() {
             "" => None,
             name => Some(NameGuard::take(inner, name)?),
         };
-        let now = inner.clock.now();
-        let deadline = patience.map(|patience| now.after(patience));
-        let mut state = inner.cluster.lock();
-        let ttl = inner.options.reservation_ttl;
-        let queued = state.enqueue(&request, deadline, now, ttl, &*inner.random)?;
-        drop(state);
+        let since = inner.clock.now();
+        let wish = Wish {
+            request: Arc::new(request),
+            owner,
+            since,
+            deadline: patience.map(|patience| since.after(patience)),
+            back_with: None,
+        };
+        Self::enter(inner, wish, &mut name)
+    }
+
+    /// Places it or lets it wait, under a name that is held already; on an error the name stays with
+    /// the caller.
+    pub(crate) fn enter(
+        inner: &Arc<Inner>,
+        wish: Wish,
+        name: &mut Option<NameGuard>,
+    ) -> Result<Self> {
+        let request = Arc::clone(&wish.request);
+        let (now, ttl) = (inner.clock.now(), inner.options.reservation_ttl);
+        let queued = {
+            let mut state = inner.cluster.lock();
+            state.enqueue(wish, now, ttl, &*inner.random)?
+        };
         Ok(Self {
             inner: Arc::clone(inner),
             request,
-            name,
+            name: name.take(),
             state: match queued {
                 Queued::Found(granted) => Wait::Found(granted),
                 Queued::Waits(ticket, answer) => Wait::Queued(ticket, answer),
             },
         })
+    }
+
+    /// Its place in the queue, if it has one.
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        match &self.state {
+            Wait::Queued(ticket, _) => Some(*ticket),
+            _ => None,
+        }
+    }
+
+    /// What is asked for, shared.
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn shared_request(&self) -> &Arc<PlacementRequest> {
+        &self.request
     }
 
     /// What is asked for, with the name.
@@ -128,7 +166,7 @@ impl Pending {
         }
         match std::mem::replace(&mut self.state, Wait::Over) {
             Wait::Found(granted) => {
-                let (request, name) = (self.request.clone(), self.name.take());
+                let (request, name) = (Arc::clone(&self.request), self.name.take());
                 Ok(Admission::of(&self.inner, request, *granted, name))
             }
             _ => Err(Error::new(

@@ -2,6 +2,7 @@ mod builder;
 mod leading;
 mod members;
 mod options;
+mod queue;
 mod run;
 mod stacks;
 
@@ -14,7 +15,6 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use longshore_core::{
@@ -26,8 +26,7 @@ use longshore_core::{
 use tokio::sync::Notify;
 
 use crate::{
-    Admission, ClusterEvent, ContainerView, NameGuard, NodeView, Pending, PendingView, Reconciler,
-    TunnelHub,
+    Admission, ClusterEvent, ContainerView, NameGuard, NodeView, Reconciler, TunnelHub,
     cluster::{Cluster, SlotId},
     event::EventLog,
     node::{self, Note},
@@ -183,31 +182,7 @@ impl ControlPlane {
     /// Safe: what was held is released.
     #[expect(clippy::unused_async, reason = "a replicated store will be asked here")]
     pub async fn admit(&self, request: &PlacementRequest, name: Option<&str>) -> Result<Admission> {
-        Admission::take(&self.inner, request, name)
-    }
-
-    /// As [`admit`](Self::admit), but work that no node can take now waits for one (S21), at most for
-    /// `patience`. Work of the same shape is served in turn. At most
-    /// [`pending_capacity`](PlaneOptions::pending_capacity) pieces wait; they live in this process,
-    /// and nothing is placed later by a control plane that was not started.
-    ///
-    /// # Errors
-    /// As for [`admit`](Self::admit), but for [`Unplaceable`](longshore_core::ErrorKind::Unplaceable);
-    /// [`ErrorKind::ResourceExhausted`](longshore_core::ErrorKind::ResourceExhausted) when too much
-    /// waits already; [`ErrorKind::Cancelled`](longshore_core::ErrorKind::Cancelled) after a
-    /// shutdown.
-    pub fn enqueue(
-        &self,
-        request: &PlacementRequest,
-        name: Option<&str>,
-        patience: Option<Duration>,
-    ) -> Result<Pending> {
-        Pending::take(&self.inner, request, name, patience)
-    }
-
-    /// The work that waits for a node, in the order in which it would be tried.
-    pub fn pending(&self) -> Vec<PendingView> {
-        self.inner.cluster.lock().pending_views()
+        Admission::take(&self.inner, queue::named(request, name))
     }
 
     /// Holds a container name for the whole cluster, for a rename.

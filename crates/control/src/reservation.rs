@@ -64,7 +64,7 @@ impl fmt::Debug for NameGuard {
 /// fulfilled or dropped.
 pub struct Admission {
     inner: Arc<Inner>,
-    request: PlacementRequest,
+    request: Arc<PlacementRequest>,
     placement: Placement,
     explanation: Explanation,
     node: NodeId,
@@ -75,19 +75,22 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn take(
-        inner: &Arc<Inner>,
-        request: &PlacementRequest,
-        name: Option<&str>,
-    ) -> Result<Self> {
-        let mut request = request.clone();
-        if let Some(name) = name {
-            name.clone_into(&mut request.name);
-        }
-        let name = match request.name.as_str() {
+    /// Takes the name that the request has, and room on a node.
+    pub(crate) fn take(inner: &Arc<Inner>, request: PlacementRequest) -> Result<Self> {
+        let mut name = match request.name.as_str() {
             "" => None,
             name => Some(NameGuard::take(inner, name)?),
         };
+        Self::under(inner, Arc::new(request), &mut name)
+    }
+
+    /// Takes room on a node, under a name that is held already; on an error the name stays with the
+    /// caller.
+    pub(crate) fn under(
+        inner: &Arc<Inner>,
+        request: Arc<PlacementRequest>,
+        name: &mut Option<NameGuard>,
+    ) -> Result<Self> {
         let reservation = new_reservation(inner)?;
         let seed = inner.random.next_u64();
         let now = inner.clock.now();
@@ -101,12 +104,12 @@ impl Admission {
             explanation,
             reservation,
         };
-        Ok(Self::of(inner, request, granted, name))
+        Ok(Self::of(inner, request, granted, name.take()))
     }
 
     pub(crate) fn of(
         inner: &Arc<Inner>,
-        request: PlacementRequest,
+        request: Arc<PlacementRequest>,
         granted: Granted,
         name: Option<NameGuard>,
     ) -> Self {
@@ -216,6 +219,12 @@ impl Admission {
         if let Some(name) = self.name.take() {
             name.made(&self.node, id);
         }
+    }
+
+    /// Gives up the room, and goes on holding the name.
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn into_name(mut self) -> Option<NameGuard> {
+        self.name.take()
     }
 
     fn give_back(&mut self) {

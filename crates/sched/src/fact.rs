@@ -215,9 +215,11 @@ impl Case {
                     write!(f, " of {all}")?;
                 }
                 f.write_str(" free")?;
-                match wanted.demands().is_empty() {
-                    true => Ok(()),
-                    false => write!(f, ", {fit} of them fit"),
+                match (wanted.demands().is_empty(), fit) {
+                    (true, _) => Ok(()),
+                    (false, 0) => f.write_str(", none of them fits"),
+                    (false, 1) => f.write_str(", 1 of them fits"),
+                    (false, fit) => write!(f, ", {fit} of them fit"),
                 }
             }
             Fact::Topology { position, domain } => match at(&self.domains, *position) {

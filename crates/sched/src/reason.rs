@@ -1,6 +1,6 @@
 use std::fmt;
 
-use longshore_core::{Availability, HostPort, NodeHealth, PlacementRequest};
+use longshore_core::{Availability, DeviceRequest, HostPort, NodeHealth, PlacementRequest};
 
 use crate::{
     demand::Home,
@@ -81,6 +81,8 @@ impl<'a> Reason<'a> {
             Self::Closed(Availability::Quarantined) => 3,
             Self::Closed(_) => 1,
             Self::Platform { .. } | Self::Tenant { .. } => 0,
+            // It is about all of them together.
+            Self::Device { fit, .. } if *fit == usize::MAX => usize::MAX,
             Self::Port { position, .. }
             | Self::Volume { position, .. }
             | Self::Device { position, .. }
@@ -111,10 +113,13 @@ impl<'a> Reason<'a> {
             Self::Whitelist { whitelist, .. } => {
                 write!(f, "whitelist {} not satisfied", whitelist.expression)
             }
-            Self::Platform { .. } => f.write_str("unsupported platform"),
+            Self::Platform { .. } => f.write_str("another platform"),
             Self::Tenant { .. } => f.write_str("reserved for other tenants"),
-            Self::Volume { volume, .. } => write!(f, "volume {volume} is elsewhere"),
-            Self::Device { wanted, .. } => write!(f, "no {} free", wanted.request),
+            Self::Volume { volume, .. } => write!(f, "no data of volume {volume}"),
+            Self::Device { fit, .. } if *fit == usize::MAX => {
+                f.write_str("enough free devices of each sort, but not for all together")
+            }
+            Self::Device { wanted, .. } => DeviceText(wanted.request).lack(f),
             Self::Topology { domains, .. } => {
                 write!(f, "{} would be uneven", domains.label())
             }
@@ -235,6 +240,39 @@ fn company_text(key: &str, values: &[String]) -> String {
         text.push_str(&format!(" and {} more", values.len() - named.len()));
     }
     text
+}
+
+/// Devices that are asked for, in words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceText<'a>(pub(crate) &'a DeviceRequest);
+
+impl DeviceText<'_> {
+    /// `gpu where memory>=16GiB`
+    pub(crate) fn one(self) -> String {
+        self.after_count(str::to_owned)
+    }
+
+    /// `gpus where memory>=16GiB`
+    pub(crate) fn many(self) -> String {
+        self.after_count(|kind| format!("{kind}s"))
+    }
+
+    fn after_count(self, noun: impl Fn(&str) -> String) -> String {
+        let text = self.0.to_string();
+        // The count or `all` comes first, then the kind.
+        let behind = text.split_once(' ').map_or("", |(_, behind)| behind);
+        let demands = behind.strip_prefix(self.0.kind()).unwrap_or_default();
+        format!("{}{demands}", noun(self.0.kind()))
+    }
+
+    /// `no free gpu`, `fewer than 2 free gpus`, `no gpu, or not all of them free`
+    fn lack(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.is_all(), self.0.count()) {
+            (true, _) => write!(f, "no {}, or not all of them free", self.one()),
+            (false, 1) => write!(f, "no free {}", self.one()),
+            (false, count) => write!(f, "fewer than {count} free {}", self.many()),
+        }
+    }
 }
 
 /// `port 80/tcp`, with the address where one was asked for.

@@ -8,7 +8,7 @@ use crate::{
     demand::Demand,
     filter::{FilterName, Pipeline, Stage},
     index::Index,
-    reason::Reason,
+    reason::{DeviceText, Reason},
     resource::Need,
     sentence::lack,
 };
@@ -35,8 +35,12 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 struct Group {
     demand: String,
+    /// Whether the demand is what the nodes are, not what they lack.
+    is_state: bool,
     nodes: usize,
     need: Option<(String, u64, String)>,
+    /// What is lacking, where it is devices that can be counted.
+    pieces: Option<Pieces>,
     /// How many of them satisfy every constraint, and what is said of those.
     constrained: usize,
     lack: String,
@@ -54,8 +58,16 @@ impl Tally {
     pub(crate) fn add(&mut self, stage: usize, reason: &Reason<'_>, constrained: bool) {
         let new = || Group {
             demand: reason.demand().to_string(),
+            is_state: matches!(
+                reason,
+                Reason::Unhealthy(_)
+                    | Reason::NoHealthLeft
+                    | Reason::Closed(_)
+                    | Reason::Tenant { .. }
+            ),
             nodes: 0,
             need: None,
+            pieces: Pieces::of(reason),
             constrained: 0,
             lack: lack(reason),
         };
@@ -137,10 +149,18 @@ impl Tally {
         }
     }
 
-    /// One sentence: `0 of 40 nodes can take it: constraint zone==eu not satisfied on 37 nodes; …`.
+    /// One sentence: `0 of 40 nodes can take it: constraint zone==eu not satisfied on 37 nodes; …`; or,
+    /// where devices are all that they lack, `3 of 40 nodes have a free gpu, none more than 1; 2 are asked
+    /// for`.
     fn summary(&self) -> String {
         if self.nodes == 0 {
             return "the cluster has no nodes".to_owned();
+        }
+        let mut lacking = self.groups.values();
+        if let (Some(only), None) = (lacking.next(), lacking.next())
+            && let Some(pieces) = only.pieces.as_ref().filter(|_| only.nodes == self.nodes)
+        {
+            return pieces.sentence(self.nodes);
         }
         let mut groups: Vec<_> = self.groups.iter().collect();
         groups.sort_by_key(|(key, group)| (Reverse(group.nodes), **key));
@@ -156,6 +176,10 @@ impl Tally {
 impl Group {
     /// Remembers the most that any of the nodes has free.
     fn note_need(&mut self, reason: &Reason<'_>) {
+        if let (Some(pieces), Reason::Device { fit, .. }) = (&mut self.pieces, reason) {
+            pieces.some += usize::from(*fit > 0);
+            pieces.most = pieces.most.max(*fit);
+        }
         let Reason::Resource {
             need: Need {
                 resource, amount, ..
@@ -173,11 +197,67 @@ impl Group {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{} on {}", self.demand, nodes(self.nodes));
+        let mut text = match (self.is_state, self.nodes) {
+            (true, 1) => format!("1 node is {}", self.demand),
+            (true, count) => format!("{count} nodes are {}", self.demand),
+            (false, count) => format!("{} on {}", self.demand, nodes(count)),
+        };
         if let Some((needed, _, most)) = &self.need {
             let _ = write!(text, " ({needed} needed, at most {most} free)");
         }
+        if let Some(pieces) = self.pieces.as_ref().filter(|pieces| pieces.most > 0) {
+            let _ = write!(text, " (at most {} free)", pieces.most);
+        }
         text
+    }
+}
+
+/// Devices of which no node has enough.
+#[derive(Debug)]
+struct Pieces {
+    wanted: u32,
+    one: String,
+    /// On how many nodes there is one at least, and the most on any.
+    some: usize,
+    most: usize,
+}
+
+impl Pieces {
+    fn of(reason: &Reason<'_>) -> Option<Self> {
+        match reason {
+            Reason::Device { wanted, fit, .. }
+                if !wanted.request.is_all() && *fit != usize::MAX =>
+            {
+                Some(Self {
+                    wanted: wanted.request.count(),
+                    one: DeviceText(wanted.request).one(),
+                    some: 0,
+                    most: 0,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// If it is all that the nodes lack.
+    fn sentence(&self, all: usize) -> String {
+        let Self {
+            wanted,
+            one,
+            some,
+            most,
+        } = self;
+        let have = if all == 1 { "has" } else { "have" };
+        let all = nodes(all);
+        let asked = match wanted {
+            1 => "1 is asked for".to_owned(),
+            wanted => format!("{wanted} are asked for"),
+        };
+        match some {
+            0 => format!("0 of {all} {have} a free {one}; {asked}"),
+            1 => format!("1 of {all} has a free {one}, and not more than {most}; {asked}"),
+            some => format!("{some} of {all} have a free {one}, none more than {most}; {asked}"),
+        }
     }
 }
 

@@ -54,10 +54,20 @@ pub(crate) fn lack(reason: &Reason<'_>) -> String {
         Reason::Resource { need, .. } => format!("lack {}", need.resource.with_unit(need.amount)),
         Reason::Port { .. } => format!("have {}", reason.demand()),
         Reason::Slots { .. } => "have no container slot free".to_owned(),
-        Reason::Unhealthy(_) | Reason::NoHealthLeft | Reason::Closed(_) => {
+        Reason::Unhealthy(_) | Reason::NoHealthLeft | Reason::Closed(_) | Reason::Tenant { .. } => {
             format!("are {}", reason.demand())
         }
-        _ => format!("are refused ({})", reason.demand()),
+        Reason::Platform { .. } | Reason::Volume { .. } | Reason::Device { .. } => {
+            format!("have {}", reason.demand())
+        }
+        Reason::Dependency { home } => format!("are not where {} is", home.dependency.target),
+        Reason::Affinity { term, .. } => format!("are refused by affinity {}", term.expression),
+        Reason::Constraint { term, .. } => format!("are refused by constraint {}", term.expression),
+        Reason::Whitelist { whitelist, .. } => {
+            format!("are refused by whitelist {}", whitelist.expression)
+        }
+        Reason::Topology { domains, .. } => format!("would make {} uneven", domains.label()),
+        Reason::Own { filter, .. } => format!("are refused by {}", filter.name()),
     }
 }
 

@@ -53,8 +53,14 @@ Examples:
   platform pending ls
   platform pending rm train
 
-What waits is tried again when something changes that could help it, the highest priority first, then the
-oldest. It waits in the manager that leads, and ends with it.";
+What waits is tried again when something changes that could help it: the highest priority first, and of
+the same priority one of each owner in turn, his oldest. An owner has at most a quarter of the 1,000
+places, and all stacks together half.
+
+What an engine refuses for a reason that may pass (it is busy, can't be reached, or a name is not free
+yet) waits and is tried again, 8 times in all; 'ls' says what was said last. Where an answer was lost, the
+node is asked first whether it has it, so it is never made twice. What can't pass, such as an image that no
+registry has, ends it. It waits in the manager that leads, and ends with it.";
 
 pub const LIST_EXAMPLES: &str = "\
 Examples:

@@ -18,7 +18,7 @@ pub enum Pending {
     // Without this, a DOCKER_HOST in the environment shows as a required `--host`.
     #[command(override_usage = "platform pending run [OPTIONS] <IMAGE> [COMMAND]...")]
     Run(PendingRun),
-    /// Give up what waits, by id or name.
+    /// Give up what waits, by its id, the beginning of it, or its name.
     #[command(visible_alias = "remove")]
     Rm {
         #[command(flatten)]
@@ -37,7 +37,7 @@ pub struct PendingRun {
     /// How long it waits at most, such as 30m. Default: as long as it takes.
     #[arg(long, value_name = "DURATION")]
     pub patience: Option<String>,
-    /// What has more is tried first.
+    /// What has more is tried first; above 0 it may need leave of its own.
     #[arg(
         long,
         default_value_t = 0,

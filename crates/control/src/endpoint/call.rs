@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     Payload, Shared,
     error::{ApiError, ApiResult},
+    pending::Meant,
     query::Query,
     replica::Primary,
     text::{Lines, plain_json},
@@ -48,6 +49,8 @@ pub(super) struct Call {
     pub(super) primary: Option<Primary>,
     /// The container that leave to read was given for.
     pub(super) found: Option<Arc<ContainerView>>,
+    /// The pending work that leave was given for.
+    pub(super) meant: Option<Meant>,
 }
 
 impl Call {

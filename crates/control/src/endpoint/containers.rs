@@ -67,15 +67,6 @@ pub(super) async fn start(shared: &Shared, call: Call, name: &str) -> ApiResult 
     start_with(shared, call.version, name, &call.raw_query).await
 }
 
-/// Starts it by itself.
-pub(super) async fn start_one(
-    shared: &Shared,
-    version: Option<ApiVersion>,
-    name: &str,
-) -> ApiResult {
-    start_with(shared, version, name, "").await
-}
-
 async fn start_with(
     shared: &Shared,
     version: Option<ApiVersion>,

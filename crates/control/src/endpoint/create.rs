@@ -1,6 +1,7 @@
 //! `POST /containers/create`: read, placed, made on the best node or the next ones.
 
 mod config;
+mod failure;
 mod platforms;
 mod prepared;
 mod pull;
@@ -16,17 +17,18 @@ use longshore_core::{DeviceId, Expression, NodeHealth, NodeId, WorkloadId, http:
 use serde::Deserialize;
 use serde_json::json;
 
-use self::prepared::Wanted;
 pub(super) use self::{
     config::{CreateConfig, object_mut},
+    failure::{Lost, Unmade},
     platforms::PlatformCache,
     prepared::{Prepared, placement_of, prepare},
     pull::{follow, pull},
-    strays::StraySearches,
+    strays::{StraySearches, clear, find},
 };
+use self::{failure::Failure, prepared::Wanted};
 use super::{
     Shared,
-    call::{Call, json},
+    call::{Call, raw_json},
     containers::on,
     error::{ApiError, ApiResult},
     images,
@@ -45,105 +47,108 @@ struct Created {
     warnings: Option<Vec<String>>,
 }
 
-/// Why a create failed on a node, and so what may help.
-enum Failure {
-    /// It would fail anywhere.
-    Final(ApiError),
-    /// Another node may take it.
-    Refused(ApiError),
-    /// The node neither has the image nor can get it.
-    NoImage(ApiError),
-}
-
-impl Failure {
-    fn into_error(self) -> ApiError {
-        match self {
-            Self::Final(error) | Self::Refused(error) | Self::NoImage(error) => error,
-        }
-    }
-}
-
 pub(super) async fn create(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
-    let prepared = prepare(shared, &mut call).await?;
-    make(shared, &call, prepared, None).await
+    let mut prepared = prepare(shared, &mut call).await?;
+    let made = make(shared, &call, &mut prepared, None, Lost::GoOn).await;
+    made.map_err(|unmade| unmade.error)
 }
 
 /// Carries out a create, on the node where room is held for it already, if any.
 pub(super) async fn make(
     shared: &Arc<Shared>,
     call: &Call,
-    prepared: Prepared,
+    prepared: &mut Prepared,
     admission: Option<Admission>,
-) -> ApiResult {
-    let Prepared {
-        name,
-        wanted,
-        config,
-        networks,
-    } = prepared;
+    lost: Lost,
+) -> Result<http::Response<super::Payload>, Unmade> {
+    let swarm_id = prepared.swarm_id().map(str::to_owned);
     let job = Job {
         shared,
         call,
-        name: &name,
-        networks,
+        name: &prepared.name,
+        networks: &prepared.networks,
+        lost,
         lost_on: Mutex::default(),
     };
-    let swarm_id = config.request.labels.get(SWARM_ID_LABEL).map(str::to_owned);
-    let answer = job.run(config, wanted, admission).await;
-    let kept = answer
+    let made = job
+        .run(&mut prepared.config, &mut prepared.wanted, admission)
+        .await;
+    let kept = made
         .as_ref()
         .ok()
-        .and_then(|answer| answer.extensions().get::<Made>());
-    for node in job
+        .and_then(|answer| answer.extensions().get::<Made>())
+        .map(|made| made.0.clone());
+    let looked_for = made.as_ref().err().and_then(|unmade| unmade.room.as_ref());
+    let looked_for = looked_for.map(|room| room.node_id().clone());
+    let mut lost_on = job
         .lost_on
         .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-    {
-        if let Some(swarm_id) = &swarm_id {
-            strays::clear(
-                shared,
-                node,
-                swarm_id.clone(),
-                kept.map(|made| made.0.clone()),
-            );
+        .unwrap_or_else(PoisonError::into_inner);
+    lost_on.retain(|node| looked_for.as_ref() != Some(node));
+    if let Some(swarm_id) = swarm_id {
+        for node in lost_on {
+            strays::clear(shared, node, swarm_id.clone(), kept.clone());
         }
     }
-    answer
+    made
 }
 
 struct Job<'a> {
     shared: &'a Arc<Shared>,
     call: &'a Call,
     name: &'a str,
-    networks: LocalNetworks,
+    networks: &'a LocalNetworks,
+    lost: Lost,
     /// Where a create was asked for, and nobody knows whether it was done (S26).
     lost_on: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Job<'_> {
     /// Places and makes it; on failure tries what may help, each remedy once, and then as often as
-    /// `swarm.createretry` says.
+    /// `swarm.createretry` says. The name stays held meanwhile.
     async fn run(
         &self,
-        mut config: CreateConfig,
-        mut wanted: Wanted,
+        config: &mut CreateConfig,
+        wanted: &mut Wanted,
         mut held: Option<Admission>,
-    ) -> ApiResult {
+    ) -> Result<http::Response<super::Payload>, Unmade> {
         let plane = &self.shared.plane;
+        let mut name = None;
         let mut tries = 0;
         let mut os_known = platforms::names_system(&wanted.request);
         let mut image_asked = false;
         loop {
-            let name = (!self.name.is_empty()).then_some(self.name);
-            let admission = match held.take() {
-                Some(held) => held,
-                None => plane.admit(&wanted.request, name).await?,
+            let admitted = match (held.take(), tries) {
+                (Some(held), _) => Ok(held),
+                (None, 0) => {
+                    let named = (!self.name.is_empty()).then_some(self.name);
+                    plane.admit(&wanted.request, named).await
+                }
+                (None, _) => {
+                    let request = Arc::new(wanted.request.clone());
+                    Admission::under(&plane.inner, request, &mut name)
+                }
             };
-            let admission = admission.with_notes(wanted.notes.clone());
-            let failure = match self.on_ranked_nodes(&mut config, admission).await {
+            let admission = match admitted {
+                Ok(admission) => admission.with_notes(wanted.notes.clone()),
+                Err(error) => {
+                    return Err(Unmade {
+                        name,
+                        ..Unmade::from(ApiError::from(error))
+                    });
+                }
+            };
+            let (failure, admission) = match self.on_ranked_nodes(config, admission).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
+                Err(failed) => *failed,
             };
+            if self.lost == Lost::Look && self.is_lost_on(admission.node_id()) {
+                return Err(Unmade {
+                    room: Some(admission),
+                    ..Unmade::from(failure.into_error())
+                });
+            }
+            name = admission.into_name();
             tries += 1;
             match failure {
                 Failure::Final(error) | Failure::Refused(error)
@@ -155,15 +160,17 @@ impl Job<'_> {
                     wanted.note(format!("constraint {constraint}: an engine said so"));
                     wanted.request.constraints.push(constraint);
                 }
-                Failure::NoImage(_) if !image_asked && self.is_elsewhere(&config) => {
+                Failure::NoImage(_) if !image_asked && self.is_elsewhere(config) => {
                     image_asked = true;
                     let affinity = derived(&format!("image=={}", wanted.request.image))?;
                     wanted.note(format!("affinity {affinity}: no registry gave the image"));
                     wanted.request.affinities.push(affinity);
                 }
-                Failure::Final(error) => return Err(error),
-                failure if tries > plane.options().create_retry => {
-                    return Err(failure.into_error());
+                failure if failure.is_final() || tries > plane.options().create_retry => {
+                    return Err(Unmade {
+                        name,
+                        ..Unmade::from(failure.into_error())
+                    });
                 }
                 failure => {
                     let error = failure.into_error();
@@ -171,6 +178,11 @@ impl Job<'_> {
                 }
             }
         }
+    }
+
+    fn is_lost_on(&self, node: &NodeId) -> bool {
+        let lost_on = self.lost_on.lock().unwrap_or_else(PoisonError::into_inner);
+        lost_on.contains(node)
     }
 
     /// Whether some healthy node has the image, and the container may go there.
@@ -183,25 +195,32 @@ impl Job<'_> {
         &self,
         config: &mut CreateConfig,
         mut admission: Admission,
-    ) -> Result<http::Response<super::Payload>, Failure> {
+    ) -> Result<http::Response<super::Payload>, Box<(Failure, Admission)>> {
         let mut first: Option<ApiError> = None;
         for _ in 0..=self.shared.options.next_nodes {
-            let node = admission
-                .node()
-                .map_err(|error| Failure::Refused(error.into()))?;
+            let node = match admission.node() {
+                Ok(node) => node,
+                Err(error) => {
+                    return Err(Box::new((Failure::Refused(error.into()), admission)));
+                }
+            };
             match self.on_node(config, &node, admission.devices()).await {
                 Ok((id, created)) => {
+                    let on_node = admission.node_id().clone();
                     admission.fulfil(&id);
                     self.see(&node, &id).await;
                     let mut warnings = created.warnings.unwrap_or_default();
                     warnings.extend(self.networks.warnings(&node));
-                    let answer = json!({"Id": created.id, "Warnings": warnings});
-                    return json(StatusCode::CREATED, &answer)
-                        .map(|mut answer| {
-                            answer.extensions_mut().insert(Made(created.id));
-                            on(&node.name, answer)
-                        })
-                        .map_err(Failure::Final);
+                    let body = json!({"Id": created.id, "Warnings": warnings}).to_string();
+                    let mut answer = raw_json(StatusCode::CREATED, body);
+                    answer.extensions_mut().insert(Made(created.id));
+                    answer.extensions_mut().insert(on_node);
+                    return Ok(on(&node.name, answer));
+                }
+                Err(Failure::Refused(error))
+                    if self.lost == Lost::Look && self.is_lost_on(admission.node_id()) =>
+                {
+                    return Err(Box::new((Failure::Refused(error), admission)));
                 }
                 Err(Failure::Refused(error)) => {
                     tracing::info!(
@@ -211,17 +230,18 @@ impl Job<'_> {
                     );
                     first.get_or_insert(error);
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(Box::new((failure, admission))),
             }
             match admission.next().await {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => return Err(Failure::Final(error.into())),
+                Err(error) => {
+                    return Err(Box::new((Failure::Final(error.into()), admission)));
+                }
             }
         }
-        Err(Failure::Refused(first.unwrap_or_else(|| {
-            ApiError::internal("error creating container")
-        })))
+        let failure = first.unwrap_or_else(|| ApiError::internal("error creating container"));
+        Err(Box::new((Failure::Refused(failure), admission)))
     }
 
     /// Makes sure that the next call finds it.
@@ -264,11 +284,10 @@ impl Job<'_> {
                 pulled = true;
                 let image = &config.request.image;
                 if let Err(failure) = pull(self.shared, self.call, node, image, |_| {}).await {
-                    return Err(Failure::NoImage(ApiError::not_found(format!(
-                        "{} ({})",
-                        error.message(),
-                        failure.message()
-                    ))));
+                    let text = format!("{} ({})", error.message(), failure.message());
+                    // A registry that does not answer now may do so later.
+                    let error = ApiError::not_found(text).with_passing(failure.passes());
+                    return Err(Failure::NoImage(error));
                 }
             } else if missing_image {
                 return Err(Failure::NoImage(error));
@@ -315,11 +334,15 @@ impl Job<'_> {
             .shared
             .ask(node, self.shared.options.work_limit, request)
             .await;
-        match asked {
-            Ok((_, answer)) => serde_json::from_slice(&answer)
-                .map_err(|error| ApiError::internal(format!("malformed answer: {error}"))),
+        let created = asked.and_then(|(_, answer)| {
+            serde_json::from_slice(&answer).map_err(|error| {
+                ApiError::internal(format!("malformed answer: {error}")).with_answer_lost()
+            })
+        });
+        match created {
+            Ok(created) => Ok(created),
             // The engine may have made it before the connection broke: then it is adopted.
-            Err(error) if matches!(error.reason(), "unavailable" | "timeout") => {
+            Err(error) if error.is_lost() => {
                 let adopted = self.adopt(config, node).await;
                 if let (None, Some(node)) = (&adopted, &node.id) {
                     let mut lost_on = self.lost_on.lock().unwrap_or_else(PoisonError::into_inner);

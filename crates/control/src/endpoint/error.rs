@@ -20,6 +20,10 @@ pub(super) struct ApiError {
     candidates: Vec<String>,
     /// Whether the same call may well succeed in a moment.
     retry: bool,
+    /// Whether it has a cause that may pass by itself.
+    passes: bool,
+    /// Whether an engine may have done it all the same: its answer was lost.
+    lost: bool,
 }
 
 /// What a handler gives back.
@@ -37,7 +41,27 @@ impl ApiError {
             reason: reason.into(),
             candidates: Vec::new(),
             retry: false,
+            passes: may_pass(status),
+            lost: false,
         }
+    }
+
+    /// Says whether its cause may pass by itself, where the status does not tell.
+    pub(super) fn with_passing(mut self, passes: bool) -> Self {
+        self.passes = passes;
+        self
+    }
+
+    /// With another status than that of its kind.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Nobody knows whether it was done.
+    pub(super) fn with_answer_lost(mut self) -> Self {
+        self.lost = true;
+        self
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -81,11 +105,9 @@ impl ApiError {
         let retry = status == StatusCode::SERVICE_UNAVAILABLE;
         match serde_json::from_slice::<Body>(body) {
             Ok(body) => Self {
-                status,
-                message: prose(body.message),
-                reason: body.reason.into(),
                 candidates: body.candidates,
                 retry,
+                ..Self::new(status, body.reason, body.message)
             },
             Err(_) => Self {
                 retry,
@@ -113,6 +135,7 @@ impl ApiError {
         if status == StatusCode::PRECONDITION_FAILED {
             return Self {
                 reason: "stale".into(),
+                passes: false,
                 ..Self::try_again(engine_message(body))
             };
         }
@@ -163,12 +186,20 @@ impl ApiError {
             _ => error.to_string(),
         };
         Self {
-            status,
-            message: prose(message),
-            reason: error.kind().as_str().into(),
             candidates,
-            retry: false,
+            ..Self::new(status, error.kind().as_str(), message)
         }
+    }
+
+    /// Whether its cause may pass by itself: too much to do, a node that can't be reached, a name that
+    /// is about to be free. What is wrong in itself stays so.
+    pub(super) fn passes(&self) -> bool {
+        self.passes
+    }
+
+    /// Whether an engine may have done it all the same.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -210,6 +241,16 @@ impl ApiError {
             body["candidates"] = self.candidates.clone().into();
         }
         body.to_string()
+    }
+}
+
+/// What is no fault of the request: a conflict, too many requests, anything of the server's but that it
+/// can't do that at all.
+fn may_pass(status: StatusCode) -> bool {
+    match status {
+        StatusCode::NOT_IMPLEMENTED => false,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => true,
+        status => status.is_server_error(),
     }
 }
 
@@ -258,6 +299,19 @@ mod tests {
                 .into(),
             r#"{"candidates":["a/x","b/x"],"message":"2 containers match x","reason":"ambiguous"}"#,
         );
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_is_wrong_in_itself() {
+        let of = |status: u16| ApiError::from_engine(StatusCode::from_u16(status).unwrap(), b"x");
+        for status in [408, 409, 429, 500, 502, 503, 504] {
+            assert!(of(status).passes(), "{status}");
+        }
+        // 412 is an agent's word that another manager leads.
+        for status in [400, 401, 403, 404, 412, 501] {
+            assert!(!of(status).passes(), "{status}");
+        }
+        assert!(!of(500).is_lost(), "it was answered");
     }
 
     #[test]

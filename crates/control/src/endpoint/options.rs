@@ -39,6 +39,16 @@ pub struct EndpointOptions {
     pub linger: Duration,
     /// How long a manager that does not lead waits for one that does.
     pub primary_limit: Duration,
+    /// The highest priority of queued work that everybody may ask for who may queue any. Who wants more
+    /// needs leave to [`Administer`](longshore_core::Action::Administer) the target `priority`, by the
+    /// priority's number.
+    pub free_priority: i32,
+    /// How often queued work is tried that engines refuse for reasons that may pass, before it has
+    /// failed.
+    pub pending_tries: u32,
+    /// How long it waits before it is tried the second time. The pause doubles with each try, up to the
+    /// control plane's [`retry_cap`](crate::PlaneOptions::retry_cap).
+    pub pending_pause: Duration,
     /// What `docker info` prints as a warning, for example that TLS verifies nobody.
     pub warnings: Vec<String>,
 }
@@ -61,6 +71,9 @@ impl Default for EndpointOptions {
             exec_capacity: 10_000,
             linger: Duration::from_secs(10),
             primary_limit: Duration::from_secs(30),
+            free_priority: 0,
+            pending_tries: 8,
+            pending_pause: Duration::from_secs(1),
             warnings: Vec::new(),
         }
     }
@@ -96,6 +109,9 @@ setters! {
     with_exec_capacity, exec_capacity: usize;
     with_linger, linger: Duration;
     with_primary_limit, primary_limit: Duration;
+    with_free_priority, free_priority: i32;
+    with_pending_tries, pending_tries: u32;
+    with_pending_pause, pending_pause: Duration;
 }
 
 impl EndpointOptions {

@@ -2,25 +2,42 @@
 //! soon as a node can take them.
 
 mod book;
+mod course;
+mod job;
+mod resolve;
 
 use std::{sync::Arc, time::Duration};
 
-use http::StatusCode;
-use longshore_core::{Action, AuditOutcome, Target, http::empty_body, printable};
+use http::{HeaderMap, Method, StatusCode};
+use longshore_core::{
+    Action, ClockExt, Error, ErrorKind, Labels, Target,
+    http::{empty_body, read_body},
+    printable,
+};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-pub(super) use self::book::PendingWork;
-use self::book::{State, Work};
+pub(super) use self::{book::PendingWork, resolve::Meant};
+use self::{
+    book::{State, Work},
+    job::{Held, Job},
+    resolve::{Candidate, resolve},
+};
 use super::{
     Shared,
-    call::{Call, OnNode, empty, prose_json},
-    containers, create,
+    call::{Call, empty, prose_json},
+    create,
     error::{ApiError, ApiResult},
-    record::{Made, Record},
-    service::refused,
+    proxy::request,
+    record::Record,
+    replica::{FORWARDED, PRIMARY_HOST, Primary},
 };
-use crate::{Admission, Pending, PendingView, stack::labels};
+use crate::{
+    Pending, PendingView,
+    pending::{Owner, Ticket},
+    stack::labels,
+};
 
 /// `GET /longshore/v1/pending`: what waits, in the order in which it is tried, and why; then what is
 /// being made, and what has ended lately.
@@ -30,7 +47,7 @@ pub(super) fn list(shared: &Shared) -> ApiResult {
     let mut listed: Vec<Value> = Vec::new();
     for view in &views {
         let work = works.iter().find(|work| work.number == Some(view.number));
-        listed.push(waiting(view, work.map(|work| &*work.id)));
+        listed.push(waiting(view, work));
     }
     // What is between waiting and being made is told as the latter.
     let is_listed = |work: &&Work| views.iter().any(|view| work.number == Some(view.number));
@@ -38,7 +55,7 @@ pub(super) fn list(shared: &Shared) -> ApiResult {
     prose_json(StatusCode::OK, &listed)
 }
 
-fn waiting(view: &PendingView, id: Option<&str>) -> Value {
+fn waiting(view: &PendingView, work: Option<&Work>) -> Value {
     let request = &view.request;
     let of = labels::read(&request.labels).map(|(slot, epoch, _)| {
         json!({
@@ -46,15 +63,19 @@ fn waiting(view: &PendingView, id: Option<&str>) -> Value {
         })
     });
     json!({
-        "id": id,
+        "id": work.map(|work| &work.id),
         "state": "waiting",
+        "owner": view.owner,
         "name": request.name,
         "image": request.image,
+        "labels": request.labels,
         "priority": request.priority,
         "since": view.since.to_string(),
         "deadline": view.deadline.map(|at| at.to_string()),
         "reason": view.reason,
         "tries": view.tries,
+        "failures": work.map_or(0, |work| work.failures),
+        "error": work.and_then(|work| work.error.as_ref()),
         "instance": of,
     })
 }
@@ -63,6 +84,9 @@ fn waiting(view: &PendingView, id: Option<&str>) -> Value {
 /// take it, at once if one can. By the query: `name`; `patience`, how many seconds it waits at most;
 /// `priority`, more is served first; `start=0` only makes it. Answers 202 with an id. It waits in this
 /// manager, and ends with it.
+///
+/// An engine that refuses it for a reason that may pass is asked again later, so often as
+/// [`pending_tries`](super::EndpointOptions::pending_tries) says.
 pub(super) async fn enqueue(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
     let patience = number(&call, "patience")?.map(|seconds: u64| Duration::from_secs(seconds));
     let priority = number(&call, "priority")?.unwrap_or(0);
@@ -76,177 +100,183 @@ pub(super) async fn enqueue(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
     call.put_body(empty_body());
     let token = shared.plane.inner.token()?;
     prepared.wanted.request.priority = priority;
-    let weight = prepared.weight();
-    let name = (!prepared.name.is_empty()).then_some(&*prepared.name);
-    let request = &prepared.wanted.request;
+    let owner = Owner::named(&format!("{} ({})", call.who.subject, call.who.proof));
     let entered = || {
-        let pending = shared.plane.enqueue(request, name, patience)?;
+        let inner = &shared.plane.inner;
+        let pending = Pending::take(
+            inner,
+            prepared.wanted.request.clone(),
+            owner.clone(),
+            patience,
+        );
+        let pending = pending.map_err(|error| too_much(&error))?;
         let (cancel, cancelled) = oneshot::channel();
         let work = Work {
             id: shared.plane.random().hex(8),
-            number: pending.view().map(|view| view.number),
-            name: prepared.name.clone(),
-            image: request.image.clone(),
+            number: pending.ticket().map(Ticket::number),
+            owner: owner.clone(),
+            request: Arc::clone(pending.shared_request()),
             since: shared.plane.clock().now(),
             state: State::Waiting,
-            weight,
+            failures: 0,
+            error: None,
+            weight: prepared.weight() + OVERHEAD,
             cancel: Some(cancel),
         };
         let id = work.id.clone();
-        shared.pending.enter(work)?;
+        let entered = shared.pending.enter(work);
+        entered.map_err(|error| too_much(&error))?;
         Ok::<_, ApiError>((pending, cancelled, id))
     };
     let (pending, cancelled, id) = entered()?;
     let answer = json!({"id": id, "reason": pending.view().map(|view| view.reason)});
+    let since = shared.plane.clock().now();
     let job = Job {
         shared: Arc::clone(shared),
+        id,
+        owner,
         call,
         prepared,
         record,
         start,
+        since,
+        deadline: patience.map(|patience| since.after(patience)),
         token,
+        held: Held::default(),
     };
     shared
         .plane
         .shutdown()
-        .spawn(job.follow(id, pending, cancelled));
+        .spawn(job.follow(pending, cancelled));
     prose_json(StatusCode::ACCEPTED, &answer)
 }
 
+/// Too much that waits is no fault of the manager's.
+fn too_much(error: &Error) -> ApiError {
+    let answer = ApiError::from_error(error);
+    match error.kind() {
+        ErrorKind::ResourceExhausted => answer.with_status(StatusCode::SERVICE_UNAVAILABLE),
+        _ => answer,
+    }
+}
+
+/// Whether the caller may ask for the priority that he names.
+///
+/// # Errors
+/// What the authorizer says, where it is more than everybody may ask for.
+pub(super) async fn may_ask(shared: &Shared, call: &Call) -> Result<(), Error> {
+    let free = shared.options.free_priority;
+    // What is no number is refused where it is read.
+    let asked = number::<i32>(call, "priority").ok().flatten();
+    let Some(priority) = asked.filter(|priority| *priority > free) else {
+        return Ok(());
+    };
+    let target = Target::new("priority", priority.to_string());
+    let leave = shared
+        .authorize(&call.who, Action::Administer, &target)
+        .await;
+    leave.map(|_| ()).map_err(|error| {
+        let text = format!(
+            "priority {priority} needs leave of its own; without, {free} is the highest: {}",
+            error.message()
+        );
+        Error::new(error.kind(), text)
+    })
+}
+
+/// What is meant by an id or a name, at the manager that leads, and what an authorizer is to be asked
+/// about it.
+pub(super) async fn meant(
+    shared: &Shared,
+    primary: Option<&Primary>,
+    reference: &str,
+) -> ApiResult<(Meant, Option<Target>)> {
+    let Some(primary) = primary else {
+        let works = shared.pending.snapshot();
+        let candidates: Vec<_> = works.iter().map(Work::candidate).collect();
+        return Ok(resolve(&candidates, reference));
+    };
+    let listed = listed_by(shared, primary).await?;
+    let of_endpoint = listed.iter().filter_map(|work| {
+        Some(Candidate {
+            id: work.id.as_deref()?,
+            name: &work.name,
+            owner: work.owner.as_deref().unwrap_or_default(),
+            labels: work.labels.clone(),
+            has_ended: matches!(&*work.state, "made" | "failed"),
+        })
+    });
+    let candidates: Vec<_> = of_endpoint.collect();
+    Ok(resolve(&candidates, reference))
+}
+
+/// As [`list`] tells it.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    id: Option<String>,
+    name: String,
+    state: String,
+    owner: Option<String>,
+    #[serde(default)]
+    labels: Labels,
+}
+
+/// What the primary has.
+async fn listed_by(shared: &Shared, primary: &Primary) -> ApiResult<Vec<Listed>> {
+    let mut request = request(Method::GET, PENDING, &HeaderMap::new(), empty_body())?;
+    let headers = request.headers_mut();
+    headers.insert(http::header::HOST, PRIMARY_HOST);
+    headers.insert(FORWARDED, http::HeaderValue::from_static("1"));
+    let exchange = async {
+        let (head, body) = primary.client.send(request).await?.into_parts();
+        let body = read_body(body, shared.options.answer_limit).await?;
+        Ok::<_, Error>((head.status, body))
+    };
+    let limit = shared.options.call_limit;
+    let clock = shared.plane.clock();
+    let told = clock.timeout(limit, "waiting for the primary", exchange);
+    let told = told.await.and_then(|told| told);
+    let (status, body) = told.map_err(|error| primary.unreachable(&error))?;
+    if status != StatusCode::OK {
+        return Err(ApiError::from_primary(status, &body));
+    }
+    serde_json::from_slice(&body).map_err(|error| {
+        ApiError::internal(format!("the primary's pending work can't be read: {error}"))
+    })
+}
+
 /// `DELETE /longshore/v1/pending/ID`, or by name: it waits no longer. What has ended is forgotten.
-pub(super) fn cancel(shared: &Shared, reference: &str) -> ApiResult {
-    if shared.pending.cancel(reference)? {
-        return Ok(empty(StatusCode::NO_CONTENT));
+pub(super) fn cancel(shared: &Shared, meant: &Meant, reference: &str) -> ApiResult {
+    let shown = printable(reference, LONGEST_SHOWN);
+    match meant {
+        Meant::One(id) if shared.pending.cancel(id)? => return Ok(empty(StatusCode::NO_CONTENT)),
+        Meant::Several(count) => {
+            return Err(ApiError::from_error(&several(*count, &shown)));
+        }
+        Meant::One(_) | Meant::Nothing => {}
     }
     let views = shared.plane.pending();
     let other = views.iter().find(|view| view.request.name == reference);
     Err(match other.map(|view| labels::read(&view.request.labels)) {
         Some(Some((slot, ..))) => ApiError::conflict(format!(
-            "{reference} belongs to stack {}: change the stack, or remove it",
+            "{shown} belongs to stack {}: change the stack, or remove it",
             slot.stack
         )),
         Some(None) => ApiError::conflict(format!(
-            "{reference} was not queued here: whoever queued it gives it up"
+            "{shown} was not queued here: whoever queued it gives it up"
         )),
-        None => ApiError::not_found(format!(
-            "No such pending work: {}",
-            printable(reference, LONGEST_SHOWN)
-        )),
+        None => ApiError::not_found(format!("No such pending work: {shown}")),
     })
 }
 
-/// A container that waits, is made and is started.
-struct Job {
-    shared: Arc<Shared>,
-    call: Call,
-    prepared: create::Prepared,
-    record: Record,
-    start: bool,
-    /// Under which it was queued.
-    token: Option<u64>,
-}
-
-impl Job {
-    async fn follow(self, id: String, mut pending: Pending, cancelled: oneshot::Receiver<()>) {
-        let shared = Arc::clone(&self.shared);
-        let admitted = tokio::select! {
-            admitted = pending.admitted() => admitted,
-            _ = cancelled => return,
-            () = shared.plane.shutdown().requested() => return,
-        };
-        // Cancelled in this moment: what is held is given back.
-        if !shared.pending.begin(&id) {
-            return;
-        }
-        let ended = match admitted {
-            Ok(admission) => Box::pin(self.make(admission)).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = &ended {
-            tracing::warn!(%id, "pending work was not made: {}", error.message());
-        }
-        shared.pending.end(
-            &id,
-            match ended {
-                Ok(made) => made,
-                Err(error) => State::Failed(error.message().to_owned()),
-            },
-        );
-    }
-
-    /// As a create that is called now, of the same caller: leave may have been taken from him
-    /// meanwhile, and another manager may lead.
-    async fn make(mut self, admission: Admission) -> ApiResult<State> {
-        let shared = Arc::clone(&self.shared);
-        shared.lead()?;
-        // Who could not see it here meanwhile has queued it again, at the manager that led.
-        if shared.plane.inner.token()? != self.token {
-            return Err(ApiError::conflict(
-                "another manager has led since it was queued: queue it again if it is still wanted",
-            ));
-        }
-        let target = Target::new("container", "");
-        let leave = shared
-            .authorize(&self.call.who, Action::Write, &target)
-            .await;
-        if let Err(error) = leave {
-            self.write(AuditOutcome::Denied(error.to_string()), None)
-                .await?;
-            return Err(refused(&error));
-        }
-        self.write(AuditOutcome::Started, None).await?;
-        let (call, prepared) = (self.call, self.prepared);
-        let start = self.start;
-        let made = make(&shared, call, prepared, admission, start).await;
-        let (outcome, node) = match &made {
-            Ok(State::Made { container, node }) => {
-                self.record.made(container);
-                (AuditOutcome::Done, Some(node.as_str()))
-            }
-            Ok(_) => (AuditOutcome::Done, None),
-            Err(error) => (AuditOutcome::Failed(error.message().to_owned()), None),
-        };
-        if let Err(failure) = self.record.write(&shared, outcome, node).await {
-            let operation = self.record.operation();
-            tracing::error!(error = %failure.chain(), %operation, "its end could not be recorded");
-        }
-        made
-    }
-
-    async fn write(&self, outcome: AuditOutcome, node: Option<&str>) -> ApiResult<()> {
-        let written = self.record.write(&self.shared, outcome, node).await;
-        written.map(|_| ()).map_err(|failure| {
-            ApiError::internal(format!(
-                "refused, because the audit log can't be written: {failure}"
-            ))
-        })
-    }
-}
-
-async fn make(
-    shared: &Arc<Shared>,
-    call: Call,
-    prepared: create::Prepared,
-    admission: Admission,
-    start: bool,
-) -> ApiResult<State> {
-    let answer = create::make(shared, &call, prepared, Some(admission)).await?;
-    let made = answer.extensions().get::<Made>();
-    let container = made.map(|made| made.0.clone()).unwrap_or_default();
-    let node = answer.extensions().get::<OnNode>();
-    let node = node.map(|node| node.0.clone()).unwrap_or_default();
-    if start {
-        containers::start_one(shared, call.version, &container)
-            .await
-            .map_err(|error| {
-                let id = &container[..container.len().min(12)];
-                ApiError::internal(format!(
-                    "container {id} was made on node {node} and can't be started: {}",
-                    error.message()
-                ))
-            })?;
-    }
-    Ok(State::Made { container, node })
+/// Ids of others' work are theirs to know: the number of them says enough.
+fn several(count: usize, shown: &str) -> Error {
+    Error::new(
+        ErrorKind::Ambiguous,
+        format!(
+            "the ids of {count} pieces of pending work begin with {shown}: give more of the id"
+        ),
+    )
 }
 
 /// What the record calls the container that will be made.
@@ -266,4 +296,7 @@ fn number<T: std::str::FromStr>(call: &Call, key: &str) -> ApiResult<Option<T>> 
     }
 }
 
+const PENDING: &str = "/longshore/v1/pending";
 const LONGEST_SHOWN: usize = 80;
+/// What a piece of work holds besides its body, about.
+const OVERHEAD: usize = 4 << 10;

@@ -349,11 +349,16 @@ pub(super) fn unreachable(node: &NodeView, error: &Error) -> ApiError {
         longshore_core::ErrorKind::Timeout => http::StatusCode::GATEWAY_TIMEOUT,
         _ => http::StatusCode::INTERNAL_SERVER_ERROR,
     };
-    ApiError::new(
+    let unreachable = ApiError::new(
         status,
         error.kind().as_str(),
         format!("node {} can't be reached: {}", node.name, error.chain()),
-    )
+    );
+    match error.operation() {
+        // Nothing was sent.
+        Some("http.connect") => unreachable,
+        _ => unreachable.with_answer_lost(),
+    }
 }
 
 /// Headers that belong to one connection.

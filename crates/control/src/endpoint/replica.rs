@@ -24,6 +24,7 @@ use super::{
     error::{ApiError, ApiResult},
     exec::is_detached,
     hijack::{Far, Session, hijack},
+    pending::Meant,
     proxy::{keep_known, request},
     route::{ContainerOp, Route},
 };
@@ -179,6 +180,10 @@ pub(super) async fn forward(
             "No elected primary cluster manager: the managers do not agree yet on who leads",
         ));
     }
+    if let Some(Meant::One(id)) = call.meant.take() {
+        // What leave was given for, whatever the words mean by now.
+        call.path = format!("/longshore/v1/pending/{id}");
+    }
     let path = call.target();
     let mut body = call.take_body();
     if route.may_hijack() && call.upgrade.is_some() {
@@ -245,7 +250,7 @@ fn until_replaced(response: Response<Payload>, primary: &Primary) -> Response<Pa
 }
 
 /// On calls that a replica passed on.
-const FORWARDED: HeaderName = HeaderName::from_static("longshore-forwarded");
+pub(super) const FORWARDED: HeaderName = HeaderName::from_static("longshore-forwarded");
 /// On plain TCP an endpoint wants to be called by a name of its own machine, and a manager does not
 /// know by which names the primary goes.
 pub(super) const PRIMARY_HOST: HeaderValue = HeaderValue::from_static("localhost");

@@ -170,6 +170,7 @@ fn take_apart(shared: &Shared, request: Request<AxumBody>) -> Call {
         leave: None,
         primary: None,
         found: None,
+        meant: None,
     }
 }
 
@@ -212,10 +213,21 @@ async fn answer(shared: &Arc<Shared>, mut call: Call) -> ApiResult {
 
 /// Asks for leave, records the start, does it, records the end.
 async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Action) -> ApiResult {
-    let target = shared.target(&route);
+    let mut target = shared.target(&route);
+    if let Route::PendingCancel(reference) = &route {
+        let meant = pending::meant(shared, call.primary.as_ref(), reference).await?;
+        target = meant.1.unwrap_or(target);
+        call.meant = Some(meant.0);
+    }
     let logged = record::target(&call, &route, &target);
     let mut record = Record::new(&call, action, logged.clone());
-    match shared.authorize(&call.who, action, &target).await {
+    let leave = match shared.authorize(&call.who, action, &target).await {
+        Ok(access) if route == Route::PendingEnqueue => {
+            pending::may_ask(shared, &call).await.map(|()| access)
+        }
+        leave => leave,
+    };
+    match leave {
         Ok(access) => call.leave = access.valid_for,
         Err(error) => {
             let outcome = AuditOutcome::Denied(error.to_string());
@@ -225,7 +237,12 @@ async fn recorded(shared: &Arc<Shared>, mut call: Call, route: Route, action: Ac
             return Err(refused(&error));
         }
     }
-    let looked = record::look_into(shared, &mut call, &route).await;
+    let mut looked = record::look_into(shared, &mut call, &route).await;
+    if let (Ok(()), Some(_), Route::Stack(name, StackOp::Deploy)) = (&looked, &call.primary, &route)
+    {
+        // The primary asks about this manager.
+        looked = stacks::may_deploy(shared, &mut call, name).await;
+    }
     record = Record::new(&call, action, logged);
     if let Err(failure) = record.write(shared, AuditOutcome::Started, None).await {
         let operation = record.operation();
@@ -377,7 +394,10 @@ async fn routed(shared: &Arc<Shared>, mut call: Call, route: Route) -> ApiResult
         },
         Route::Pending => pending::list(shared),
         Route::PendingEnqueue => Box::pin(pending::enqueue(shared, call)).await,
-        Route::PendingCancel(work) => pending::cancel(shared, &work),
+        Route::PendingCancel(work) => {
+            let meant = call.meant.take().unwrap_or(pending::Meant::Nothing);
+            pending::cancel(shared, &meant, &work)
+        }
     }
 }
 

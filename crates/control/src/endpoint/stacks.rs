@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::StatusCode;
-use longshore_core::{Action, Target, printable};
+use longshore_core::{Action, Target, http::full_body, printable};
 use serde_json::Value;
 
 use super::{
@@ -31,6 +31,23 @@ pub(super) fn list(shared: &Shared) -> ApiResult {
 pub(super) async fn deploy(shared: &Shared, mut call: Call, name: &str) -> ApiResult {
     let given = call.read_json(shared).await?;
     let stack = parse(given, name)?;
+    may_use_credentials(shared, &call, &stack).await?;
+    shared.plane.deploy(stack).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Whether the caller may have deployed what he sends, for a manager that passes it on.
+///
+/// # Errors
+/// As for [`deploy`].
+pub(super) async fn may_deploy(shared: &Shared, call: &mut Call, name: &str) -> ApiResult<()> {
+    let body = call.read_body(shared).await?;
+    let stack = parse(Call::parse_json(&body)?, name)?;
+    call.put_body(full_body(body));
+    may_use_credentials(shared, call, &stack).await
+}
+
+async fn may_use_credentials(shared: &Shared, call: &Call, stack: &StackSpec) -> ApiResult<()> {
     let services = stack.services.iter();
     let used: BTreeSet<&str> = services
         .filter_map(|service| service.registry_credentials.as_deref())
@@ -40,8 +57,7 @@ pub(super) async fn deploy(shared: &Shared, mut call: Call, name: &str) -> ApiRe
         let leave = shared.authorize(&call.who, Action::Write, &target).await;
         leave.map_err(|error| refused(&error))?;
     }
-    shared.plane.deploy(stack).await?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    Ok(())
 }
 
 /// `DELETE /longshore/v1/stacks/NAME`: desires that nothing of it is there.

@@ -1,29 +1,34 @@
+mod lanes;
+
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use longshore_core::{Error, ErrorKind, Result, Timestamp};
+use longshore_core::{Result, Timestamp};
 
-use super::Relief;
+use self::lanes::Lanes;
+use super::{Owner, Relief, Shares};
 
-/// Work that no node could take, in the order in which it is tried again: the most important first,
-/// then the oldest. Whoever needs little is not held up by who needs much.
+/// Work that no node could take, in the order in which it is tried again: the most important first;
+/// of equally important work that of the owner who was served least lately; of one owner's the oldest.
+/// Whoever needs little is not held up by who needs much.
 ///
 /// Pure: it is told what was refused and what changed, and says what to try ([`poll`](Self::poll)).
 /// Work of one shape (all that a scheduler looks at but the name) is tried together: if one of them
 /// is refused, so are the others. A shape that was refused is tried again only after a change that
 /// could help it.
+///
+/// An owner takes its place behind all who wait when it comes and whenever it was served, so it waits
+/// for at most one piece of work of each of the others that are as important and fit.
 #[derive(Debug)]
 pub(crate) struct PendingQueue {
-    capacity: usize,
+    shares: Shares,
     next: u64,
-    by_key: HashMap<String, u64>,
+    by_key: HashMap<Arc<str>, u64>,
     shapes: BTreeMap<u64, Shape>,
     tickets: HashMap<Ticket, Entry>,
-    /// Shapes to try.
-    ready: BTreeSet<(Reverse<i32>, Ticket, u64)>,
+    lanes: Lanes,
     deadlines: BTreeSet<(Timestamp, Ticket)>,
 }
 
@@ -35,6 +40,16 @@ impl Ticket {
     pub(crate) fn number(self) -> u64 {
         self.0
     }
+}
+
+/// Who comes into the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) owner: Owner,
+    pub(crate) priority: i32,
+    pub(crate) deadline: Option<Timestamp>,
+    /// Its ticket of before, if it was placed and has come back.
+    pub(crate) back_with: Option<Ticket>,
 }
 
 /// What to do next.
@@ -55,9 +70,9 @@ pub(crate) struct Refused {
 
 #[derive(Debug)]
 struct Shape {
-    key: String,
+    key: Arc<str>,
     priority: i32,
-    members: BTreeSet<Ticket>,
+    members: BTreeMap<Owner, BTreeSet<Ticket>>,
     /// Why it was refused last.
     reason: Arc<str>,
     /// What can help since the last refusal; nothing while it is to be tried.
@@ -67,19 +82,20 @@ struct Shape {
 #[derive(Debug)]
 struct Entry {
     shape: u64,
+    owner: Owner,
     deadline: Option<Timestamp>,
 }
 
 impl PendingQueue {
-    /// For at most so many.
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// For at most as many as there are places to share.
+    pub(crate) fn new(places: Shares) -> Self {
         Self {
-            capacity,
+            shares: places,
             next: 0,
             by_key: HashMap::new(),
             shapes: BTreeMap::new(),
             tickets: HashMap::new(),
-            ready: BTreeSet::new(),
+            lanes: Lanes::default(),
             deadlines: BTreeSet::new(),
         }
     }
@@ -97,40 +113,49 @@ impl PendingQueue {
     /// Takes in work that was refused, or whose shape [waits](Self::has_shape) already.
     ///
     /// # Errors
-    /// [`ErrorKind::ResourceExhausted`] when it is full.
+    /// As for [`Shares::take`].
     pub(crate) fn push(
         &mut self,
         key: String,
-        priority: i32,
+        newcomer: Newcomer,
         refused: &Refused,
-        deadline: Option<Timestamp>,
     ) -> Result<Ticket> {
-        if self.tickets.len() >= self.capacity {
-            return Err(Error::new(
-                ErrorKind::ResourceExhausted,
-                format!(
-                    "{} pieces of work wait for room already: nothing more is queued before some \
-                     are placed or given up",
-                    self.capacity
-                ),
-            ));
-        }
-        let ticket = Ticket(self.next);
+        let Newcomer {
+            owner,
+            priority,
+            deadline,
+            back_with,
+        } = newcomer;
+        self.shares.take(&owner, 1)?;
+        let unused = |ticket: &Ticket| !self.tickets.contains_key(ticket);
+        let ticket = back_with.filter(unused).unwrap_or(Ticket(self.next));
+        let fresh = self.next;
         self.next += 1;
-        let id = *self.by_key.entry(key.clone()).or_insert(ticket.0);
+        let key: Arc<str> = key.into();
+        let id = *self.by_key.entry(Arc::clone(&key)).or_insert(fresh);
         let shape = self.shapes.entry(id).or_insert_with(|| Shape {
             key,
             priority,
-            members: BTreeSet::new(),
+            members: BTreeMap::new(),
             reason: Arc::clone(&refused.reason),
             waits_for: Some(Relief::of_filters(&refused.filters)),
         });
-        shape.members.insert(ticket);
+        self.lanes.enter(&owner);
+        let own = shape.members.entry(owner.clone()).or_default();
+        let before = own.first().copied();
+        own.insert(ticket);
+        if shape.waits_for.is_none() && before.is_none_or(|before| ticket < before) {
+            if let Some(before) = before {
+                self.lanes.remove(priority, &owner, before);
+            }
+            self.lanes.insert(priority, &owner, ticket);
+        }
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, ticket));
         }
         let entry = Entry {
             shape: id,
+            owner,
             deadline,
         };
         self.tickets.insert(ticket, entry);
@@ -140,10 +165,12 @@ impl PendingQueue {
     /// Something changed. Says whether there is anything to try because of it.
     pub(crate) fn relieve(&mut self, relief: Relief) -> bool {
         let mut any = false;
-        for (id, shape) in &mut self.shapes {
+        for shape in self.shapes.values_mut() {
             if shape.waits_for.is_some_and(|needed| needed.meets(relief)) {
                 shape.waits_for = None;
-                self.ready.extend(shape.place(*id));
+                for (owner, ticket) in shape.firsts() {
+                    self.lanes.insert(shape.priority, owner, ticket);
+                }
                 any = true;
             }
         }
@@ -157,8 +184,7 @@ impl PendingQueue {
         {
             return Some(Todo::GiveUp(ticket));
         }
-        let (_, ticket, _) = self.ready.first()?;
-        Some(Todo::Try(*ticket))
+        self.lanes.first().map(Todo::Try)
     }
 
     /// When there is something to do without any change.
@@ -172,8 +198,10 @@ impl PendingQueue {
             return;
         };
         if let Some(shape) = self.shapes.get_mut(&entry.shape) {
-            if let Some(place) = shape.place(entry.shape) {
-                self.ready.remove(&place);
+            if shape.waits_for.is_none() {
+                for (owner, ticket) in shape.firsts() {
+                    self.lanes.remove(shape.priority, owner, ticket);
+                }
             }
             shape.reason = Arc::clone(&refused.reason);
             shape.waits_for = Some(Relief::of_filters(&refused.filters));
@@ -186,51 +214,71 @@ impl PendingQueue {
         Some(Arc::clone(&shape.reason))
     }
 
-    /// It was placed, or nobody wants it any more.
-    pub(crate) fn withdraw(&mut self, ticket: Ticket) {
-        let Some(entry) = self.tickets.remove(&ticket) else {
-            return;
-        };
-        if let Some(deadline) = entry.deadline {
-            self.deadlines.remove(&(deadline, ticket));
-        }
-        let Some(shape) = self.shapes.get_mut(&entry.shape) else {
-            return;
-        };
-        if let Some(place) = shape.place(entry.shape) {
-            self.ready.remove(&place);
-        }
-        shape.members.remove(&ticket);
-        if shape.members.is_empty() {
-            self.by_key.remove(&shape.key);
-            self.shapes.remove(&entry.shape);
-        } else if shape.waits_for.is_none() {
-            self.ready.extend(shape.place(entry.shape));
+    /// It was placed: the next turn is that of others.
+    pub(crate) fn placed(&mut self, ticket: Ticket) {
+        if let Some(entry) = self.tickets.get(&ticket) {
+            let owner = entry.owner.clone();
+            self.withdraw(ticket);
+            self.lanes.served(&owner);
         }
     }
 
-    /// All who wait, in the order in which they would be tried.
+    /// Nobody wants it any more.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) {
+        let Some(Entry {
+            shape: id,
+            owner,
+            deadline,
+        }) = self.tickets.remove(&ticket)
+        else {
+            return;
+        };
+        self.shares.give_back(&owner, 1);
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(&(deadline, ticket));
+        }
+        let Some(shape) = self.shapes.get_mut(&id) else {
+            return;
+        };
+        if let Some(own) = shape.members.get_mut(&owner) {
+            let was_first = own.first() == Some(&ticket);
+            own.remove(&ticket);
+            let now_first = own.first().copied();
+            if own.is_empty() {
+                shape.members.remove(&owner);
+            }
+            if shape.waits_for.is_none() && was_first {
+                self.lanes.remove(shape.priority, &owner, ticket);
+                if let Some(first) = now_first {
+                    self.lanes.insert(shape.priority, &owner, first);
+                }
+            }
+        }
+        if shape.members.is_empty() {
+            self.by_key.remove(&shape.key);
+            self.shapes.remove(&id);
+        }
+        self.lanes.leave(&owner);
+    }
+
+    /// All who wait, in the order in which they would be served if each fitted.
     pub(crate) fn in_order(&self) -> Vec<Ticket> {
-        let mut all: Vec<_> = self
-            .shapes
-            .values()
-            .flat_map(|shape| {
-                shape
-                    .members
-                    .iter()
-                    .map(|ticket| (Reverse(shape.priority), *ticket))
-            })
-            .collect();
-        all.sort_unstable();
-        all.into_iter().map(|(_, ticket)| ticket).collect()
+        let mut waiting: BTreeMap<i32, BTreeMap<&Owner, BTreeSet<Ticket>>> = BTreeMap::new();
+        for shape in self.shapes.values() {
+            let of_priority = waiting.entry(shape.priority).or_default();
+            for (owner, members) in &shape.members {
+                of_priority.entry(owner).or_default().extend(members);
+            }
+        }
+        self.lanes.in_turn(waiting)
     }
 }
 
 impl Shape {
-    /// Where it stands among those that are to be tried.
-    fn place(&self, id: u64) -> Option<(Reverse<i32>, Ticket, u64)> {
-        let first = self.members.first()?;
-        Some((Reverse(self.priority), *first, id))
+    /// The oldest of each owner.
+    fn firsts(&self) -> impl Iterator<Item = (&Owner, Ticket)> {
+        let members = self.members.iter();
+        members.filter_map(|(owner, own)| Some((owner, *own.first()?)))
     }
 }
 

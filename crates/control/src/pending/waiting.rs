@@ -8,7 +8,9 @@ use longshore_core::{
 };
 use tokio::sync::{Notify, oneshot};
 
-use super::{PendingQueue, PendingView, Refused, Relief, Ticket, Todo, shut_down};
+use super::{
+    Newcomer, Owner, PendingQueue, PendingView, Refused, Relief, Shares, Ticket, Todo, shut_down,
+};
 
 /// Those who wait for room, with what they asked for.
 #[derive(Debug)]
@@ -20,9 +22,21 @@ pub(crate) struct Waiting {
     closed: bool,
 }
 
+/// What is asked for, and by whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) request: Arc<PlacementRequest>,
+    pub(crate) owner: Owner,
+    pub(crate) since: Timestamp,
+    pub(crate) deadline: Option<Timestamp>,
+    /// Its ticket of before, if it was placed and has come back.
+    pub(crate) back_with: Option<Ticket>,
+}
+
 #[derive(Debug)]
 struct Waiter {
-    request: PlacementRequest,
+    request: Arc<PlacementRequest>,
+    owner: Owner,
     since: Timestamp,
     deadline: Option<Timestamp>,
     tries: u32,
@@ -45,9 +59,10 @@ pub(crate) enum Queued {
 }
 
 impl Waiting {
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// For as many as there are places to share.
+    pub(crate) fn new(places: Shares) -> Self {
         Self {
-            queue: PendingQueue::new(capacity),
+            queue: PendingQueue::new(places),
             waiters: HashMap::new(),
             woken: Arc::default(),
             closed: false,
@@ -78,22 +93,29 @@ impl Waiting {
     ///
     /// # Errors
     /// As for [`PendingQueue::push`]; [`ErrorKind::Cancelled`] after [`close`](Self::close).
-    pub(crate) fn push(
-        &mut self,
-        key: String,
-        request: &PlacementRequest,
-        refused: &Refused,
-        now: Timestamp,
-        deadline: Option<Timestamp>,
-    ) -> Result<Queued> {
+    pub(crate) fn push(&mut self, key: String, wish: Wish, refused: &Refused) -> Result<Queued> {
         if self.closed {
             return Err(shut_down());
         }
-        let ticket = self.queue.push(key, request.priority, refused, deadline)?;
+        let Wish {
+            request,
+            owner,
+            since,
+            deadline,
+            back_with,
+        } = wish;
+        let newcomer = Newcomer {
+            owner: owner.clone(),
+            priority: request.priority,
+            deadline,
+            back_with,
+        };
+        let ticket = self.queue.push(key, newcomer, refused)?;
         let (answer, answered) = oneshot::channel();
         let waiter = Waiter {
-            request: request.clone(),
-            since: now,
+            request,
+            owner,
+            since,
             deadline,
             tries: 0,
             answer,
@@ -111,14 +133,14 @@ impl Waiting {
     }
 
     /// The next to try, with what it asks for; who gave up is told on the way.
-    pub(crate) fn next(&mut self, now: Timestamp) -> Option<(Ticket, PlacementRequest)> {
+    pub(crate) fn next(&mut self, now: Timestamp) -> Option<(Ticket, Arc<PlacementRequest>)> {
         loop {
             let reason = |queue: &PendingQueue, ticket| queue.reason(ticket).unwrap_or_default();
             match self.queue.poll(now)? {
                 Todo::Try(ticket) => match self.waiters.get_mut(&ticket) {
                     Some(waiter) => {
                         waiter.tries += 1;
-                        return Some((ticket, waiter.request.clone()));
+                        return Some((ticket, Arc::clone(&waiter.request)));
                     }
                     None => self.queue.withdraw(ticket),
                 },
@@ -149,7 +171,10 @@ impl Waiting {
 
     /// Tells how it ended. Gives back what nobody took.
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: Result<Granted>) -> Option<Granted> {
-        self.queue.withdraw(ticket);
+        match &answer {
+            Ok(_) => self.queue.placed(ticket),
+            Err(_) => self.queue.withdraw(ticket),
+        }
         let waiter = self.waiters.remove(&ticket);
         let untaken = match waiter {
             Some(waiter) => waiter.answer.send(answer).err()?,
@@ -162,20 +187,27 @@ impl Waiting {
     pub(crate) fn close(&mut self) {
         self.closed = true;
         self.waiters.clear();
-        self.queue = PendingQueue::new(0);
+        self.queue = PendingQueue::new(Shares::new("places", 0, None));
+    }
+
+    /// Whether work of that name waits. Names are asked for seldom.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        let mut waiters = self.waiters.values();
+        waiters.any(|waiter| waiter.request.name == name)
     }
 
     /// Who waits, and why.
     pub(crate) fn reasons(&self) -> impl Iterator<Item = (&PlacementRequest, Arc<str>)> {
         let waiters = self.waiters.iter();
-        waiters.filter_map(|(ticket, waiter)| Some((&waiter.request, self.queue.reason(*ticket)?)))
+        waiters.filter_map(|(ticket, waiter)| Some((&*waiter.request, self.queue.reason(*ticket)?)))
     }
 
     pub(crate) fn view(&self, ticket: Ticket) -> Option<PendingView> {
         let waiter = self.waiters.get(&ticket)?;
         Some(PendingView {
             number: ticket.number(),
-            request: waiter.request.clone(),
+            request: PlacementRequest::clone(&waiter.request),
+            owner: waiter.owner.name().map(str::to_owned),
             since: waiter.since,
             deadline: waiter.deadline,
             reason: self.queue.reason(ticket)?.to_string(),

@@ -10,7 +10,7 @@ use crate::{
     MemoryAudit, Reconciler, TunnelHub,
     cluster::{Cluster, State},
     event::EventLog,
-    pending::Waiting,
+    pending::{Shares, Waiting},
     registry::RegistrySource,
     stack::Desired,
 };
@@ -173,7 +173,11 @@ impl ControlPlaneBuilder {
             self.options.accounting,
             self.options.explanation_capacity,
             Arc::clone(&changed),
-            Waiting::new(self.options.pending_capacity),
+            Waiting::new(Shares::new(
+                "places",
+                self.options.pending_capacity,
+                self.options.pending_per_owner,
+            )),
         );
         let own = Shutdown::new();
         let mut stacks = Reconciler::new((&self.options).into());

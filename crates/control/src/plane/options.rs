@@ -55,8 +55,12 @@ pub struct PlaneOptions {
     pub explanation_capacity: usize,
     /// When a reservation that nobody released is given up.
     pub reservation_ttl: Duration,
-    /// How many pieces of work can wait for room; 0: none.
+    /// How many pieces of work can wait for room; 0: none. Stacks take at most half of it.
     pub pending_capacity: usize,
+    /// How many of them one owner's can be: one stack's, one caller's of the endpoint, or one whom the
+    /// program [names](crate::ControlPlane::enqueue_for). `None`: a quarter, at least one. What the
+    /// program queues without naming an owner may take all.
+    pub pending_per_owner: Option<usize>,
     /// The engine API versions that this control plane speaks, oldest and newest.
     pub api_versions: (ApiVersion, ApiVersion),
     /// How long a shutdown waits for tasks.
@@ -88,6 +92,7 @@ impl Default for PlaneOptions {
             explanation_capacity: 10_000,
             reservation_ttl: Duration::from_secs(3600),
             pending_capacity: 1_000,
+            pending_per_owner: None,
             api_versions: (ApiVersion::new(1, 24), ApiVersion::new(1, 60)),
             shutdown_limit: Duration::from_secs(10),
         }
@@ -132,6 +137,7 @@ setters! {
     with_explanation_capacity, explanation_capacity: usize;
     with_reservation_ttl, reservation_ttl: Duration;
     with_pending_capacity, pending_capacity: usize;
+    with_pending_per_owner, pending_per_owner: Option<usize>;
     with_api_versions, api_versions: (ApiVersion, ApiVersion);
     with_shutdown_limit, shutdown_limit: Duration;
 }

@@ -1,12 +1,14 @@
 mod claims;
 mod forget;
 mod loss;
+mod services;
 mod slots;
 mod status;
 mod waits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +17,7 @@ use longshore_core::{
 };
 
 pub(super) use self::status::SlotStatus;
-use self::{claims::Claims, loss::Losses};
+use self::{claims::Claims, loss::Losses, services::Services};
 use super::{Instance, Observed, ServiceSpec, Slot, StackSpec};
 use crate::PlaneOptions;
 
@@ -63,7 +65,7 @@ pub struct ReconcileAction {
 #[non_exhaustive]
 pub enum ActionKind {
     /// Find a node, make an instance there, [claim](Reconciler::claim) it, start it.
-    Create(Box<ServiceSpec>),
+    Create(Arc<ServiceSpec>),
     /// [Claim](Reconciler::claim) it and start it.
     Start {
         /// Where it is.
@@ -128,7 +130,7 @@ pub struct Reconciler {
 
 #[derive(Debug)]
 struct Stack {
-    spec: StackSpec,
+    services: Arc<Services>,
     removing: bool,
 }
 
@@ -138,7 +140,7 @@ struct Busy {
     epoch: u64,
     what: &'static str,
     /// What is being made, if anything.
-    create: Option<Box<ServiceSpec>>,
+    create: Option<Arc<ServiceSpec>>,
     waits: Option<Waits>,
 }
 
@@ -184,19 +186,19 @@ impl Reconciler {
     /// # Errors
     /// As [`StackSpec::ordered`].
     pub fn deploy(&mut self, spec: StackSpec) -> Result<()> {
-        spec.ordered()?;
-        self.forget_at.remove(&spec.name);
-        self.retries.retain(|slot, _| slot.stack != spec.name);
+        let services = Arc::new(Services::of(spec)?);
+        let name = services.name.clone();
+        self.forget_at.remove(&name);
+        self.retries.retain(|slot, _| slot.stack != name);
         let removing = false;
-        self.stacks
-            .insert(spec.name.clone(), Stack { spec, removing });
+        self.stacks.insert(name, Stack { services, removing });
         Ok(())
     }
 
     /// As [`deploy`](Self::deploy) or [`remove`](Self::remove), where that would change something.
     pub(super) fn desire(&mut self, spec: StackSpec, removing: bool) -> Result<()> {
         let name = spec.name.clone();
-        let same = |stack: &Stack| stack.spec == spec && stack.removing == removing;
+        let same = |stack: &Stack| stack.services.are_of(&spec) && stack.removing == removing;
         if self.stacks.get(&name).is_some_and(same) {
             return Ok(());
         }
@@ -367,12 +369,10 @@ impl Reconciler {
         self.stacks
             .values()
             .flat_map(|stack| {
-                stack
-                    .spec
-                    .services
-                    .iter()
+                let careful = stack.services.ordered.iter();
+                careful
                     .filter(|service| service.at_most_one)
-                    .map(|service| Slot::new(&stack.spec, service, 1))
+                    .map(|service| Slot::new(&stack.services.name, service, 1))
             })
             .collect()
     }

@@ -16,6 +16,7 @@ use crate::{
     Admission, ClusterEvent, NodeView, Pending,
     devices::{self, DEVICES_LABEL},
     node,
+    pending::Owner,
     plane::Inner,
     registry::registry_of,
 };
@@ -170,13 +171,14 @@ async fn create(
     withdrawn: oneshot::Receiver<()>,
 ) -> ActionOutcome {
     let not_made = |error: Error| ActionOutcome::NotMade(error.chain());
-    let spec = match service.workload(&action.slot, action.epoch) {
-        Ok(spec) => spec,
+    // Many may wait at a time: what is made is spelled out when there is room for it.
+    let specify = || service.workload(&action.slot, action.epoch);
+    let request = match specify() {
+        Ok(spec) => service.request(&action.slot, &spec),
         Err(error) => return not_made(error),
     };
-    let request = service.request(&action.slot, &spec);
     let admitted = tokio::select! {
-        admitted = admit(inner, action, &request) => admitted,
+        admitted = admit(inner, action, request) => admitted,
         Ok(()) = withdrawn => return ActionOutcome::GivenUp,
     };
     let mut admission = match admitted {
@@ -185,6 +187,10 @@ async fn create(
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return ActionOutcome::Failed(error.chain());
         }
+        Err(error) => return not_made(error),
+    };
+    let spec = match specify() {
+        Ok(spec) => spec,
         Err(error) => return not_made(error),
     };
     let mut sure = true;
@@ -224,9 +230,10 @@ async fn create(
 async fn admit(
     inner: &Arc<Inner>,
     action: &ReconcileAction,
-    request: &PlacementRequest,
+    request: PlacementRequest,
 ) -> Result<Admission> {
-    let mut pending = Pending::take(inner, request, None, None)?;
+    let owner = Owner::Stack(action.slot.stack.clone());
+    let mut pending = Pending::take(inner, request, owner, None)?;
     if let Some(waiting) = pending.view() {
         tracing::warn!(slot = %action.slot, epoch = action.epoch, "waits for room: {}", waiting.reason);
         inner.stacks().waits(action, waiting.reason);

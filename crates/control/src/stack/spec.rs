@@ -200,7 +200,7 @@ impl StackSpec {
                     format!("{replicas} instances are more than the {MAX_REPLICAS} allowed"),
                 );
             }
-            let last = Slot::new(self, service, service.replicas.max(1));
+            let last = Slot::new(&self.name, service, service.replicas.max(1));
             if let Err(error) = last.instance_name(u64::MAX) {
                 return bad(service, error.message().to_owned());
             }
@@ -257,9 +257,9 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(stack: &StackSpec, service: &ServiceSpec, index: u32) -> Self {
+    pub(super) fn new(stack: &ServiceName, service: &ServiceSpec, index: u32) -> Self {
         Self {
-            stack: stack.name.clone(),
+            stack: stack.clone(),
             service: service.name.clone(),
             index,
         }
@@ -417,6 +417,23 @@ mod tests {
     }
 
     #[test]
+    fn what_an_instance_asks_for_of_all_devices_is_summed_up() {
+        let with = |devices: &[&str]| {
+            let devices = devices.iter().map(|text| text.parse().unwrap());
+            stack(vec![
+                devices.fold(service("a", &[]), ServiceSpec::with_devices),
+                service("b", &[]).with_devices("32 gpu".parse().unwrap()),
+            ])
+        };
+        assert!(with(&["16 gpu", "16 tpu"]).ordered().is_ok());
+        let error = with(&["16 gpu", "16 tpu", "fpga"]).ordered().unwrap_err();
+        assert_eq!(
+            error.message(),
+            "service a of stack shop: each instance asks for more than 32 devices"
+        );
+    }
+
+    #[test]
     fn s25_credentials_are_named_and_a_secret_in_their_place_is_not_told() {
         let with = |name: &str| stack(vec![service("a", &[]).with_registry_credentials(name)]);
         assert!(with("ours.prod-1").ordered().is_ok());
@@ -448,7 +465,7 @@ mod tests {
     #[test]
     fn later_epochs_have_other_names() {
         let stack = stack(vec![service("web", &[])]);
-        let slot = Slot::new(&stack, &stack.services[0], 2);
+        let slot = Slot::new(&stack.name, &stack.services[0], 2);
         assert_eq!(slot.instance_name(1).unwrap().as_str(), "shop-web-2");
         assert_eq!(slot.instance_name(3).unwrap().as_str(), "shop-web-2.3");
     }

@@ -72,10 +72,10 @@ impl Reconciler {
     /// # Errors
     /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound) if there is no such stack.
     pub fn status(&self, name: &str, observed: &Observed, now: Timestamp) -> Result<StackStatus> {
-        let (spec, removing) = self.stack(name).ok_or_else(|| no_stack(name))?;
+        let (stack, removing) = self.stack(name).ok_or_else(|| no_stack(name))?;
         let mut services = Vec::new();
-        for service in spec.ordered()? {
-            let slots = (1..=service.replicas).map(|index| Slot::new(spec, service, index));
+        for service in &stack.ordered {
+            let slots = (1..=service.replicas).map(|index| Slot::new(&stack.name, service, index));
             let instances: Vec<InstanceStatus> = self
                 .slot_statuses(slots, observed, now)
                 .into_iter()
@@ -90,7 +90,7 @@ impl Reconciler {
             });
         }
         Ok(StackStatus {
-            name: spec.name.clone(),
+            name: stack.name.clone(),
             removing,
             services,
             held_nodes: self.held_nodes(),

@@ -76,6 +76,25 @@ impl Authorizer for Team {
     }
 }
 
+/// Allows everything, but one action on things of one kind that are called so.
+#[derive(Debug)]
+pub(crate) struct Except(
+    pub(crate) Action,
+    pub(crate) &'static str,
+    pub(crate) &'static [&'static str],
+);
+
+#[async_trait]
+impl Authorizer for Except {
+    async fn authorize(&self, _: &Identity, action: Action, target: &Target) -> Result<Access> {
+        let Self(not, kind, names) = self;
+        match action == *not && target.kind == *kind && names.contains(&&*target.name) {
+            true => Err(Error::new(ErrorKind::PermissionDenied, "not for you")),
+            false => Ok(Access::default()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_authorizer_sees_who_what_and_labels() {
     let team = Arc::new(Team::default());

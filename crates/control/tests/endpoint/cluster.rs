@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::StreamExt;
 use longshore_control::{
-    ControlPlane, MemoryAudit,
+    ControlPlane, MemoryAudit, PlaneOptions,
     endpoint::{EndpointOptions, ListenOptions, Listener, router, serve},
 };
 use longshore_core::{
@@ -29,6 +29,7 @@ pub(crate) struct Cluster {
 
 pub(crate) struct Setup {
     pub(crate) nodes: u16,
+    pub(crate) plane: PlaneOptions,
     pub(crate) endpoint: EndpointOptions,
     pub(crate) listen: ListenOptions,
     pub(crate) authorizer: Arc<dyn Authorizer>,
@@ -44,6 +45,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             nodes: 2,
+            plane: PlaneOptions::default(),
             endpoint: EndpointOptions::default().with_linger(Duration::from_millis(300)),
             listen: ListenOptions::default().with_drain_limit(Duration::from_millis(300)),
             authorizer: Arc::new(AllowAll),
@@ -166,6 +168,7 @@ impl Cluster {
             }))
             .scheduler(Box::new(Fewest::default()))
             .authorizer(setup.authorizer)
+            .options(setup.plane)
             .audit(sink)
             .clock(Arc::clone(&clock))
             .random(Arc::new(SeededRandom::new(1)));

@@ -41,8 +41,12 @@ pub(crate) struct State {
     pub(crate) down: bool,
     /// The next creates answer with these.
     pub(crate) refusals: Vec<(u16, String)>,
+    /// The next starts answer with these.
+    pub(crate) start_refusals: Vec<(u16, String)>,
     /// The connection breaks after a create was done.
     pub(crate) lose_create_answer: bool,
+    /// The connection breaks before a create is done.
+    pub(crate) lose_create: bool,
     /// The next list over the API fails.
     pub(crate) hides: bool,
     /// What a pull can get.
@@ -98,7 +102,9 @@ impl Daemon {
                 headers: Vec::new(),
                 down: false,
                 refusals: Vec::new(),
+                start_refusals: Vec::new(),
                 lose_create_answer: false,
+                lose_create: false,
                 hides: false,
                 registry: Vec::new(),
                 platforms: BTreeMap::new(),

@@ -229,6 +229,9 @@ async fn create(daemon: Daemon, request: Request<Incoming>) -> Response<Body> {
     if let Some((status, message)) = daemon.state().refusals.pop() {
         return fail(status, &message);
     }
+    if std::mem::take(&mut daemon.state().lose_create) {
+        return breaks();
+    }
     let image = body["Image"].as_str().unwrap_or("").to_owned();
     if !daemon.has_image(&image) {
         return fail(404, &format!("No such image: {image}"));
@@ -244,15 +247,19 @@ async fn create(daemon: Daemon, request: Request<Incoming>) -> Response<Body> {
     let at = Timestamp::from_secs(1_600_000_000 + daemon.state().requests.len() as u64);
     let id = daemon.add(&name, body, at);
     if std::mem::take(&mut daemon.state().lose_create_answer) {
-        // The head promises more than comes.
-        let broken = futures::stream::once(async {
-            Err(longshore_core::Error::closed("the connection breaks"))
-        });
-        let mut response = Response::new(stream_body(broken));
-        *response.status_mut() = StatusCode::CREATED;
-        return response;
+        return breaks();
     }
     say(201, json!({"Id": id, "Warnings": ["from the engine"]}))
+}
+
+/// An answer whose head promises more than comes.
+fn breaks() -> Response<Body> {
+    let broken = futures::stream::once(async {
+        Err(longshore_core::Error::closed("the connection breaks"))
+    });
+    let mut response = Response::new(stream_body(broken));
+    *response.status_mut() = StatusCode::CREATED;
+    response
 }
 
 async fn container(
@@ -280,7 +287,13 @@ async fn container(
                         {"HostIp": "127.0.0.1", "HostPort": "8081"}]}, "Other": {"HostIp": ""}}}),
             )
         }
-        "start" => set(WorkloadState::Running, EventAction::Start),
+        "start" => {
+            let refusal = daemon.state().start_refusals.pop();
+            match refusal {
+                Some((status, message)) => fail(status, &message),
+                None => set(WorkloadState::Running, EventAction::Start),
+            }
+        }
         "stop" | "kill" => set(WorkloadState::Exited, EventAction::Die),
         "pause" => set(WorkloadState::Paused, EventAction::Pause),
         "rename" => {
@@ -412,6 +425,9 @@ fn pull(daemon: Daemon, request: &Request<Incoming>) -> Response<Body> {
     let lines = if known {
         daemon.give_image(&image);
         "{\"status\":\"Pulling fs layer\",\"id\":\"a\"}\r\n{\"status\":\"Done\"}\r\n".to_owned()
+    } else if image.starts_with("nowhere") {
+        let error = format!("manifest for {image} not found: manifest unknown");
+        json!({"errorDetail": {"message": error}, "error": error}).to_string()
     } else {
         format!(
             "{{\"errorDetail\":{{\"message\":\"x\"}},\"error\":\"no registry for {image}\"}}\r\n"

@@ -10,18 +10,21 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::Request;
+use http::{Method, Request};
 use http_body_util::BodyExt;
 use longshore_control::endpoint::EndpointOptions;
 use longshore_core::{
-    BoxStream, DenyAll, Leader, LeaderElection,
+    Action, BoxStream, DenyAll, Leader, LeaderElection,
     http::{Upgraded, empty_body},
     testkit::ManualElection,
 };
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::cluster::{Cluster, Setup};
+use crate::{
+    access::Except,
+    cluster::{Cluster, Setup},
+};
 
 const PRIMARY: &str = "10.9.0.1:4000";
 
@@ -345,4 +348,66 @@ async fn l2_a_call_that_outlasts_its_leadership_changes_nothing() {
     // Reading is open to everybody.
     left.store(1, Ordering::SeqCst);
     client.get(&format!("/containers/{id}/json")).await.ok(200);
+}
+
+/// The primary asks about the manager that passes a call on: what the caller himself may do is decided
+/// here.
+#[tokio::test]
+async fn l1_leave_of_its_own_is_asked_for_where_the_caller_is_known() {
+    const PENDING: &str = "/longshore/v1/pending";
+    let primary = Cluster::with(Setup {
+        election: Some(Arc::new(ManualElection::new(Leader::Here { token: 7 }))),
+        ..Setup::default()
+    })
+    .await;
+    let election = at(PRIMARY);
+    let behind = async |authorizer: Except| {
+        let setup = Setup {
+            authorizer: Arc::new(authorizer),
+            ..replica(&election, &[(PRIMARY, &primary)])
+        };
+        Cluster::with(setup).await
+    };
+    let there = primary.client();
+    let large = || json!({"Image": "busybox", "HostConfig": {"Memory": 64_u64 << 30}});
+    let enqueue = async |name: &str| {
+        let path = format!("{PENDING}?name={name}");
+        let queued = there.post(&path, large()).await.ok(202).json();
+        queued["id"].as_str().unwrap().to_owned()
+    };
+    let (theirs, mine) = (enqueue("theirs").await, enqueue("mine").await);
+    let pending = behind(Except(Action::Write, "pending", &["theirs"])).await;
+    let here = pending.client();
+    for reference in ["theirs", &theirs, &theirs[..12]] {
+        let refused = here.delete(&format!("{PENDING}/{reference}")).await;
+        refused.fails(403, "not for you", "permission-denied");
+    }
+    here.delete(&format!("{PENDING}/{}", &mine[..12]))
+        .await
+        .ok(204);
+    here.delete(&format!("{PENDING}/none")).await.ok(404);
+    assert_eq!(primary.plane.pending().len(), 1);
+
+    let priorities = behind(Except(Action::Administer, "priority", &["7"])).await;
+    let refused = priorities
+        .client()
+        .post(&format!("{PENDING}?priority=7"), large())
+        .await;
+    refused.ok(403);
+    assert_eq!(primary.plane.pending().len(), 1);
+
+    let credentials = behind(Except(Action::Write, "registry-credentials", &["prod"])).await;
+    let here = credentials.client();
+    let shop = |credentials: &str| {
+        let web = json!({"name": "web", "template": {"image": "busybox"}, "replicas": 0,
+            "registry_credentials": credentials});
+        Some(json!({"name": "shop", "services": [web]}))
+    };
+    let path = "/longshore/v1/stacks/shop";
+    here.call(Method::PUT, path, shop("prod"))
+        .await
+        .fails(403, "not for you", "permission-denied");
+    assert!(primary.plane.stacks().is_empty());
+    here.call(Method::PUT, path, shop("dev")).await.ok(204);
+    assert_eq!(primary.plane.stacks().len(), 1);
 }

@@ -1,9 +1,15 @@
 //! longshore's own routes for stacks.
 
+use std::sync::Arc;
+
 use http::Method;
+use longshore_core::Action;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::{
+    access::Except,
+    cluster::{Cluster, Setup},
+};
 
 const SHOP: &str = "/longshore/v1/stacks/shop";
 
@@ -67,4 +73,43 @@ async fn what_is_no_stack_is_refused_and_named() {
     }
     let stacks = client.get("/longshore/v1/stacks").await.ok(200).json();
     assert_eq!(stacks, json!([]));
+}
+
+#[tokio::test]
+async fn s25_leave_to_use_registry_credentials_is_asked_for_by_their_name() {
+    let cluster = Cluster::with(Setup {
+        authorizer: Arc::new(Except(Action::Write, "registry-credentials", &["prod"])),
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    let with = |credentials: [&str; 2]| {
+        let mut stack = shop(0);
+        let mut other = stack["services"][0].clone();
+        other["name"] = json!("other");
+        stack["services"].as_array_mut().unwrap().push(other);
+        for (at, name) in credentials.iter().enumerate() {
+            stack["services"][at]["registry_credentials"] = json!(name);
+        }
+        Some(stack)
+    };
+    // Whoever else's are named beside them.
+    for credentials in [["prod", "prod"], ["dev", "prod"], ["prod", "dev"]] {
+        client
+            .call(Method::PUT, SHOP, with(credentials))
+            .await
+            .fails(403, "not for you", "permission-denied");
+        assert!(cluster.plane.stacks().is_empty());
+    }
+    client
+        .call(Method::PUT, SHOP, with(["dev", "dev"]))
+        .await
+        .ok(204);
+    // Nor by changing what is there.
+    client
+        .call(Method::PUT, SHOP, with(["dev", "prod"]))
+        .await
+        .ok(403);
+    let stacks = client.get("/longshore/v1/stacks").await.ok(200).text;
+    assert!(!stacks.contains("prod"), "{stacks}");
 }

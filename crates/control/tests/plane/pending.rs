@@ -159,3 +159,45 @@ async fn s21_bad_work_full_queues_and_the_end_are_told() {
     let late = plane.enqueue(&cpus(9), None, None).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Cancelled);
 }
+
+#[tokio::test(start_paused = true)]
+async fn s21_owners_take_turns_and_each_has_a_share() {
+    let options = options().with_pending_per_owner(Some(3));
+    let cluster = Cluster::new(options, Vec::new());
+    cluster.add_engine(1, "E1", "node-1");
+    cluster.discovery.set(&[1]);
+    cluster.plane.start();
+    cluster
+        .until_health("node-1", longshore_core::NodeHealth::Healthy)
+        .await;
+    let plane = &cluster.plane;
+    let held = plane.admit(&cpus(4), None).await.unwrap();
+    let enqueue = |owner: &str, name: &str| plane.enqueue_for(owner, &cpus(4), Some(name), None);
+    let mut waiting: Vec<_> = ["a1", "a2", "a3"]
+        .map(|name| enqueue("alice", name).unwrap())
+        .into();
+    let refused = enqueue("alice", "a4").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ResourceExhausted);
+    assert!(refused.message().contains("alice holds 3"), "{refused}");
+    assert!(plane.reserve_name("a4").is_ok(), "its name is free");
+    waiting.push(enqueue("bob", "b1").unwrap());
+    let order = || -> Vec<_> {
+        let views = plane.pending().into_iter();
+        views
+            .map(|view| (view.owner.unwrap(), view.request.name))
+            .collect()
+    };
+    let told: Vec<String> = order().into_iter().map(|(_, name)| name).collect();
+    assert_eq!(told, ["a1", "b1", "a2", "a3"]);
+    assert_eq!(order()[1].0, "bob");
+    // As it was told.
+    let mut held = Some(held);
+    for name in told {
+        drop(held.take());
+        let at = waiting
+            .iter()
+            .position(|pending| pending.request().name == name)
+            .unwrap();
+        held = Some(waiting.remove(at).admitted().await.unwrap());
+    }
+}

@@ -263,6 +263,76 @@ async fn s21_what_waits_is_given_up_when_it_is_not_wanted_any_more() {
     assert!(plane.reserve_name("shop-web-1").is_ok());
 }
 
+/// The names of what waits, with their numbers.
+fn places(cluster: &Cluster) -> Vec<(String, u64)> {
+    let views = cluster.plane.pending().into_iter();
+    let mut places: Vec<_> = views.map(|view| (view.request.name, view.number)).collect();
+    places.sort();
+    places
+}
+
+#[tokio::test(start_paused = true)]
+async fn s21_scaling_up_and_down_keeps_the_places_of_the_others() {
+    let cluster = Cluster::started(1).await;
+    let large = |replicas| {
+        let mut web = service("web", replicas);
+        web.template.resources.cpu = longshore_core::MilliCpu::from_cpus(64);
+        stack(vec![web])
+    };
+    let waits = async |count: u32| {
+        cluster.plane.deploy(large(count)).await.unwrap();
+        cluster
+            .until("as many wait", || places(&cluster).len() == count as usize)
+            .await;
+        places(&cluster)
+    };
+    let three = waits(3).await;
+    let five = waits(5).await;
+    assert_eq!(five[..3], three[..]);
+    let two = waits(2).await;
+    assert_eq!(two[..], three[..2]);
+    let again = waits(3).await;
+    assert_eq!(again[..2], three[..2]);
+    assert!(again[2].1 > five[4].1, "who was given up comes anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s21_a_stack_has_its_share_of_the_queue_and_the_rest_of_it_is_made_all_the_same() {
+    let cluster = Cluster::new(options().with_pending_capacity(8), Vec::new());
+    cluster.add_engine(1, "E1", "node-1");
+    cluster.discovery.set(&[1]);
+    cluster.plane.start();
+    cluster.until_health("node-1", NodeHealth::Healthy).await;
+    let held = longshore_core::PlacementRequest::new("host").with_resources(
+        longshore_core::Resources::new(
+            longshore_core::MilliCpu::from_cpus(4),
+            longshore_core::Bytes(1),
+        ),
+    );
+    let held = cluster.plane.admit(&held, None).await.unwrap();
+    let mut web = service("web", 4);
+    web.template.resources.cpu = longshore_core::MilliCpu::from_cpus(1);
+    cluster.plane.deploy(stack(vec![web])).await.unwrap();
+    cluster
+        .until("the share waits", || cluster.plane.pending().len() == 2)
+        .await;
+    let notes = || -> Vec<String> {
+        let status = cluster.plane.stack_status("shop").unwrap();
+        let instances = status.services[0].instances.iter();
+        instances.map(|instance| instance.note.clone()).collect()
+    };
+    let told = |notes: &[String]| {
+        let of_share = |note: &&String| note.contains("stack shop holds 2 of the 8 places");
+        notes.iter().filter(of_share).count()
+    };
+    cluster
+        .until("the others say why", || told(&notes()) == 2)
+        .await;
+    assert_eq!(cluster.plane.pending().len(), 2);
+    drop(held);
+    cluster.until_ready().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn s21_a_manager_that_leads_no_more_waits_for_nothing() {
     let election = ManualElection::new(Leader::Here { token: 1 });

@@ -33,7 +33,7 @@ fn no_healthy_node_is_said_unwrapped() {
         &scheduler(states),
         &request(),
         "No healthy node available in the cluster",
-        "0 of 4 nodes can take it: not healthy on 2 nodes; cordoned on 1 node; draining on 1 node",
+        "0 of 4 nodes can take it: 2 nodes are not healthy; 1 node is cordoned; 1 node is draining",
     );
 }
 
@@ -382,6 +382,6 @@ fn s12_an_explanation_is_a_sentence() {
         "1 of 40 nodes has zone=eu and node=eu2; it lacks 2 GiB of memory",
     );
     let words = "0 of 40 nodes can take it: constraint zone==asia not satisfied on 39 nodes; \
-                 quarantined on 1 node";
+                 1 node is quarantined";
     explained(&scheduler, &wanted("zone==asia"), words);
 }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use super::{State, reservations::NotPlaced};
 use crate::{
     PendingView, SWARM_ID_LABEL,
-    pending::{Granted, Queued, Refused, Ticket},
+    pending::{Granted, Queued, Refused, Ticket, Wish},
     reservation::reservation_id,
     stack::labels,
 };
@@ -18,12 +18,12 @@ impl State {
     /// The request is wrong; the queue is full or closed.
     pub(crate) fn enqueue(
         &mut self,
-        request: &PlacementRequest,
-        deadline: Option<Timestamp>,
+        wish: Wish,
         now: Timestamp,
         ttl: Duration,
         random: &dyn Random,
     ) -> Result<Queued> {
+        let request = &*wish.request;
         let key = shape_of(request)?;
         let refused = if self.waiting.has_shape(&key) {
             // Its turn is after that of the others.
@@ -38,7 +38,7 @@ impl State {
                 Err(other) => return Err(other.into()),
             }
         };
-        self.waiting.push(key, request, &refused, now, deadline)
+        self.waiting.push(key, wish, &refused)
     }
 
     /// Tries those who are to be tried, at most so many. Says whether there are more, and when there

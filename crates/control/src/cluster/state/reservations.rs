@@ -70,6 +70,15 @@ impl State {
         {
             self.names.remove(name);
         }
+        if self.waiting.has_name(name) {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!(
+                    "Conflict: The name {name} is already assigned to work that waits for room. You \
+                     have to give that up to be able to assign {name} to a container."
+                ),
+            ));
+        }
         if self.names.contains_key(name) || !self.containers.by_name(name).is_empty() {
             return Err(Error::new(
                 ErrorKind::AlreadyExists,

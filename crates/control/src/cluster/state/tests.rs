@@ -7,6 +7,7 @@ use longshore_core::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::pending::Shares;
 
 type Told = Arc<StdMutex<BTreeMap<(NodeId, WorkloadId), PlacedWorkload>>>;
 
@@ -59,7 +60,7 @@ fn state_counting(accounting: Accounting) -> (State, Told) {
             accounting,
             100,
             Arc::default(),
-            Waiting::new(10),
+            Waiting::new(Shares::new("places", 10, None)),
         ),
         told,
     )

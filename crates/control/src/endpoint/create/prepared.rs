@@ -6,11 +6,14 @@ use longshore_core::{PlacementRequest, WorkloadName};
 use serde_json::Value;
 
 use super::{config::CreateConfig, platforms};
-use crate::endpoint::{
-    Shared,
-    call::Call,
-    error::{ApiError, ApiResult},
-    networks::LocalNetworks,
+use crate::{
+    SWARM_ID_LABEL,
+    endpoint::{
+        Shared,
+        call::Call,
+        error::{ApiError, ApiResult},
+        networks::LocalNetworks,
+    },
 };
 
 /// A create that was read and is to be carried out.
@@ -23,6 +26,11 @@ pub(in crate::endpoint) struct Prepared {
 }
 
 impl Prepared {
+    /// The mark by which an engine finds what it made of this, and of nothing else.
+    pub(in crate::endpoint) fn swarm_id(&self) -> Option<&str> {
+        self.config.request.labels.get(SWARM_ID_LABEL)
+    }
+
     /// About how many bytes it holds.
     pub(in crate::endpoint) fn weight(&self) -> usize {
         self.config.weight()

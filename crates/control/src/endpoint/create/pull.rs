@@ -88,17 +88,20 @@ pub(in crate::endpoint) async fn follow(
         }
     }
     take(&lines.rest);
-    match failed {
-        None => Ok(()),
-        Some(message) if message.contains("not found") || message.contains("does not exist") => {
-            Err(ApiError::not_found(message))
-        }
-        Some(message) => Err(ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "engine",
-            message,
-        )),
+    let Some(message) = failed else {
+        return Ok(());
+    };
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    if says(&["not found", "does not exist", "manifest unknown"]) {
+        return Err(ApiError::not_found(message));
     }
+    // A registry that knows the user and lets him not have it will not do so later.
+    let is_refused = says(&["unauthorized", "denied"]);
+    let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine", message);
+    Err(match is_refused {
+        true => error.with_passing(false),
+        false => error,
+    })
 }
 
 /// Cuts a stream into lines; a line beyond the limit is dropped.

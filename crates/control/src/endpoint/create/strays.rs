@@ -25,9 +25,9 @@ impl Default for StraySearches {
 
 /// A container as an engine lists it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Listed {
+pub(in crate::endpoint) struct Listed {
     #[serde(rename = "Id")]
-    pub(super) id: String,
+    pub(in crate::endpoint) id: String,
 }
 
 /// Looks for what a create may have left on a node, until it is gone or certainly never was.
@@ -78,7 +78,12 @@ impl Search {
 
 /// Removes what a create left on a node, in the background: the work is elsewhere by now, or its user
 /// was told that it failed. `kept` is what he was given. What was started meanwhile stays.
-pub(super) fn clear(shared: &Arc<Shared>, node: NodeId, swarm_id: String, kept: Option<String>) {
+pub(in crate::endpoint) fn clear(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    swarm_id: String,
+    kept: Option<String>,
+) {
     let Ok(permit) = Arc::clone(&shared.strays.0).try_acquire_owned() else {
         tracing::warn!(%node, swarm_id, "too many lost creates: what this one left is not looked for");
         return;
@@ -142,7 +147,7 @@ async fn remove(
 }
 
 /// The containers on a node that one create call made.
-pub(super) async fn find(
+pub(in crate::endpoint) async fn find(
     shared: &Shared,
     node: &NodeView,
     swarm_id: &str,

@@ -1,14 +1,28 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use longshore_core::Timestamp;
+use longshore_core::{PlacementRequest, Result, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::endpoint::error::{ApiError, ApiResult};
+use super::resolve::Candidate;
+use crate::{
+    endpoint::error::{ApiError, ApiResult},
+    pending::{Owner, Shares, Ticket},
+};
 
 /// The work that was queued through the endpoint, from its queueing to some time after its end.
-#[derive(Debug, Default)]
-pub(in crate::endpoint) struct PendingWork(Mutex<Vec<Work>>);
+#[derive(Debug)]
+pub(in crate::endpoint) struct PendingWork(Mutex<Book>);
+
+#[derive(Debug)]
+struct Book {
+    works: Vec<Work>,
+    /// Of what the bodies that wait may hold.
+    bytes: Shares,
+}
 
 /// A container that waits, is made, or was.
 #[derive(Debug)]
@@ -16,10 +30,13 @@ pub(super) struct Work {
     pub(super) id: String,
     /// Its number in the queue of the control plane, if it had to wait.
     pub(super) number: Option<u64>,
-    pub(super) name: String,
-    pub(super) image: String,
+    pub(super) owner: Owner,
+    pub(super) request: Arc<PlacementRequest>,
     pub(super) since: Timestamp,
     pub(super) state: State,
+    /// How often it was tried in vain, and what was said last.
+    pub(super) failures: u32,
+    pub(super) error: Option<String>,
     /// How many bytes it holds until its end.
     pub(super) weight: usize,
     /// Dropped or told: it is given up.
@@ -29,6 +46,8 @@ pub(super) struct Work {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Waiting,
+    /// It is tried again then.
+    Paused(Timestamp),
     /// Room was found.
     Making,
     Made {
@@ -38,90 +57,132 @@ pub(super) enum State {
     Failed(String),
 }
 
+impl Default for PendingWork {
+    fn default() -> Self {
+        Self(Mutex::new(Book {
+            works: Vec::new(),
+            bytes: Shares::new("bytes of memory", MOST_BYTES, None),
+        }))
+    }
+}
+
 impl PendingWork {
     /// Takes in work that waits.
     ///
     /// # Errors
-    /// 503 where what waits holds too much memory already.
-    pub(super) fn enter(&self, work: Work) -> ApiResult<()> {
-        let mut works = self.lock();
-        let held: usize = works.iter().map(|work| work.weight).sum();
-        if held + work.weight > MOST_BYTES {
-            return Err(ApiError::try_again(format!(
-                "what waits for room holds {held} bytes already: nothing more is queued before some \
-                 is made or given up"
-            )));
-        }
-        works.push(work);
+    /// As for [`Shares::take`], where what waits, or what of its owner's waits, holds too much memory
+    /// already.
+    pub(super) fn enter(&self, work: Work) -> Result<()> {
+        let mut book = self.lock();
+        book.bytes.take(&work.owner, work.weight)?;
+        book.works.push(work);
         Ok(())
+    }
+
+    /// It waits for room, with this place in the queue if it has to.
+    pub(super) fn queued(&self, id: &str, place: Option<Ticket>) {
+        self.change(id, |work| {
+            work.number = place.map(Ticket::number);
+            work.state = State::Waiting;
+        });
     }
 
     /// Room was found for it. False if it was cancelled.
     pub(super) fn begin(&self, id: &str) -> bool {
-        let mut works = self.lock();
-        match works.iter_mut().find(|work| work.id == id) {
-            Some(work) => {
-                work.state = State::Making;
-                work.cancel = None;
-                true
-            }
-            None => false,
-        }
+        self.change(id, |work| {
+            work.state = State::Making;
+            work.cancel = None;
+        })
     }
 
-    /// It was made or it failed. The oldest of those that ended are forgotten.
+    /// It was tried in vain, so often by now.
+    pub(super) fn trouble(&self, id: &str, failures: u32, error: &str) {
+        self.change(id, |work| {
+            work.failures = failures;
+            work.error = Some(error.to_owned());
+        });
+    }
+
+    /// It is tried again at that time. Says how to be told that it is given up; at once if it is.
+    pub(super) fn pause(&self, id: &str, until: Timestamp) -> oneshot::Receiver<()> {
+        let (cancel, cancelled) = oneshot::channel();
+        self.change(id, |work| {
+            work.state = State::Paused(until);
+            work.cancel = Some(cancel);
+        });
+        cancelled
+    }
+
+    /// It was made or it failed. Of those that ended the oldest are forgotten, of whoever has most.
     pub(super) fn end(&self, id: &str, state: State) {
-        let mut works = self.lock();
-        if let Some(at) = works.iter().position(|work| work.id == id) {
-            let mut work = works.remove(at);
+        let mut book = self.lock();
+        if let Some(at) = book.works.iter().position(|work| work.id == id) {
+            let mut work = book.works.remove(at);
+            book.bytes.give_back(&work.owner, work.weight);
             (work.state, work.weight, work.cancel) = (state, 0, None);
-            works.push(work);
+            book.works.push(work);
         }
-        let ended = works.iter().filter(|work| work.has_ended()).count();
-        if ended > MOST_ENDED
-            && let Some(oldest) = works.iter().position(Work::has_ended)
+        let mut ended: HashMap<&Owner, usize> = HashMap::new();
+        for work in book.works.iter().filter(|work| work.has_ended()) {
+            *ended.entry(&work.owner).or_default() += 1;
+        }
+        if ended.values().sum::<usize>() > MOST_ENDED
+            && let Some((owner, _)) = ended
+                .into_iter()
+                .max_by_key(|(owner, count)| (*count, *owner))
+            && let Some(oldest) = book
+                .works
+                .iter()
+                .position(|work| work.has_ended() && work.owner == *owner)
         {
-            works.remove(oldest);
+            book.works.remove(oldest);
         }
     }
 
-    /// Gives up what waits, by id or name, or forgets what has ended. False if there is none.
+    /// Gives up what waits, or forgets what has ended. False if it is not there.
     ///
     /// # Errors
     /// 409 for what is being made.
-    pub(super) fn cancel(&self, reference: &str) -> ApiResult<bool> {
-        let mut works = self.lock();
-        let is_it = |work: &&Work| work.id == reference || work.name == reference;
-        let goes_on = works.iter().find(|work| is_it(work) && !work.has_ended());
-        let Some(found) = goes_on.or_else(|| works.iter().rfind(is_it)) else {
+    pub(super) fn cancel(&self, id: &str) -> ApiResult<bool> {
+        let mut book = self.lock();
+        let Some(at) = book.works.iter().position(|work| work.id == id) else {
             return Ok(false);
         };
-        if found.state == State::Making {
+        if book.works[at].state == State::Making {
+            let name = book.works[at].shown_name().to_owned();
             return Err(ApiError::conflict(format!(
-                "{reference} is being made: remove the container instead"
+                "{name} is being made: remove the container instead"
             )));
         }
-        let id = found.id.clone();
         // Its task is told by that.
-        works.retain(|work| work.id != id);
+        let work = book.works.remove(at);
+        book.bytes.give_back(&work.owner, work.weight);
         Ok(true)
     }
 
     /// All of it, what ended last at the end.
     pub(super) fn snapshot(&self) -> Vec<Work> {
-        let works = self.lock();
+        let book = self.lock();
         let copy = |work: &Work| Work {
             id: work.id.clone(),
-            name: work.name.clone(),
-            image: work.image.clone(),
+            owner: work.owner.clone(),
+            request: Arc::clone(&work.request),
             state: work.state.clone(),
+            error: work.error.clone(),
             cancel: None,
             ..*work
         };
-        works.iter().map(copy).collect()
+        book.works.iter().map(copy).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Work>> {
+    /// False if it is not there.
+    fn change(&self, id: &str, change: impl FnOnce(&mut Work)) -> bool {
+        let mut book = self.lock();
+        let work = book.works.iter_mut().find(|work| work.id == id);
+        work.map(change).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,21 +192,45 @@ impl Work {
         matches!(self.state, State::Made { .. } | State::Failed(_))
     }
 
+    /// Its name, or its id if it has none.
+    fn shown_name(&self) -> &str {
+        match self.request.name.as_str() {
+            "" => &self.id,
+            name => name,
+        }
+    }
+
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            id: &self.id,
+            name: &self.request.name,
+            owner: self.owner.name().unwrap_or_default(),
+            labels: self.request.labels.clone(),
+            has_ended: self.has_ended(),
+        }
+    }
+
     pub(super) fn tell(&self) -> Value {
-        let (state, container, node, reason) = match &self.state {
-            State::Waiting | State::Making => ("making", None, None, None),
-            State::Made { container, node } => ("made", Some(container), Some(node), None),
-            State::Failed(reason) => ("failed", None, None, Some(reason)),
+        let (state, container, node, reason, again_at) = match &self.state {
+            State::Waiting | State::Making => ("making", None, None, None, None),
+            State::Paused(at) => ("waiting", None, None, self.error.as_ref(), Some(at)),
+            State::Made { container, node } => ("made", Some(container), Some(node), None, None),
+            State::Failed(reason) => ("failed", None, None, Some(reason), None),
         };
         json!({
             "id": self.id,
             "state": state,
-            "name": self.name,
-            "image": self.image,
+            "owner": self.owner.name(),
+            "name": self.request.name,
+            "image": self.request.image,
+            "labels": self.request.labels,
             "since": self.since.to_string(),
             "container": container,
             "node": node,
             "reason": reason,
+            "failures": self.failures,
+            "error": self.error,
+            "again_at": again_at.map(ToString::to_string),
         })
     }
 }
@@ -158,15 +243,24 @@ const MOST_ENDED: usize = 256;
 mod tests {
     use super::*;
 
-    fn enter(book: &PendingWork, id: &str, weight: usize) -> ApiResult<oneshot::Receiver<()>> {
+    fn enter(
+        book: &PendingWork,
+        owner: &str,
+        id: &str,
+        weight: usize,
+    ) -> Result<oneshot::Receiver<()>> {
         let (cancel, cancelled) = oneshot::channel();
+        let mut request = PlacementRequest::new("a");
+        request.name = format!("name-{id}");
         let work = Work {
             id: id.to_owned(),
             number: None,
-            name: format!("name-{id}"),
-            image: "a".to_owned(),
+            owner: Owner::named(owner),
+            request: Arc::new(request),
             since: Timestamp::ZERO,
             state: State::Waiting,
+            failures: 0,
+            error: None,
             weight,
             cancel: Some(cancel),
         };
@@ -174,50 +268,87 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_by_what_it_holds() {
+    fn s21_what_waits_is_bounded_by_what_each_owner_holds() {
         let book = PendingWork::default();
-        let _first = enter(&book, "1", MOST_BYTES).unwrap();
-        assert_eq!(enter(&book, "2", 1).unwrap_err().status().as_u16(), 503);
+        let _first = enter(&book, "alice", "1", MOST_BYTES / 4).unwrap();
+        let refused = enter(&book, "alice", "2", 1).unwrap_err();
+        assert_eq!(refused.kind(), longshore_core::ErrorKind::ResourceExhausted);
+        assert!(refused.message().starts_with("alice holds 16777216 of"));
+        let _other = enter(&book, "bob", "3", MOST_BYTES / 4).unwrap();
         assert!(book.begin("1"));
         book.end("1", State::Failed("x".to_owned()));
-        assert!(enter(&book, "2", MOST_BYTES).is_ok());
+        assert!(enter(&book, "alice", "2", MOST_BYTES / 4).is_ok());
+        assert!(book.cancel("3").unwrap());
+        assert!(enter(&book, "bob", "4", MOST_BYTES / 4).is_ok());
     }
 
     #[test]
-    fn what_waits_can_be_given_up_by_id_or_name_and_what_is_made_can_not() {
+    fn what_waits_can_be_given_up_and_what_is_made_can_not() {
         let book = PendingWork::default();
-        let mut first = enter(&book, "1", 1).unwrap();
-        let mut second = enter(&book, "2", 1).unwrap();
+        let mut first = enter(&book, "alice", "1", 1).unwrap();
+        let mut second = enter(&book, "alice", "2", 1).unwrap();
         assert!(book.cancel("1").unwrap());
         assert!(first.try_recv().is_err(), "its task is told");
         assert!(!book.begin("1"), "and does not begin");
         assert!(!book.cancel("1").unwrap());
         assert!(book.begin("2"));
-        let error = book.cancel("name-2").unwrap_err();
+        let error = book.cancel("2").unwrap_err();
         assert_eq!(error.status().as_u16(), 409);
+        assert!(error.message().starts_with("name-2 is being made"));
         assert!(second.try_recv().is_err());
         let made = State::Made {
             container: "c".to_owned(),
             node: "n".to_owned(),
         };
         book.end("2", made);
-        assert!(book.cancel("name-2").unwrap(), "it is forgotten");
+        assert!(book.cancel("2").unwrap(), "it is forgotten");
         assert!(book.snapshot().is_empty());
     }
 
     #[test]
-    fn the_oldest_that_ended_are_forgotten() {
+    fn what_pauses_after_a_failure_says_why_and_can_be_given_up() {
         let book = PendingWork::default();
-        let _waits = enter(&book, "waits", 1).unwrap();
+        let _first = enter(&book, "alice", "1", 1).unwrap();
+        assert!(book.begin("1"));
+        book.trouble("1", 2, "no space left on device");
+        let mut cancelled = book.pause("1", Timestamp::from_secs(9));
+        let told = book.snapshot()[0].tell();
+        assert_eq!(
+            (&told["state"], &told["reason"], &told["failures"]),
+            (
+                &json!("waiting"),
+                &json!("no space left on device"),
+                &json!(2)
+            )
+        );
+        assert!(
+            cancelled
+                .try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
+        assert!(book.cancel("1").unwrap());
+        assert_eq!(
+            cancelled.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        );
+    }
+
+    #[test]
+    fn of_those_that_ended_the_oldest_of_whoever_has_most_are_forgotten() {
+        let book = PendingWork::default();
+        let _waits = enter(&book, "alice", "waits", 1).unwrap();
+        let end = |owner: &str, id: &str| {
+            let _cancelled = enter(&book, owner, id, 1).unwrap();
+            assert!(book.begin(id));
+            book.end(id, State::Failed(id.to_owned()));
+        };
+        end("bob", "bob's");
         for number in 0..2 * MOST_ENDED {
-            let id = number.to_string();
-            let _cancelled = enter(&book, &id, 1).unwrap();
-            assert!(book.begin(&id));
-            book.end(&id, State::Failed(id.clone()));
+            end("alice", &number.to_string());
         }
         let left = book.snapshot();
         assert_eq!(left.len(), MOST_ENDED + 1);
-        assert_eq!(left[0].id, "waits");
-        assert_eq!(left[1].id, MOST_ENDED.to_string());
+        let ids: Vec<&str> = left.iter().take(3).map(|work| &*work.id).collect();
+        assert_eq!(ids, ["waits", "bob's", &(MOST_ENDED + 1).to_string()]);
     }
 }

@@ -1,3 +1,4 @@
+use longshore_core::ErrorKind;
 use proptest::prelude::*;
 
 use super::*;
@@ -11,16 +12,34 @@ fn by(filters: &[&str]) -> Refused {
     }
 }
 
+fn newcomer(owner: Owner, priority: i32) -> Newcomer {
+    Newcomer {
+        owner,
+        priority,
+        deadline: None,
+        back_with: None,
+    }
+}
+
+fn places(capacity: usize) -> PendingQueue {
+    PendingQueue::new(Shares::new("places", capacity, None))
+}
+
 fn push(queue: &mut PendingQueue, key: &str, priority: i32, filters: &[&str]) -> Ticket {
-    let refused = by(filters);
+    let newcomer = newcomer(Owner::Program, priority);
+    queue.push(key.to_owned(), newcomer, &by(filters)).unwrap()
+}
+
+fn push_of(queue: &mut PendingQueue, owner: &str, key: &str, priority: i32) -> Ticket {
+    let newcomer = newcomer(Owner::named(owner), priority);
     queue
-        .push(key.to_owned(), priority, &refused, None)
+        .push(key.to_owned(), newcomer, &by(&["resources"]))
         .unwrap()
 }
 
 #[test]
 fn s21_only_a_change_that_can_help_wakes() {
-    let mut queue = PendingQueue::new(10);
+    let mut queue = places(10);
     let labelled = push(&mut queue, "zone", 0, &["constraint"]);
     let big = push(&mut queue, "big", 0, &["constraint", "resources"]);
     assert_eq!(queue.poll(NOW), None);
@@ -39,7 +58,7 @@ fn s21_only_a_change_that_can_help_wakes() {
 
 #[test]
 fn s21_the_important_and_the_old_come_first_and_a_shape_is_refused_once() {
-    let mut queue = PendingQueue::new(10);
+    let mut queue = places(10);
     let low: Vec<_> = (0..3)
         .map(|_| push(&mut queue, "low", 0, &["resources"]))
         .collect();
@@ -68,12 +87,17 @@ fn s21_the_important_and_the_old_come_first_and_a_shape_is_refused_once() {
 
 #[test]
 fn s21_patience_ends_and_the_queue_is_bounded() {
-    let mut queue = PendingQueue::new(2);
+    let mut queue = places(2);
     let soon = NOW.after(std::time::Duration::from_secs(1));
     let refused = by(&["resources"]);
-    let brief = queue.push("a".into(), 0, &refused, Some(soon)).unwrap();
+    let hasty = Newcomer {
+        deadline: Some(soon),
+        ..newcomer(Owner::Program, 0)
+    };
+    let brief = queue.push("a".into(), hasty, &refused).unwrap();
     push(&mut queue, "a", 0, &["resources"]);
-    let error = queue.push("b".into(), 0, &refused, None).unwrap_err();
+    let another = newcomer(Owner::Program, 0);
+    let error = queue.push("b".into(), another, &refused).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
     assert_eq!(queue.next_deadline(), Some(soon));
     assert_eq!(queue.poll(NOW), None);
@@ -82,6 +106,71 @@ fn s21_patience_ends_and_the_queue_is_bounded() {
     queue.withdraw(brief);
     assert_eq!((queue.poll(soon), queue.next_deadline()), (None, None));
     push(&mut queue, "b", 0, &["resources"]);
+}
+
+#[test]
+fn s21_owners_take_turns_whatever_they_have_waiting() {
+    let mut queue = places(1000);
+    let many: Vec<_> = (0..100)
+        .map(|_| push_of(&mut queue, "alice", "a", 0))
+        .collect();
+    let few: Vec<_> = (0..2).map(|_| push_of(&mut queue, "bob", "a", 0)).collect();
+    let one = push_of(&mut queue, "carol", "other", 0);
+    let first = [many[0], few[0], one, many[1], few[1], many[2], many[3]];
+    assert_eq!(queue.in_order()[..7], first);
+    queue.relieve(Relief::FREED);
+    for ticket in first {
+        assert_eq!(queue.poll(NOW), Some(Todo::Try(ticket)));
+        queue.placed(ticket);
+    }
+    // Who comes again is behind those who wait since.
+    let again = push_of(&mut queue, "bob", "a", 0);
+    assert_eq!(queue.in_order()[..3], [many[4], again, many[5]]);
+    // What is given up is no turn.
+    queue.withdraw(many[4]);
+    assert_eq!(queue.in_order()[..2], [many[5], again]);
+    // Importance goes before turns.
+    let urgent = push_of(&mut queue, "alice", "urgent", 1);
+    assert_eq!(queue.in_order()[..2], [urgent, again]);
+}
+
+#[test]
+fn s21_what_comes_back_has_its_place_again() {
+    let mut queue = places(100);
+    let first = push_of(&mut queue, "alice", "a", 0);
+    let second = push_of(&mut queue, "alice", "a", 0);
+    queue.relieve(Relief::FREED);
+    queue.placed(first);
+    let back = Newcomer {
+        back_with: Some(first),
+        ..newcomer(Owner::named("alice"), 0)
+    };
+    // In a shape that is about to be tried, and in one of its own.
+    for key in ["a", "b"] {
+        let refused = by(&["resources"]);
+        let ticket = queue.push(key.into(), back.clone(), &refused).unwrap();
+        assert_eq!(ticket, first);
+        assert_eq!(queue.in_order(), [first, second]);
+        queue.relieve(Relief::FREED);
+        assert_eq!(queue.poll(NOW), Some(Todo::Try(first)));
+        queue.placed(first);
+        assert_eq!(queue.poll(NOW), Some(Todo::Try(second)));
+    }
+}
+
+#[test]
+fn s21_an_owner_has_a_share_and_no_more() {
+    let mut queue = places(8);
+    let held: Vec<_> = (0..2)
+        .map(|_| push_of(&mut queue, "alice", "a", 0))
+        .collect();
+    let more = newcomer(Owner::named("alice"), 0);
+    let error = queue.push("b".into(), more.clone(), &by(&[])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+    assert!(error.message().starts_with("alice holds 2 of the 8 places"));
+    push_of(&mut queue, "bob", "a", 0);
+    queue.withdraw(held[0]);
+    queue.push("b".into(), more, &by(&[])).unwrap();
 }
 
 /// A cluster of labels and free places, and what a scheduler would say of it.
@@ -107,7 +196,7 @@ impl World {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push((u8, u8), i32),
+    Push((u8, u8), i32, u8),
     Withdraw(usize),
     Label(usize, u8),
     Free(usize, u8),
@@ -116,7 +205,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => ((0..3u8, 1..5u8), 0..2i32).prop_map(|(shape, priority)| Step::Push(shape, priority)),
+        3 => ((0..3u8, 1..5u8), 0..2i32, 0..3u8)
+            .prop_map(|(shape, priority, owner)| Step::Push(shape, priority, owner)),
         1 => any::<usize>().prop_map(Step::Withdraw),
         1 => (any::<usize>(), 0..3u8).prop_map(|(node, label)| Step::Label(node, label)),
         2 => (any::<usize>(), 1..4u8).prop_map(|(node, places)| Step::Free(node, places)),
@@ -130,13 +220,13 @@ proptest! {
     /// Whoever could be placed is never left asleep, and what sleeps is not tried.
     #[test]
     fn s21_nobody_sleeps_who_could_be_placed(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut queue = PendingQueue::new(1000);
+        let mut queue = places(1000);
         let mut world = World(vec![(0, 0), (1, 2), (1, 0)]);
         let mut waiting: BTreeMap<Ticket, (u8, u8)> = BTreeMap::new();
         for step in steps {
             let nodes = world.0.len();
             match step {
-                Step::Push(shape, priority) => {
+                Step::Push(shape, priority, owner) => {
                     let key = format!("{shape:?} {priority}");
                     let refused = match queue.has_shape(&key) {
                         true => by(&[]),
@@ -145,7 +235,8 @@ proptest! {
                             Err(refused) => refused,
                         },
                     };
-                    let ticket = queue.push(key, priority, &refused, None).unwrap();
+                    let owner = Owner::named(&format!("owner-{owner}"));
+                    let ticket = queue.push(key, newcomer(owner, priority), &refused).unwrap();
                     waiting.insert(ticket, shape);
                 }
                 Step::Withdraw(which) => {
@@ -172,7 +263,7 @@ proptest! {
                 match world.place(waiting[&ticket]) {
                     Ok(()) => {
                         waiting.remove(&ticket);
-                        queue.withdraw(ticket);
+                        queue.placed(ticket);
                     }
                     Err(refused) => queue.refused(ticket, &refused),
                 }
@@ -186,6 +277,41 @@ proptest! {
         for ticket in waiting.into_keys() {
             queue.withdraw(ticket);
         }
-        prop_assert!(queue.shapes.is_empty() && queue.by_key.is_empty() && queue.ready.is_empty());
+        prop_assert!(queue.shapes.is_empty() && queue.by_key.is_empty() && queue.lanes.is_empty());
+    }
+
+    /// With room for one at a time, an owner waits for at most one piece of work of each other, and the
+    /// order is the one that was told.
+    #[test]
+    fn s21_nobody_is_passed_twice_by_the_same_owner(
+        arrivals in proptest::collection::vec((0..5_u8, 0..3_u8), 1..60),
+        places_between in 1..4_usize,
+    ) {
+        let mut queue = places(1000);
+        let mut waiting: BTreeMap<Ticket, String> = BTreeMap::new();
+        let mut passed: HashMap<String, BTreeMap<String, u32>> = HashMap::new();
+        let mut arrivals = arrivals.into_iter();
+        loop {
+            let come = arrivals.by_ref().take(places_between);
+            let come: Vec<_> = come.collect();
+            for (owner, shape) in &come {
+                let (owner, key) = (format!("owner-{owner}"), format!("shape-{shape}"));
+                waiting.insert(push_of(&mut queue, &owner, &key, 0), owner);
+            }
+            queue.relieve(Relief::FREED);
+            let Some(Todo::Try(ticket)) = queue.poll(NOW) else { break };
+            prop_assert_eq!(queue.in_order()[0], ticket);
+            queue.placed(ticket);
+            let served = waiting.remove(&ticket).unwrap();
+            passed.remove(&served);
+            let still: BTreeSet<_> = waiting.values().cloned().collect();
+            passed.retain(|owner, _| still.contains(owner));
+            for owner in still.into_iter().filter(|owner| *owner != served) {
+                let count = passed.entry(owner).or_default().entry(served.clone()).or_default();
+                *count += 1;
+                prop_assert!(*count <= 1, "{served} passes twice");
+            }
+        }
+        prop_assert!(waiting.is_empty() && queue.lanes.is_empty());
     }
 }

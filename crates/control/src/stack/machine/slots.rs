@@ -1,10 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use longshore_core::{RestartPolicy, ServiceName, Timestamp, WorkloadState};
 
 use super::{
-    ActionKind, Busy, Instance, Losses, Observed, ReconcileAction, Reconciler, ServiceSpec, Slot,
-    StackSpec, loss::Verdict,
+    ActionKind, Busy, Instance, Losses, Observed, ReconcileAction, Reconciler, ServiceSpec,
+    Services, Slot, loss::Verdict,
 };
 use crate::stack::labels;
 
@@ -81,7 +84,7 @@ impl<'a> Scene<'a> {
         })
     }
 
-    fn service_is_ready(&self, stack: &StackSpec, service: &ServiceSpec) -> bool {
+    fn service_is_ready(&self, stack: &ServiceName, service: &ServiceSpec) -> bool {
         (1..=service.replicas).all(|index| self.is_ready(&Slot::new(stack, service, index)))
     }
 }
@@ -96,34 +99,30 @@ impl Reconciler {
         let Some(stack) = self.stacks.get(name) else {
             return;
         };
-        let (spec, removing) = (stack.spec.clone(), stack.removing);
-        let Ok(ordered) = spec.ordered() else {
-            return;
-        };
+        let (services, removing) = (Arc::clone(&stack.services), stack.removing);
         let mut wanted: BTreeSet<Slot> = BTreeSet::new();
         if !removing {
-            for service in ordered {
+            for service in &services.ordered {
                 let waiting: Vec<&str> = service
                     .depends_on
                     .iter()
-                    .filter(|name| {
-                        spec.services
-                            .iter()
-                            .find(|other| other.name == **name)
-                            .is_some_and(|other| !scene.service_is_ready(&spec, other))
+                    .filter(|other| {
+                        services
+                            .find(other)
+                            .is_some_and(|other| !scene.service_is_ready(name, other))
                     })
                     .map(ServiceName::as_str)
                     .collect();
                 let fingerprint = labels::fingerprint(service);
                 // One instance at a time is exchanged for a changed specification.
-                let mut exchange = scene.service_is_ready(&spec, service);
+                let mut exchange = scene.service_is_ready(name, service);
                 for index in 1..=service.replicas {
-                    let slot = Slot::new(&spec, service, index);
+                    let slot = Slot::new(name, service, index);
                     exchange &= !self.busy.contains_key(&slot);
                     wanted.insert(slot);
                 }
                 for index in 1..=service.replicas {
-                    let slot = Slot::new(&spec, service, index);
+                    let slot = Slot::new(name, service, index);
                     let plan = Plan {
                         service,
                         fingerprint: &fingerprint,
@@ -141,7 +140,7 @@ impl Reconciler {
             .map(|slot| Slot::clone(slot))
             .collect();
         for slot in surplus {
-            self.retire_surplus(&slot, &spec, removing, scene, actions);
+            self.retire_surplus(&slot, &services, removing, scene, actions);
         }
     }
 
@@ -149,13 +148,13 @@ impl Reconciler {
     fn retire_surplus(
         &mut self,
         slot: &Slot,
-        spec: &StackSpec,
+        services: &Services,
         removing: bool,
         scene: &Scene<'_>,
         actions: &mut Vec<ReconcileAction>,
     ) {
         let needed = removing
-            && spec.services.iter().any(|service| {
+            && services.ordered.iter().any(|service| {
                 service.depends_on.contains(&slot.service)
                     && scene.by_slot.iter().any(|(other, instances)| {
                         other.stack == slot.stack
@@ -186,7 +185,7 @@ impl Reconciler {
                 return;
             }
             let epoch = self.epochs.get(slot).copied().unwrap_or_default() + 1;
-            let kind = ActionKind::Create(Box::new(plan.service.clone()));
+            let kind = ActionKind::Create(Arc::clone(plan.service));
             self.act(slot, epoch, "being made", kind, scene.now, actions);
             return;
         };
@@ -372,7 +371,7 @@ impl Reconciler {
 
 /// What is desired of a place.
 struct Plan<'a> {
-    service: &'a ServiceSpec,
+    service: &'a Arc<ServiceSpec>,
     fingerprint: &'a str,
     waiting: &'a [&'a str],
     exchange: &'a mut bool,

@@ -1,7 +1,7 @@
 use longshore_core::Timestamp;
 
-use super::{Instance, Observed, RETIRING, Reconciler, slots};
-use crate::stack::{Slot, StackSpec};
+use super::{Instance, Observed, RETIRING, Reconciler, Services, slots};
+use crate::stack::Slot;
 
 /// How a place is doing.
 #[derive(Debug)]
@@ -14,9 +14,9 @@ pub(in crate::stack) struct SlotStatus {
 }
 
 impl Reconciler {
-    pub(in crate::stack) fn stack(&self, name: &str) -> Option<(&StackSpec, bool)> {
+    pub(in crate::stack) fn stack(&self, name: &str) -> Option<(&Services, bool)> {
         let stack = self.stacks.get(name)?;
-        Some((&stack.spec, stack.removing))
+        Some((&stack.services, stack.removing))
     }
 
     pub(in crate::stack) fn held_nodes(&self) -> Vec<String> {

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use longshore_core::{ExitStatus, RestartPolicy};
 
 use super::*;
@@ -414,7 +416,7 @@ fn s21_what_waits_for_room_is_left_waiting_and_says_why() {
     machine.deploy(stack(vec![service("web", 1)])).unwrap();
     let observed = Observed::new(vec![up(1)], Vec::new());
     let action = machine.reconcile(&observed, at(0)).remove(0);
-    machine.waits(&action, "no 1 gpu free");
+    machine.waits(&action, "no free gpu");
     for seconds in [0, 1, 100, 10_000] {
         assert_eq!(said(&machine.reconcile(&observed, at(seconds))), NOTHING);
         assert!(machine.take_withdrawn().is_empty());
@@ -425,10 +427,41 @@ fn s21_what_waits_for_room_is_left_waiting_and_says_why() {
         );
     }
     let status = machine.status("shop", &observed, at(1)).unwrap();
-    assert_eq!(status.services[0].instances[0].note, "no 1 gpu free");
+    assert_eq!(status.services[0].instances[0].note, "no free gpu");
     // Its turn came.
     assert!(machine.check(&action).is_ok());
     done(&mut machine, &action, at(10_001));
+}
+
+#[test]
+fn s21_however_many_wait_what_is_to_be_made_is_held_once() {
+    let web = service("web", 10_000);
+    let mut machine = Reconciler::new(policy());
+    machine.deploy(stack(vec![web])).unwrap();
+    let observed = Observed::new(vec![up(1)], Vec::new());
+    let actions = machine.reconcile(&observed, at(0));
+    assert_eq!(actions.len(), 10_000);
+    let mut wanted = Vec::new();
+    for action in actions {
+        machine.waits(&action, "full");
+        match action.kind {
+            ActionKind::Create(service) => wanted.push(service),
+            other => panic!("{other:?}"),
+        }
+    }
+    let places: BTreeSet<_> = wanted.iter().map(Arc::as_ptr).collect();
+    assert_eq!(places.len(), 1, "one allocation for all");
+    // Nor does a comparison copy it, or keep more than each place's reference.
+    let before = Arc::strong_count(&wanted[0]);
+    assert!(machine.reconcile(&observed, at(1)).is_empty());
+    assert_eq!(Arc::strong_count(&wanted[0]), before);
+    let one = wanted.swap_remove(0);
+    drop(wanted);
+    assert_eq!(
+        Arc::strong_count(&one),
+        10_000 + 3,
+        "each place and the stack"
+    );
 }
 
 #[test]
