@@ -118,7 +118,13 @@ fn without_a_stub_what_can_be_known_ends_and_what_can_not_is_named() {
             drop(sessions);
             if shedding == Shedding::Something {
                 let times = survivors::vanish(&numbers, dropped, LIMIT).await;
-                survivors::tell("sessions without a stub", times);
+                let times = times.into_iter().enumerate();
+                // Where there is no shell, a container is made and started first.
+                let (sidecars, lifelines): (Vec<_>, Vec<_>) =
+                    times.partition(|(index, _)| index % classes.len() == 1);
+                let times = |of: Vec<(usize, Duration)>| of.into_iter().map(|(_, time)| time);
+                survivors::tell("sessions beside lifelines", times(lifelines).collect());
+                survivors::tell("sessions of sidecars", times(sidecars).collect());
             }
             reports.wait_for(numbers.len()).await;
         });

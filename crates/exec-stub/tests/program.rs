@@ -452,8 +452,13 @@ fn on_terminal(folder: &std::path::Path) -> Session {
     let mut command = Command::new(STUB);
     command.args(["session", "--tty", "200x24", "--", STUB, "shell"]);
     let mut session = Session::spawn(command.current_dir(folder));
-    session.read_until("try help\r\n");
+    session.read_until(&format!("try help\r\n{} ", prompt(folder)));
     session
+}
+
+/// What its prompt begins with: what is typed before stands elsewhere.
+fn prompt(folder: &std::path::Path) -> String {
+    folder.canonicalize().unwrap().display().to_string()
 }
 
 /// What is built in and waits is interrupted like a program, and the helper goes on: for its input, for
@@ -484,13 +489,16 @@ fn an_interrupt_ends_what_is_built_in_and_waits() {
         session.say(&ToStub::Input(
             format!("echo round {round} code $?\r").into_bytes(),
         ));
-        session.read_until(&format!("\nround {round} code 130\r\n"));
+        session.read_until(&format!(
+            "round {round} code 130\r\n{} ",
+            prompt(folder.path())
+        ));
     }
     assert!(!String::from_utf8_lossy(&session.output).contains("cat: nothing"));
     // The next is not hit by it.
     session.say(&ToStub::Input(b"cat word\r".to_vec()));
     session.say(&ToStub::Input(b"echo then $?\rexit 4\r".to_vec()));
-    session.read_until("\nthen 0\r\n");
+    session.read_until("then 0\r\n");
     assert_eq!(session.end().0, Ending::Code(4));
 }
 

@@ -84,7 +84,7 @@ impl Driver {
                     Order::Start => self.start().await,
                     Order::Say(line) => self.pending.extend_from_slice(line.as_bytes()),
                     Order::Ended(markers) => {
-                        self.waiting.retain(|(marker, _)| !markers.contains(marker))
+                        self.waiting.retain(|(marker, _)| !markers.contains(marker));
                     }
                     Order::Idle => self.retire(),
                     Order::Finish => return self.finish().await,

@@ -152,6 +152,8 @@ impl Shell {
             let mut waited = [PollFd::from_borrowed_fd(from, PollFlags::IN)];
             match poll(&mut waited, Some(&MOMENT)) {
                 Ok(0) | Err(Errno::INTR) => continue,
+                // What was typed behind the interrupt is the helper's.
+                _ if self.is_interrupted() => break,
                 // What can't be waited for can be read.
                 _ => {}
             }

@@ -1,5 +1,6 @@
 //! The script itself, on this machine, in whichever shells it has. It touches nobody without the
 //! mark, and each test has a mark of its own.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
