@@ -160,14 +160,14 @@ struct Progress(Mutex<Vec<(&'static str, Instant)>>);
 
 impl Progress {
     fn is(&self, what: &'static str) {
-        let mut steps = self.0.lock().unwrap();
+        let mut steps = self.0.lock().expect("nobody has panicked");
         steps.push((what, Instant::now()));
     }
 }
 
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let steps = self.0.lock().unwrap();
+        let steps = self.0.lock().expect("nobody has panicked");
         let ago = steps
             .iter()
             .rev()
@@ -186,14 +186,14 @@ pub struct Times {
 
 impl Times {
     fn opened(&self, took: Duration) {
-        self.opened.lock().unwrap().push(took);
+        self.opened.lock().expect("nobody has panicked").push(took);
     }
 
     fn again(&self, why: ErrorKind) {
         *self
             .again
             .lock()
-            .unwrap()
+            .expect("nobody has panicked")
             .entry(format!("{why:?}"))
             .or_default() += 1;
     }
@@ -201,7 +201,7 @@ impl Times {
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut opened = self.opened.lock().unwrap().clone();
+        let mut opened = self.opened.lock().expect("nobody has panicked").clone();
         opened.sort_unstable();
         let part = |of: usize| {
             opened
@@ -211,7 +211,7 @@ impl fmt::Display for Times {
         };
         let most = opened.last().copied().unwrap_or_default();
         let (p50, p99, count) = (part(50), part(99), opened.len());
-        let again = self.again.lock().unwrap();
+        let again = self.again.lock().expect("nobody has panicked");
         write!(
             f,
             "{count} opened within {p50:.1?} p50, {p99:.1?} p99, {most:.1?} at most; asked again: {again:?}"
