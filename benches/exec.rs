@@ -9,6 +9,8 @@
 //! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s, in a session that
 //!   drops unsent output then (`with_interrupt_flush`).
 //! * `open`: from asking for a session to its first byte, p50.
+//! * `echo-stub`, `stdout-tty-stub`, `stdout-raw-stub`, `open-stub`: the same where the stub owns the
+//!   sessions, as `platform manage` has it; still beside the Docker API, which has no stub.
 //! * `idle-memory`: what 2,000 idle sessions hold, client and gateway together, a session.
 //! * `idle-10k`: what share of a core 10,000 idle sessions take, clients included.
 //!
@@ -54,13 +56,17 @@ use longshore::exec::{
 use longshore_lab::Lab;
 use report::{Arguments, Report};
 
-const CASES: [&str; 8] = [
+const CASES: [&str; 12] = [
     "echo-ws",
     "echo-tunnel",
     "stdout-tty",
     "stdout-raw",
     "interrupt-under-flood",
     "open",
+    "echo-stub",
+    "stdout-tty-stub",
+    "stdout-raw-stub",
+    "open-stub",
     "idle-memory",
     "idle-10k",
 ];
@@ -75,7 +81,7 @@ fn main() {
     if arguments.wants("idle-10k") {
         idle::load(&arguments, &report);
     }
-    if !CASES[..6].iter().any(|case| arguments.wants(case)) {
+    if !CASES[..10].iter().any(|case| arguments.wants(case)) {
         return;
     }
     report.progress("starting a Docker engine");
@@ -131,7 +137,26 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
         live.stop();
     }
     if arguments.wants("open") {
-        runtime.block_on(opening::run(&scene, arguments, report));
+        runtime.block_on(opening::run("open", &scene, arguments, report));
     }
     near.stop();
+    if CASES[6..10].iter().any(|case| arguments.wants(case)) {
+        let owned = gateway::with_stub(engine);
+        let scene = line::Scene {
+            gateway: owned.socket.clone(),
+            ..scene
+        };
+        if arguments.wants("echo-stub") {
+            runtime.block_on(echo::run("echo-stub", &scene, arguments, report));
+        }
+        for (case, tty) in [("stdout-tty-stub", true), ("stdout-raw-stub", false)] {
+            if arguments.wants(case) {
+                runtime.block_on(stdout::run(case, tty, &scene, arguments, report));
+            }
+        }
+        if arguments.wants("open-stub") {
+            runtime.block_on(opening::run("open-stub", &scene, arguments, report));
+        }
+        owned.stop();
+    }
 }

@@ -1,4 +1,4 @@
-//! `echo-ws`, `echo-tunnel`
+//! `echo-ws`, `echo-tunnel`, `echo-stub`
 
 use std::time::Instant;
 

@@ -13,7 +13,7 @@ use longshore::{
     core::{OsRandom, Shutdown, SystemClock},
     engine::UnixConnector,
     exec::{
-        DockerExec,
+        DockerExec, Stub,
         access::{AnybodyMay, StaticDirectory},
         gateway::{Gateway, GatewayOptions},
         session::{HubLimits, SessionHub},
@@ -96,6 +96,18 @@ pub fn limited(engine: Arc<dyn ExecBackend>, shutdown: &Shutdown, limits: HubLim
 pub fn docker(connector: Arc<dyn Connector>) -> Arc<dyn ExecBackend> {
     let clock = Arc::new(SystemClock::new());
     Arc::new(DockerExec::new(connector, clock, Arc::new(OsRandom)))
+}
+
+/// As [`over_unix`], where the stub owns the sessions.
+pub fn with_stub(engine: &Path) -> Served {
+    let stub = std::fs::read(longshore_lab::stub()).expect("the stub is built");
+    let stub = Stub::new(stub).expect("a static program");
+    let connector = Arc::new(UnixConnector::new(engine));
+    Served::start(GatewayOptions::default(), async move |_| {
+        let clock = Arc::new(SystemClock::new());
+        let exec = DockerExec::new(connector, clock, Arc::new(OsRandom));
+        Arc::new(exec.with_stub(stub)) as Arc<dyn ExecBackend>
+    })
 }
 
 pub fn over_unix(engine: &Path, options: GatewayOptions) -> Served {

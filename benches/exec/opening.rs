@@ -1,4 +1,4 @@
-//! `open`
+//! `open`, `open-stub`
 
 use std::time::Instant;
 
@@ -12,12 +12,12 @@ const HELLO: Program = Program {
     tty: true,
 };
 
-pub async fn run(scene: &Scene, arguments: &Arguments, report: &Report) {
+pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, report: &Report) {
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     let rounds = arguments.rounds(60);
     for round in 0..rounds {
         if round % 10 == 0 {
-            report.progress(&format!("open: {round} of {rounds}"));
+            report.progress(&format!("{case}: {round} of {rounds}"));
         }
         let start = Instant::now();
         let mut near = scene.through(HELLO).await;
@@ -31,7 +31,7 @@ pub async fn run(scene: &Scene, arguments: &Arguments, report: &Report) {
         end(far).await;
     }
     report.add(&Measurement {
-        case: "open",
+        case,
         ours: median(&mut ours),
         peer: median(&mut peer),
         peer_name: "create, start, first byte",

@@ -1,4 +1,4 @@
-//! `stdout-tty`, `stdout-raw`
+//! `stdout-tty`, `stdout-raw`, and both with a stub
 
 use std::time::Instant;
 
