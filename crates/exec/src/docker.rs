@@ -149,9 +149,9 @@ impl DockerExec {
         self
     }
 
-    /// Sets how many commands the engine is asked to start at a time; 16. It starts a few a second, and
-    /// asked for more at once it starts all of them late. The others wait in the order in which they
-    /// came, at most 4,096 of them.
+    /// Sets how many commands the engine is asked to start at a time; 16, a quarter of them in one
+    /// container. It starts a few a second, and asked for more at once it starts all of them late. The
+    /// others wait in the order in which they came, at most 4,096 of them.
     #[must_use]
     pub fn with_starts(mut self, at_once: NonZeroUsize) -> Self {
         self.context.starts = Starts::new(at_once);

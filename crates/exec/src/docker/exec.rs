@@ -21,7 +21,6 @@ use super::{
     lifeline::Hold,
     link::Link,
     output::{DockerOutput, Opening},
-    starts::Turn,
 };
 use crate::cleanup::{Cleanup, LATE_START, Marker};
 
@@ -49,8 +48,8 @@ impl DockerSession {
     pub(super) async fn start(context: &Context, request: &ExecRequest) -> Result<Self> {
         let api = &context.api;
         let policy = context.settings.cleanup;
-        let turn = context.starts.turn().await?;
-        let lifeline = hold(context, request).await?;
+        let mut starting = context.starts.turn(api, &request.workload).await?;
+        let (lifeline, shellless) = hold(context, request).await?;
         let marker = match &lifeline {
             Some(hold) => Some(hold.marker().clone()),
             None => context.mark(),
@@ -66,7 +65,7 @@ impl DockerSession {
                 user: request.user.clone(),
                 marker,
                 working: None,
-                shellless: lifeline.is_none(),
+                shellless,
             };
             let keeper = Keeper::new(context.clone(), watched);
             Arc::new(keeper.with_lifeline(lifeline.clone()))
@@ -76,14 +75,17 @@ impl DockerSession {
             api,
             keeper: keeper.as_ref(),
             lifeline: lifeline.as_ref(),
-            turn: Some(turn),
-            session: &session_id,
             late: true,
         };
+        starting.asks(session_id.clone());
         let stream = api.start_exec(&id, request.tty, request.size).await;
-        // Refused, it does not begin; without an answer it may.
-        guard.late = stream.as_ref().is_err_and(Error::is_retryable);
+        // Refused, it does not begin; without an answer it may, and with one it is about to.
+        if stream.as_ref().is_err_and(|error| !error.is_retryable()) {
+            guard.late = false;
+            starting.is_decided();
+        }
         let link = Link::new(stream?);
+        starting.ends_with(link.ended().clone());
         let opening = Opening::default();
         let clock = Arc::clone(&api.clock);
         let output = DockerOutput::new(link.clone(), request.tty, opening.clone(), clock);
@@ -99,10 +101,7 @@ impl DockerSession {
             }
         }
         (guard.keeper, guard.lifeline) = (None, None);
-        if let Some(turn) = guard.turn.take() {
-            turn.end_when_begun(api, session_id.clone(), link.ended().clone());
-        }
-        drop(guard);
+        drop((guard, starting));
         if let Some(keeper) = &keeper {
             keeper.check_sight();
         }
@@ -199,18 +198,12 @@ struct StartGuard<'a> {
     api: &'a Arc<Api>,
     keeper: Option<&'a Arc<Keeper>>,
     lifeline: Option<&'a Arc<Hold>>,
-    turn: Option<Turn>,
-    session: &'a SessionId,
     /// Whether the engine may yet start it.
     late: bool,
 }
 
 impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
-        if let Some(turn) = self.turn.take().filter(|_| self.late) {
-            let session = self.session.clone();
-            turn.end_when_begun(self.api, session, CancellationToken::new());
-        }
         match (self.keeper, self.lifeline) {
             (Some(keeper), _) => {
                 if self.late {
@@ -237,22 +230,26 @@ impl Drop for StartGuard<'_> {
     }
 }
 
-/// A hold on the container's lifeline; `None` where there can be none.
-async fn hold(context: &Context, request: &ExecRequest) -> Result<Option<Arc<Hold>>> {
+/// A hold on the container's lifeline; `None` where there can be none just now, and whether there
+/// never can, for lack of a shell.
+async fn hold(context: &Context, request: &ExecRequest) -> Result<(Option<Arc<Hold>>, bool)> {
     let (api, settings) = (&context.api, &context.settings);
     if settings.cleanup == Cleanup::Nothing {
-        return Ok(None);
+        return Ok((None, false));
     }
     let lifelines = &context.shared.lifelines;
     let joined = lifelines.join(api, settings, &request.workload, &request.user);
     match joined.await {
-        Ok(hold) => Ok(Some(Arc::new(hold))),
+        Ok(hold) => Ok((Some(Arc::new(hold)), false)),
         Err(error) if error.is_retryable() => Err(error),
         // No shell there, in the words of whichever engine. What is wrong with the container itself,
         // the session's own start says.
         Err(error) => {
             tracing::debug!(error = error.chain(), "a session without a lifeline");
-            Ok(None)
+            // A shell that could not start or go on for a moment may be able to later.
+            let said = error.context("said").unwrap_or_default();
+            let shellless = NO_PROGRAM.iter().any(|words| said.contains(words));
+            Ok((None, shellless))
         }
     }
 }
@@ -383,6 +380,8 @@ pub(super) fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+/// What engines say of a program that is not there.
+const NO_PROGRAM: [&str; 2] = ["executable file not found", "no such file or directory"];
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the end of its stream a command may still be running.

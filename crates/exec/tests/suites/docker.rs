@@ -53,6 +53,10 @@ fn fresh(buffer: usize) -> InMemory {
     let programs = scripted()
         .with_workload(id("web"))
         .with_stopped_workload(id("stopped"));
+    over(programs, buffer)
+}
+
+fn over(programs: ScriptedExec, buffer: usize) -> InMemory {
     let daemon = Daemon::new(programs.clone(), buffer);
     let connector = Arc::new(ToDaemon(Arc::clone(&daemon)));
     let exec = DockerExec::new(connector, clock(), Arc::new(OsRandom));
@@ -266,21 +270,62 @@ async fn a_command_that_begins_behind_the_end_of_its_session_is_ended_too() {
     }
 }
 
-/// An engine that is asked for more than it can do starts all of it too late.
+/// Containers besides the usual one.
+const OTHERS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn crowded() -> InMemory {
+    let others = OTHERS.iter().fold(scripted(), |programs, other| {
+        programs.with_workload(id(other))
+    });
+    over(others.with_workload(id("web")), 4096)
+}
+
+fn at_once(count: usize) -> std::num::NonZeroUsize {
+    std::num::NonZeroUsize::new(count).unwrap()
+}
+
+/// An engine that is asked for more than it can do starts all of it too late; and one container is
+/// not all that it has.
 #[tokio::test(start_paused = true)]
 async fn an_engine_is_asked_for_a_few_commands_at_a_time() {
-    const SESSIONS: usize = 40;
-    let place = fresh(4096);
+    let place = crowded();
     place.daemon.delay.store(300, Ordering::SeqCst);
-    let three = std::num::NonZeroUsize::new(3).unwrap();
-    let exec = place.exec.clone().with_starts(three);
-    let request = ExecRequest::new(id("web"), Names.exit(3));
-    let opening = (0..SESSIONS).map(|_| exec.exec(&request));
-    let sessions = futures::future::try_join_all(opening).await.unwrap();
-    for session in &sessions {
-        assert_eq!(session.wait().await.unwrap().code, Some(3));
-    }
-    assert_eq!(place.daemon.most_starting.load(Ordering::SeqCst), 3);
+    let exec = place.exec.clone().with_starts(at_once(8));
+    let ask = async |workloads: &[&str]| {
+        let requests: Vec<_> = (0..40)
+            .map(|nth| ExecRequest::new(id(workloads[nth % workloads.len()]), Names.exit(3)))
+            .collect();
+        let opening = requests.iter().map(|request| exec.exec(request));
+        let sessions = futures::future::try_join_all(opening).await.unwrap();
+        for session in &sessions {
+            assert_eq!(session.wait().await.unwrap().code, Some(3));
+        }
+        place.daemon.most_starting.swap(0, Ordering::SeqCst)
+    };
+    assert_eq!(ask(&["web"]).await, 2);
+    assert_eq!(ask(&OTHERS).await, 8);
+}
+
+/// A container in which everything takes its time holds up nobody in another one.
+#[tokio::test(start_paused = true)]
+async fn a_slow_container_holds_up_no_other() {
+    let place = crowded();
+    place.daemon.delay.store(20_000, Ordering::SeqCst);
+    let exec = place.exec.clone().with_starts(at_once(4));
+    let slow = ExecRequest::new(id("web"), Names.exit(3));
+    let waiting: Vec<_> = (0..40)
+        .map(|_| {
+            let (exec, slow) = (exec.clone(), slow.clone());
+            tokio::spawn(async move { exec.exec(&slow).await.map(drop) })
+        })
+        .collect();
+    let clock = clock();
+    clock.sleep(Duration::from_secs(1)).await;
+    let other = ExecRequest::new(id("a"), Names.exit(3));
+    let limit = Duration::from_secs(1);
+    let opened = clock.timeout(limit, "a turn", exec.exec(&other)).await;
+    assert!(opened.is_ok_and(|opened| opened.is_ok()));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Whoever gives up while it waits has cost the engine nothing.

@@ -26,6 +26,7 @@ use crate::{
         exit_facts::ExitFacts,
         keeper::{Keeper, Watched},
         link::Link,
+        starts::Starting,
     },
     session::HELPER_SHELL,
 };
@@ -59,7 +60,11 @@ impl StubSession {
         container: &ContainerState,
         stub: &Stub,
     ) -> Result<Self, NoStub> {
-        let turn = context.starts.turn().await.map_err(NoStub::Refused)?;
+        let starts = &context.starts;
+        let mut starting = starts
+            .turn(&context.api, &request.workload)
+            .await
+            .map_err(NoStub::Refused)?;
         let marker = context.mark();
         // A stub that went with its container, or was removed there, is put there once more.
         let mut attempt = 0;
@@ -73,7 +78,8 @@ impl StubSession {
                 context.shared.stub_refused(&error);
                 refuse(error)
             })?;
-            match call(context, request, container, &path, marker.as_ref()).await {
+            let marker = marker.as_ref();
+            match call(context, request, container, &path, marker, &mut starting).await {
                 Ok(called) => break called,
                 Err(NoStub::Unusable(error)) if attempt == 1 => {
                     tracing::debug!(error = error.chain(), "the stub is put there again");
@@ -82,7 +88,7 @@ impl StubSession {
                 Err(other) => return Err(other),
             }
         };
-        drop(turn);
+        starting.is_decided();
         Ok(Self::run(context, request, id, pump, marker))
     }
 
@@ -194,6 +200,7 @@ async fn call(
     container: &ContainerState,
     path: &str,
     marker: Option<&Marker>,
+    starting: &mut Starting,
 ) -> Result<(SessionId, Pump), NoStub> {
     let api = &context.api;
     let mut wrapped = request.clone();
@@ -234,7 +241,12 @@ async fn call(
     env.extend(marker.map(Marker::pair));
     let id = api.create_exec(&wrapped, &env).await.map_err(refuse)?;
     let session = SessionId::new(id.clone()).map_err(|error| NoStub::Refused(error.into()))?;
-    let stream = api.start_exec(&id, false, None).await.map_err(refuse)?;
+    starting.asks(session.clone());
+    let stream = api.start_exec(&id, false, None).await;
+    if stream.as_ref().is_err_and(|error| !error.is_retryable()) {
+        starting.is_decided();
+    }
+    let stream = stream.map_err(refuse)?;
     let mut pump = Pump::new(Link::new(stream), Arc::clone(&api.clock));
     let mut first = async || loop {
         match pump.next().await {
