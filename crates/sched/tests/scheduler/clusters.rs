@@ -183,5 +183,6 @@ fn thousands_of_preemption_plans_agree_with_the_reference() {
         },
     );
     println!("{clusters} clusters: plans with {} victims", victims.get());
-    assert!(clusters >= 2_000 && victims.get() >= 100);
+    // 113 to 142 in four runs: far enough below that chance does not reach it.
+    assert!(clusters >= 2_000 && victims.get() >= 50);
 }
