@@ -131,6 +131,15 @@ impl DockerSession {
         })
     }
 
+    /// Nobody holds it any more. Where its processes are ended, that comes first: a flood that nobody
+    /// takes stands still, and let go before its end it would run as fast as it can, into nowhere.
+    fn let_go(&self) {
+        match self.keeper.is_some() || self.lifeline.is_some() {
+            true => self.link.leave(),
+            false => self.link.close(),
+        }
+    }
+
     /// Asks the engine until the command has ended: soon after the end of the stream, now and then
     /// before, because nobody may be reading it.
     async fn find_exit(&self) -> Result<ExitStatus> {
@@ -268,23 +277,36 @@ fn clean_up_behind(
         return;
     }
     let (api, session) = (Arc::clone(api), session.clone());
-    let (ended, closed, over) = (link.ended().clone(), link.closed().clone(), over.clone());
+    let (link, over) = (link.clone(), over.clone());
     tokio::spawn(async move {
         let left_alone = tokio::select! {
-            () = closed.cancelled() => true,
-            () = ended.cancelled() => false,
+            () = link.closed().cancelled() => true,
+            () = link.ended().cancelled() => false,
             () = over.cancelled() => false,
         };
         match (keeper, lifeline) {
-            (Some(keeper), _) => {
-                if left_alone {
-                    keeper.end();
+            (Some(keeper), _) if left_alone => {
+                keeper.end();
+                let let_go = async {
+                    api.clock.sleep(LET_GO).await;
+                    link.close();
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    _ = keeper.clean() => link.close(),
+                    () = let_go => {}
                 }
+            }
+            (Some(keeper), _) => {
                 keeper.clean().await;
             }
             (None, Some(lifeline)) => {
                 // Whoever has begun by now waits for no answer of the engine.
                 drop(lifeline.end());
+                if left_alone {
+                    api.clock.sleep(LONGEST_PAUSE).await;
+                    link.close();
+                }
                 let until = api.clock.now().after(LATE_START);
                 let mut pause = SHORTEST_PAUSE;
                 let mut is_late = false;
@@ -349,7 +371,7 @@ impl ExecSession for DockerSession {
 
     async fn close(&self) -> Result<()> {
         drop(take(&self.input));
-        self.link.close();
+        self.let_go();
         match &self.keeper {
             Some(keeper) => {
                 keeper.end();
@@ -362,7 +384,7 @@ impl ExecSession for DockerSession {
 
 impl Drop for DockerSession {
     fn drop(&mut self) {
-        self.link.close();
+        self.let_go();
     }
 }
 
@@ -380,6 +402,9 @@ pub(super) fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+/// How long a stream that nobody takes is held behind its end. An engine that can't get rid of what a
+/// command said tells no other end in that container (moby#53614).
+const LET_GO: Duration = Duration::from_secs(1);
 /// What engines say of a program that is not there.
 const NO_PROGRAM: [&str; 2] = ["executable file not found", "no such file or directory"];
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);

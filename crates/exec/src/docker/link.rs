@@ -30,6 +30,11 @@ impl Link {
         }
     }
 
+    /// Nobody reads or writes any more, and the stream stays: what it holds up is held up.
+    pub(super) fn leave(&self) {
+        self.closed.cancel();
+    }
+
     pub(super) fn close(&self) {
         self.closed.cancel();
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
