@@ -1,5 +1,7 @@
 //! S21: work that waits for room, over the endpoint.
 
+mod once;
+
 use std::{
     sync::{
         Arc,
@@ -441,8 +443,12 @@ impl Cluster {
     }
 
     fn creates(&self) -> usize {
+        self.asked("/containers/create")
+    }
+
+    fn asked(&self, what: &str) -> usize {
         let asked = self.daemons.iter();
-        asked.map(|daemon| daemon.asked("/containers/create")).sum()
+        asked.map(|daemon| daemon.asked(what)).sum()
     }
 
     /// Nothing is held for anybody.

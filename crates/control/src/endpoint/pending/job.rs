@@ -1,9 +1,9 @@
+mod start;
+
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
 use longshore_core::{
     Action, AuditOutcome, Error, NodeHealth, NodeId, Target, Timestamp, WorkloadId,
-    http::empty_body,
 };
 use tokio::sync::oneshot;
 
@@ -18,7 +18,6 @@ use crate::{
         call::Call,
         create::{self, Lost, Prepared, Unmade},
         error::{ApiError, ApiResult},
-        proxy::request,
         record::{Made, Record},
         service::refused,
     },
@@ -72,6 +71,7 @@ impl Job {
                 },
                 Step::Look => Box::pin(self.look()).await,
                 Step::Start => Box::pin(self.start()).await,
+                Step::Check => Box::pin(self.check()).await,
             };
             let (outcome, error) = match done {
                 Ok(outcome) => (outcome, None),
@@ -101,7 +101,7 @@ impl Job {
                     let given_up = async {
                         match step {
                             // What is made can't be given up here any more.
-                            Step::Start => std::future::pending().await,
+                            Step::Start | Step::Check => std::future::pending().await,
                             Step::Make | Step::Look => {
                                 cancelled = shared.pending.pause(&self.id, at);
                                 let _ = (&mut cancelled).await;
@@ -300,39 +300,6 @@ impl Job {
         }
     }
 
-    async fn start(&mut self) -> Done {
-        let refused = |error: ApiError| {
-            let passes = error.passes();
-            Err((Outcome::NotStarted { passes }, error))
-        };
-        if let Err(error) = self.may_go_on() {
-            return refused(error.with_passing(false));
-        }
-        let Some((id, node)) = self.held.made.clone() else {
-            return Ok(Outcome::Started);
-        };
-        // As it is reached now.
-        let now = node.id.as_ref().map(NodeId::as_str).unwrap_or_default();
-        let Some(node) = self.shared.plane.node(now) else {
-            let error = ApiError::unavailable(format!("node {} left", node.name));
-            return refused(error.with_passing(false));
-        };
-        let path = format!("/containers/{id}/start");
-        let target = self.shared.target_at(&node, self.call.version, &path, "");
-        let asked = match request(Method::POST, &target, &HeaderMap::new(), empty_body()) {
-            Ok(request) => {
-                let limit = self.shared.options.work_limit;
-                self.shared.ask(&node, limit, request).await
-            }
-            Err(error) => Err(error),
-        };
-        self.observe(&node, &id).await;
-        match asked {
-            Ok(_) => Ok(Outcome::Started),
-            Err(error) => refused(error),
-        }
-    }
-
     /// Looks at it, so that the next list shows it.
     async fn observe(&self, node: &NodeView, id: &WorkloadId) {
         if let Some(node) = &node.id
@@ -344,17 +311,19 @@ impl Job {
 
     /// Where a step failed that has a container already, that is said.
     fn in_context(&self, error: String, outcome: Outcome) -> String {
-        match (&self.held.made, outcome) {
-            (Some((id, node)), Outcome::NotStarted { .. }) => {
-                let id = id.as_str();
-                format!(
-                    "container {} was made on node {} and can't be started: {error}",
-                    &id[..id.floor_char_boundary(SHORT_ID)],
-                    node.name
-                )
+        let what = match outcome {
+            Outcome::NotStarted { .. } => " and can't be started",
+            Outcome::StartLost | Outcome::Unsaid { .. } => {
+                ", and whether it was started is not known"
             }
-            _ => error,
-        }
+            _ => return error,
+        };
+        let Some((id, node)) = &self.held.made else {
+            return error;
+        };
+        let (id, node) = (id.as_str(), &node.name);
+        let id = &id[..id.floor_char_boundary(SHORT_ID)];
+        format!("container {id} was made on node {node}{what}: {error}")
     }
 
     /// Nothing: it was given up, or the manager ends.

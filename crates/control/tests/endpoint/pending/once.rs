@@ -1,0 +1,72 @@
+//! What is queued is made once and runs once, or not at all where it was given up.
+
+use std::{sync::Arc, time::Duration};
+
+use longshore_control::{PlaneOptions, endpoint::EndpointOptions};
+use longshore_core::{Leader, WorkloadState, testkit::ManualElection};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::{PENDING, body, hasty};
+use crate::{
+    client::Client,
+    cluster::{Cluster, Setup},
+    daemon::State,
+};
+
+impl Cluster {
+    fn set_up(&self, change: impl Fn(&mut State)) {
+        for daemon in &self.daemons {
+            change(&mut daemon.state());
+        }
+    }
+
+    /// The states of all containers.
+    fn states(&self) -> Vec<WorkloadState> {
+        let mut states = Vec::new();
+        for daemon in &self.daemons {
+            let state = daemon.state();
+            states.extend(state.containers.values().map(|container| container.state));
+        }
+        states
+    }
+}
+
+#[tokio::test]
+async fn s21_what_ran_though_the_answer_to_its_start_was_lost_is_not_started_again() {
+    let cluster = hasty().await;
+    let client = cluster.client();
+    cluster.set_up(|state| (state.lose_start_answer, state.runs_shortly) = (true, true));
+    client.enqueue("name=web", 3).await;
+    let work = client.until_state("made").await;
+    assert_eq!((cluster.creates(), cluster.asked("/start")), (1, 1));
+    assert_eq!(cluster.states(), [WorkloadState::Exited]);
+    let error = work["error"].as_str().unwrap();
+    let words = ", and whether it was started is not known: ";
+    assert!(error.contains(words), "{error}");
+}
+
+#[tokio::test]
+async fn s21_a_start_that_was_lost_on_the_way_is_repeated_once_it_is_certain_that_it_was() {
+    let cluster = hasty().await;
+    let client = cluster.client();
+    cluster.set_up(|state| state.lose_start = true);
+    client.enqueue("name=web", 3).await;
+    client.until_state("made").await;
+    assert_eq!((cluster.creates(), cluster.asked("/start")), (1, 2));
+    assert_eq!(cluster.states(), [WorkloadState::Running]);
+}
+
+#[tokio::test]
+async fn s21_what_its_user_ran_meanwhile_is_not_started_again() {
+    let cluster = hasty().await;
+    let client = cluster.client();
+    cluster.set_up(|state| {
+        state.runs_shortly = true;
+        state.start_refusals.push((500, "busy".to_owned()));
+    });
+    client.enqueue("name=web", 3).await;
+    client.until_state("made").await;
+    assert_eq!(cluster.asked("/start"), 1);
+    assert_eq!(cluster.states(), [WorkloadState::Exited]);
+}
