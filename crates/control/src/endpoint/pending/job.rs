@@ -69,7 +69,10 @@ impl Job {
                     Ok(done) => done,
                     Err(Abandoned) => break None,
                 },
-                Step::Look => Box::pin(self.look()).await,
+                Step::Look => match Box::pin(self.look()).await {
+                    Ok(done) => done,
+                    Err(Abandoned) => break None,
+                },
                 Step::Start => Box::pin(self.start()).await,
                 Step::Check => Box::pin(self.check()).await,
             };
@@ -256,16 +259,16 @@ impl Job {
     }
 
     /// Asks the engine whose answer was lost.
-    async fn look(&mut self) -> Done {
+    async fn look(&mut self) -> Result<Done, Abandoned> {
         if let Err(error) = self.may_go_on() {
-            return Err((Outcome::NotMade { passes: false }, error));
+            return Ok(Err((Outcome::NotMade { passes: false }, error)));
         }
         let Some(room) = self.held.room.take() else {
-            return Ok(Outcome::Nothing);
+            return Ok(Ok(Outcome::Nothing));
         };
         let Some(node) = self.shared.plane.node(room.node_id().as_str()) else {
             self.held.name = room.into_name();
-            return Ok(Outcome::Left);
+            return Ok(Ok(Outcome::Left));
         };
         let (silent, found) = match node.health {
             NodeHealth::Healthy => {
@@ -277,7 +280,7 @@ impl Job {
             health => (Some(format!("the node is {health}")), None),
         };
         let found = found.and_then(|found| WorkloadId::new(found.id).ok());
-        match (silent, found) {
+        Ok(match (silent, found) {
             (Some(silent), _) => {
                 let name = &node.name;
                 let error = ApiError::unavailable(format!(
@@ -292,12 +295,17 @@ impl Job {
                 Ok(Outcome::Nothing)
             }
             (None, Some(id)) => {
+                // Cancelled while the engine was asked: what it has is removed.
+                if !self.shared.pending.begin(&self.id) {
+                    self.held.room = Some(room);
+                    return Err(Abandoned);
+                }
                 room.fulfil(&id);
                 self.observe(&node, &id).await;
                 self.held.made = Some((id, node));
                 Ok(Outcome::Made)
             }
-        }
+        })
     }
 
     /// Looks at it, so that the next list shows it.

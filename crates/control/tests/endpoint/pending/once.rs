@@ -70,3 +70,54 @@ async fn s21_what_its_user_ran_meanwhile_is_not_started_again() {
     assert_eq!(cluster.asked("/start"), 1);
     assert_eq!(cluster.states(), [WorkloadState::Exited]);
 }
+
+/// A cluster whose first create is done, with its answer lost and the first look for it in vain. The
+/// second waits for the permits.
+async fn looking() -> (Cluster, Arc<Semaphore>) {
+    let cluster = hasty().await;
+    let permits = Arc::new(Semaphore::new(0));
+    cluster.set_up(|state| {
+        (state.lose_create_answer, state.hides) = (true, true);
+        state.gate = Some(("/containers/json", Arc::clone(&permits)));
+    });
+    permits.add_permits(1);
+    cluster.client().enqueue("name=web", 3).await;
+    let asked = || cluster.asked("/containers/json") == 2;
+    cluster.until("it is looked for", asked).await;
+    (cluster, permits)
+}
+
+#[tokio::test]
+async fn s21_what_is_found_after_it_was_given_up_is_not_started_and_removed() {
+    let (cluster, permits) = looking().await;
+    let client = cluster.client();
+    client.delete(&format!("{PENDING}/web")).await.ok(204);
+    permits.add_permits(100);
+    cluster
+        .until("it is removed", || cluster.states().is_empty())
+        .await;
+    assert_eq!((cluster.creates(), cluster.asked("/start")), (1, 0));
+    assert!(client.pending().await.is_empty());
+    let free = || cluster.plane.container("web").is_err();
+    cluster.until("it is seen to be gone", free).await;
+    cluster.is_free().await;
+}
+
+#[tokio::test]
+async fn s21_what_was_found_is_not_given_up_any_more() {
+    let (cluster, permits) = looking().await;
+    let client = cluster.client();
+    let starts = Arc::new(Semaphore::new(0));
+    cluster.set_up(|state| state.gate = Some(("/start", Arc::clone(&starts))));
+    permits.add_permits(100);
+    cluster
+        .until("it is started", || cluster.asked("/start") == 1)
+        .await;
+    client.delete(&format!("{PENDING}/web")).await.fails(
+        409,
+        "web is being made: remove the container instead",
+        "already-exists",
+    );
+    starts.add_permits(100);
+    client.until_state("made").await;
+}
