@@ -121,3 +121,35 @@ async fn s21_what_was_found_is_not_given_up_any_more() {
     starts.add_permits(100);
     client.until_state("made").await;
 }
+
+#[tokio::test]
+async fn s21_what_helped_one_try_binds_no_later_one() {
+    let endpoint = EndpointOptions::default().with_pending_pause(Duration::from_millis(100));
+    let cluster = Cluster::with(Setup {
+        endpoint,
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    // Only the first has the image, and makes nothing; for now no registry gives it.
+    let [full, other] = &cluster.daemons[..] else {
+        panic!("there are two")
+    };
+    full.give_image("tools:latest");
+    full.state().refusals = vec![(500, "no space left on device".to_owned()); 99];
+    let node = full.state().info.id.clone();
+    cluster.plane.refresh_node(&node).await.unwrap();
+    let tools = json!({"Image": "tools"});
+    client
+        .post(&format!("{PENDING}?name=web"), tools)
+        .await
+        .ok(202);
+    cluster
+        .until("both were tried", || {
+            full.asked("/containers/create") >= 1 && other.asked("/images/create") >= 1
+        })
+        .await;
+    other.state().registry.push("tools:latest".to_owned());
+    let work = client.until_state("made").await;
+    assert_eq!(work["node"], other.name().as_str());
+}
