@@ -21,7 +21,7 @@ use crate::{
         record::{Made, Record},
         service::refused,
     },
-    pending::{Owner, Ticket, Wish},
+    pending::{Comes, Owner, Ticket, Wish},
 };
 
 /// A container that waits, is made and is started. What comes next is the [`Course`]'s to say.
@@ -173,7 +173,7 @@ impl Job {
             owner: self.owner.clone(),
             since: self.since,
             deadline: self.deadline,
-            back_with: self.held.ticket,
+            comes: Comes::Back(self.held.ticket),
         };
         Pending::enter(&self.shared.plane.inner, wish, &mut self.held.name)
     }

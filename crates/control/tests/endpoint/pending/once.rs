@@ -122,6 +122,60 @@ async fn s21_what_was_found_is_not_given_up_any_more() {
     client.until_state("made").await;
 }
 
+impl Client {
+    /// Waits until the work of that name is in this state.
+    async fn until_work(&self, name: &str, state: &str) -> Value {
+        for _ in 0..2_000 {
+            let mut listed = self.pending().await;
+            listed.retain(|work| work["name"] == name && work["state"] == state);
+            if let Some(work) = listed.pop() {
+                return work;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{name} is never {state}: {:?}", self.pending().await);
+    }
+}
+
+#[tokio::test]
+async fn s21_what_was_accepted_waits_on_though_its_owner_s_place_was_given_away() {
+    let endpoint = EndpointOptions::default()
+        .with_pending_tries(2)
+        .with_pending_pause(Duration::from_millis(100));
+    let cluster = Cluster::with(Setup {
+        nodes: 1,
+        plane: PlaneOptions::default().with_pending_capacity(4),
+        endpoint,
+        prepare: |_, daemon| daemon.give_image("tools:latest"),
+        ..Setup::default()
+    })
+    .await;
+    let (client, daemon) = (cluster.client(), &cluster.daemons[0]);
+    let creates = Arc::new(Semaphore::new(0));
+    daemon.state().gate = Some(("/containers/create", Arc::clone(&creates)));
+    cluster.refuse(1, 500, "no space left on device");
+    let mut asked = body(1);
+    asked["Env"] = json!(["affinity:image==tools"]);
+    client
+        .post(&format!("{PENDING}?name=first"), asked)
+        .await
+        .ok(202);
+    cluster.until("it is made", || cluster.creates() == 1).await;
+    // The only place of this owner, while the first needs none.
+    client.enqueue("name=second", 64).await;
+    let images = std::mem::take(&mut daemon.state().images);
+    let node = cluster.plane.nodes()[0].id.clone().unwrap();
+    cluster.plane.refresh_node(&node).await.unwrap();
+    creates.add_permits(100);
+    cluster
+        .until("it waits, too", || cluster.plane.pending().len() == 2)
+        .await;
+    assert_eq!(client.until_work("first", "waiting").await["failures"], 1);
+    daemon.state().images = images;
+    cluster.plane.refresh_node(&node).await.unwrap();
+    client.until_work("first", "made").await;
+}
+
 #[tokio::test]
 async fn s21_what_helped_one_try_binds_no_later_one() {
     let endpoint = EndpointOptions::default().with_pending_pause(Duration::from_millis(100));
