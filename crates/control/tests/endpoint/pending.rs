@@ -426,7 +426,8 @@ async fn hasty() -> Cluster {
     let endpoint = EndpointOptions::default()
         .with_pending_tries(3)
         .with_pending_pause(Duration::from_millis(100))
-        .with_work_limit(Duration::from_millis(500));
+        .with_work_limit(Duration::from_millis(500))
+        .with_longest_create(Duration::from_millis(500));
     Cluster::with(Setup {
         endpoint,
         ..Setup::default()

@@ -128,7 +128,7 @@ impl Job {
             most: options.pending_tries,
             pause: options.pending_pause,
             longest: self.shared.plane.options().retry_cap,
-            certain: options.work_limit,
+            certain: options.work_limit.max(options.longest_create),
             start: self.start,
         }
     }

@@ -207,3 +207,22 @@ async fn s21_what_helped_one_try_binds_no_later_one() {
     let work = client.until_state("made").await;
     assert_eq!(work["node"], other.name().as_str());
 }
+
+#[tokio::test]
+async fn s21_nothing_is_made_anew_because_an_engine_may_take_little_time_to_answer() {
+    let endpoint = EndpointOptions::default()
+        .with_pending_pause(Duration::from_millis(50))
+        .with_work_limit(Duration::from_millis(50));
+    let cluster = Cluster::with(Setup {
+        endpoint,
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    cluster.set_up(|state| state.lose_create = true);
+    client.enqueue("name=web", 3).await;
+    let looks = || cluster.asked("/containers/json") >= 7;
+    cluster.until("it was looked for often", looks).await;
+    assert_eq!(cluster.creates(), 1);
+    client.until_state("waiting").await;
+}
