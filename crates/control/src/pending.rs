@@ -126,6 +126,12 @@ impl Pending {
         &self.request
     }
 
+    /// The name, if it is held here still.
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn into_name(mut self) -> Option<NameGuard> {
+        self.name.take()
+    }
+
     /// What is asked for, with the name.
     pub fn request(&self) -> &PlacementRequest {
         &self.request

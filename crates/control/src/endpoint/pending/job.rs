@@ -163,7 +163,10 @@ impl Job {
         }
         Ok(match admitted {
             Ok(admission) => Box::pin(self.make(admission)).await,
-            Err(error) => not_made(error.into()),
+            Err(error) => {
+                self.held.name = pending.into_name();
+                not_made(error.into())
+            }
         })
     }
 

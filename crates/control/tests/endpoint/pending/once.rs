@@ -226,3 +226,26 @@ async fn s21_nothing_is_made_anew_because_an_engine_may_take_little_time_to_answ
     assert_eq!(cluster.creates(), 1);
     client.until_state("waiting").await;
 }
+
+#[tokio::test]
+async fn s21_a_name_is_held_also_after_an_error_of_the_queue() {
+    let cluster = hasty().await;
+    let client = cluster.client();
+    let held = cluster.fill().await;
+    let mut odd = body(3);
+    odd["Labels"] = json!({"odd": "yes"});
+    client
+        .post(&format!("{PENDING}?name=web"), odd)
+        .await
+        .ok(202);
+    client.until_state("waiting").await;
+    let free = || cluster.plane.reserve_name("web").is_ok();
+    assert!(!free());
+    drop(held);
+    let failed = async || client.pending().await[0]["failures"] == 1;
+    while !failed().await {
+        assert!(!free(), "its name was given away");
+    }
+    assert!(!free(), "its name was given away");
+    client.until_state("made").await;
+}
