@@ -2,8 +2,9 @@ mod start;
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use longshore_core::{
-    Action, AuditOutcome, Error, NodeHealth, NodeId, Target, Timestamp, WorkloadId,
+    Action, AuditOutcome, Error, Leader, NodeHealth, NodeId, Target, Timestamp, WorkloadId,
 };
 use tokio::sync::oneshot;
 
@@ -114,6 +115,8 @@ impl Job {
                     tokio::select! {
                         () = clock.sleep_until(at) => {}
                         () = given_up => break None,
+                        // The step itself says so.
+                        _ = self.deposed() => {}
                         () = shared.plane.shutdown().requested() => break None,
                     }
                 }
@@ -155,6 +158,10 @@ impl Job {
         let admitted = tokio::select! {
             admitted = pending.admitted() => admitted,
             _ = cancelled => return Err(Abandoned),
+            error = self.deposed() => {
+                self.held.name = pending.into_name();
+                return Ok(Err((Outcome::NotMade { passes: false }, error)));
+            }
             () = shared.plane.shutdown().requested() => return Err(Abandoned),
         };
         // Cancelled in this moment: what is held is given back.
@@ -259,6 +266,22 @@ impl Job {
             ));
         }
         Ok(())
+    }
+
+    /// Resolves when it [may not go on](Self::may_go_on), with the reason. A time without a leader is
+    /// none: this manager may win again.
+    async fn deposed(&self) -> ApiError {
+        if let Some(election) = self.shared.plane.election() {
+            let mut news = election.watch();
+            while let Some(leader) = news.next().await {
+                if leader != Leader::Nobody
+                    && let Err(error) = self.may_go_on()
+                {
+                    return error;
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     /// Asks the engine whose answer was lost.

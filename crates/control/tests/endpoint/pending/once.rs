@@ -249,3 +249,30 @@ async fn s21_a_name_is_held_also_after_an_error_of_the_queue() {
     assert!(!free(), "its name was given away");
     client.until_state("made").await;
 }
+
+#[tokio::test]
+async fn s21_what_waits_under_a_leadership_that_is_over_is_told_so_at_once() {
+    let election = ManualElection::new(Leader::Here { token: 1 });
+    let cluster = Cluster::with(Setup {
+        election: Some(Arc::new(election.clone())),
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    // There is no room all the time.
+    let _held = cluster.fill().await;
+    client.enqueue("name=web", 3).await;
+    client.until_state("waiting").await;
+    election.set(Leader::Nobody);
+    election.set(Leader::Here { token: 1 });
+    client.until_state("waiting").await;
+    election.set(Leader::Here { token: 2 });
+    let work = client.until_state("failed").await;
+    let reason = work["reason"].as_str().unwrap();
+    assert!(reason.starts_with("another manager has led"), "{reason}");
+    assert!(cluster.plane.pending().is_empty());
+    assert!(
+        cluster.plane.reserve_name("web").is_ok(),
+        "its name is free"
+    );
+}
