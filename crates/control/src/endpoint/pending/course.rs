@@ -88,8 +88,9 @@ pub(super) enum Next {
 
 impl Course {
     pub(super) fn new(policy: Policy, deadline: Option<Timestamp>) -> Self {
+        let pause = policy.pause.min(policy.longest).max(SHORTEST);
         Self {
-            backoff: Backoff::new(policy.pause.min(policy.longest), policy.longest),
+            backoff: Backoff::new(pause, policy.longest),
             policy,
             deadline,
             failures: 0,
@@ -162,6 +163,9 @@ impl Course {
         }
     }
 }
+
+/// An engine is not asked again and again without a pause, whatever the options say.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests;

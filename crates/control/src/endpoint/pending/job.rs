@@ -99,15 +99,18 @@ impl Job {
                         );
                         shared.pending.trouble(&self.id, course.failures(), error);
                     }
+                    // What is made can't be given up here any more.
+                    let is_made = matches!(step, Step::Start | Step::Check);
+                    if !is_made {
+                        cancelled = shared.pending.pause(&self.id, at);
+                    }
                     if at <= clock.now() {
                         continue;
                     }
                     let given_up = async {
-                        match step {
-                            // What is made can't be given up here any more.
-                            Step::Start | Step::Check => std::future::pending().await,
-                            Step::Make | Step::Look => {
-                                cancelled = shared.pending.pause(&self.id, at);
+                        match is_made {
+                            true => std::future::pending().await,
+                            false => {
                                 let _ = (&mut cancelled).await;
                             }
                         }

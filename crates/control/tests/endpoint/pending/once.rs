@@ -276,3 +276,19 @@ async fn s21_what_waits_under_a_leadership_that_is_over_is_told_so_at_once() {
         "its name is free"
     );
 }
+
+#[tokio::test]
+async fn s21_without_a_pause_it_is_tried_again_all_the_same() {
+    let endpoint = EndpointOptions::default()
+        .with_pending_tries(20)
+        .with_pending_pause(Duration::ZERO);
+    let cluster = Cluster::with(Setup {
+        endpoint,
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    cluster.refuse(9, 500, "no space left on device");
+    client.enqueue("name=web", 3).await;
+    client.until_state("made").await;
+}

@@ -137,6 +137,22 @@ fn s21_patience_is_for_room_and_ends_no_look() {
     assert_eq!(told.is(Outcome::Made, 20), Next::Done);
 }
 
+#[test]
+fn s21_no_pause_is_none_at_all() {
+    let hasty = Policy {
+        pause: Duration::ZERO,
+        longest: Duration::ZERO,
+        ..POLICY
+    };
+    let mut told = Told::new(hasty, None);
+    for outcome in [Outcome::Lost, Outcome::Nothing, Outcome::Nothing] {
+        match told.is(outcome, 0) {
+            Next::At(when, Step::Look) => assert!(when > at(0)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// An engine and the way to it: whether what is asked is done, and whether the answer comes.
 fn outcome() -> impl Strategy<Value = (bool, bool)> {
     (any::<bool>(), any::<bool>())
