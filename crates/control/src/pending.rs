@@ -7,7 +7,7 @@ mod waiting;
 
 pub(crate) use self::{
     owner::Owner,
-    queue::{Newcomer, PendingQueue, Refused, Ticket, Todo},
+    queue::{Comes, Newcomer, PendingQueue, Refused, Ticket, Todo},
     relief::{Relief, Told, has_more},
     run::follow,
     shares::Shares,
@@ -82,7 +82,7 @@ impl Pending {
             owner,
             since,
             deadline: patience.map(|patience| since.after(patience)),
-            back_with: None,
+            comes: Comes::New,
         };
         Self::enter(inner, wish, &mut name)
     }
@@ -124,6 +124,12 @@ impl Pending {
     #[cfg(feature = "endpoint")]
     pub(crate) fn shared_request(&self) -> &Arc<PlacementRequest> {
         &self.request
+    }
+
+    /// The name, if it is held here still.
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn into_name(mut self) -> Option<NameGuard> {
+        self.name.take()
     }
 
     /// What is asked for, with the name.

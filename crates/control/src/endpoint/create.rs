@@ -116,7 +116,9 @@ impl Job<'_> {
         let mut name = None;
         let mut tries = 0;
         let mut os_known = platforms::names_system(&wanted.request);
-        let mut image_asked = false;
+        // Where the image is, if no registry gave it. Not for later tries of what is queued: a registry
+        // may give it then.
+        let mut holders: Option<Expression> = None;
         loop {
             let admitted = match (held.take(), tries) {
                 (Some(held), _) => Ok(held),
@@ -125,12 +127,18 @@ impl Job<'_> {
                     plane.admit(&wanted.request, named).await
                 }
                 (None, _) => {
-                    let request = Arc::new(wanted.request.clone());
-                    Admission::under(&plane.inner, request, &mut name)
+                    let mut request = wanted.request.clone();
+                    request.affinities.extend(holders.clone());
+                    Admission::under(&plane.inner, Arc::new(request), &mut name)
                 }
             };
             let admission = match admitted {
-                Ok(admission) => admission.with_notes(wanted.notes.clone()),
+                Ok(admission) => {
+                    let holders = holders.iter();
+                    let why =
+                        holders.map(|it| format!("affinity {it}: no registry gave the image"));
+                    admission.with_notes(wanted.notes.iter().cloned().chain(why).collect())
+                }
                 Err(error) => {
                     return Err(Unmade {
                         name,
@@ -160,11 +168,8 @@ impl Job<'_> {
                     wanted.note(format!("constraint {constraint}: an engine said so"));
                     wanted.request.constraints.push(constraint);
                 }
-                Failure::NoImage(_) if !image_asked && self.is_elsewhere(config) => {
-                    image_asked = true;
-                    let affinity = derived(&format!("image=={}", wanted.request.image))?;
-                    wanted.note(format!("affinity {affinity}: no registry gave the image"));
-                    wanted.request.affinities.push(affinity);
+                Failure::NoImage(_) if holders.is_none() && self.is_elsewhere(config) => {
+                    holders = Some(derived(&format!("image=={}", wanted.request.image))?);
                 }
                 failure if failure.is_final() || tries > plane.options().create_retry => {
                     return Err(Unmade {

@@ -28,6 +28,10 @@ pub struct EndpointOptions {
     pub body_idle_limit: Duration,
     /// How long an engine may take to create or remove something.
     pub work_limit: Duration,
+    /// How long an engine may take at most to make or start something after its answer was lost: what
+    /// it has not done by then it never does. Queued work is not made anew before that, nor before
+    /// [`work_limit`](Self::work_limit) is over again.
+    pub longest_create: Duration,
     /// How long a pull may take in all.
     pub pull_limit: Duration,
     /// How many other nodes are tried when the engine of the best one refuses a create.
@@ -66,6 +70,7 @@ impl Default for EndpointOptions {
             call_limit: Duration::from_secs(30),
             body_idle_limit: Duration::from_secs(60),
             work_limit: Duration::from_secs(120),
+            longest_create: Duration::from_secs(120),
             pull_limit: Duration::from_secs(3600),
             next_nodes: 3,
             exec_capacity: 10_000,
@@ -104,6 +109,7 @@ setters! {
     with_call_limit, call_limit: Duration;
     with_body_idle_limit, body_idle_limit: Duration;
     with_work_limit, work_limit: Duration;
+    with_longest_create, longest_create: Duration;
     with_pull_limit, pull_limit: Duration;
     with_next_nodes, next_nodes: usize;
     with_exec_capacity, exec_capacity: usize;

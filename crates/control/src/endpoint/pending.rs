@@ -22,7 +22,7 @@ pub(super) use self::{book::PendingWork, resolve::Meant};
 use self::{
     book::{State, Work},
     job::{Held, Job},
-    resolve::{Candidate, resolve},
+    resolve::{Candidate, Other, nothing, resolve},
 };
 use super::{
     Shared,
@@ -194,7 +194,13 @@ pub(super) async fn meant(
     let Some(primary) = primary else {
         let works = shared.pending.snapshot();
         let candidates: Vec<_> = works.iter().map(Work::candidate).collect();
-        return Ok(resolve(&candidates, reference));
+        let (meant, target) = resolve(&candidates, reference);
+        let views = shared.plane.pending();
+        let others = views.iter().map(|view| Other {
+            name: &view.request.name,
+            labels: &view.request.labels,
+        });
+        return Ok((meant.or_other(others, reference), target));
     };
     let listed = listed_by(shared, primary).await?;
     let of_endpoint = listed.iter().filter_map(|work| {
@@ -207,7 +213,13 @@ pub(super) async fn meant(
         })
     });
     let candidates: Vec<_> = of_endpoint.collect();
-    Ok(resolve(&candidates, reference))
+    let (meant, target) = resolve(&candidates, reference);
+    let others = listed.iter().filter(|work| work.id.is_none());
+    let others = others.map(|work| Other {
+        name: &work.name,
+        labels: &work.labels,
+    });
+    Ok((meant.or_other(others, reference), target))
 }
 
 /// As [`list`] tells it.
@@ -247,36 +259,10 @@ async fn listed_by(shared: &Shared, primary: &Primary) -> ApiResult<Vec<Listed>>
 
 /// `DELETE /longshore/v1/pending/ID`, or by name: it waits no longer. What has ended is forgotten.
 pub(super) fn cancel(shared: &Shared, meant: &Meant, reference: &str) -> ApiResult {
-    let shown = printable(reference, LONGEST_SHOWN);
-    match meant {
-        Meant::One(id) if shared.pending.cancel(id)? => return Ok(empty(StatusCode::NO_CONTENT)),
-        Meant::Several(count) => {
-            return Err(ApiError::from_error(&several(*count, &shown)));
-        }
-        Meant::One(_) | Meant::Nothing => {}
+    match shared.pending.cancel(meant.id(reference)?)? {
+        true => Ok(empty(StatusCode::NO_CONTENT)),
+        false => Err(nothing(&printable(reference, LONGEST_SHOWN))),
     }
-    let views = shared.plane.pending();
-    let other = views.iter().find(|view| view.request.name == reference);
-    Err(match other.map(|view| labels::read(&view.request.labels)) {
-        Some(Some((slot, ..))) => ApiError::conflict(format!(
-            "{shown} belongs to stack {}: change the stack, or remove it",
-            slot.stack
-        )),
-        Some(None) => ApiError::conflict(format!(
-            "{shown} was not queued here: whoever queued it gives it up"
-        )),
-        None => ApiError::not_found(format!("No such pending work: {shown}")),
-    })
-}
-
-/// Ids of others' work are theirs to know: the number of them says enough.
-fn several(count: usize, shown: &str) -> Error {
-    Error::new(
-        ErrorKind::Ambiguous,
-        format!(
-            "the ids of {count} pieces of pending work begin with {shown}: give more of the id"
-        ),
-    )
 }
 
 /// What the record calls the container that will be made.

@@ -152,7 +152,7 @@ pub(super) fn target(call: &Call, route: &Route, target: &Target) -> Target {
 }
 
 /// At most so many bytes, whole characters.
-fn cut(text: &str, limit: usize) -> String {
+pub(super) fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }

@@ -24,7 +24,6 @@ use super::{
     error::{ApiError, ApiResult},
     exec::is_detached,
     hijack::{Far, Session, hijack},
-    pending::Meant,
     proxy::{keep_known, request},
     route::{ContainerOp, Route},
 };
@@ -180,9 +179,9 @@ pub(super) async fn forward(
             "No elected primary cluster manager: the managers do not agree yet on who leads",
         ));
     }
-    if let Some(Meant::One(id)) = call.meant.take() {
+    if let (Some(meant), Route::PendingCancel(reference)) = (call.meant.take(), route) {
         // What leave was given for, whatever the words mean by now.
-        call.path = format!("/longshore/v1/pending/{id}");
+        call.path = format!("/longshore/v1/pending/{}", meant.id(reference)?);
     }
     let path = call.target();
     let mut body = call.take_body();

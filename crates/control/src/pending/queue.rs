@@ -48,8 +48,19 @@ pub(crate) struct Newcomer {
     pub(crate) owner: Owner,
     pub(crate) priority: i32,
     pub(crate) deadline: Option<Timestamp>,
-    /// Its ticket of before, if it was placed and has come back.
-    pub(crate) back_with: Option<Ticket>,
+    pub(crate) comes: Comes,
+}
+
+/// Whether work is new, or was accepted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comes {
+    New,
+    /// It was placed and has come back: with its ticket of before, if it had to wait then.
+    #[cfg_attr(
+        not(any(feature = "endpoint", test)),
+        expect(dead_code, reason = "only the endpoint's work comes back")
+    )]
+    Back(Option<Ticket>),
 }
 
 /// What to do next.
@@ -110,10 +121,11 @@ impl PendingQueue {
         self.tickets.is_empty()
     }
 
-    /// Takes in work that was refused, or whose shape [waits](Self::has_shape) already.
+    /// Takes in work that was refused, or whose shape [waits](Self::has_shape) already. What comes back
+    /// was accepted already: it has a place, whoever took what was its own.
     ///
     /// # Errors
-    /// As for [`Shares::take`].
+    /// As for [`Shares::take`], of what is new.
     pub(crate) fn push(
         &mut self,
         key: String,
@@ -124,11 +136,20 @@ impl PendingQueue {
             owner,
             priority,
             deadline,
-            back_with,
+            comes,
         } = newcomer;
-        self.shares.take(&owner, 1)?;
+        let ticket_before = match comes {
+            Comes::New => {
+                self.shares.take(&owner, 1)?;
+                None
+            }
+            Comes::Back(ticket) => {
+                self.shares.keep(&owner, 1);
+                ticket
+            }
+        };
         let unused = |ticket: &Ticket| !self.tickets.contains_key(ticket);
-        let ticket = back_with.filter(unused).unwrap_or(Ticket(self.next));
+        let ticket = ticket_before.filter(unused).unwrap_or(Ticket(self.next));
         let fresh = self.next;
         self.next += 1;
         let key: Arc<str> = key.into();

@@ -62,10 +62,18 @@ impl Shares {
                 self.of_stacks
             ));
         }
-        self.held += amount;
-        self.of_stacks += if is_stack { amount } else { 0 };
-        *self.by_owner.entry(owner.clone()).or_default() += amount;
+        self.keep(owner, amount);
         Ok(())
+    }
+
+    /// Gives back to an owner what it was given before: it may be above its share with that, and the
+    /// whole above its capacity, and then nobody is given more.
+    pub(crate) fn keep(&mut self, owner: &Owner, amount: usize) {
+        self.held += amount;
+        if matches!(owner, Owner::Stack(_)) {
+            self.of_stacks += amount;
+        }
+        *self.by_owner.entry(owner.clone()).or_default() += amount;
     }
 
     /// Takes back what an owner was [given](Self::take).
@@ -153,6 +161,21 @@ mod tests {
         assert!(shares.take(&Owner::Program, usize::MAX).is_err());
         assert!(Shares::new("places", 1, None).take(&all[0], 1).is_ok());
         assert!(Shares::new("places", 0, None).take(&all[0], 1).is_err());
+    }
+
+    #[test]
+    fn s21_who_comes_back_is_above_his_share_and_counts_for_others() {
+        let all = owners();
+        let mut shares = Shares::new("places", 4, None);
+        shares.take(&all[0], 1).unwrap();
+        shares.keep(&all[0], 1);
+        refuses(&mut shares, &all[0], "alice holds 2 of the 4 places");
+        shares.take(&Owner::Program, 2).unwrap();
+        shares.keep(&all[1], 1);
+        refuses(&mut shares, &Owner::Program, "all 4 places");
+        shares.give_back(&all[0], 2);
+        shares.give_back(&all[1], 1);
+        shares.take(&all[0], 1).unwrap();
     }
 
     proptest! {

@@ -9,7 +9,8 @@ use longshore_core::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Newcomer, Owner, PendingQueue, PendingView, Refused, Relief, Shares, Ticket, Todo, shut_down,
+    Comes, Newcomer, Owner, PendingQueue, PendingView, Refused, Relief, Shares, Ticket, Todo,
+    shut_down,
 };
 
 /// Those who wait for room, with what they asked for.
@@ -29,8 +30,7 @@ pub(crate) struct Wish {
     pub(crate) owner: Owner,
     pub(crate) since: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
-    /// Its ticket of before, if it was placed and has come back.
-    pub(crate) back_with: Option<Ticket>,
+    pub(crate) comes: Comes,
 }
 
 #[derive(Debug)]
@@ -102,13 +102,13 @@ impl Waiting {
             owner,
             since,
             deadline,
-            back_with,
+            comes,
         } = wish;
         let newcomer = Newcomer {
             owner: owner.clone(),
             priority: request.priority,
             deadline,
-            back_with,
+            comes,
         };
         let ticket = self.queue.push(key, newcomer, refused)?;
         let (answer, answered) = oneshot::channel();

@@ -204,7 +204,7 @@ impl Cluster {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(Arc::new(AtPath(self.socket())))
+        Client::at(self.socket())
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -223,6 +223,13 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("waited in vain: {what}");
+    }
+}
+
+impl Client {
+    /// Of the endpoint that listens there.
+    pub(crate) fn at(socket: PathBuf) -> Self {
+        Self::new(Arc::new(AtPath(socket)))
     }
 }
 

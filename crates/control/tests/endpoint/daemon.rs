@@ -15,7 +15,7 @@ use longshore_core::{
     WorkloadDetail, WorkloadId, WorkloadName, WorkloadSpec, WorkloadState,
 };
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon(Arc<Inner>);
@@ -43,6 +43,14 @@ pub(crate) struct State {
     pub(crate) refusals: Vec<(u16, String)>,
     /// The next starts answer with these.
     pub(crate) start_refusals: Vec<(u16, String)>,
+    /// A start that is refused, or whose answer is lost, is followed by a short run.
+    pub(crate) runs_shortly: bool,
+    /// The connection breaks after a start was done.
+    pub(crate) lose_start_answer: bool,
+    /// The connection breaks before a start is done.
+    pub(crate) lose_start: bool,
+    /// Requests that contain this wait for a permit each.
+    pub(crate) gate: Option<(&'static str, Arc<Semaphore>)>,
     /// The connection breaks after a create was done.
     pub(crate) lose_create_answer: bool,
     /// The connection breaks before a create is done.
@@ -103,6 +111,10 @@ impl Daemon {
                 down: false,
                 refusals: Vec::new(),
                 start_refusals: Vec::new(),
+                runs_shortly: false,
+                lose_start_answer: false,
+                lose_start: false,
+                gate: None,
                 lose_create_answer: false,
                 lose_create: false,
                 hides: false,

@@ -85,7 +85,13 @@ async fn answer(daemon: Daemon, request: Request<Incoming>) -> Response<Body> {
     );
     daemon.state().requests.push(line.clone());
     let headers = request.headers().clone();
-    daemon.state().headers.push((line, headers));
+    daemon.state().headers.push((line.clone(), headers));
+    let gate = daemon.state().gate.clone();
+    if let Some((what, permits)) = gate
+        && line.contains(what)
+    {
+        permits.acquire().await.unwrap().forget();
+    }
     // Every request must carry a version that this engine speaks.
     let Some(rest) = path
         .strip_prefix("/v1.")
@@ -287,13 +293,7 @@ async fn container(
                         {"HostIp": "127.0.0.1", "HostPort": "8081"}]}, "Other": {"HostIp": ""}}}),
             )
         }
-        "start" => {
-            let refusal = daemon.state().start_refusals.pop();
-            match refusal {
-                Some((status, message)) => fail(status, &message),
-                None => set(WorkloadState::Running, EventAction::Start),
-            }
-        }
+        "start" => start(&daemon, id),
         "stop" | "kill" => set(WorkloadState::Exited, EventAction::Die),
         "pause" => set(WorkloadState::Paused, EventAction::Pause),
         "rename" => {
@@ -348,6 +348,33 @@ async fn container(
         },
         "attach" => raw(request, "attached to "),
         _ => fail(404, "page not found"),
+    }
+}
+
+fn start(daemon: &Daemon, id: &str) -> Response<Body> {
+    let run = |shortly| {
+        daemon.set_state(id, WorkloadState::Running, EventAction::Start);
+        if shortly {
+            daemon.set_state(id, WorkloadState::Exited, EventAction::Die);
+        }
+    };
+    if std::mem::take(&mut daemon.state().lose_start) {
+        return breaks();
+    }
+    let (refusal, shortly) = {
+        let mut state = daemon.state();
+        (state.start_refusals.pop(), state.runs_shortly)
+    };
+    if let Some((status, message)) = refusal {
+        if shortly {
+            run(true);
+        }
+        return fail(status, &message);
+    }
+    run(shortly);
+    match std::mem::take(&mut daemon.state().lose_start_answer) {
+        true => breaks(),
+        false => done(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! S21: work that waits for room, over the endpoint.
 
+mod once;
+
 use std::{
     sync::{
         Arc,
@@ -424,7 +426,8 @@ async fn hasty() -> Cluster {
     let endpoint = EndpointOptions::default()
         .with_pending_tries(3)
         .with_pending_pause(Duration::from_millis(100))
-        .with_work_limit(Duration::from_millis(500));
+        .with_work_limit(Duration::from_millis(500))
+        .with_longest_create(Duration::from_millis(500));
     Cluster::with(Setup {
         endpoint,
         ..Setup::default()
@@ -441,8 +444,12 @@ impl Cluster {
     }
 
     fn creates(&self) -> usize {
+        self.asked("/containers/create")
+    }
+
+    fn asked(&self, what: &str) -> usize {
         let asked = self.daemons.iter();
-        asked.map(|daemon| daemon.asked("/containers/create")).sum()
+        asked.map(|daemon| daemon.asked(what)).sum()
     }
 
     /// Nothing is held for anybody.

@@ -1,6 +1,7 @@
 //! Managers that don't lead (rules L1, L2, L4, L5 of the specification).
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,13 +9,15 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use longshore_control::endpoint::EndpointOptions;
 use longshore_core::{
-    Action, BoxStream, DenyAll, Leader, LeaderElection,
+    Access, Action, Authorizer, BoxStream, DenyAll, Identity, Leader, LeaderElection, Result,
+    Target,
     http::{Upgraded, empty_body},
     testkit::ManualElection,
 };
@@ -23,6 +26,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     access::Except,
+    client::Client,
     cluster::{Cluster, Setup},
 };
 
@@ -348,6 +352,53 @@ async fn l2_a_call_that_outlasts_its_leadership_changes_nothing() {
     // Reading is open to everybody.
     left.store(1, Ordering::SeqCst);
     client.get(&format!("/containers/{id}/json")).await.ok(200);
+}
+
+/// Whoever is asked for leave has work of that name queued at the primary.
+#[derive(Debug)]
+struct Sly(PathBuf, AtomicUsize);
+
+#[async_trait]
+impl Authorizer for Sly {
+    async fn authorize(&self, _: &Identity, _: Action, target: &Target) -> Result<Access> {
+        if target.kind == "pending" && self.1.fetch_add(1, Ordering::SeqCst) == 0 {
+            let there = Client::at(self.0.clone());
+            let large = json!({"Image": "busybox", "HostConfig": {"Memory": 64_u64 << 30}});
+            let path = format!("/longshore/v1/pending?name={}", target.name);
+            there.post(&path, large).await.ok(202);
+        }
+        Ok(Access::default())
+    }
+}
+
+/// Leave for what is not there is no leave for what comes meanwhile.
+#[tokio::test]
+async fn s21_a_replica_gives_up_what_leave_was_given_for_and_nothing_else() {
+    let primary = Cluster::with(Setup {
+        election: Some(Arc::new(ManualElection::new(Leader::Here { token: 7 }))),
+        ..Setup::default()
+    })
+    .await;
+    let election = at(PRIMARY);
+    let replica = Cluster::with(Setup {
+        authorizer: Arc::new(Sly(primary.socket(), AtomicUsize::new(0))),
+        ..replica(&election, &[(PRIMARY, &primary)])
+    })
+    .await;
+    let here = replica.client();
+    let path = "/longshore/v1/pending/web";
+    let missing = "No such pending work: web";
+    here.delete(path).await.fails(404, missing, "not-found");
+    assert_eq!(primary.plane.pending().len(), 1);
+    here.delete(path).await.ok(204);
+    // What is not the endpoint's is named as the primary names it.
+    let request = longshore_core::PlacementRequest::new("busybox")
+        .with_constraint("node==nowhere".parse().unwrap());
+    let _theirs = primary.plane.enqueue(&request, Some("web"), None).unwrap();
+    let whose = "web was not queued here: whoever queued it gives it up";
+    here.delete(path).await.fails(409, whose, "already-exists");
+    let told = primary.client().delete(path).await;
+    told.fails(409, whose, "already-exists");
 }
 
 /// The primary asks about the manager that passes a call on: what the caller himself may do is decided

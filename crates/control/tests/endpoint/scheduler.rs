@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use longshore_core::{
-    Change, Explanation, Expression, FilterFailure, NodeHealth, NodeId, NodeState, NodeVerdict,
-    Operator, Pattern, PlacedWorkload, Placement, PlacementRequest, Refusal, Reservation,
-    ReservationId, Resources, Result, Scheduler, ScorePart, Scored, Timestamp, WorkloadId,
+    Change, Error, Explanation, Expression, FilterFailure, NodeHealth, NodeId, NodeState,
+    NodeVerdict, Operator, Pattern, PlacedWorkload, Placement, PlacementRequest, Refusal,
+    Reservation, ReservationId, Resources, Result, Scheduler, ScorePart, Scored, Timestamp,
+    WorkloadId,
 };
 
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(crate) struct Fewest {
     nodes: BTreeMap<NodeId, NodeState>,
     placed: BTreeMap<(NodeId, WorkloadId), PlacedWorkload>,
     reserved: BTreeMap<ReservationId, Reservation>,
+    /// Whether it failed already on what has the label `odd`.
+    failed: bool,
 }
 
 impl Fewest {
@@ -100,6 +103,12 @@ impl Scheduler for Fewest {
             Change::WorkloadGone(node, id) => {
                 self.placed.remove(&(node, id));
             }
+            Change::Reserve(held)
+                if held.request.labels.get("odd").is_some()
+                    && !std::mem::replace(&mut self.failed, true) =>
+            {
+                return Err(Error::internal("the scheduler hiccups"));
+            }
             Change::Reserve(held) => {
                 self.reserved.insert(held.id.clone(), held);
             }
@@ -185,6 +194,7 @@ impl Scheduler for Fewest {
             nodes: self.nodes.clone(),
             placed: self.placed.clone(),
             reserved: self.reserved.clone(),
+            failed: self.failed,
         };
         for change in changes {
             copy.observe(change)?;

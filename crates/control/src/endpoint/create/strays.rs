@@ -35,6 +35,8 @@ pub(in crate::endpoint) struct Listed {
 struct Search {
     backoff: Backoff,
     began: Timestamp,
+    /// An engine that answers makes a container within this time, or never.
+    longest: Duration,
 }
 
 /// What a look came to.
@@ -57,10 +59,11 @@ enum Next {
 }
 
 impl Search {
-    fn new(now: Timestamp) -> Self {
+    fn new(longest: Duration, now: Timestamp) -> Self {
         Self {
             backoff: Backoff::new(FIRST_LOOK, LAST_LOOK),
             began: now,
+            longest,
         }
     }
 
@@ -69,7 +72,7 @@ impl Search {
         match look {
             Look::Removed => Next::End,
             // An engine that hung may make it yet.
-            Look::Nothing if age >= LONGEST_CREATE => Next::End,
+            Look::Nothing if age >= self.longest => Next::End,
             _ if age >= PATIENCE => Next::GiveUp,
             _ => Next::LookIn(self.backoff.next_delay(random)),
         }
@@ -92,7 +95,7 @@ pub(in crate::endpoint) fn clear(
     let shutdown = shared.plane.shutdown().clone();
     shutdown.spawn_until(async move {
         let (clock, random) = (shared.plane.clock(), shared.plane.random());
-        let mut search = Search::new(clock.now());
+        let mut search = Search::new(shared.options.longest_create, clock.now());
         let mut look = Look::Failed;
         loop {
             match search.handle(look, clock.now(), &**random) {
@@ -164,8 +167,6 @@ pub(in crate::endpoint) async fn find(
 const MOST_SEARCHES: usize = 64;
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LAST_LOOK: Duration = Duration::from_secs(60);
-/// An engine that answers makes a container within this time, or never.
-const LONGEST_CREATE: Duration = Duration::from_secs(120);
 /// A node that was away longer is cleared by hand.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -181,7 +182,8 @@ mod tests {
         let began = Timestamp::from_secs(0);
         let at = |time: Duration| began.after(time);
         let goes_on = |next| matches!(next, Next::LookIn(delay) if delay <= LAST_LOOK);
-        let mut search = Search::new(began);
+        let longest = Duration::from_secs(120);
+        let mut search = Search::new(longest, began);
         assert!(goes_on(search.handle(Look::Failed, began, &random)));
         // It may still be on its way.
         assert!(goes_on(search.handle(
@@ -189,14 +191,10 @@ mod tests {
             at(FIRST_LOOK),
             &random
         )));
-        assert!(goes_on(search.handle(
-            Look::Failed,
-            at(LONGEST_CREATE),
-            &random
-        )));
-        let end = search.handle(Look::Nothing, at(LONGEST_CREATE), &random);
+        assert!(goes_on(search.handle(Look::Failed, at(longest), &random)));
+        let end = search.handle(Look::Nothing, at(longest), &random);
         assert_eq!(end, Next::End);
-        let mut search = Search::new(began);
+        let mut search = Search::new(longest, began);
         assert_eq!(search.handle(Look::Removed, began, &random), Next::End);
         let given_up = search.handle(Look::Failed, at(PATIENCE), &random);
         assert_eq!(given_up, Next::GiveUp);

@@ -3,13 +3,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use longshore_core::{PlacementRequest, Result, Timestamp};
+use longshore_core::{Labels, PlacementRequest, Result, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::resolve::Candidate;
 use crate::{
-    endpoint::error::{ApiError, ApiResult},
+    endpoint::{
+        error::{ApiError, ApiResult},
+        record::cut,
+    },
     pending::{Owner, Shares, Ticket},
 };
 
@@ -99,7 +102,7 @@ impl PendingWork {
     pub(super) fn trouble(&self, id: &str, failures: u32, error: &str) {
         self.change(id, |work| {
             work.failures = failures;
-            work.error = Some(error.to_owned());
+            work.error = Some(cut(error, LONGEST_REASON));
         });
     }
 
@@ -113,13 +116,19 @@ impl PendingWork {
         cancelled
     }
 
-    /// It was made or it failed. Of those that ended the oldest are forgotten, of whoever has most.
+    /// It was made or it failed. Of what was asked for only what a list needs is kept, and of those
+    /// that ended the oldest are forgotten, of whoever has most.
     pub(super) fn end(&self, id: &str, state: State) {
+        let state = match state {
+            State::Failed(reason) => State::Failed(cut(&reason, LONGEST_REASON)),
+            state => state,
+        };
         let mut book = self.lock();
         if let Some(at) = book.works.iter().position(|work| work.id == id) {
             let mut work = book.works.remove(at);
             book.bytes.give_back(&work.owner, work.weight);
             (work.state, work.weight, work.cancel) = (state, 0, None);
+            work.request = Arc::new(remembered(&work.request));
             book.works.push(work);
         }
         let mut ended: HashMap<&Owner, usize> = HashMap::new();
@@ -235,9 +244,38 @@ impl Work {
     }
 }
 
+/// What is kept of a request at its end: name, image and whole labels, as far as there is room.
+fn remembered(request: &PlacementRequest) -> PlacementRequest {
+    let mut kept = PlacementRequest::new(cut(&request.image, LONGEST_IMAGE));
+    kept.name.clone_from(&request.name);
+    let (mut labels, mut room, mut left_out) = (Labels::new(), MOST_LABELS, 0_usize);
+    for (key, value) in request.labels.iter() {
+        match room.checked_sub(key.len() + value.len()) {
+            Some(left) => {
+                room = left;
+                labels.insert(key, value);
+            }
+            None => left_out += 1,
+        }
+    }
+    if left_out > 0 {
+        labels.insert(LEFT_OUT, left_out.to_string());
+    }
+    kept.labels = labels;
+    kept
+}
+
 /// Of all bodies that wait.
 const MOST_BYTES: usize = 64 << 20;
 const MOST_ENDED: usize = 256;
+/// What engines say may be long.
+const LONGEST_REASON: usize = 4 << 10;
+const LONGEST_IMAGE: usize = 512;
+/// Of what has ended, keys and values together.
+const MOST_LABELS: usize = 4 << 10;
+/// Stands among the labels of what has ended where some were left out, and says how many. Nobody can
+/// give a container labels that begin so.
+const LEFT_OUT: &str = "longshore.pending.labels-left-out";
 
 #[cfg(test)]
 mod tests {
@@ -280,6 +318,41 @@ mod tests {
         assert!(enter(&book, "alice", "2", MOST_BYTES / 4).is_ok());
         assert!(book.cancel("3").unwrap());
         assert!(enter(&book, "bob", "4", MOST_BYTES / 4).is_ok());
+    }
+
+    #[test]
+    fn s21_what_has_ended_holds_little_and_says_what_was_left_out() {
+        let book = PendingWork::default();
+        let large = || "x".repeat(1 << 20);
+        let (cancel, _cancelled) = oneshot::channel();
+        let mut request = PlacementRequest::new(large());
+        request.name = "web".to_owned();
+        request.labels.insert("large", large());
+        request.labels.insert("team", "blue");
+        let work = Work {
+            id: "1".to_owned(),
+            number: None,
+            owner: Owner::named("alice"),
+            request: Arc::new(request),
+            since: Timestamp::ZERO,
+            state: State::Waiting,
+            failures: 0,
+            error: None,
+            weight: 1,
+            cancel: Some(cancel),
+        };
+        book.enter(work).unwrap();
+        assert!(book.begin("1"));
+        book.trouble("1", 1, &large());
+        book.end("1", State::Failed(large()));
+        let told = book.snapshot()[0].tell();
+        assert!(told.to_string().len() < 16 << 10);
+        let labels = json!({"team": "blue", LEFT_OUT: "1"});
+        assert_eq!((&told["name"], &told["labels"]), (&json!("web"), &labels));
+        // One that holds little is kept as it is.
+        let small = PlacementRequest::new("busybox");
+        assert_eq!(remembered(&small).labels, Labels::new());
+        assert_eq!(remembered(&small).image, "busybox");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use longshore_core::{Backoff, Random, Timestamp};
 /// What it holds to: a reason that can't pass ends it; reasons that may pass end it after so many
 /// failures; where an engine's answer was lost, nothing is made anew before that engine has said that
 /// it has nothing and can't make it any more, so the work is never made twice; what was made is never
-/// made again, only started.
+/// made again, only started. After a start that failed none follows before the engine was asked and
+/// said that it never ran: not at once either where the answer was lost. So it never runs twice, and
+/// what its user started and stopped meanwhile stays as he left it.
 #[derive(Debug)]
 pub(super) struct Course {
     backoff: Backoff,
@@ -16,8 +18,8 @@ pub(super) struct Course {
     /// When it gives up waiting for room.
     deadline: Option<Timestamp>,
     failures: u32,
-    /// When the answer of the engine was lost that is to be asked now.
-    lost_at: Timestamp,
+    /// When an engine's answer was lost, so that what was asked of it may be done yet.
+    lost_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +30,7 @@ pub(super) struct Policy {
     pub(super) pause: Duration,
     /// Longest pause.
     pub(super) longest: Duration,
-    /// An engine makes a container within this time, or never.
+    /// An engine makes or starts a container within this time, or never.
     pub(super) certain: Duration,
     /// Whether what is made is to be started.
     pub(super) start: bool,
@@ -51,8 +53,14 @@ pub(super) enum Outcome {
     Left,
     /// It was started.
     Started,
-    /// It was not started.
+    /// The engine refused to start it.
     NotStarted { passes: bool },
+    /// The engine was asked to start it, and its answer was lost.
+    StartLost,
+    /// It never ran.
+    NeverRan,
+    /// The engine did not say whether it ran.
+    Unsaid { passes: bool },
 }
 
 /// A step.
@@ -64,6 +72,8 @@ pub(super) enum Step {
     Look,
     /// Start what was made.
     Start,
+    /// Ask the engine whether it ran, after a start that failed.
+    Check,
 }
 
 /// What to do next.
@@ -78,12 +88,13 @@ pub(super) enum Next {
 
 impl Course {
     pub(super) fn new(policy: Policy, deadline: Option<Timestamp>) -> Self {
+        let pause = policy.pause.min(policy.longest).max(SHORTEST);
         Self {
-            backoff: Backoff::new(policy.pause.min(policy.longest), policy.longest),
+            backoff: Backoff::new(pause, policy.longest),
             policy,
             deadline,
             failures: 0,
-            lost_at: Timestamp::ZERO,
+            lost_at: None,
         }
     }
 
@@ -96,24 +107,41 @@ impl Course {
         match outcome {
             Outcome::NotMade { passes } => self.failed(passes, Step::Make, now, random),
             Outcome::Lost => {
-                self.lost_at = now;
+                self.lost_at = Some(now);
                 self.failed(true, Step::Look, now, random)
             }
             Outcome::Made if self.policy.start => Next::At(now, Step::Start),
             Outcome::Made | Outcome::Started => Next::Done,
-            Outcome::Nothing => {
-                let certain = self.lost_at.after(self.policy.certain);
-                if certain <= now {
-                    return self.make_again(now);
-                }
-                // An engine that hung may make it yet.
-                let next = now.after(self.backoff.next_delay(random));
-                Next::At(next.min(certain), Step::Look)
-            }
+            Outcome::Nothing => match self.not_certain(now, random) {
+                Some(next) => Next::At(next, Step::Look),
+                None => self.make_again(now),
+            },
             Outcome::Silent => self.failed(true, Step::Look, now, random),
             Outcome::Left => self.make_again(now),
-            Outcome::NotStarted { passes } => self.failed(passes, Step::Start, now, random),
+            Outcome::NotStarted { passes } => {
+                self.lost_at = None;
+                self.failed(passes, Step::Check, now, random)
+            }
+            Outcome::StartLost => {
+                self.lost_at = Some(now);
+                self.failed(true, Step::Check, now, random)
+            }
+            Outcome::NeverRan => match self.not_certain(now, random) {
+                Some(next) => Next::At(next, Step::Check),
+                None => Next::At(now, Step::Start),
+            },
+            Outcome::Unsaid { passes } => self.failed(passes, Step::Check, now, random),
         }
+    }
+
+    /// When to ask again, while an engine that hung may do yet what was asked of it.
+    fn not_certain(&mut self, now: Timestamp, random: &dyn Random) -> Option<Timestamp> {
+        let certain = self.lost_at?.after(self.policy.certain);
+        if certain <= now {
+            return None;
+        }
+        let next = now.after(self.backoff.next_delay(random));
+        Some(next.min(certain))
     }
 
     fn failed(&mut self, passes: bool, step: Step, now: Timestamp, random: &dyn Random) -> Next {
@@ -135,6 +163,9 @@ impl Course {
         }
     }
 }
+
+/// An engine is not asked again and again without a pause, whatever the options say.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
+mod start;
+
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use futures::StreamExt;
 use longshore_core::{
-    Action, AuditOutcome, Error, NodeHealth, NodeId, Target, Timestamp, WorkloadId,
-    http::empty_body,
+    Action, AuditOutcome, Error, Leader, NodeHealth, NodeId, Target, Timestamp, WorkloadId,
 };
 use tokio::sync::oneshot;
 
@@ -18,11 +19,10 @@ use crate::{
         call::Call,
         create::{self, Lost, Prepared, Unmade},
         error::{ApiError, ApiResult},
-        proxy::request,
         record::{Made, Record},
         service::refused,
     },
-    pending::{Owner, Ticket, Wish},
+    pending::{Comes, Owner, Ticket, Wish},
 };
 
 /// A container that waits, is made and is started. What comes next is the [`Course`]'s to say.
@@ -70,8 +70,12 @@ impl Job {
                     Ok(done) => done,
                     Err(Abandoned) => break None,
                 },
-                Step::Look => Box::pin(self.look()).await,
+                Step::Look => match Box::pin(self.look()).await {
+                    Ok(done) => done,
+                    Err(Abandoned) => break None,
+                },
                 Step::Start => Box::pin(self.start()).await,
+                Step::Check => Box::pin(self.check()).await,
             };
             let (outcome, error) = match done {
                 Ok(outcome) => (outcome, None),
@@ -95,15 +99,18 @@ impl Job {
                         );
                         shared.pending.trouble(&self.id, course.failures(), error);
                     }
+                    // What is made can't be given up here any more.
+                    let is_made = matches!(step, Step::Start | Step::Check);
+                    if !is_made {
+                        cancelled = shared.pending.pause(&self.id, at);
+                    }
                     if at <= clock.now() {
                         continue;
                     }
                     let given_up = async {
-                        match step {
-                            // What is made can't be given up here any more.
-                            Step::Start => std::future::pending().await,
-                            Step::Make | Step::Look => {
-                                cancelled = shared.pending.pause(&self.id, at);
+                        match is_made {
+                            true => std::future::pending().await,
+                            false => {
                                 let _ = (&mut cancelled).await;
                             }
                         }
@@ -111,6 +118,8 @@ impl Job {
                     tokio::select! {
                         () = clock.sleep_until(at) => {}
                         () = given_up => break None,
+                        // The step itself says so.
+                        _ = self.deposed() => {}
                         () = shared.plane.shutdown().requested() => break None,
                     }
                 }
@@ -125,7 +134,7 @@ impl Job {
             most: options.pending_tries,
             pause: options.pending_pause,
             longest: self.shared.plane.options().retry_cap,
-            certain: options.work_limit,
+            certain: options.work_limit.max(options.longest_create),
             start: self.start,
         }
     }
@@ -152,6 +161,10 @@ impl Job {
         let admitted = tokio::select! {
             admitted = pending.admitted() => admitted,
             _ = cancelled => return Err(Abandoned),
+            error = self.deposed() => {
+                self.held.name = pending.into_name();
+                return Ok(Err((Outcome::NotMade { passes: false }, error)));
+            }
             () = shared.plane.shutdown().requested() => return Err(Abandoned),
         };
         // Cancelled in this moment: what is held is given back.
@@ -160,7 +173,10 @@ impl Job {
         }
         Ok(match admitted {
             Ok(admission) => Box::pin(self.make(admission)).await,
-            Err(error) => not_made(error.into()),
+            Err(error) => {
+                self.held.name = pending.into_name();
+                not_made(error.into())
+            }
         })
     }
 
@@ -170,7 +186,7 @@ impl Job {
             owner: self.owner.clone(),
             since: self.since,
             deadline: self.deadline,
-            back_with: self.held.ticket,
+            comes: Comes::Back(self.held.ticket),
         };
         Pending::enter(&self.shared.plane.inner, wish, &mut self.held.name)
     }
@@ -255,17 +271,33 @@ impl Job {
         Ok(())
     }
 
+    /// Resolves when it [may not go on](Self::may_go_on), with the reason. A time without a leader is
+    /// none: this manager may win again.
+    async fn deposed(&self) -> ApiError {
+        if let Some(election) = self.shared.plane.election() {
+            let mut news = election.watch();
+            while let Some(leader) = news.next().await {
+                if leader != Leader::Nobody
+                    && let Err(error) = self.may_go_on()
+                {
+                    return error;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Asks the engine whose answer was lost.
-    async fn look(&mut self) -> Done {
+    async fn look(&mut self) -> Result<Done, Abandoned> {
         if let Err(error) = self.may_go_on() {
-            return Err((Outcome::NotMade { passes: false }, error));
+            return Ok(Err((Outcome::NotMade { passes: false }, error)));
         }
         let Some(room) = self.held.room.take() else {
-            return Ok(Outcome::Nothing);
+            return Ok(Ok(Outcome::Nothing));
         };
         let Some(node) = self.shared.plane.node(room.node_id().as_str()) else {
             self.held.name = room.into_name();
-            return Ok(Outcome::Left);
+            return Ok(Ok(Outcome::Left));
         };
         let (silent, found) = match node.health {
             NodeHealth::Healthy => {
@@ -277,7 +309,7 @@ impl Job {
             health => (Some(format!("the node is {health}")), None),
         };
         let found = found.and_then(|found| WorkloadId::new(found.id).ok());
-        match (silent, found) {
+        Ok(match (silent, found) {
             (Some(silent), _) => {
                 let name = &node.name;
                 let error = ApiError::unavailable(format!(
@@ -292,45 +324,17 @@ impl Job {
                 Ok(Outcome::Nothing)
             }
             (None, Some(id)) => {
+                // Cancelled while the engine was asked: what it has is removed.
+                if !self.shared.pending.begin(&self.id) {
+                    self.held.room = Some(room);
+                    return Err(Abandoned);
+                }
                 room.fulfil(&id);
                 self.observe(&node, &id).await;
                 self.held.made = Some((id, node));
                 Ok(Outcome::Made)
             }
-        }
-    }
-
-    async fn start(&mut self) -> Done {
-        let refused = |error: ApiError| {
-            let passes = error.passes();
-            Err((Outcome::NotStarted { passes }, error))
-        };
-        if let Err(error) = self.may_go_on() {
-            return refused(error.with_passing(false));
-        }
-        let Some((id, node)) = self.held.made.clone() else {
-            return Ok(Outcome::Started);
-        };
-        // As it is reached now.
-        let now = node.id.as_ref().map(NodeId::as_str).unwrap_or_default();
-        let Some(node) = self.shared.plane.node(now) else {
-            let error = ApiError::unavailable(format!("node {} left", node.name));
-            return refused(error.with_passing(false));
-        };
-        let path = format!("/containers/{id}/start");
-        let target = self.shared.target_at(&node, self.call.version, &path, "");
-        let asked = match request(Method::POST, &target, &HeaderMap::new(), empty_body()) {
-            Ok(request) => {
-                let limit = self.shared.options.work_limit;
-                self.shared.ask(&node, limit, request).await
-            }
-            Err(error) => Err(error),
-        };
-        self.observe(&node, &id).await;
-        match asked {
-            Ok(_) => Ok(Outcome::Started),
-            Err(error) => refused(error),
-        }
+        })
     }
 
     /// Looks at it, so that the next list shows it.
@@ -344,17 +348,19 @@ impl Job {
 
     /// Where a step failed that has a container already, that is said.
     fn in_context(&self, error: String, outcome: Outcome) -> String {
-        match (&self.held.made, outcome) {
-            (Some((id, node)), Outcome::NotStarted { .. }) => {
-                let id = id.as_str();
-                format!(
-                    "container {} was made on node {} and can't be started: {error}",
-                    &id[..id.floor_char_boundary(SHORT_ID)],
-                    node.name
-                )
+        let what = match outcome {
+            Outcome::NotStarted { .. } => " and can't be started",
+            Outcome::StartLost | Outcome::Unsaid { .. } => {
+                ", and whether it was started is not known"
             }
-            _ => error,
-        }
+            _ => return error,
+        };
+        let Some((id, node)) = &self.held.made else {
+            return error;
+        };
+        let (id, node) = (id.as_str(), &node.name);
+        let id = &id[..id.floor_char_boundary(SHORT_ID)];
+        format!("container {id} was made on node {node}{what}: {error}")
     }
 
     /// Nothing: it was given up, or the manager ends.

@@ -1,6 +1,12 @@
 //! Which work is meant by an id, the beginning of one, or a name.
 
-use longshore_core::{Labels, Target};
+use longshore_core::{Error, ErrorKind, Labels, Target, printable};
+
+use super::LONGEST_SHOWN;
+use crate::{
+    endpoint::error::{ApiError, ApiResult},
+    stack::labels,
+};
 
 /// Queued work, as far as it can be meant.
 #[derive(Clone, Debug)]
@@ -21,8 +27,71 @@ pub(in crate::endpoint) enum Meant {
     One(String),
     /// Any of so many.
     Several(usize),
-    /// None that was queued through the endpoint.
+    /// An instance of this stack.
+    OfStack(String),
+    /// What the embedding program queued.
+    OfProgram,
+    /// None that waits.
     Nothing,
+}
+
+/// Work that was not queued through the endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Other<'a> {
+    pub(super) name: &'a str,
+    pub(super) labels: &'a Labels,
+}
+
+impl Meant {
+    /// Where nothing of the endpoint's is meant: what else bears that name.
+    pub(super) fn or_other<'a>(
+        self,
+        others: impl IntoIterator<Item = Other<'a>>,
+        reference: &str,
+    ) -> Self {
+        if self != Self::Nothing {
+            return self;
+        }
+        let other = others.into_iter().find(|other| other.name == reference);
+        match other.map(|other| labels::read(other.labels)) {
+            Some(Some((slot, ..))) => Self::OfStack(slot.stack.to_string()),
+            Some(None) => Self::OfProgram,
+            None => Self::Nothing,
+        }
+    }
+
+    /// Its id.
+    ///
+    /// # Errors
+    /// 404 and 409, saying why nothing that was queued through the endpoint is meant.
+    pub(in crate::endpoint) fn id(&self, reference: &str) -> ApiResult<&str> {
+        let shown = printable(reference, LONGEST_SHOWN);
+        Err(match self {
+            Self::One(id) => return Ok(id),
+            Self::Several(count) => ApiError::from_error(&several(*count, &shown)),
+            Self::OfStack(stack) => ApiError::conflict(format!(
+                "{shown} belongs to stack {stack}: change the stack, or remove it"
+            )),
+            Self::OfProgram => ApiError::conflict(format!(
+                "{shown} was not queued here: whoever queued it gives it up"
+            )),
+            Self::Nothing => nothing(&shown),
+        })
+    }
+}
+
+pub(super) fn nothing(shown: &str) -> ApiError {
+    ApiError::not_found(format!("No such pending work: {shown}"))
+}
+
+/// Ids of others' work are theirs to know: the number of them says enough.
+fn several(count: usize, shown: &str) -> Error {
+    Error::new(
+        ErrorKind::Ambiguous,
+        format!(
+            "the ids of {count} pieces of pending work begin with {shown}: give more of the id"
+        ),
+    )
 }
 
 /// Finds what is meant: an id wins over a name, since names can be chosen; of one name what has not

@@ -17,7 +17,7 @@ fn newcomer(owner: Owner, priority: i32) -> Newcomer {
         owner,
         priority,
         deadline: None,
-        back_with: None,
+        comes: Comes::New,
     }
 }
 
@@ -35,6 +35,31 @@ fn push_of(queue: &mut PendingQueue, owner: &str, key: &str, priority: i32) -> T
     queue
         .push(key.to_owned(), newcomer, &by(&["resources"]))
         .unwrap()
+}
+
+#[test]
+fn s21_what_was_accepted_comes_back_though_its_place_was_given_away() {
+    let mut queue = places(4);
+    let first = push_of(&mut queue, "alice", "a", 0);
+    queue.relieve(Relief::FREED);
+    queue.placed(first);
+    let second = push_of(&mut queue, "alice", "a", 0);
+    let refused = by(&["resources"]);
+    let of_alice = |comes| Newcomer {
+        comes,
+        ..newcomer(Owner::named("alice"), 0)
+    };
+    let mut come = |comes| queue.push("a".into(), of_alice(comes), &refused);
+    // Into its old place, or one behind the others if it never had one.
+    assert_eq!(come(Comes::Back(Some(first))).unwrap(), first);
+    let third = come(Comes::Back(None)).unwrap();
+    let error = come(Comes::New).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+    assert_eq!(queue.in_order(), [first, second, third]);
+    for ticket in [first, second, third] {
+        queue.withdraw(ticket);
+    }
+    push_of(&mut queue, "alice", "a", 0);
 }
 
 #[test]
@@ -142,7 +167,7 @@ fn s21_what_comes_back_has_its_place_again() {
     queue.relieve(Relief::FREED);
     queue.placed(first);
     let back = Newcomer {
-        back_with: Some(first),
+        comes: Comes::Back(Some(first)),
         ..newcomer(Owner::named("alice"), 0)
     };
     // In a shape that is about to be tried, and in one of its own.

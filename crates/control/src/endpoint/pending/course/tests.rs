@@ -53,7 +53,8 @@ fn s21_what_passes_is_tried_so_often_and_what_does_not_ends_it() {
     // What can't be started for good is not tried again either, and never made anew.
     let mut told = Told::new(POLICY, None);
     told.then(Outcome::Made, 0, Step::Start, 0);
-    told.then(Outcome::NotStarted { passes: true }, 1, Step::Start, 2);
+    told.then(Outcome::NotStarted { passes: true }, 1, Step::Check, 2);
+    told.then(Outcome::NeverRan, 2, Step::Start, 2);
     assert_eq!(told.is(Outcome::Started, 3), Next::Done);
     let mut told = Told::new(POLICY, None);
     assert_eq!(
@@ -88,6 +89,37 @@ fn s21_what_may_have_been_made_is_looked_for_before_it_is_made_again() {
 }
 
 #[test]
+fn s21_what_may_have_been_started_is_asked_about_before_it_is_started_again() {
+    let mut told = Told::new(POLICY, None);
+    told.then(Outcome::Made, 0, Step::Start, 0);
+    told.then(Outcome::StartLost, 0, Step::Check, 1);
+    // It may still be on its way.
+    told.then(Outcome::NeverRan, 1, Step::Check, 3);
+    told.then(Outcome::Unsaid { passes: true }, 60, Step::Check, 68);
+    told.then(Outcome::NeverRan, 119, Step::Check, 120);
+    told.then(Outcome::NeverRan, 120, Step::Start, 120);
+    // It ran: whatever became of it, it is not started again.
+    let mut told = Told::new(POLICY, None);
+    told.then(Outcome::Made, 0, Step::Start, 0);
+    told.then(Outcome::StartLost, 0, Step::Check, 1);
+    assert_eq!(told.is(Outcome::Started, 1), Next::Done);
+    // So it is where the engine refused, and its user started it meanwhile.
+    let mut told = Told::new(POLICY, None);
+    told.then(Outcome::NotStarted { passes: true }, 0, Step::Check, 1);
+    assert_eq!(told.is(Outcome::Started, 1), Next::Done);
+    // Not knowing for too long ends it, without a second start; and so does what is gone.
+    let unsaid = Outcome::Unsaid { passes: true };
+    let mut told = Told::new(POLICY, None);
+    told.then(Outcome::StartLost, 0, Step::Check, 1);
+    told.then(unsaid, 1, Step::Check, 3);
+    told.then(unsaid, 3, Step::Check, 7);
+    assert_eq!(told.is(unsaid, 7), Next::Fail);
+    let mut told = Told::new(POLICY, None);
+    told.then(Outcome::StartLost, 0, Step::Check, 1);
+    assert_eq!(told.is(Outcome::Unsaid { passes: false }, 1), Next::Fail);
+}
+
+#[test]
 fn s21_patience_is_for_room_and_ends_no_look() {
     let passing = Outcome::NotMade { passes: true };
     let mut told = Told::new(POLICY, Some(at(10)));
@@ -105,6 +137,22 @@ fn s21_patience_is_for_room_and_ends_no_look() {
     assert_eq!(told.is(Outcome::Made, 20), Next::Done);
 }
 
+#[test]
+fn s21_no_pause_is_none_at_all() {
+    let hasty = Policy {
+        pause: Duration::ZERO,
+        longest: Duration::ZERO,
+        ..POLICY
+    };
+    let mut told = Told::new(hasty, None);
+    for outcome in [Outcome::Lost, Outcome::Nothing, Outcome::Nothing] {
+        match told.is(outcome, 0) {
+            Next::At(when, Step::Look) => assert!(when > at(0)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// An engine and the way to it: whether what is asked is done, and whether the answer comes.
 fn outcome() -> impl Strategy<Value = (bool, bool)> {
     (any::<bool>(), any::<bool>())
@@ -113,9 +161,10 @@ fn outcome() -> impl Strategy<Value = (bool, bool)> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the engine does and whichever answers are lost: it is never made twice, and it ends.
+    /// Whatever the engine does and whichever answers are lost: it is never made twice, it never runs
+    /// twice, and it ends.
     #[test]
-    fn s21_it_is_never_made_twice_and_always_ends(
+    fn s21_it_is_never_made_or_started_twice_and_always_ends(
         world in proptest::collection::vec(outcome(), 200),
         late in proptest::collection::vec(0..120_u64, 200),
         seed in any::<u64>(),
@@ -125,6 +174,8 @@ proptest! {
         let (mut now, mut step) = (at(0), Step::Make);
         // When what was asked for appears, after an answer that was lost.
         let mut made_at: Vec<Timestamp> = Vec::new();
+        // The same of its starts.
+        let mut ran_at: Vec<Timestamp> = Vec::new();
         let mut ended = false;
         for ((done, answered), late) in world.into_iter().zip(late) {
             let outcome = match step {
@@ -147,8 +198,25 @@ proptest! {
                 Step::Look if !answered => Outcome::Silent,
                 Step::Look if made_at.iter().any(|at| *at <= now) => Outcome::Made,
                 Step::Look => Outcome::Nothing,
-                Step::Start if done => Outcome::Started,
-                Step::Start => Outcome::NotStarted { passes: true },
+                Step::Start => {
+                    prop_assert!(ran_at.is_empty(), "started twice");
+                    match (done, answered) {
+                        (true, true) => {
+                            ran_at.push(now);
+                            Outcome::Started
+                        }
+                        (false, true) => Outcome::NotStarted { passes: true },
+                        (done, false) => {
+                            if done {
+                                ran_at.push(now.after(Duration::from_secs(late)));
+                            }
+                            Outcome::StartLost
+                        }
+                    }
+                }
+                Step::Check if !answered => Outcome::Unsaid { passes: true },
+                Step::Check if ran_at.iter().any(|at| *at <= now) => Outcome::Started,
+                Step::Check => Outcome::NeverRan,
             };
             match course.handle(outcome, now, &random) {
                 Next::At(at, next) => {
@@ -162,6 +230,6 @@ proptest! {
             }
         }
         prop_assert!(ended, "it goes on for ever");
-        prop_assert!(made_at.len() <= 1);
+        prop_assert!(made_at.len() <= 1 && ran_at.len() <= 1);
     }
 }
