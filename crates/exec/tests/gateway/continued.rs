@@ -18,7 +18,7 @@ use longshore_exec::{
     protocol::native::{ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
     record::{
         CommandGuess, CommandQuery, DirectoryRecords, EventStream, MemoryRecords, RecordLimits,
-        RecordStore, SessionQuery, SessionSummary, Verified, WhenFull, log::Head,
+        RecordStore, Retention, SessionQuery, SessionSummary, Verified, WhenFull, log::Head,
     },
     session::{
         HubLimits, RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream, Screen,
@@ -289,6 +289,38 @@ async fn a_process_waits_when_its_record_has_no_room_left() {
         assert_eq!(end(&server), None);
         let (mut raw, _) = back(&server, &ready, got).await;
         assert_eq!(take(&mut raw, got, usize::MAX).await, (WHOLE, Some(4)));
+    }
+}
+
+/// Nor does the bound of all records end one of several, whose records fill it together.
+#[tokio::test(start_paused = true)]
+async fn processes_wait_when_there_is_no_room_left_for_all_their_records() {
+    for retention in [Retention::Keep, Retention::RemoveOldest] {
+        let limits = RecordLimits::default()
+            .with_bytes(256 << 20, 3 << 20)
+            .with_retention(retention);
+        let server = waiting(
+            Some(Arc::new(MemoryRecords::new(limits))),
+            WhileDetached::Lossless,
+        );
+        let mut connections = Vec::new();
+        for _ in 0..4 {
+            let mut raw = Raw::open(&server, "/v1/exec", &[]).await;
+            let mut open = Open::default();
+            (open.target, open.argv) = ("web".into(), vec!["long".into()]);
+            raw.send(BINARY, &ClientFrame::Open(Box::new(open)).encode())
+                .await;
+            ready(&mut raw).await;
+            connections.push(raw);
+        }
+        drop(connections);
+        server.cut();
+        SystemClock::new().sleep(Duration::from_secs(20)).await;
+        let sessions = server.hub.sessions();
+        assert_eq!(sessions.len(), 4);
+        for session in sessions {
+            assert_eq!(session.end, None, "{retention:?}");
+        }
     }
 }
 
