@@ -66,6 +66,11 @@ impl Backends {
             .collect()
     }
 
+    /// How many sessions of this life left something so far, as far as it knows.
+    pub fn unsettled(&self) -> u64 {
+        self.life.unsettled()
+    }
+
     /// Ends what an earlier life left behind on a node.
     pub async fn reap(&self, node: &NodeId) -> Result<Reaped> {
         let away = || Error::unavailable(format!("node {node} is away"));
