@@ -73,6 +73,9 @@ impl Backends {
 
     /// Ends what an earlier life left behind on a node.
     pub async fn reap(&self, node: &NodeId) -> Result<Reaped> {
+        if let Some(name) = &self.sessions.gateway {
+            name.check().await?;
+        }
         let away = || Error::unavailable(format!("node {node} is away"));
         let node = self.plane.node(node.as_str()).ok_or_else(away)?;
         self.of(&node).ok_or_else(away)?.reap().await
