@@ -97,10 +97,11 @@ fn gateway(
     let is_known_again = sessions.gateway.is_some();
     let backends = Arc::new(Backends::new(plane.clone(), sessions));
     if is_known_again {
-        let (there, reap) = (backends.clone(), backends.clone());
+        let [there, life, reap] = [(); 3].map(|()| backends.clone());
         shutdown.spawn_until(reaping::run(
             clock.clone(),
             move || there.there(),
+            move || life.unsettled(),
             move |node| {
                 let backends = reap.clone();
                 async move { backends.reap(&node).await }

@@ -1,13 +1,19 @@
 //! By which name the next life of this manager knows the exec sessions of this one.
 //!
 //! A name that two managers share would have each end the other's live sessions, so none is guessed:
-//! it is a random word in a locked file, or it was typed.
+//! it is a random word in a locked file, or it was typed. Locks are lost: on file systems that have none,
+//! and by a machine that slept while another took over. So each life also writes into the file that it
+//! is the one, and reads that again before it ends anything.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{ErrorKind, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use longshore::{
@@ -21,13 +27,71 @@ use crate::cli::Manage;
 #[derive(Debug)]
 pub struct GatewayName {
     name: String,
-    /// Locked, where the name is kept in a file.
-    _held: Option<File>,
+    /// Where the name is kept in a file.
+    held: Option<Arc<Held>>,
+}
+
+/// The file of a name, while this life has it.
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
+    word: String,
+    /// What this life wrote behind the word.
+    life: String,
+    /// Locked.
+    file: File,
+    /// That another has it now was logged.
+    told: AtomicBool,
 }
 
 impl GatewayName {
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the name is still this life's, as far as its file says; if not, nothing may be taken for
+    /// left behind. The log says so, once.
+    ///
+    /// # Errors
+    /// Another life has the name, or its file can't be read.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn check(&self) -> Result<()> {
+        let Some(held) = self.held.clone() else {
+            return Ok(());
+        };
+        // The file may lie on a server that does not answer.
+        let checked = tokio::task::spawn_blocking(move || held.check()).await;
+        checked.map_err(|error| Error::internal("the check stopped").with_source(error))?
+    }
+}
+
+impl Held {
+    fn check(&self) -> Result<()> {
+        // By its name: what a descriptor shows may be a file that was replaced since.
+        let read = File::open(&self.path).and_then(|file| read(&file));
+        let text = read.map_err(|error| {
+            Error::io("cannot read the file of this manager's exec gateway", error)
+                .with_context("file", self.path.display())
+        });
+        let text = text.inspect_err(|error| self.tell(&error.chain()))?;
+        if text == format!("{}\n{}\n", self.word, self.life) {
+            return Ok(());
+        }
+        let error = Error::new(
+            longshore::ErrorKind::AlreadyExists,
+            "another manager has taken this one's --state folder over: each needs one of its own",
+        );
+        let error = error.with_context("file", self.path.display());
+        self.tell(&error.chain());
+        Err(error)
+    }
+
+    fn tell(&self, why: &str) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!("no exec sessions are taken for left behind: {why}");
+        }
     }
 }
 
@@ -47,16 +111,18 @@ pub fn find(args: &Manage) -> Result<Option<GatewayName>> {
             Ok(None)
         }
         ("auto", Some(folder)) => {
-            let (word, held) = word(folder, &OsRandom)?;
-            let machine = machine(Path::new("/etc/machine-id"));
+            let held = hold(folder, &OsRandom)?;
+            let known = held.file.metadata();
+            let inode = known.map_or_else(|_| String::new(), |known| known.ino().to_string());
+            let machine = [MACHINE, HOST].map(|path| line(Path::new(path)));
             let advertise = args.advertise.as_deref().unwrap_or_default();
             tracing::info!(
                 "exec sessions of an earlier life are known by {}",
                 folder.display()
             );
             Ok(Some(GatewayName {
-                name: name(&word, &machine, advertise, &args.host),
-                _held: Some(held),
+                name: name(&held.word, &machine, &inode, advertise, &args.host),
+                held: Some(Arc::new(held)),
             }))
         }
         (typed, _) => {
@@ -66,27 +132,46 @@ pub fn find(args: &Manage) -> Result<Option<GatewayName>> {
             );
             Ok(Some(GatewayName {
                 name: typed.to_owned(),
-                _held: None,
+                held: None,
             }))
         }
     }
 }
 
 /// The random word alone would go along with a copy of the folder. Each of the others only ever makes
-/// another name of it.
-fn name(word: &str, machine: &str, advertise: &str, hosts: &[String]) -> String {
-    format!("{word}\n{machine}\n{advertise}\n{}", hosts.join("\n"))
+/// another name of it. Containers mostly have no machine id, and a host name of their own; the copy of a
+/// file has another inode.
+fn name(
+    word: &str,
+    machine: &[String; 2],
+    inode: &str,
+    advertise: &str,
+    hosts: &[String],
+) -> String {
+    let [id, host] = machine;
+    let hosts = hosts.join("\n");
+    format!("{word}\n{id}\n{host}\n{inode}\n{advertise}\n{hosts}")
 }
 
-/// What machine-id(5) says; empty where there is none.
-fn machine(path: &Path) -> String {
+/// What a file of one line says; empty where there is none.
+fn line(path: &Path) -> String {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(64).read_to_string(&mut text));
+    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
     read.map_or_else(|_| String::new(), |_| text.trim().to_owned())
 }
 
-/// The word of a folder, made with its first use, and the lock on it.
-fn word(folder: &Path, random: &dyn Random) -> Result<(String, File)> {
+/// What is in the file of a name; of another file some text that is not.
+fn read(file: &File) -> std::io::Result<String> {
+    let mut text = String::new();
+    match file.take(LONGEST).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok("?\n".to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the word of a folder, made with its first use, for this life.
+fn hold(folder: &Path, random: &dyn Random) -> Result<Held> {
     let path = folder.join(FILE);
     let failed = |what: &str, error| {
         let what = format!("cannot {what} the file of this manager's exec gateway");
@@ -110,15 +195,10 @@ fn word(folder: &Path, random: &dyn Random) -> Result<(String, File)> {
         }
         Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
     }
-    let mut text = String::new();
-    let read = (&mut file).take(LONGEST).read_to_string(&mut text);
-    match read {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::InvalidData => text = "?\n".to_owned(),
-        Err(error) => return Err(failed("read", error)),
-    }
-    match text.strip_suffix('\n') {
-        Some(word) if is_word(word) => return Ok((word.to_owned(), file)),
+    let text = read(&file).map_err(|error| failed("read", error))?;
+    let word = match text.split_once('\n') {
+        // Behind it, whole or torn, is the life before.
+        Some((word, behind)) if is_word(word) && is_life(behind) => word.to_owned(),
         Some(_) => {
             let error = Error::invalid(
                 "the file of this manager's exec gateway holds something else: delete it, and what an \
@@ -127,25 +207,44 @@ fn word(folder: &Path, random: &dyn Random) -> Result<(String, File)> {
             return Err(error.with_context("file", path.display()));
         }
         // Empty, or torn while it was written for the first time: no session was ever of it.
-        None => {}
-    }
-    let word = random.hex(WORD);
+        None => random.hex(WORD),
+    };
+    let life = random.hex(WORD);
+    let lines = format!("{word}\n{life}\n");
     let writing = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(format!("{word}\n").as_bytes()))
+        .rewind()
+        // The word is there already, mostly, and never is not.
+        .and_then(|()| file.write_all(lines.as_bytes()))
+        .and_then(|()| file.set_len(lines.len() as u64))
         .and_then(|()| file.sync_all())
         .and_then(|()| File::open(folder)?.sync_all());
     writing.map_err(|error| failed("write", error))?;
-    Ok((word, file))
+    Ok(Held {
+        path,
+        word,
+        life,
+        file,
+        told: AtomicBool::new(false),
+    })
 }
 
 fn is_word(text: &str) -> bool {
-    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    text.len() == WORD * 2 && text.bytes().all(hex)
+    text.len() == WORD * 2 && text.bytes().all(is_hex)
+}
+
+fn is_life(text: &str) -> bool {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.len() <= WORD * 2 && text.bytes().all(is_hex)
+}
+
+fn is_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 const FILE: &str = "exec-gateway";
+/// machine-id(5).
+const MACHINE: &str = "/etc/machine-id";
+const HOST: &str = "/proc/sys/kernel/hostname";
 /// Bytes of randomness.
 const WORD: usize = 16;
 const LONGEST: u64 = 256;
@@ -160,15 +259,16 @@ mod tests {
     fn a_folder_has_one_word_for_ever_and_one_holder_at_a_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path().join("deep/er");
-        let (first, held) = word(&folder, &OsRandom).expect("it is made");
-        assert!(is_word(&first));
-        let error = word(&folder, &OsRandom).expect_err("it is held");
+        let first = hold(&folder, &OsRandom).expect("it is made");
+        assert!(is_word(&first.word));
+        let error = hold(&folder, &OsRandom).expect_err("it is held");
         assert_eq!(error.kind(), longshore::ErrorKind::AlreadyExists);
         assert!(error.chain().contains(&folder.display().to_string()));
-        drop(held);
-        assert_eq!(word(&folder, &OsRandom).expect("again").0, first);
+        let word = first.word.clone();
+        drop(first);
+        assert_eq!(hold(&folder, &OsRandom).expect("again").word, word);
         let elsewhere = tempfile::tempdir().expect("a folder");
-        assert_ne!(word(elsewhere.path(), &OsRandom).expect("made").0, first);
+        assert_ne!(hold(elsewhere.path(), &OsRandom).expect("made").word, word);
     }
 
     #[test]
@@ -177,28 +277,82 @@ mod tests {
         let path = folder.path().join(FILE);
         for torn in ["", "0123456789abcdef"] {
             fs::write(&path, torn).expect("written");
-            let (word, held) = word(folder.path(), &OsRandom).expect("anew");
-            assert_eq!(fs::read_to_string(&path).expect("it"), format!("{word}\n"));
-            drop(held);
+            let held = hold(folder.path(), &OsRandom).expect("anew");
+            assert_ne!(held.word, torn);
+            held.check().expect("it is there");
         }
-        for foreign in [&b"word\n"[..], b"\xff\xff\n"] {
+        let word = "0123456789abcdef".repeat(2);
+        for life in ["", "0123", "fedcba9876543210fedcba9876543210\n"] {
+            fs::write(&path, format!("{word}\n{life}")).expect("written");
+            let held = hold(folder.path(), &OsRandom).expect("ours");
+            assert_eq!(held.word, word);
+            held.check().expect("it is there");
+        }
+        let longer = format!("{word}\n{word}{word}\n");
+        for foreign in [&b"word\n"[..], b"\xff\xff\n", longer.as_bytes()] {
             fs::write(&path, foreign).expect("written");
-            let error = word(folder.path(), &OsRandom).expect_err("not ours");
+            let error = hold(folder.path(), &OsRandom).expect_err("not ours");
             assert_eq!(error.kind(), longshore::ErrorKind::InvalidInput);
             assert_eq!(fs::read(&path).expect("it"), foreign);
         }
     }
 
+    /// A lock that was lost: each of the others writes that it is the one.
+    #[tokio::test]
+    async fn a_life_whose_name_another_took_knows_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let named = |held| GatewayName {
+            name: "name".to_owned(),
+            held: Some(Arc::new(held)),
+        };
+        let old = named(hold(folder.path(), &OsRandom).expect("it is made"));
+        old.check().await.expect("it is its own");
+        // As where locks are none: by a file that is not the locked one.
+        let path = folder.path().join(FILE);
+        let text = fs::read(&path).expect("it");
+        fs::remove_file(&path).expect("removed");
+        assert!(old.check().await.is_err(), "nobody knows");
+        fs::write(&path, text).expect("written");
+        old.check().await.expect("it is its own");
+        let new = named(hold(folder.path(), &OsRandom).expect("no lock is in the way"));
+        for _ in 0..2 {
+            let error = old.check().await.expect_err("another has it");
+            assert_eq!(error.kind(), longshore::ErrorKind::AlreadyExists);
+        }
+        new.check().await.expect("it is its own");
+        let typed = GatewayName {
+            name: "typed".to_owned(),
+            held: None,
+        };
+        typed.check().await.expect("it is whoever typed it");
+    }
+
     #[test]
     fn a_copy_of_the_folder_elsewhere_is_another_name() {
         let hosts = |text: &str| vec![text.to_owned()];
-        let own = name("word", "machine", "a:1", &hosts("tcp://a:1"));
-        assert_eq!(own, name("word", "machine", "a:1", &hosts("tcp://a:1")));
+        let place = |id: &str, host: &str| [id.to_owned(), host.to_owned()];
+        let here = place("id", "host");
+        let own = name("word", &here, "1", "a:1", &hosts("tcp://a:1"));
+        assert_eq!(own, name("word", &here, "1", "a:1", &hosts("tcp://a:1")));
         for other in [
-            name("other", "machine", "a:1", &hosts("tcp://a:1")),
-            name("word", "clone", "a:1", &hosts("tcp://a:1")),
-            name("word", "machine", "b:1", &hosts("tcp://a:1")),
-            name("word", "machine", "a:1", &hosts("tcp://b:1")),
+            name("other", &here, "1", "a:1", &hosts("tcp://a:1")),
+            name(
+                "word",
+                &place("clone", "host"),
+                "1",
+                "a:1",
+                &hosts("tcp://a:1"),
+            ),
+            name(
+                "word",
+                &place("id", "clone"),
+                "1",
+                "a:1",
+                &hosts("tcp://a:1"),
+            ),
+            name("word", &here, "2", "a:1", &hosts("tcp://a:1")),
+            name("word", &here, "1", "b:1", &hosts("tcp://a:1")),
+            name("word", &here, "1", "a:1", &hosts("tcp://b:1")),
         ] {
             assert_ne!(own, other);
         }
@@ -208,8 +362,8 @@ mod tests {
     fn a_machine_without_an_id_has_none() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("machine-id");
-        assert_eq!(machine(&path), "");
+        assert_eq!(line(&path), "");
         fs::write(&path, "0123abcd\n").expect("written");
-        assert_eq!(machine(&path), "0123abcd");
+        assert_eq!(line(&path), "0123abcd");
     }
 }

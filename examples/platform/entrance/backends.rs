@@ -66,8 +66,16 @@ impl Backends {
             .collect()
     }
 
+    /// How many sessions of this life left something so far, as far as it knows.
+    pub fn unsettled(&self) -> u64 {
+        self.life.unsettled()
+    }
+
     /// Ends what an earlier life left behind on a node.
     pub async fn reap(&self, node: &NodeId) -> Result<Reaped> {
+        if let Some(name) = &self.sessions.gateway {
+            name.check().await?;
+        }
         let away = || Error::unavailable(format!("node {node} is away"));
         let node = self.plane.node(node.as_str()).ok_or_else(away)?;
         self.of(&node).ok_or_else(away)?.reap().await

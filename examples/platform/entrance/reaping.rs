@@ -1,4 +1,5 @@
-//! Ends what exec sessions of an earlier life of this manager left behind, on every node that comes.
+//! Ends what exec sessions of an earlier life of this manager left behind, on every node that comes, and
+//! what this life could not end at once.
 
 mod rounds;
 
@@ -14,10 +15,11 @@ use longshore::{
 use self::rounds::{Came, Rounds};
 
 /// Looks into each node when it comes, as [`Rounds`] decides. `nodes` are those that are there, and
-/// since when. Cancel safe.
+/// since when; `unsettled` is how many sessions of this life left something so far. Cancel safe.
 pub async fn run<W>(
     clock: Arc<dyn Clock>,
     nodes: impl Fn() -> Vec<(NodeId, Timestamp)>,
+    unsettled: impl Fn() -> u64,
     reap: impl Fn(NodeId) -> W,
 ) where
     W: Future<Output = Result<Reaped>>,
@@ -28,6 +30,7 @@ pub async fn run<W>(
     loop {
         let now = clock.now();
         rounds.see(&nodes(), now);
+        rounds.unsettled(unsettled(), now);
         while let Some(node) = rounds.next(now) {
             let look = reap(node.clone());
             looks.push(async move { (node, look.await) });
@@ -58,22 +61,24 @@ fn tell(node: &NodeId, reaped: Result<Reaped>, ended: &mut usize) -> Came {
     let (found, left) = (reaped.reports.len(), reaped.left());
     *ended += found - left;
     if left > 0 {
-        tracing::warn!(%node, found, left, "lost exec sessions of an earlier life may have left processes");
+        tracing::warn!(%node, found, left, "lost exec sessions may have left processes; it is tried again");
     } else if found > 0 {
         tracing::info!(
             %node,
             found,
             ended_in_all = *ended,
-            "lost exec sessions of an earlier life were ended"
+            "lost exec sessions were ended"
         );
     } else {
         tracing::debug!(%node, containers = reaped.containers, "no lost exec sessions");
     }
-    if reaped.unanswered.is_empty() {
+    let containers = reaped.unanswered.len();
+    if containers > 0 {
+        tracing::info!(%node, containers, "some containers gave no answer; they are looked into again");
+    }
+    if left == 0 && containers == 0 {
         Came::Through
     } else {
-        let containers = reaped.unanswered.len();
-        tracing::info!(%node, containers, "some containers gave no answer; they are looked into again");
         Came::Failed
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,8 +19,17 @@ use super::{Identity, Marker};
 #[derive(Clone, Debug)]
 pub struct GatewayLife {
     identity: Identity,
-    /// Sessions of this life that are over, and of which something may be left.
-    unsettled: Arc<Mutex<HashSet<Marker>>>,
+    unsettled: Arc<Mutex<Unsettled>>,
+}
+
+/// Sessions of this life that are over, and of which something may be left.
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// Each with its number.
+    markers: HashMap<Marker, u64>,
+    by_age: BTreeMap<u64, Marker>,
+    /// How many there ever were.
+    count: u64,
 }
 
 impl GatewayLife {
@@ -53,7 +62,14 @@ impl GatewayLife {
 
     /// Whether what carries this mark was left behind, as far as this life can know.
     pub(crate) fn may_reap(&self, marker: &Marker) -> bool {
-        marker.is_of_another_life(&self.identity) || self.lock().contains(marker)
+        marker.is_of_another_life(&self.identity) || self.lock().markers.contains_key(marker)
+    }
+
+    /// How many of this life's own sessions ended so far without anybody knowing that nothing of them
+    /// is left. Whenever it has grown, another [`reap`](crate::DockerExec::reap) may find something,
+    /// by whichever backend: wait half a minute for what an engine is still starting.
+    pub fn unsettled(&self) -> u64 {
+        self.lock().count
     }
 
     /// A session is over. Unless it is known that nothing of it is left or can come, it stays to be
@@ -62,19 +78,43 @@ impl GatewayLife {
         let mut unsettled = self.lock();
         if is_settled {
             unsettled.remove(marker);
-        } else if unsettled.len() < MOST_UNSETTLED {
-            unsettled.insert(marker.clone());
+        // What is of another life may be reaped anyway.
+        } else if !marker.is_of_another_life(&self.identity) {
+            unsettled.add(marker);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Marker>> {
+    fn lock(&self) -> MutexGuard<'_, Unsettled> {
         self.unsettled
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Those beyond were reported like all others, and are left to the next life.
+impl Unsettled {
+    fn add(&mut self, marker: &Marker) {
+        if self.markers.contains_key(marker) {
+            return;
+        }
+        if self.markers.len() >= MOST_UNSETTLED
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.markers.remove(&oldest);
+        }
+        self.count += 1;
+        self.markers.insert(marker.clone(), self.count);
+        self.by_age.insert(self.count, marker.clone());
+    }
+
+    fn remove(&mut self, marker: &Marker) {
+        if let Some(number) = self.markers.remove(marker) {
+            self.by_age.remove(&number);
+        }
+    }
+}
+
+/// The oldest beyond were reported like all others, and are left to the next life. Where an engine shows
+/// nothing, nothing is ever settled, and that is not to keep out what others leave.
 const MOST_UNSETTLED: usize = 4096;
 
 #[cfg(test)]
@@ -117,9 +157,30 @@ mod tests {
     fn what_could_not_be_ended_is_kept_within_bounds() {
         let random = SeededRandom::new(7);
         let life = GatewayLife::begin("gate", &random);
-        for _ in 0..MOST_UNSETTLED + 10 {
-            life.over(&mark(&life, &random), false);
+        let markers: Vec<_> = (0..MOST_UNSETTLED + 10)
+            .map(|_| mark(&life, &random))
+            .collect();
+        markers.iter().for_each(|marker| life.over(marker, false));
+        let (oldest, newest) = markers.split_at(10);
+        assert!(!oldest.iter().any(|marker| life.may_reap(marker)));
+        assert!(newest.iter().all(|marker| life.may_reap(marker)));
+    }
+
+    #[test]
+    fn each_session_that_stays_unsettled_is_counted_once() {
+        let random = SeededRandom::new(8);
+        let [before, life] = [(); 2].map(|()| GatewayLife::begin("gate", &random));
+        let [one, two] = [(); 2].map(|()| mark(&life, &random));
+        assert_eq!(life.unsettled(), 0);
+        // Tried again, and in vain.
+        for marker in [&one, &one, &two] {
+            life.over(marker, false);
         }
-        assert_eq!(life.lock().len(), MOST_UNSETTLED);
+        life.over(&mark(&before, &random), false);
+        assert_eq!(life.clone().unsettled(), 2);
+        life.over(&one, true);
+        assert_eq!(life.unsettled(), 2);
+        life.over(&one, false);
+        assert_eq!(life.unsettled(), 3);
     }
 }

@@ -10,7 +10,8 @@ pub struct Reaped {
     pub reports: Vec<CleanupReport>,
     /// How many containers were looked into.
     pub containers: usize,
-    /// Where the engine gave no answer for now: another search may find something there.
+    /// Where the engine gave no answer for now, or more was lost than is ended at a time: another
+    /// search may find something there.
     pub unanswered: Vec<WorkloadId>,
 }
 

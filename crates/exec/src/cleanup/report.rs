@@ -66,6 +66,20 @@ pub struct LeftBehind {
 }
 
 impl CleanupReport {
+    /// That a cleanup came to this, and nothing else: for the tests of who is told.
+    pub fn new(workload: WorkloadId, session: SessionId, outcome: CleanupOutcome) -> Self {
+        Self {
+            workload,
+            session,
+            outcome,
+            rungs: Vec::new(),
+            left: Vec::new(),
+            unattributed: Vec::new(),
+            zombies: 0,
+            took: Duration::ZERO,
+        }
+    }
+
     /// Whether it is known that nothing of the session runs.
     pub fn is_clean(&self) -> bool {
         matches!(

@@ -1,11 +1,12 @@
 //! Ends what sessions of earlier lives of this gateway left behind.
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use longshore_core::{ErrorKind, Result, SessionId, WorkloadId};
 
 use super::{
     context::Context,
     keeper::{Keeper, Watched},
+    sweep,
 };
 use crate::cleanup::{COLUMNS, CleanupReport, Marker, ProcessTable, Reaped};
 
@@ -22,7 +23,13 @@ pub(super) async fn reap(context: &Context) -> Result<Reaped> {
         .buffer_unordered(AT_A_TIME);
     while let Some((found, workload)) = looks.next().await {
         match found {
-            Ok(reports) => reaped.reports.extend(reports),
+            Ok(found) => {
+                reaped.reports.extend(found.reports);
+                if found.has_more {
+                    tracing::info!(%workload, "more sessions were lost than are ended at a time");
+                    reaped.unanswered.push(workload);
+                }
+            }
             Err(error) => {
                 tracing::debug!(%workload, error = error.chain(), "no answer for this container");
                 reaped.unanswered.push(workload);
@@ -32,34 +39,48 @@ pub(super) async fn reap(context: &Context) -> Result<Reaped> {
     Ok(reaped)
 }
 
+/// What was done in one container.
+#[derive(Default)]
+struct Found {
+    reports: Vec<CleanupReport>,
+    has_more: bool,
+}
+
 /// Fails where another try may help.
-async fn container(context: &Context, workload: &WorkloadId) -> Result<Vec<CleanupReport>> {
+async fn container(context: &Context, workload: &WorkloadId) -> Result<Found> {
     let answer = match context.api.top(workload, COLUMNS).await {
         Ok(answer) => answer,
         // It has ended since.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
         Err(error) if error.is_retryable() => return Err(error),
         Err(error) => {
             tracing::debug!(%workload, error = error.chain(), "processes can't be seen");
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
     };
     let Ok(table) = ProcessTable::parse(&answer) else {
         tracing::debug!(%workload, "the engine shows no environments; nothing is reaped");
-        return Ok(Vec::new());
+        return Ok(Found::default());
     };
     let markers = table.markers().into_iter();
-    let lost: Vec<Marker> = markers
-        .filter(|marker| context.settings.life.may_reap(marker))
-        .cloned()
-        .collect();
-    let mut reports = Vec::new();
-    for marker in lost {
-        reports.push(behind(context, workload, marker).await?);
+    let mut lost = markers.filter(|marker| context.settings.life.may_reap(marker));
+    // Marks can be forged, thousands of them. In no order: none can push in front of the others.
+    let some: Vec<Marker> = lost.by_ref().take(MOST_MARKS).cloned().collect();
+    let has_more = lost.next().is_some();
+    if some.len() > 1 {
+        let all: Vec<&Marker> = some.iter().collect();
+        if let Err(error) = sweep::sidecar(context, workload, &all).await {
+            tracing::debug!(%workload, error = error.chain(), "a sweep of all that was lost failed");
+        }
     }
-    Ok(reports)
+    let reports = stream::iter(some)
+        .map(|marker| behind(context, workload, marker))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect();
+    let reports = reports.await?;
+    Ok(Found { reports, has_more })
 }
 
 async fn behind(context: &Context, workload: &WorkloadId, marker: Marker) -> Result<CleanupReport> {
@@ -79,3 +100,6 @@ async fn behind(context: &Context, workload: &WorkloadId, marker: Marker) -> Res
 
 /// A look is one `ps` on the engine's host.
 const AT_A_TIME: usize = 4;
+/// How many lost sessions of one container are ended at a time; the container is looked into again for
+/// the others.
+const MOST_MARKS: usize = 64;

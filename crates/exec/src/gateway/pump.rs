@@ -226,6 +226,14 @@ impl Pump<'_> {
                     None => pending().await,
                 }
             };
+            // Nobody waits for a record to be read to its end, and it is not read on by who may not any
+            // more.
+            let cut = async {
+                tokio::select! {
+                    () = self.shared.shutdown.requested() => {}
+                    () = self.attachment.barred() => {}
+                }
+            };
             let room = refill
                 .as_ref()
                 .is_some_and(|refill| acknowledged.has_room(refill.offset()));
@@ -239,8 +247,7 @@ impl Pump<'_> {
                     None => refill = None,
                 },
                 () = acknowledged.changed(), if refill.is_some() => {}
-                () = self.shared.shutdown.requested(), if refill.is_some() => {
-                    // Nobody waits for a record to be read to its end.
+                () = cut, if refill.is_some() => {
                     if let Some(gap) = refill.take().and_then(|mut refill| refill.give_up()) {
                         lock(encoder).event(gap, &mut out);
                     }

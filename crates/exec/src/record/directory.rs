@@ -103,14 +103,16 @@ impl Inner {
         let RecordEvent::Opened(about) = event else {
             return Err(no_record(session));
         };
-        {
+        let removed = {
             let mut ledger = self.ledger();
             let removed = ledger.admit(session, &self.limits)?;
-            self.remove(&mut ledger, &removed);
+            removed.iter().for_each(|session| ledger.remove(session));
             // It takes its place before the disk is waited for: two of one id, or two for the last
             // place, can't both get in.
             ledger.put(SessionSummary::new(session.clone(), (**about).clone(), at));
-        }
+            removed
+        };
+        self.unlink(&removed);
         let writing = match Writing::begin(&self.files, session, at, about, &self.limits) {
             Ok(writing) => writing,
             Err(error) => {
@@ -129,9 +131,13 @@ impl Inner {
         let step = writing.next(at, event, &self.limits)?;
         let is_last = matches!(event, RecordEvent::Ended(_));
         if !is_last {
-            let mut ledger = self.ledger();
-            let removed = ledger.room(0, step.bytes.len() as u64, &self.limits)?;
-            self.remove(&mut ledger, &removed);
+            let removed = {
+                let mut ledger = self.ledger();
+                let removed = ledger.room(0, step.bytes.len() as u64, &self.limits)?;
+                removed.iter().for_each(|session| ledger.remove(session));
+                removed
+            };
+            self.unlink(&removed);
         }
         let result = writing.append(&self.files, step, &self.limits);
         let summary = writing.summary();
@@ -143,11 +149,12 @@ impl Inner {
         result
     }
 
-    fn remove(&self, ledger: &mut Ledger, sessions: &[SessionId]) {
+    /// Of records that the ledger knows no more. A disk takes its time for it, and
+    /// [`reach`](Recorder::reach), which does not wait, asks the ledger.
+    fn unlink(&self, sessions: &[SessionId]) {
         for session in sessions {
             tracing::info!(%session, "the record of a session was removed to make room");
             self.files.remove(session);
-            ledger.remove(session);
         }
     }
 

@@ -13,7 +13,35 @@ use crate::session::RecordReach;
 pub(super) struct Ledger {
     sessions: HashMap<SessionId, SessionSummary>,
     by_age: BTreeSet<(Timestamp, SessionId)>,
-    total: u64,
+    taken: Taken,
+}
+
+/// What all sessions take.
+#[derive(Debug, Default)]
+struct Taken {
+    bytes: u64,
+    /// By sessions that have not ended: no record of theirs can be removed.
+    active: u64,
+    /// How many sessions may yet record more.
+    growing: u64,
+}
+
+impl Taken {
+    fn add(&mut self, summary: &SessionSummary) {
+        self.bytes += summary.bytes;
+        if summary.status == SessionStatus::Active {
+            self.active += summary.bytes;
+            self.growing += u64::from(!summary.is_cut);
+        }
+    }
+
+    fn remove(&mut self, summary: &SessionSummary) {
+        self.bytes -= summary.bytes;
+        if summary.status == SessionStatus::Active {
+            self.active -= summary.bytes;
+            self.growing -= u64::from(!summary.is_cut);
+        }
+    }
 }
 
 impl Ledger {
@@ -23,7 +51,7 @@ impl Ledger {
 
     pub(super) fn put(&mut self, summary: SessionSummary) {
         self.remove(&summary.session.clone());
-        self.total += summary.bytes;
+        self.taken.add(&summary);
         self.by_age
             .insert((summary.created_at, summary.session.clone()));
         self.sessions.insert(summary.session.clone(), summary);
@@ -32,15 +60,15 @@ impl Ledger {
     /// A session of the store has changed.
     pub(super) fn update(&mut self, session: &SessionId, change: impl FnOnce(&mut SessionSummary)) {
         if let Some(summary) = self.sessions.get_mut(session) {
-            self.total -= summary.bytes;
+            self.taken.remove(summary);
             change(summary);
-            self.total += summary.bytes;
+            self.taken.add(summary);
         }
     }
 
     pub(super) fn remove(&mut self, session: &SessionId) {
         if let Some(old) = self.sessions.remove(session) {
-            self.total -= old.bytes;
+            self.taken.remove(&old);
             self.by_age.remove(&(old.created_at, old.session));
         }
     }
@@ -73,7 +101,7 @@ impl Ledger {
         bytes: u64,
         limits: &RecordLimits,
     ) -> Result<Vec<SessionId>> {
-        let mut over = (self.total + bytes).saturating_sub(limits.total);
+        let mut over = (self.taken.bytes + bytes).saturating_sub(limits.total);
         let mut removed = Vec::new();
         if sessions == 0 && over == 0 {
             return Ok(removed);
@@ -103,21 +131,29 @@ impl Ledger {
                 "no room for more records: {} sessions with {} bytes are kept; remove some, or \
                  allow more",
                 self.sessions.len(),
-                self.total
+                self.taken.bytes
             ),
         ))
     }
 
     /// How far a session's record goes, and how much may be added to it: by its own bound, and by
-    /// that of all where nothing is removed for it.
+    /// that of all, of which only what has ended may be removed. Every session may have a piece under
+    /// way that it counted on having room for; all of them have it.
     pub(super) fn reach(&self, session: &SessionId, limits: &RecordLimits) -> Option<RecordReach> {
         let summary = self.sessions.get(session)?;
         let goes_on = summary.status == SessionStatus::Active && !summary.is_cut;
         let own = limits.session.saturating_sub(summary.bytes + RESERVE);
-        let room = match limits.retention {
-            Retention::RemoveOldest => own,
-            Retention::Keep => own.min(limits.total.saturating_sub(self.total)),
+        let Taken {
+            bytes,
+            active,
+            growing,
+        } = self.taken;
+        let kept = match limits.retention {
+            Retention::RemoveOldest => active,
+            Retention::Keep => bytes,
         };
+        let taken = kept.saturating_add(growing * UNDER_WAY);
+        let room = own.min(limits.total.saturating_sub(taken));
         Some(RecordReach::new(
             summary.output,
             if goes_on { room } else { 0 },
@@ -157,3 +193,102 @@ pub(super) fn no_record(session: &SessionId) -> Error {
 
 /// Room for the beginning and the end of a record.
 const FIRST: u64 = 16 << 10;
+/// The most that one session records at a time: 64 KiB of output, with its frames.
+const UNDER_WAY: u64 = 65 << 10;
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{ExecRequest, Identity, WorkloadId};
+
+    use super::*;
+    use crate::session::{Launch, SessionAbout, SessionOrigin};
+
+    /// The least room with which a session goes on without its client.
+    const MARGIN: u64 = 256 << 10;
+    const PIECE: u64 = 64 << 10;
+    const TOTAL: u64 = 8 << 20;
+
+    fn id(number: usize) -> SessionId {
+        SessionId::new(format!("s{number}")).unwrap()
+    }
+
+    fn summary(number: usize, status: SessionStatus, bytes: u64) -> SessionSummary {
+        let request = ExecRequest::new(WorkloadId::new("web").unwrap(), ["sh"]);
+        let who = Identity::new("alice", "token");
+        let about = SessionAbout::new(who, &Launch::Exec(request), SessionOrigin::new());
+        let mut summary = SessionSummary::new(id(number), about, Timestamp::ZERO);
+        (summary.status, summary.bytes) = (status, bytes);
+        summary
+    }
+
+    fn limits(retention: Retention) -> RecordLimits {
+        RecordLimits::default()
+            .with_bytes(64 << 20, TOTAL)
+            .with_retention(retention)
+    }
+
+    /// Sessions that go on as long as they are told that there is room; each has asked before any
+    /// of a round has written.
+    fn nobody_is_cut_off(sessions: usize, retention: Retention) -> Ledger {
+        let limits = limits(retention);
+        let mut ledger = Ledger::default();
+        ledger.put(summary(1000, SessionStatus::Inactive, 2 << 20));
+        for number in 0..sessions {
+            ledger.put(summary(number, SessionStatus::Active, 1 << 10));
+        }
+        loop {
+            let asked = (0..sessions).filter(|&number| {
+                let reach = ledger.reach(&id(number), &limits);
+                reach.is_some_and(|reach| reach.room >= MARGIN)
+            });
+            let going: Vec<_> = asked.collect();
+            if going.is_empty() {
+                return ledger;
+            }
+            for number in going {
+                let removed = ledger.room(0, PIECE, &limits).expect("there is room");
+                removed.iter().for_each(|session| ledger.remove(session));
+                ledger.update(&id(number), |summary| summary.bytes += PIECE);
+            }
+        }
+    }
+
+    #[test]
+    fn sessions_that_go_on_by_themselves_stop_before_the_room_of_all_is_used_up() {
+        for retention in [Retention::Keep, Retention::RemoveOldest] {
+            for sessions in [1, 3, 8, 20] {
+                let ledger = nobody_is_cut_off(sessions, retention);
+                let removes = retention == Retention::RemoveOldest;
+                let at_most = MARGIN + (sessions as u64 + 1) * UNDER_WAY;
+                let free = TOTAL - ledger.taken.bytes;
+                assert!(
+                    free <= at_most || removes,
+                    "{retention:?} {sessions}: {free}"
+                );
+                // What has ended is in nobody's way where it may be removed.
+                assert!(!removes || TOTAL - ledger.taken.active <= at_most);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_what_all_sessions_take() {
+        let mut ledger = Ledger::default();
+        ledger.put(summary(0, SessionStatus::Active, 100));
+        ledger.put(summary(1, SessionStatus::Inactive, 1000));
+        ledger.put(summary(0, SessionStatus::Active, 200));
+        ledger.update(&id(0), |summary| summary.bytes += 5);
+        let Taken {
+            bytes,
+            active,
+            growing,
+        } = ledger.taken;
+        assert_eq!((bytes, active, growing), (1205, 205, 1));
+        ledger.update(&id(0), |summary| summary.is_cut = true);
+        assert_eq!((ledger.taken.active, ledger.taken.growing), (205, 0));
+        ledger.update(&id(0), |summary| summary.status = SessionStatus::Inactive);
+        assert_eq!((ledger.taken.bytes, ledger.taken.active), (1205, 0));
+        (0..2).for_each(|number| ledger.remove(&id(number)));
+        assert_eq!((ledger.taken.bytes, ledger.taken.growing), (0, 0));
+    }
+}

@@ -132,6 +132,16 @@ impl Attachment {
         }
     }
 
+    /// Waits until whoever holds this connection may not read on: another took the session over, or
+    /// leave to be in it ended. [`next`](Self::next) tells so. Cancel safe; one caller at a time, which
+    /// does not wait for [`next`](Self::next) meanwhile.
+    #[cfg(feature = "gateway")]
+    pub(crate) async fn barred(&self) {
+        while !self.shared.look(|core, _| core.is_barred(self.id)) {
+            self.wake.events.notified().await;
+        }
+    }
+
     /// Waits until the bandwidths of session and user let output pass, and takes as many of these
     /// bytes: for output that comes from elsewhere than the session's own log. Cancel safe.
     #[cfg(feature = "gateway")]

@@ -18,17 +18,17 @@ use longshore_exec::{
     protocol::native::{ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
     record::{
         CommandGuess, CommandQuery, DirectoryRecords, EventStream, MemoryRecords, RecordLimits,
-        RecordStore, SessionQuery, SessionSummary, Verified, WhenFull, log::Head,
+        RecordStore, Retention, SessionQuery, SessionSummary, Verified, WhenFull, log::Head,
     },
     session::{
-        HubLimits, RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream, Screen,
-        Screens, SessionOptions, WhileDetached,
+        EndReason, HubLimits, RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream,
+        Screen, Screens, SessionEnd, SessionOptions, WhileDetached,
     },
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    raw::{BINARY, Raw},
+    raw::{BINARY, CLOSE, Raw},
     server::{Server, id},
 };
 
@@ -292,6 +292,38 @@ async fn a_process_waits_when_its_record_has_no_room_left() {
     }
 }
 
+/// Nor does the bound of all records end one of several, whose records fill it together.
+#[tokio::test(start_paused = true)]
+async fn processes_wait_when_there_is_no_room_left_for_all_their_records() {
+    for retention in [Retention::Keep, Retention::RemoveOldest] {
+        let limits = RecordLimits::default()
+            .with_bytes(256 << 20, 3 << 20)
+            .with_retention(retention);
+        let server = waiting(
+            Some(Arc::new(MemoryRecords::new(limits))),
+            WhileDetached::Lossless,
+        );
+        let mut connections = Vec::new();
+        for _ in 0..4 {
+            let mut raw = Raw::open(&server, "/v1/exec", &[]).await;
+            let mut open = Open::default();
+            (open.target, open.argv) = ("web".into(), vec!["long".into()]);
+            raw.send(BINARY, &ClientFrame::Open(Box::new(open)).encode())
+                .await;
+            ready(&mut raw).await;
+            connections.push(raw);
+        }
+        drop(connections);
+        server.cut();
+        SystemClock::new().sleep(Duration::from_secs(20)).await;
+        let sessions = server.hub.sessions();
+        assert_eq!(sessions.len(), 4);
+        for session in sessions {
+            assert_eq!(session.end, None, "{retention:?}");
+        }
+    }
+}
+
 /// Whatever comes from a record keeps to the bandwidth of its user, as if it came from memory.
 #[tokio::test(start_paused = true)]
 async fn what_comes_from_the_record_has_the_bandwidth_of_the_user() {
@@ -459,6 +491,70 @@ async fn without_a_record_the_gap_is_told() {
         take(&mut raw, to as usize, usize::MAX).await,
         (WHOLE, Some(4))
     );
+}
+
+/// Takes output, which is acknowledged, until the connection is closed or the session's end comes. Gives
+/// how far it came before a gap, the reason of the end, and the code of a close.
+async fn to_the_end(raw: &mut Raw, mut got: u64) -> (u64, Option<EndReason>, Option<u16>) {
+    let mut before = None;
+    loop {
+        match raw.receive().await {
+            Some((BINARY, payload)) => match ServerFrame::decode(payload.into()).unwrap() {
+                ServerFrame::Output(offset, _, bytes) => {
+                    assert_eq!(offset, got);
+                    got += bytes.len() as u64;
+                }
+                ServerFrame::Gap(from, to, _) => {
+                    assert_eq!(from, got);
+                    before.get_or_insert(from);
+                    got = to;
+                }
+                ServerFrame::Exit(exit) => {
+                    return (before.unwrap_or(got), Some(exit.end.reason), None);
+                }
+                _ => {}
+            },
+            Some((CLOSE, payload)) => {
+                let code = u16::from_be_bytes([payload[0], payload[1]]);
+                return (before.unwrap_or(got), None, Some(code));
+            }
+            Some(_) => {}
+            None => panic!("the connection ended without a close"),
+        }
+        raw.send(BINARY, &ClientFrame::Ack(got).encode()).await;
+    }
+}
+
+/// However much of the record there is still to read.
+#[tokio::test(start_paused = true)]
+async fn who_is_taken_over_from_is_not_read_the_record_on() {
+    let records: Arc<dyn RecordStore> = Arc::new(MemoryRecords::new(RecordLimits::default()));
+    let server = waiting(Some(records), WhileDetached::Lossless);
+    let at = away(&server).await;
+    let (mut old, now) = back(&server, &at, 0).await;
+    let (got, _) = take(&mut old, 0, 100_000).await;
+    let (mut new, ready) = back(&server, &now, got).await;
+    let (told, _, code) = to_the_end(&mut old, got as u64).await;
+    assert_eq!(code, Some(4001));
+    assert!(told < ready.base / 2, "{told} of {}", ready.base);
+    assert_eq!(take(&mut new, got, usize::MAX).await, (WHOLE, Some(4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_their_leave_is_not_read_the_record_on() {
+    let limits = RecordLimits::default().with_bytes(2 << 20, 16 << 30);
+    let records: Arc<dyn RecordStore> = Arc::new(MemoryRecords::new(limits));
+    let server = waiting(Some(records), WhileDetached::Lossless);
+    let at = away(&server).await;
+    assert_eq!(end(&server), None, "it waits for room in its record");
+    let (mut raw, ready) = back(&server, &at, 0).await;
+    let (got, _) = take(&mut raw, 0, 100_000).await;
+    let session = longshore_core::SessionId::new(at.session.clone()).unwrap();
+    let expired = SessionEnd::new(EndReason::AuthExpired);
+    server.hub.end(&session, expired).unwrap();
+    let (told, reason, _) = to_the_end(&mut raw, got as u64).await;
+    assert_eq!(reason, Some(EndReason::AuthExpired));
+    assert!(told < ready.base / 2, "{told} of {}", ready.base);
 }
 
 /// The way from the record has a window, too.

@@ -44,6 +44,8 @@ pub(crate) struct Daemon {
     pub(crate) most_starting: AtomicUsize,
     /// Whether it takes files, and starts stubs that say nothing.
     pub(crate) silent_stubs: AtomicBool,
+    /// Whether it runs sidecars. Each ends what it was told to when it starts.
+    pub(crate) sidecars: AtomicBool,
     /// Whether it never says how a command is doing.
     pub(crate) mute: AtomicBool,
     /// Containers, besides the one that there is, with so many bytes of labels each.
@@ -60,6 +62,8 @@ struct State {
     terminals: Vec<WorkloadId>,
     /// Containers whose input ends with their first attachment.
     once: Vec<WorkloadId>,
+    /// The marks that a sidecar ends.
+    sidecar: Vec<String>,
     /// Each request's line and body.
     requests: Vec<(String, Value)>,
 }
@@ -113,6 +117,7 @@ impl Daemon {
             starting: AtomicUsize::new(0),
             most_starting: AtomicUsize::new(0),
             silent_stubs: AtomicBool::new(false),
+            sidecars: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             crowd: Mutex::default(),
             hanging: Mutex::default(),
@@ -157,7 +162,15 @@ impl Daemon {
             self.state.lock().unwrap().requests.push(noted);
             let parts: Vec<String> = request.path.split('/').map(str::to_owned).collect();
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            match (request.method.as_str(), &parts[1..]) {
+            let method = request.method.as_str();
+            if self.sidecars.load(Ordering::SeqCst)
+                && self.sidecar(method, &parts[1..], &request.body).await
+            {
+                let body = json!({ "Id": "sidecar", "StatusCode": 0 });
+                answer(&mut stream, "200 OK", &body).await;
+                continue;
+            }
+            match (method, &parts[1..]) {
                 ("POST", ["containers", id, "exec"]) => {
                     let (status, body) = self.create(id, &request.body).await;
                     answer(&mut stream, status, &body).await;
@@ -331,7 +344,7 @@ impl Daemon {
                 self.lifelines.fetch_sub(1, Ordering::SeqCst);
             }
             if !let_go {
-                self.clean_up(&request.command[4]);
+                self.clean_up(&request.command[4]).await;
             }
             self.state.lock().unwrap().execs.remove(id);
             return;
@@ -393,7 +406,9 @@ impl Daemon {
                     }
                 }
                 ["e", batch, ref marks @ ..] => {
-                    marks.iter().for_each(|mark| self.clean_up(mark));
+                    for mark in marks {
+                        self.clean_up(mark).await;
+                    }
                     said(format!("d {batch}\n")).await;
                 }
                 _ => panic!("{line}"),
@@ -412,12 +427,37 @@ impl Daemon {
         marked.filter_map(|exec| exec.session.clone()).collect()
     }
 
-    fn clean_up(&self, mark: &str) {
+    /// Whether this is about a sidecar or its image. There is one at a time.
+    async fn sidecar(&self, method: &str, path: &[&str], body: &Value) -> bool {
+        match (method, path) {
+            ("GET", ["images", ..]) | ("POST", ["containers", "sidecar", "wait"]) => true,
+            ("DELETE", ["containers", "sidecar"]) => true,
+            ("POST", ["containers", "create"]) => {
+                let words = body["Entrypoint"].as_array().unwrap().iter();
+                let pairs = words.filter_map(|word| word.as_str()?.split_once('='));
+                let marks = pairs.map(|(_, mark)| mark.to_owned());
+                self.state.lock().unwrap().sidecar = marks.collect();
+                true
+            }
+            ("POST", ["containers", "sidecar", "start"]) => {
+                let marks = std::mem::take(&mut self.state.lock().unwrap().sidecar);
+                for mark in &marks {
+                    self.clean_up(mark).await;
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// As with the script, its end says that they have ended.
+    async fn clean_up(&self, mark: &str) {
         if self.helpless.load(Ordering::SeqCst) {
             return;
         }
         for session in self.marked(mark) {
-            tokio::spawn(async move { session.signal(Signal::KILL).await });
+            let _ = session.signal(Signal::KILL).await;
+            let _ = session.wait().await;
         }
     }
 
@@ -470,7 +510,9 @@ fn pid_of(id: &str) -> u32 {
 
 async fn has_ended(session: &dyn ExecSession) -> bool {
     use futures::FutureExt;
-    session.wait().now_or_never().is_some()
+    // However much of its turn the daemon's task has used up.
+    let waiting = tokio::task::unconstrained(session.wait());
+    waiting.now_or_never().is_some()
 }
 
 fn size(query: &HashMap<String, String>) -> TerminalSize {

@@ -14,6 +14,11 @@ pub(in crate::docker) const SWEEP: &str = "sweep";
 /// `tr`, because an older busybox's `grep` sees nothing behind the first zero byte. Behind the name,
 /// which may hold anything, a line of `stat` has: state, parent, group, session, terminal, foreground
 /// group.
+/// All processes are searched by one command, unless they are more than a command line holds: some
+/// 70,000, or 4,600 where stacks are small. That a search was one is seen by what it surely finds, the
+/// sample in its input or the first file's name, because shells don't agree on how they say that a
+/// command can't be run. Then it is done in pieces, or process by process.
+///
 /// Plain dash has no `read -t`: there only the end of the input counts, not silence.
 ///
 /// A search costs tens of milliseconds, so what one finds is stopped, hung up, asked to end and
@@ -40,30 +45,48 @@ marked() {
     fi
 } 2>/dev/null
 suspects() {
+    ran=
     tail -v -c +1 /proc/[0-9]*/environ | tr '\000' '\n' |
         grep -E "^(==> /proc/[0-9]+/environ <==|$mark)\$" |
         while read -r word file rest; do
             case $word in
-                '==>') at=${file#/proc/} at=${at%/environ} ;;
+                '==>')
+                    [ -n "$ran" ] || echo ran
+                    ran=1 at=${file#/proc/} at=${at%/environ}
+                    ;;
                 *) echo "$at" ;;
             esac
         done
 } 2>/dev/null
+searched() {
+    ran=
+    set -- $(printf %s "$sample" | grep -lzxE -e "$mark" - "$@")
+    for file; do
+        case $file in
+            /proc/*) file=${file#/proc/} owners="$owners ${file%/environ}" ;;
+            *) ran=1 ;;
+        esac
+    done
+    [ -n "$ran" ]
+}
 carriers() {
     owners=
     if [ -n "$zeros" ]; then
-        set -- $(grep -lzxE -e "$mark" /proc/[0-9]*/environ)
-        for file; do file=${file#/proc/} owners="$owners ${file%/environ}"; done
+        searched /proc/[0-9]*/environ && return
+        some= count=0
+        for dir in /proc/[0-9]*; do
+            some="$some $dir/environ" count=$((count + 1))
+            [ "$count" -lt 64 ] || { searched $some; some= count=0; }
+        done
+        [ -z "$some" ] || searched $some
         return
     fi
     # In one go, and then each alone: text in an environment may look like another's.
-    if command -v tail >/dev/null; then
-        set -- $(suspects)
-    else
-        set --
-        for dir in /proc/[0-9]*; do set -- "$@" "${dir#/proc/}"; done
-    fi
+    set --
+    ! command -v tail >/dev/null || set -- $(suspects)
+    if [ "$1" = ran ]; then shift; else set -- /proc/[0-9]*; fi
     for pid; do
+        pid=${pid#/proc/}
         case " $known " in
             *" $pid "*) ;;
             *) marked "$pid" || continue; known="$known $pid" ;;
@@ -159,13 +182,13 @@ finish() {
 }
 batch() {
     marks=
-    for one in $1; do marks="$marks|$one"; done
+    for one in $1; do marks="$marks|$one" sample=$name=$one; done
     mark="$name=(${marks#|})"
     finish
     echo "d $2"
 }
 if [ "$policy" = sweep ]; then
-    mark="$name=$group"
+    mark="$name=$group" sample=$name=$group
     tree
     exit 0
 fi
@@ -187,7 +210,7 @@ while read -r $limit word rest; do
         q) exit 0 ;;
     esac
 done
-mark="$name=$group[0-9a-f]*"
+mark="$name=$group[0-9a-f]*" sample=$name=$group
 finish
 late=0
 while [ "$late" -lt 20 ]; do

@@ -301,3 +301,73 @@ async fn a_dropped_call_writes_all_or_nothing() {
         .unwrap();
     assert!(records.verify(&session, None).await.unwrap().is_complete);
 }
+
+/// Notes at each event whether the ledger of these records is free.
+struct Asks {
+    records: DirectoryRecords,
+    free: Mutex<Vec<bool>>,
+}
+
+impl tracing::Subscriber for Asks {
+    fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
+        about.target().ends_with("record::directory")
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        let free = self.records.inner.ledger.try_lock().is_ok();
+        self.free.lock().unwrap().push(free);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn nobody_waits_for_files_that_are_removed_to_make_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = RecordLimits::default()
+        .with_bytes(128 << 10, 64 << 10)
+        .with_sessions(2)
+        .with_retention(crate::record::Retention::RemoveOldest);
+    let records = DirectoryRecords::open(dir.path(), limits).unwrap();
+    let large = |offset| RecordEvent::Output {
+        offset,
+        kind: OutputKind::Stdout,
+        bytes: vec![b'x'; 30 << 10].into(),
+    };
+    for (at, name) in [(1, "first"), (2, "second")] {
+        let end = RecordEvent::Ended(SessionEnd::new(EndReason::Exited));
+        for event in [&opened(), &large(0), &end] {
+            let at = Timestamp::from_secs(at);
+            records.record(&id(name), at, event).await.unwrap();
+        }
+    }
+    let asks = Arc::new(Asks {
+        records: records.clone(),
+        free: Mutex::default(),
+    });
+    let (inner, third, at) = (&records.inner, id("third"), Timestamp::from_secs(3));
+    tracing::subscriber::with_default(Arc::clone(&asks), || {
+        inner.begin(&third, at, &opened()).unwrap();
+        let writing = inner.open().get(&third).cloned().unwrap();
+        let mut writing = writing.try_lock().unwrap();
+        for offset in [0, 30 << 10] {
+            inner.append(&mut writing, at, &large(offset)).unwrap();
+        }
+    });
+    let left = records.sessions(&SessionQuery::default()).await.unwrap();
+    assert_eq!(left.len(), 1, "one went for the beginning, one for output");
+    assert_eq!(*asks.free.lock().unwrap(), [true, true]);
+    for name in ["first", "second"] {
+        assert!(!dir.path().join(format!("{name}.log")).exists());
+    }
+}

@@ -258,6 +258,17 @@ impl SessionCore {
             .is_some_and(|viewer| viewer.takes_snapshots)
     }
 
+    /// Whether a connection may not see any more of the session: another took over from it, or leave
+    /// to be in the session ended, which is the writer's.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn is_barred(&self, id: ViewerId) -> bool {
+        let ends = [&self.forced, &self.end];
+        let mut ends = ends.into_iter().flatten();
+        let expired = ends.any(|end| end.reason == EndReason::AuthExpired);
+        self.viewers.get(&id).is_none_or(|viewer| viewer.superseded)
+            || expired && self.writer == Some(id)
+    }
+
     /// The connection takes what it missed from the session's record, when it comes back as the
     /// writer that it is: [`recorded`](Self::recorded) says how far that goes. So the process need not
     /// wait for it.

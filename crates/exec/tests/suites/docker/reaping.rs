@@ -6,7 +6,7 @@ use std::{
 };
 
 use longshore_core::{ClockExt, ExecBackend, ExecRequest, OsRandom, testkit::programs::Programs};
-use longshore_exec::{CleanupOutcome, DockerExec, GatewayLife, Reaped};
+use longshore_exec::{CleanupOutcome, DockerExec, GatewayLife, Reaped, Stub};
 
 use super::{InMemory, fresh, id};
 use crate::{
@@ -105,4 +105,55 @@ async fn a_long_list_of_containers_is_read() {
     let reaped = backend(&place, &life).reap().await.unwrap();
     assert_eq!(outcomes(&reaped), [&CleanupOutcome::Clean]);
     assert_eq!(reaped.containers, 3001);
+}
+
+/// Marks can be forged: a look has an end all the same, and those that follow find the rest.
+#[tokio::test(start_paused = true)]
+async fn of_many_lost_sessions_some_are_ended_at_a_time() {
+    let place = fresh(1 << 20);
+    let before = backend(&place, &GatewayLife::begin("gate", &OsRandom));
+    place.daemon.helpless.store(true, Ordering::SeqCst);
+    for _ in 0..100 {
+        drop(before.exec(&stubborn()).await.unwrap());
+    }
+    clock().sleep(Duration::from_secs(60)).await;
+    place.daemon.helpless.store(false, Ordering::SeqCst);
+    assert_eq!(place.daemon.running().await, 100);
+    let now = backend(&place, &GatewayLife::begin("gate", &OsRandom));
+    for (found, more) in [(64, true), (36, false), (0, false)] {
+        let reaped = now.reap().await.unwrap();
+        assert_eq!((reaped.reports.len(), reaped.left()), (found, 0));
+        let named = reaped.unanswered.len();
+        assert_eq!(named, usize::from(more));
+    }
+    assert_eq!(place.daemon.running().await, 0);
+}
+
+/// All of them by one container of our own.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_in_a_container_is_ended_in_one_go() {
+    let place = fresh(1 << 20);
+    let before = backend(&place, &GatewayLife::begin("gate", &OsRandom));
+    place.daemon.helpless.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        drop(before.exec(&stubborn()).await.unwrap());
+    }
+    clock().sleep(Duration::from_secs(60)).await;
+    place.daemon.helpless.store(false, Ordering::SeqCst);
+    place.daemon.sidecars.store(true, Ordering::SeqCst);
+    let mut program = b"\x7fELF\x02\x01".to_vec();
+    program.resize(64, 0);
+    let stub = Stub::new(program).unwrap();
+    let now = backend(&place, &GatewayLife::begin("gate", &OsRandom)).with_stub(stub);
+    let asked = place.daemon.requests().len();
+    let reaped = now.reap().await.unwrap();
+    assert_eq!((reaped.reports.len(), reaped.left()), (10, 0));
+    let requests = place.daemon.requests();
+    let sidecars: Vec<_> = requests[asked..]
+        .iter()
+        .filter(|(line, _)| line.starts_with("POST /containers/create"))
+        .collect();
+    assert_eq!(sidecars.len(), 1);
+    // The program, its verb, and each mark.
+    assert_eq!(sidecars[0].1["Entrypoint"].as_array().unwrap().len(), 12);
 }

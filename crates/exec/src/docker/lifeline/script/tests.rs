@@ -38,17 +38,19 @@ struct Lifeline {
 }
 
 impl Lifeline {
-    fn start(shell: &[&str], group: &str) -> Option<Self> {
+    /// Behind other commands of the same shell.
+    fn start_behind(before: &str, shell: &[&str], group: &str) -> Option<Self> {
         let (program, rest) = shell.split_first().unwrap();
         let mut command = Command::new(program);
-        let mut script = SCRIPT.to_owned();
+        let mut script = format!("{before}{SCRIPT}");
         match rest {
             ["without -z"] => script = script.replace("|| zeros=1", "|| zeros="),
             _ => drop(command.args(rest)),
         }
         let child = command
             .args(["-c", &script, "longshore-lifeline", group, "tree"])
-            .env_remove("LONGSHORE_EXEC_ID")
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -139,10 +141,14 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn in_each_shell(test: impl Fn(&mut Lifeline, &str)) {
+    in_each_shell_behind("", test);
+}
+
+fn in_each_shell_behind(before: &str, test: impl Fn(&mut Lifeline, &str)) {
     let mut tried = 0;
     for shell in SHELLS {
         let group = group();
-        if let Some(mut lifeline) = Lifeline::start(shell, &group) {
+        if let Some(mut lifeline) = Lifeline::start_behind(before, shell, &group) {
             tried += 1;
             test(&mut lifeline, &group);
         }
@@ -229,5 +235,45 @@ fn an_environment_that_quotes_a_mark_is_not_marked() {
         let _ = quoting.kill();
         let _ = quoting.wait();
         assert!(victim.runs());
+    });
+}
+
+/// Of the 128 KiB that a command line has at least, its environment included, 4 KiB are left: less than
+/// the files of 150 processes take.
+const NARROW: &str = r#"
+ulimit -s 512
+pad=0123456789abcdef
+while [ "${#pad}" -lt 65536 ]; do
+    pad=$pad$pad
+    [ "${#pad}" -lt 4096 ] || export "PAD${#pad}=$pad"
+done
+"#;
+
+struct Crowd(Vec<Child>);
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn processes_that_are_more_than_a_command_line_holds_are_searched_all_the_same() {
+    let mut crowd = Crowd(Vec::new());
+    for _ in 0..150 {
+        let sleep = Command::new("sleep").arg("600").spawn();
+        crowd.0.push(sleep.unwrap());
+    }
+    in_each_shell_behind(NARROW, |lifeline, group| {
+        let number = number(group);
+        let script = format!("(setsid sleep {number} &) ; echo ready; exec sleep 600");
+        let mut session = Marked::start(&mark(group), &script);
+        until("the tree", || processes(&number) == 1);
+        lifeline.say(&format!("e 1 {}", mark(group)));
+        assert_eq!(lifeline.line(), "d 1");
+        assert!(!session.runs() && processes(&number) == 0);
     });
 }
