@@ -211,14 +211,19 @@ fn single(
     };
     let (mut rates, mut peers, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..arguments.rounds(5) as u64 {
-        let mut scheduler = filled(10_000, Strategy::Spread);
-        single_rate(&mut scheduler, make, 1_000, 1_000 + round);
-        rates.push(single_rate(&mut scheduler, make, count, round));
-        if case == "regex-10k" {
+        let rate = |make: &dyn Fn(u64) -> Arc<PlacementRequest>| {
             let mut scheduler = filled(10_000, Strategy::Spread);
-            let label = |service| in_zone(service, false);
-            single_rate(&mut scheduler, label, 1_000, 1_000 + round);
-            labels.push(single_rate(&mut scheduler, label, count, round));
+            single_rate(&mut scheduler, make, 1_000, 1_000 + round);
+            single_rate(&mut scheduler, make, count, round)
+        };
+        let label = |service| in_zone(service, false);
+        // In turns, each first as often as the other.
+        if case == "regex-10k" && round % 2 == 1 {
+            labels.push(rate(&label));
+        }
+        rates.push(rate(&make));
+        if case == "regex-10k" && round % 2 == 0 {
+            labels.push(rate(&label));
         }
         peers.push(naive_rate(&mut peer, make, 10_000, round));
         report.progress(&format!(
