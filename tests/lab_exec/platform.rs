@@ -128,7 +128,7 @@ fn a_manager_that_is_started_again_ends_what_it_left_and_nothing_else() {
     );
     wait_for("it is told", || {
         let log = manager.log();
-        log.contains("lost exec sessions of an earlier life were ended")
+        log.contains("lost exec sessions were ended")
     });
     wait_for("the new tree", || stands(new));
     // Nor does a manager that comes now, of another folder.
