@@ -287,15 +287,14 @@ fn clean_up_behind(
         match (keeper, lifeline) {
             (Some(keeper), _) if left_alone => {
                 keeper.end();
-                let let_go = async {
-                    api.clock.sleep(LET_GO).await;
+                let letting_go = async {
+                    tokio::select! {
+                        () = keeper.acted() => {}
+                        () = api.clock.sleep(LET_GO) => {}
+                    }
                     link.close();
-                    std::future::pending::<()>().await;
                 };
-                tokio::select! {
-                    _ = keeper.clean() => link.close(),
-                    () = let_go => {}
-                }
+                tokio::join!(keeper.clean(), letting_go);
             }
             (Some(keeper), _) => {
                 keeper.clean().await;

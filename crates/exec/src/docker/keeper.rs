@@ -11,6 +11,7 @@ use std::{
 
 use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, WorkloadId};
 use tokio::sync::{OnceCell, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{api::Api, context::Context, lifeline::Hold, sweep};
 use crate::cleanup::{
@@ -45,6 +46,8 @@ pub(super) struct Keeper {
     told: AtomicBool,
     /// Ends when the lifeline says that it has.
     acting: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Set when somebody has ended what there was, whether that was seen or not.
+    acted: CancellationToken,
     /// Whether the engine may yet start what it was asked to.
     late_start: AtomicBool,
 }
@@ -61,6 +64,7 @@ impl Keeper {
             lifeline: None,
             told: AtomicBool::new(false),
             acting: Mutex::default(),
+            acted: CancellationToken::new(),
             late_start: AtomicBool::new(false),
         }
     }
@@ -85,6 +89,11 @@ impl Keeper {
     /// The session's start was given up, and the engine does not know.
     pub(super) fn expect_late_start(&self) {
         self.late_start.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until somebody has ended what there was, seen or not.
+    pub(super) async fn acted(&self) {
+        self.acted.cancelled().await;
     }
 
     /// Looks whether the engine shows what it will be asked for, unless that is known: a command that
@@ -146,7 +155,10 @@ impl Keeper {
         self.report
             .get_or_init(|| async {
                 let (report, may_come) = self.run(ended).await;
-                let is_settled = report.is_clean() && !may_come;
+                self.acted.cancel();
+                // Where marks are not shown, no later look would find them either.
+                let is_blind = self.context.shared.sight.get() == Some(&false);
+                let is_settled = is_blind || report.is_clean() && !may_come;
                 let life = &self.context.settings.life;
                 life.over(&self.watched.marker, is_settled);
                 if let Some(lifeline) = &self.lifeline {
@@ -206,6 +218,7 @@ impl Keeper {
                 }
                 Step::Wait(then) => {
                     if self.has_acted_by(then).await {
+                        self.acted.cancel();
                         ladder.acted(clock.now());
                     }
                 }
