@@ -265,12 +265,12 @@ impl Ladder {
         let class = self.class(hot);
         let (key, cpu, memory) = self.key(hot);
         // Those that are full come first where the fullest is the best.
-        let room = Room::of(hot.cpu.free(), hot.memory.free());
+        let room = || Room::of(hot.cpu.free(), hot.memory.free());
         let entry = Entry {
             slot,
             cpu,
             memory,
-            room: self.packs.then_some(room),
+            room: self.packs.then(room),
         };
         if let Some(&at) = self.by_class.get(&class) {
             let (group, front) = (&mut self.groups[at], &mut self.fronts[at]);

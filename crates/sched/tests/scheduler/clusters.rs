@@ -101,15 +101,16 @@ fn tens_of_thousands_of_clusters_agree_with_the_reference() {
     assert!(clusters >= 20_000 && placed >= 5_000 && refused >= 5_000);
 }
 
-/// The same with all nodes open, and all work on one of the first two: so that room is what lacks.
+/// The same with two nodes at most, all open, and all work on them: so that room is what lacks.
 fn crowded((mut nodes, mut works): World) -> World {
+    nodes.truncate(2);
     for node in &mut nodes {
         (node.health, node.health_indicator) = (NodeHealth::Healthy, 100);
         node.availability = Availability::Active;
         node.labels.remove("tenant");
     }
     for (at, (work, _)) in works.iter_mut().enumerate() {
-        work.node = nodes[at % nodes.len().min(2)].id.clone();
+        work.node = nodes[at % nodes.len()].id.clone();
     }
     (nodes, works)
 }
@@ -183,6 +184,5 @@ fn thousands_of_preemption_plans_agree_with_the_reference() {
         },
     );
     println!("{clusters} clusters: plans with {} victims", victims.get());
-    // 113 to 142 in four runs: far enough below that chance does not reach it.
-    assert!(clusters >= 2_000 && victims.get() >= 50);
+    assert!(clusters >= 2_000 && victims.get() >= 100);
 }

@@ -304,3 +304,53 @@ fn own_scores_with_bounds_choose_as_those_without() {
     }
     assert!(differ > 100, "the scores hardly ever mattered: {differ}");
 }
+
+/// Rather where few containers are.
+#[derive(Debug)]
+struct Shy {
+    is_bounded: bool,
+}
+
+impl NodeScore for Shy {
+    fn name(&self) -> &str {
+        "shy"
+    }
+
+    fn points(&self, _request: &PlacementRequest, node: &NodeView<'_>) -> i32 {
+        -i32::try_from(node.containers()).unwrap().min(100)
+    }
+
+    fn bounds(&self, _request: &PlacementRequest) -> Option<std::ops::RangeInclusive<i32>> {
+        self.is_bounded.then_some(-100..=0)
+    }
+}
+
+/// A batch that packs searches for a part of the nodes; where those become worse with each replica,
+/// the others have their turn.
+#[test]
+fn a_batch_goes_beyond_the_nodes_that_it_found_first() {
+    let mut held = [true, false].map(|is_bounded| {
+        let builder = ClusterScheduler::builder().strategy(Strategy::BinPack);
+        let mut scheduler = builder.own_score(Shy { is_bounded }, 50).build();
+        for number in 0..90u64 {
+            let id = format!("n{number:02}").parse().unwrap();
+            let name = format!("n{number:02}").parse().unwrap();
+            let capacity = Resources::new(MilliCpu(100_000), Bytes(1 << 40));
+            let node = NodeState::new(id, name, capacity);
+            scheduler.observe(Change::Node(node)).unwrap();
+        }
+        let resources = Resources::new(MilliCpu(100), Bytes(1 << 20));
+        let request = PlacementRequest::new("image").with_resources(resources);
+        let batch = Batch::new(
+            "b".parse().unwrap(),
+            request,
+            200,
+            Timestamp::from_secs(5_000),
+        );
+        scheduler.place_batch(&batch, NOW, 0).unwrap().nodes
+    });
+    assert_eq!(held[0], held[1]);
+    held[0].sort();
+    held[0].dedup();
+    assert_eq!(held[0].len(), 90);
+}
