@@ -12,7 +12,8 @@ use longshore_core::{
     AllowAll, Announcement, AuditSink, Authorizer, BoxByteStream, Clock, Connector, Discovery,
     DiscoveryCapabilities, Endpoint, Engine, EngineProvider, Error, LeaderElection, Membership,
     MembershipEvent, MembershipStream, NodeHealth, Registration, Result, SeededRandom, Shutdown,
-    SystemClock, WatchMode, testkit::mocks::MockEngine,
+    SystemClock, WatchMode,
+    testkit::{ManualElection, mocks::MockEngine},
 };
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -139,6 +140,16 @@ impl Connector for AtPath {
 impl Cluster {
     pub(crate) async fn new() -> Self {
         Self::with(Setup::default()).await
+    }
+
+    /// Where this election says who leads.
+    pub(crate) async fn led_by(election: &ManualElection) -> Self {
+        let election = Some(Arc::new(election.clone()) as Arc<dyn LeaderElection>);
+        Self::with(Setup {
+            election,
+            ..Setup::default()
+        })
+        .await
     }
 
     pub(crate) async fn with(setup: Setup) -> Self {

@@ -650,11 +650,7 @@ async fn s21_a_deposed_leader_tries_nothing_again() {
 #[tokio::test]
 async fn s21_a_manager_that_leads_no_more_makes_nothing() {
     let election = ManualElection::new(Leader::Here { token: 1 });
-    let cluster = Cluster::with(Setup {
-        election: Some(Arc::new(election.clone())),
-        ..Setup::default()
-    })
-    .await;
+    let cluster = Cluster::led_by(&election).await;
     let client = cluster.client();
     let held = cluster.fill().await;
     client.enqueue("name=web", 3).await;

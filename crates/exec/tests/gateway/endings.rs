@@ -218,7 +218,8 @@ impl AccessControl for Leave {
     }
 }
 
-fn server(ending: Ending) -> Arc<Server> {
+/// One container that ends so, by its name in each protocol.
+fn directory(ending: Ending) -> StaticDirectory {
     let engine: Arc<dyn ExecBackend> = Arc::new(Ends(ending));
     let found = || Located::new(Arc::clone(&engine), id("c"));
     let lain = Place::Lain {
@@ -231,10 +232,13 @@ fn server(ending: Ending) -> Arc<Server> {
         pod: "web".into(),
         container: None,
     };
-    let directory = StaticDirectory::new()
+    StaticDirectory::new()
         .with(Place::Container("web".into()), found())
         .with(lain, found())
-        .with(pod, found());
+        .with(pod, found())
+}
+
+fn server(ending: Ending) -> Arc<Server> {
     let session = match ending {
         Ending::Idle => SessionOptions::default().with_idle(Duration::from_secs(3)),
         Ending::TooLong => SessionOptions::default().with_longest(Duration::from_secs(3)),
@@ -243,7 +247,7 @@ fn server(ending: Ending) -> Arc<Server> {
     let options = GatewayOptions::default()
         .with_session(session)
         .with_lain_exit_fields();
-    Server::new(directory, options, |gateway| {
+    Server::new(directory(ending), options, |gateway| {
         gateway.with_access(Arc::new(Leave(ending, AtomicUsize::new(0))))
     })
 }
@@ -487,16 +491,7 @@ async fn lains_web_client_reads_the_same() {
 /// reason.
 #[tokio::test(start_paused = true)]
 async fn a_user_without_time_is_told_so() {
-    let engine: Arc<dyn ExecBackend> = Arc::new(Ends(Ending::TooLong));
-    let found = || Located::new(Arc::clone(&engine), id("c"));
-    let pod = Place::Pod {
-        namespace: "default".into(),
-        pod: "web".into(),
-        container: None,
-    };
-    let directory = StaticDirectory::new()
-        .with(Place::Container("web".into()), found())
-        .with(pod, found());
+    let directory = directory(Ending::TooLong);
     let hour = Duration::from_secs(3600);
     let limits = HubLimits::default().with_user_time(Duration::from_secs(10), hour);
     let server = Server::with_hub(

@@ -253,11 +253,7 @@ async fn s21_a_name_is_held_also_after_an_error_of_the_queue() {
 #[tokio::test]
 async fn s21_what_waits_under_a_leadership_that_is_over_is_told_so_at_once() {
     let election = ManualElection::new(Leader::Here { token: 1 });
-    let cluster = Cluster::with(Setup {
-        election: Some(Arc::new(election.clone())),
-        ..Setup::default()
-    })
-    .await;
+    let cluster = Cluster::led_by(&election).await;
     let client = cluster.client();
     // There is no room all the time.
     let _held = cluster.fill().await;
