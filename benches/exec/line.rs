@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::{direct::Direct, wire::WireSession};
+use crate::{command::Client, direct::Direct, wire::WireSession};
 
 /// Who is compared.
 #[derive(Clone)]
 pub struct Scene {
     pub direct: Direct,
+    pub client: Client,
     pub container: String,
     /// Where the gateway listens.
     pub gateway: PathBuf,
