@@ -22,11 +22,17 @@ impl Client {
         Self(engine.into())
     }
 
-    pub fn open(&self, container: &str, program: Program) -> CommandSession {
+    /// What stands behind the program's name.
+    pub fn words(&self, container: &str, program: Program) -> Vec<String> {
         let engine = format!("unix://{}", self.0.display());
         let flags = if program.tty { "-it" } else { "-i" };
         let words = ["--host", &engine, "exec", flags, container];
-        let words = words.iter().chain(program.argv).copied();
+        let words = words.iter().chain(program.argv);
+        words.map(|word| (*word).to_owned()).collect()
+    }
+
+    pub fn open(&self, container: &str, program: Program) -> CommandSession {
+        let words = self.words(container, program);
         if program.tty {
             let (pty, pts) = pty_process::open().expect("a terminal");
             let child = pty_process::Command::new("docker").args(words).spawn(pts);

@@ -16,36 +16,50 @@ pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, repor
     let mut near = scene.through(CAT).await;
     let mut far = scene.direct.open(&scene.container, CAT).await;
     let mut typed = scene.client.open(&scene.container, CAT);
+    let ttyd = scene.ttyd(CAT).await;
+    let mut page = match &ttyd {
+        Some(ttyd) => Some(ttyd.open().await),
+        None => None,
+    };
     ready(&mut near).await;
     ready(&mut far).await;
     ready(&mut typed).await;
+    if let Some(page) = &mut page {
+        ready(page).await;
+    }
+    let mut in_turns = async |count: usize| {
+        // So that all find the machine in the same state.
+        let mut times = [const { Vec::new() }; 4];
+        for _ in 0..count {
+            times[0].push(echo(&mut near).await);
+            times[1].push(echo(&mut far).await);
+            times[2].push(echo(&mut typed).await);
+            if let Some(page) = &mut page {
+                times[3].push(echo(page).await);
+            }
+        }
+        times
+    };
     report.progress(&format!("{case}: warming up"));
-    in_turns(&mut near, &mut far, &mut typed, 100).await;
-    let mut middles = [const { Vec::new() }; 3];
-    let mut tails = [const { Vec::new() }; 3];
+    in_turns(100).await;
+    let mut middles = [const { Vec::new() }; 4];
+    let mut tails = [const { Vec::new() }; 4];
     for round in 0..arguments.rounds(15) {
         report.progress(&format!("{case}: round {}", round + 1));
-        let times = in_turns(&mut near, &mut far, &mut typed, 400).await;
-        for (mut times, (middles, tails)) in
-            times.into_iter().zip(middles.iter_mut().zip(&mut tails))
-        {
-            middles.push(median(&mut times));
+        for (at, mut times) in in_turns(400).await.into_iter().enumerate() {
+            middles[at].push(median(&mut times));
             // Sorted by the median.
-            tails.push(times[times.len() * 99 / 100]);
+            tails[at].extend(times.get(times.len() * 99 / 100));
         }
     }
-    let [ours, direct, typed] = middles.map(|mut times| median(&mut times));
-    let [ours_99, direct_99, _] = tails.map(|mut times| median(&mut times));
-    let measured = [
-        (
-            ours,
-            direct,
-            "the engine directly, p50",
-            match case {
-                "echo-ws" => "ratio at most 1.4",
-                _ => "ratio at most 2",
-            },
-        ),
+    let [ours, direct, typed, page] = middles.map(|mut times| median(&mut times));
+    let [ours_99, direct_99, _, page_99] = tails.map(|mut times| median(&mut times));
+    let bar = match case {
+        "echo-ws" => "ratio at most 1.4",
+        _ => "ratio at most 2",
+    };
+    for (ours, peer, peer_name, bar) in [
+        (ours, direct, "the engine directly, p50", bar),
         (
             ours_99,
             direct_99,
@@ -53,8 +67,17 @@ pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, repor
             "ratio at most 2",
         ),
         (ours, typed, "docker exec, p50", "none"),
-    ];
-    for (ours, peer, peer_name, bar) in measured {
+        (ours, page, "ttyd, docker exec, p50", "ratio at most 0.8"),
+        (
+            ours_99,
+            page_99,
+            "ttyd, docker exec, p99",
+            "ratio at most 1",
+        ),
+    ] {
+        if peer.is_nan() {
+            continue;
+        }
         report.add(&Measurement {
             case,
             ours,
@@ -64,22 +87,6 @@ pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, repor
             bar,
         });
     }
-}
-
-/// So that all find the machine in the same state.
-async fn in_turns(
-    near: &mut impl Line,
-    far: &mut impl Line,
-    typed: &mut impl Line,
-    count: usize,
-) -> [Vec<f64>; 3] {
-    let mut times = [const { Vec::new() }; 3];
-    for _ in 0..count {
-        times[0].push(echo(near).await);
-        times[1].push(echo(far).await);
-        times[2].push(echo(typed).await);
-    }
-    times
 }
 
 async fn echo(line: &mut impl Line) -> f64 {
