@@ -14,12 +14,15 @@
 
 mod admit;
 mod first;
+mod held;
 mod history;
 mod kubernetes;
 mod lain;
+mod liveness;
 mod native;
 mod options;
 mod pump;
+mod receipts;
 mod refill;
 mod replay;
 mod route;

@@ -47,8 +47,8 @@ impl Leave for Again {
     }
 }
 
-/// Leave to look on at somebody else's session. It is asked for again while it is used, as the
-/// session's own is.
+/// Leave to look on at somebody else's session, or at the record of one. It is asked for again while
+/// it is used, as the session's own is.
 #[derive(Debug)]
 pub(super) struct Onlooker {
     leave: Again,
@@ -95,8 +95,12 @@ impl Shared {
     ///
     /// # Errors
     /// As [`admit`](Self::admit).
-    pub(super) async fn admit_onlooker(&self, request: AccessRequest) -> Result<Onlooker> {
-        let admission = self.admit(&request, "exec.watch").await?;
+    pub(super) async fn admit_onlooker(
+        &self,
+        request: AccessRequest,
+        operation: &'static str,
+    ) -> Result<Onlooker> {
+        let admission = self.admit(&request, operation).await?;
         let leave = Again {
             access: Arc::clone(&self.access),
             request,

@@ -150,7 +150,7 @@ impl Shared {
                 action(role == Role::Approver),
                 Place::Session(open.target.clone()),
             );
-            let onlooker = self.admit_onlooker(request).await?;
+            let onlooker = self.admit_onlooker(request, "exec.watch").await?;
             let attachment = self.hub.watch(&SessionId::new(open.target)?, role)?;
             let attachment = with_snapshots(attachment, open.snapshot);
             return Ok(Joined {

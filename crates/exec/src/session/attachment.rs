@@ -214,6 +214,12 @@ impl Attachment {
         }
     }
 
+    /// For how much input there is room now.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn free_input(&self) -> usize {
+        self.shared.look(|core, _| core.input_room())
+    }
+
     /// The input ends at `offset`; `None`: where the last ended.
     ///
     /// # Errors

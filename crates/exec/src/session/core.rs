@@ -302,7 +302,10 @@ const LEAST_KEPT: u64 = 4 * 1024;
 const MOST_KEPT: u64 = 64 * 1024;
 /// For so long what comes behind an interrupt may be from before it.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How far the process may be ahead of a connection that holds the session.
+/// How far the process may be ahead of a connection that holds the session: half its window where
+/// the way is slow, from this on.
+const LEAST_AHEAD: u64 = 4 * 1024;
+/// To this.
 const AHEAD: u64 = 64 * 1024;
 /// What an interactive program is interrupted with: ^C, ^Z and ^\.
 const INTERRUPTS: [u8; 3] = [0x03, 0x1a, 0x1c];

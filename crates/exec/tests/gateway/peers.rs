@@ -10,7 +10,7 @@ use longshore_exec::{
 
 use crate::{
     programs,
-    raw::{BINARY, PING, PONG, Raw},
+    raw::{BINARY, Raw},
     server::{Server, id},
 };
 
@@ -122,45 +122,6 @@ async fn there_is_a_status_for_every_failure() {
     let refused = status(&mut raw).await;
     assert_eq!(refused["status"], "Failure");
     assert_eq!(raw.closed().await.0, 1002);
-}
-
-/// A client that does not read its output still gets its pings answered.
-#[tokio::test(start_paused = true)]
-async fn pings_are_answered() {
-    let server = server();
-    let mut raw = Raw::open(&server, &pod("command=forever&stdout=true"), &[V5]).await;
-    raw.send(PING, b"beat").await;
-    loop {
-        match raw.receive().await {
-            Some((PONG, payload)) => break assert_eq!(payload, b"beat"),
-            Some(_) => {}
-            None => panic!("the connection ended"),
-        }
-    }
-}
-
-/// A process that takes no input holds its client's messages up, and nobody takes that for death.
-#[tokio::test(start_paused = true)]
-async fn a_client_whose_input_waits_is_not_dead() {
-    let server = server();
-    let path = pod("command=forever&stdin=true&stdout=true");
-    let mut raw = Raw::open(&server, &path, &[V5]).await;
-    assert_eq!(raw.message().await, [1]);
-    assert_eq!(raw.message().await, b"\x01ready\n");
-    // Until all buffers on the way are full; its answers to pings wait behind them.
-    let clock = SystemClock::new();
-    let full = async {
-        loop {
-            raw.send(BINARY, &[0; 30_000]).await;
-        }
-    };
-    let full: Result<(), _> = clock.timeout(Duration::from_secs(1), "sending", full).await;
-    full.unwrap_err();
-    raw.answers = false;
-    for _ in 0..12 {
-        assert_eq!(raw.receive().await.unwrap().0, PING);
-    }
-    assert_eq!(server.hub.sessions().len(), 1);
 }
 
 const TTY: (&str, &str) = ("Sec-WebSocket-Protocol", "tty");
