@@ -56,6 +56,11 @@ pub(super) struct Onlooker {
 }
 
 impl Onlooker {
+    /// Whose leave it is.
+    pub(super) fn who(&self) -> &Identity {
+        &self.leave.who
+    }
+
     /// Waits until leave is refused, or nobody could be asked three times in a row. Cancel safe.
     pub(super) async fn lapsed(&self, shared: &Shared) -> Closing {
         let limit = shared.options.admit_limit;
@@ -112,12 +117,24 @@ impl Shared {
 
     /// Somebody came back to a session, or was refused it.
     pub(super) async fn record_resume(&self, session: &SessionId, outcome: AuditOutcome) {
-        let Ok(who) = self.hub.owner(session) else {
+        self.record_change(session, None, "exec.resume", outcome)
+            .await;
+    }
+
+    /// Something changed in a session, by its owner or by who is named.
+    pub(super) async fn record_change(
+        &self,
+        session: &SessionId,
+        who: Option<Identity>,
+        operation: &'static str,
+        outcome: AuditOutcome,
+    ) {
+        let Some(who) = who.or_else(|| self.hub.owner(session).ok()) else {
             return;
         };
         let target = Target::new("session", session.to_string());
         let now = self.clock.now();
-        let event = AuditEvent::new(now, who, Action::Enter, "exec.resume", target, outcome);
+        let event = AuditEvent::new(now, who, Action::Enter, operation, target, outcome);
         // The session itself is on the record already; a failure is in the log.
         let _ = self.record(event).await;
     }

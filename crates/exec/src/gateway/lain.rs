@@ -53,6 +53,7 @@ impl Shared {
                 stranger.is_asked_about(opening).await
             }
             Ok(None) => return,
+            Err(error) if error.kind() == ErrorKind::ResourceExhausted => Err(error),
             Err(error) => {
                 Err(Error::new(ErrorKind::PermissionDenied, "no hello").with_source(error))
             }

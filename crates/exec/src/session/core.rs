@@ -1,4 +1,5 @@
 mod connections;
+mod grant;
 mod process;
 mod time;
 
@@ -34,6 +35,8 @@ pub struct SessionCore {
     viewers: BTreeMap<ViewerId, Viewer>,
     next_viewer: u64,
     writer: Option<ViewerId>,
+    /// The connection that holds the session by right: the right to write comes back to it.
+    owner: Option<ViewerId>,
     /// What the last writer has acknowledged: what lies before need not be kept for it.
     floor: u64,
     /// Whether the writer that left takes what it missed from the record.
@@ -99,6 +102,7 @@ impl SessionCore {
             viewers: BTreeMap::new(),
             next_viewer: 0,
             writer: None,
+            owner: None,
             floor: 0,
             refills: false,
             recorded: RecordReach::default(),
@@ -201,6 +205,19 @@ impl SessionCore {
 
     fn tell_writer(&mut self, notice: Notice) {
         if let Some(viewer) = self.writer.and_then(|id| self.viewers.get_mut(&id)) {
+            viewer.notice(notice);
+        }
+    }
+
+    /// Tells a connection something.
+    pub fn tell(&mut self, id: ViewerId, notice: Notice) {
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.notice(notice);
+        }
+    }
+
+    fn tell_owner(&mut self, notice: Notice) {
+        if let Some(viewer) = self.owner.and_then(|id| self.viewers.get_mut(&id)) {
             viewer.notice(notice);
         }
     }

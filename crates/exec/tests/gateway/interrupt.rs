@@ -219,7 +219,8 @@ const ALL: [Client; 5] = [
 async fn the_prompt_comes_within_a_second_over_each_protocol() {
     for client in ALL {
         let took = interrupted(client, 100_000, Duration::from_secs(5)).await;
-        assert!(took <= 1.0, "{client:?}: {took} s");
+        // So the engine's own pipes may hold some, too.
+        assert!(took <= 0.5, "{client:?}: {took} s");
     }
 }
 
@@ -228,8 +229,8 @@ async fn the_prompt_comes_within_a_second_over_each_protocol() {
 async fn also_over_other_links() {
     for client in ALL {
         let took = interrupted(client, 30_000, Duration::from_secs(10)).await;
-        assert!(took <= 1.5, "{client:?}: {took} s");
+        assert!(took <= 0.7, "{client:?}: {took} s");
         let took = interrupted(client, 10_000_000, Duration::from_secs(2)).await;
-        assert!(took <= 0.5, "{client:?}: {took} s");
+        assert!(took <= 0.3, "{client:?}: {took} s");
     }
 }

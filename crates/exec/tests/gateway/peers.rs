@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use longshore_core::{ClockExt, SystemClock};
+use longshore_core::{ClockExt, Signal, SystemClock};
 use longshore_exec::{
     access::{Located, Place, StaticDirectory},
     gateway::GatewayOptions,
@@ -202,4 +202,39 @@ async fn the_token_is_the_pages_own() {
     };
     assert_eq!(ask(None).await, r#"{"token":""}"#);
     assert_eq!(ask(Some("Basic dTpw")).await, r#"{"token":"dTpw"}"#);
+}
+
+/// Their protocols have no signals; an operator has.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_signalled_from_outside() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let server = server();
+        let path = pod("command=forever&stdout=true");
+        let mut raw = Raw::open(&server, &path, &[V5]).await;
+        assert_eq!(raw.message().await, [1]);
+        assert_eq!(raw.message().await, b"\x01ready\n");
+        let session = server.hub.sessions().remove(0).session;
+        server.hub.signal(&session, signal).unwrap();
+        let status = status(&mut raw).await;
+        let code = 128 + u32::from(signal.number());
+        assert_eq!(status["details"]["causes"][0]["message"], code.to_string());
+        assert!(
+            status["message"]
+                .as_str()
+                .unwrap()
+                .contains(&signal.to_string())
+        );
+        let mut page = Raw::open(&server, "/ws?target=web", &[TTY]).await;
+        page.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#)
+            .await;
+        for _ in 0..3 {
+            page.message().await;
+        }
+        let mut open = server.hub.sessions();
+        open.retain(|one| one.end.is_none());
+        server.hub.signal(&open.remove(0).session, signal).unwrap();
+        let (code, reason) = page.closed().await;
+        assert_eq!(code, 4100);
+        assert!(reason.contains(&signal.to_string()), "{reason}");
+    }
 }

@@ -1,5 +1,5 @@
 use futures::StreamExt;
-use longshore_core::{Error, Result};
+use longshore_core::{AuditOutcome, Error, Result};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::{Between, Pump, lock};
@@ -9,6 +9,7 @@ use crate::{
         socket::{self, Receiving},
     },
     protocol::{Closing, Command, Decoder, Incoming, Refusal},
+    session::Notice,
 };
 
 /// Why the reading side stopped.
@@ -107,6 +108,8 @@ impl Pump<'_> {
                 attachment.acknowledge(offset)?;
             }
             Command::Pause(paused) => attachment.set_paused(paused),
+            Command::Grant(to) => self.granted("exec.grant", attachment.grant(to)),
+            Command::TakeBack => self.granted("exec.take-back", attachment.take_back()),
             Command::Detach => return Ok(false),
             Command::End => attachment.release(),
             Command::Ping(token) => between
@@ -116,6 +119,26 @@ impl Pump<'_> {
             Command::Ignore => {}
         }
         Ok(true)
+    }
+}
+
+impl Pump<'_> {
+    /// Who writes has changed, which is for the record, or has not, which the client is told.
+    fn granted(&self, operation: &'static str, result: Result<()>) {
+        let outcome = match result {
+            Ok(()) => AuditOutcome::Done,
+            Err(error) => {
+                self.attachment.tell(Notice::NotGranted);
+                AuditOutcome::Denied(error.to_string())
+            }
+        };
+        let (shared, session) = (self.shared.clone(), self.attachment.ready().session.clone());
+        let who = self.onlooker.map(|onlooker| onlooker.who().clone());
+        self.shared.shutdown.spawn(async move {
+            shared
+                .record_change(&session, who, operation, outcome)
+                .await;
+        });
     }
 }
 
