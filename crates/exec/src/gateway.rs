@@ -11,15 +11,23 @@
 //! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
 //!
 //! Tokens come in a header, a cookie or the first message, never in a URL.
+//!
+//! What is on its way to a client is bounded by its acknowledgements, or by its answers to pings where
+//! its protocol has none, so no kernel buffer on the way holds more than about a quarter of a second's
+//! worth. A server of one's own should set `TCP_NODELAY`, and `TCP_NOTSENT_LOWAT` to a few ten thousand
+//! bytes if it serves other things on the same connections, as longshore's endpoint does.
 
 mod admit;
 mod first;
+mod held;
 mod history;
 mod kubernetes;
 mod lain;
+mod liveness;
 mod native;
 mod options;
 mod pump;
+mod receipts;
 mod refill;
 mod replay;
 mod route;
@@ -28,13 +36,14 @@ mod socket;
 mod ttyd;
 mod waiting;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use longshore_core::{AuditSink, Clock, Error, ErrorKind, Identity, Result, Shutdown};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 pub use options::GatewayOptions;
 
@@ -95,6 +104,7 @@ struct Shared {
     origin: OriginCheck,
     options: Arc<GatewayOptions>,
     connections: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
     waiting: Arc<WaitingRoom>,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
@@ -122,6 +132,7 @@ impl Gateway {
                 sign_ons: Arc::new(Semaphore::new(MOST_SIGN_ONS)),
                 origin: OriginCheck::new(),
                 connections: Arc::new(Semaphore::new(options.connections)),
+                turned_away: Arc::new(Semaphore::new(MOST_TURNED_AWAY)),
                 waiting: Arc::new(WaitingRoom::new(options.waiting)),
                 options: Arc::new(options),
                 clock,
@@ -258,14 +269,21 @@ impl Gateway {
         }
         let handshake = socket::Handshake::check(request.method(), headers)?;
         let hello = route.hello(headers, known, source);
-        let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
-            let error = Error::new(ErrorKind::ResourceExhausted, "too many connections");
-            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &error));
+        let (permit, place, evicted) = match Arc::clone(&shared.connections).try_acquire_owned() {
+            Ok(permit) => {
+                let place = shared.waiting.enter();
+                let evicted = place.evicted().clone();
+                (permit, place, evicted)
+            }
+            // A few at a time are told so in their own protocol, which takes a connection.
+            Err(_) => match Arc::clone(&shared.turned_away).try_acquire_owned() {
+                Ok(permit) => (permit, shared.waiting.turn_away(), CancellationToken::new()),
+                Err(_) => return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &crowded())),
+            },
         };
         let subprotocol = hello.subprotocol;
         let upgrade = hyper::upgrade::on(&mut *request);
         let served = shared.clone();
-        let (place, evicted) = shared.waiting.enter();
         let stranger = Stranger {
             bound: FirstBound::default(),
             place,
@@ -277,10 +295,13 @@ impl Gateway {
                     served.serve(hello, socket, stranger).await;
                 }
             };
+            let mut whole = pin!(whole);
             tokio::select! {
-                () = whole => {}
-                () = evicted.wait() => {
+                () = &mut whole => {}
+                () = evicted.cancelled() => {
                     tracing::debug!("a connection without leave was closed for a newer one");
+                    // It is told so as far as that takes no time.
+                    let _ = futures::poll!(whole);
                 }
             }
             drop(permit);
@@ -316,11 +337,20 @@ impl Stranger {
     /// It has said what it wants; whether it may is being asked.
     async fn is_asked_about<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
         self.place.set_asked_about(true);
-        let answer = asking.await;
+        let answer = self.unless_evicted(asking).await;
         if answer.is_err() {
             self.place.set_asked_about(false);
         }
         answer
+    }
+
+    /// Waits for this as long as it may stay.
+    async fn unless_evicted<T>(&self, waiting: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.place.evicted().cancelled() => Err(crowded()),
+            answer = waiting => answer,
+        }
     }
 
     /// It has leave now.
@@ -341,6 +371,14 @@ impl Shared {
         }
     }
 }
+
+fn crowded() -> Error {
+    let text = "there are too many connections; try again later";
+    Error::new(ErrorKind::ResourceExhausted, text)
+}
+
+/// How many connections beyond those that may be are told so at a time.
+const MOST_TURNED_AWAY: usize = 64;
 
 /// An answer that is no upgrade.
 type Refused = Box<Response<Full<Bytes>>>;

@@ -13,6 +13,9 @@ pub mod native;
 pub mod ttyd;
 
 #[cfg(feature = "gateway")]
+use codec::{aside, is_shown};
+
+#[cfg(feature = "gateway")]
 pub use crate::utf8::Utf8Tail;
 #[cfg(feature = "gateway")]
 pub use codec::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal};

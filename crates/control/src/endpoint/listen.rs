@@ -17,7 +17,9 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::body::Body as AxumBody;
 use http::{Request, Response};
 use longshore_core::{Clock, ClockExt, Error, ErrorKind, OsRandom, Result, Shutdown};
-use tokio::net::{TcpListener, UnixListener};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tower_service::Service;
 
 pub use self::address::ListenAddress;
@@ -278,11 +280,20 @@ impl Listener {
             Socket::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                let _ = stream.set_nodelay(true);
+                prepare(&stream);
                 Accepted::Tcp(stream, peer)
             }
         })
     }
+}
+
+/// Small writes leave at once, and little that was not sent waits in the kernel: what a client is told
+/// last must not come behind megabytes on a slow link.
+fn prepare(stream: &TcpStream) {
+    // Only the pace depends on them.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(NOTSENT_LOWAT);
 }
 
 fn bind_error(address: &ListenAddress, error: io::Error) -> Error {
@@ -376,3 +387,26 @@ where
 
 const MAX_FAILURES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
+#[cfg(target_os = "linux")]
+const NOTSENT_LOWAT: u32 = 32 * 1024;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn little_waits_unsent_in_the_kernel() {
+        let address = "tcp://127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(&address, ListenOptions::default()).await;
+        let listener = listener.unwrap();
+        let port = listener.address().rsplit(':').next().unwrap();
+        let client = TcpStream::connect(format!("127.0.0.1:{port}")).await;
+        let Accepted::Tcp(accepted, _) = listener.accept().await.unwrap() else {
+            panic!("no TCP");
+        };
+        let socket = SockRef::from(&accepted);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
+        assert!(socket.tcp_nodelay().unwrap());
+        drop(client);
+    }
+}

@@ -47,8 +47,8 @@ impl Leave for Again {
     }
 }
 
-/// Leave to look on at somebody else's session. It is asked for again while it is used, as the
-/// session's own is.
+/// Leave to look on at somebody else's session, or at the record of one. It is asked for again while
+/// it is used, as the session's own is.
 #[derive(Debug)]
 pub(super) struct Onlooker {
     leave: Again,
@@ -56,6 +56,11 @@ pub(super) struct Onlooker {
 }
 
 impl Onlooker {
+    /// Whose leave it is.
+    pub(super) fn who(&self) -> &Identity {
+        &self.leave.who
+    }
+
     /// Waits until leave is refused, or nobody could be asked three times in a row. Cancel safe.
     pub(super) async fn lapsed(&self, shared: &Shared) -> Closing {
         let limit = shared.options.admit_limit;
@@ -95,8 +100,12 @@ impl Shared {
     ///
     /// # Errors
     /// As [`admit`](Self::admit).
-    pub(super) async fn admit_onlooker(&self, request: AccessRequest) -> Result<Onlooker> {
-        let admission = self.admit(&request, "exec.watch").await?;
+    pub(super) async fn admit_onlooker(
+        &self,
+        request: AccessRequest,
+        operation: &'static str,
+    ) -> Result<Onlooker> {
+        let admission = self.admit(&request, operation).await?;
         let leave = Again {
             access: Arc::clone(&self.access),
             request,
@@ -108,12 +117,24 @@ impl Shared {
 
     /// Somebody came back to a session, or was refused it.
     pub(super) async fn record_resume(&self, session: &SessionId, outcome: AuditOutcome) {
-        let Ok(who) = self.hub.owner(session) else {
+        self.record_change(session, None, "exec.resume", outcome)
+            .await;
+    }
+
+    /// Something changed in a session, by its owner or by who is named.
+    pub(super) async fn record_change(
+        &self,
+        session: &SessionId,
+        who: Option<Identity>,
+        operation: &'static str,
+        outcome: AuditOutcome,
+    ) {
+        let Some(who) = who.or_else(|| self.hub.owner(session).ok()) else {
             return;
         };
         let target = Target::new("session", session.to_string());
         let now = self.clock.now();
-        let event = AuditEvent::new(now, who, Action::Enter, "exec.resume", target, outcome);
+        let event = AuditEvent::new(now, who, Action::Enter, operation, target, outcome);
         // The session itself is on the record already; a failure is in the log.
         let _ = self.record(event).await;
     }

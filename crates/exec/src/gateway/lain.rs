@@ -53,6 +53,7 @@ impl Shared {
                 stranger.is_asked_about(opening).await
             }
             Ok(None) => return,
+            Err(error) if error.kind() == ErrorKind::ResourceExhausted => Err(error),
             Err(error) => {
                 Err(Error::new(ErrorKind::PermissionDenied, "no hello").with_source(error))
             }
@@ -144,19 +145,20 @@ impl Shared {
         let place = Place::Session(session.to_owned());
         let request = AccessRequest::new(hello.credentials, action(false), place);
         let opened = async {
-            self.admit(&request, "exec.replay").await?;
+            let onlooker = self.admit_onlooker(request, "exec.replay").await?;
             let recordings = self.recordings.as_ref();
             let none = || Error::not_found("there are no recordings here");
-            recordings
+            let recording = recordings
                 .ok_or_else(none)?
                 .open(&SessionId::new(session)?)
-                .await
+                .await?;
+            Ok((recording, onlooker))
         };
         let opened = stranger.is_asked_about(opened).await;
         let text = match opened {
-            Ok(recording) => {
+            Ok((recording, onlooker)) => {
                 stranger.let_in();
-                return self.replay(socket, recording, encoder).await;
+                return self.replay(socket, recording, encoder, &onlooker).await;
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => LainText::NotAuthorized,
             Err(_) => LainText::ReplayFailed,

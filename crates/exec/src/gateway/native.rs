@@ -121,9 +121,10 @@ impl Shared {
             }
         };
         let limit = self.options.first_message;
-        self.clock
-            .timeout(limit, "the first message", first)
-            .await?
+        let first = self.clock.timeout(limit, "the first message", first);
+        stranger
+            .unless_evicted(async { first.await.and_then(|first| first) })
+            .await
     }
 
     async fn join(&self, frame: ClientFrame, known: Credentials) -> Result<Joined> {
@@ -150,8 +151,11 @@ impl Shared {
                 action(role == Role::Approver),
                 Place::Session(open.target.clone()),
             );
-            let onlooker = self.admit_onlooker(request).await?;
+            let onlooker = self.admit_onlooker(request, "exec.watch").await?;
             let attachment = self.hub.watch(&SessionId::new(open.target)?, role)?;
+            if role == Role::Watcher {
+                attachment.only_looks();
+            }
             let attachment = with_snapshots(attachment, open.snapshot);
             return Ok(Joined {
                 want: attachment.ready().base,

@@ -11,7 +11,8 @@ pub struct GatewayOptions {
     /// bandwidth, time and idleness, are the hub's
     /// [`HubLimits`](crate::session::HubLimits).
     pub session: SessionOptions,
-    /// Connections at a time. 20,000.
+    /// Connections at a time. 20,000. Of those beyond, 64 at a time are told so in their protocol's own
+    /// words and closed; others get 503 instead of an upgrade, which costs nothing.
     pub connections: usize,
     /// Connections at a time whose clients have no leave yet. One more closes the one that has waited
     /// longest of those that have not said what they want, and only where there is none the one that

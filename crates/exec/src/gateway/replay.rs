@@ -1,10 +1,13 @@
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use longshore_core::{ClockExt, Timestamp};
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     Shared,
-    socket::{self, Sending, Socket},
+    admit::Onlooker,
+    liveness::Liveness,
+    socket::{self, Receiving, Sending, Socket},
 };
 use crate::{
     protocol::{
@@ -15,20 +18,61 @@ use crate::{
 };
 
 impl Shared {
-    /// Sends a recording in its own time.
+    /// Sends a recording in its own time, as long as the client lives and has leave.
     pub(super) async fn replay(
         &self,
         socket: Socket,
-        mut recording: RecordingStream,
+        recording: RecordingStream,
         mut encoder: LainEncoder,
+        onlooker: &Onlooker,
     ) {
         let (clock, options) = (&*self.clock, &self.options);
         let (mut sending, mut receiving) = socket.split();
+        let life = Liveness::new(options, clock.now());
+        let mut out = Outgoing::default();
+        let mut told = tokio::select! {
+            () = self.listen(&mut receiving, &life) => return,
+            () = life.lapsed(clock) => return,
+            told = self.tell(&mut sending, recording, &mut encoder) => match told {
+                Some(told) => told,
+                None => return,
+            },
+            _ = onlooker.lapsed(self) => {
+                encoder.close(LainText::NotAuthorized, &mut out);
+                out
+            }
+        };
+        if self.put_all(&mut sending, &mut told).await.is_some()
+            && let Some(closing) = told.closing
+        {
+            let limit = options.close_limit;
+            socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
+        }
+    }
+
+    /// The client only listens; whatever it says shows that it lives. Returns when it is gone.
+    async fn listen(&self, receiving: &mut Receiving, life: &Liveness) {
+        while let Some(Ok(message)) = receiving.next().await {
+            if message.is_close() {
+                return;
+            }
+            life.heard(self.clock.now());
+        }
+    }
+
+    /// Gives the last words; `None` when the connection can't be written to.
+    async fn tell(
+        &self,
+        sending: &mut Sending,
+        mut recording: RecordingStream,
+        encoder: &mut LainEncoder,
+    ) -> Option<Outgoing> {
+        let (clock, options) = (&*self.clock, &self.options);
         let start = clock.now();
         let mut next_ping = start.after(options.ping);
         let mut out = Outgoing::default();
         let mut waiting: Option<(Timestamp, RecordedOutput)> = None;
-        while out.closing.is_none() {
+        loop {
             let due = waiting.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 piece = recording.next(), if waiting.is_none() => match piece {
@@ -43,31 +87,22 @@ impl Shared {
                 }
                 () = clock.sleep_until(next_ping) => {
                     next_ping = clock.now().after(options.ping);
-                    if self.put(&mut sending, Message::Ping(Bytes::new())).await.is_none() {
-                        return;
-                    }
+                    self.put(sending, Message::Ping(Bytes::new())).await?;
                     encoder.keepalive(&mut out);
                 }
-                message = receiving.next() => match message {
-                    // The client only listens; whatever it says is nothing.
-                    Some(Ok(message)) if !message.is_close() => {}
-                    _ => return,
-                },
             }
-            for message in out.messages.drain(..) {
-                if self
-                    .put(&mut sending, Message::Binary(message))
-                    .await
-                    .is_none()
-                {
-                    return;
-                }
+            if out.closing.is_some() {
+                return Some(out);
             }
+            self.put_all(sending, &mut out).await?;
         }
-        if let Some(closing) = out.closing {
-            let limit = options.close_limit;
-            socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
+    }
+
+    async fn put_all(&self, sending: &mut Sending, out: &mut Outgoing) -> Option<()> {
+        for message in out.messages.drain(..) {
+            self.put(sending, Message::Binary(message)).await?;
         }
+        Some(())
     }
 
     async fn put(&self, sending: &mut Sending, message: Message) -> Option<()> {

@@ -1,10 +1,9 @@
 use std::{
     collections::BTreeMap,
-    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Connections whose clients have no leave yet. There are so many at a time; one more makes another
 /// go: of those that have said nothing, or were refused, the one that came first; only if there is
@@ -20,7 +19,7 @@ pub(super) struct WaitingRoom {
 struct State {
     next: u64,
     /// In the order in which they go.
-    waiting: BTreeMap<Rank, oneshot::Sender<()>>,
+    waiting: BTreeMap<Rank, CancellationToken>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +32,8 @@ struct Rank {
 pub(super) struct Waiting {
     rank: Mutex<Rank>,
     room: Arc<WaitingRoom>,
+    evicted: CancellationToken,
 }
-
-/// Whether the place had to be given to somebody else.
-pub(super) struct Evicted(oneshot::Receiver<()>);
 
 impl WaitingRoom {
     pub(super) fn new(most: usize) -> Self {
@@ -46,26 +43,40 @@ impl WaitingRoom {
         }
     }
 
-    pub(super) fn enter(self: &Arc<Self>) -> (Waiting, Evicted) {
+    pub(super) fn enter(self: &Arc<Self>) -> Waiting {
+        let place = self.place(CancellationToken::new());
         let mut state = self.lock();
         while state.waiting.len() >= self.most
             && let Some((_, first)) = state.waiting.pop_first()
         {
-            let _ = first.send(());
+            first.cancel();
         }
+        let rank = *place.rank.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting.insert(rank, place.evicted.clone());
+        drop(state);
+        place
+    }
+
+    /// No place: whoever has it is to go.
+    pub(super) fn turn_away(self: &Arc<Self>) -> Waiting {
+        let evicted = CancellationToken::new();
+        evicted.cancel();
+        self.place(evicted)
+    }
+
+    fn place(self: &Arc<Self>, evicted: CancellationToken) -> Waiting {
+        let mut state = self.lock();
         let rank = Rank {
             is_asked_about: false,
             number: state.next,
         };
         state.next += 1;
-        let (evict, evicted) = oneshot::channel();
-        state.waiting.insert(rank, evict);
         drop(state);
-        let place = Waiting {
+        Waiting {
             rank: Mutex::new(rank),
             room: Arc::clone(self),
-        };
-        (place, Evicted(evicted))
+            evicted,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,6 +96,11 @@ impl Waiting {
             state.waiting.insert(*rank, evict);
         }
     }
+
+    /// Is cancelled when the place had to be given to somebody else.
+    pub(super) fn evicted(&self) -> &CancellationToken {
+        &self.evicted
+    }
 }
 
 impl Drop for Waiting {
@@ -94,54 +110,50 @@ impl Drop for Waiting {
     }
 }
 
-impl Evicted {
-    /// Returns only if it was. Cancel safe.
-    pub(super) async fn wait(self) {
-        if self.0.await.is_err() {
-            pending::<()>().await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
 
     #[test]
     fn the_longest_goes_and_who_was_let_in_stays() {
         let room = Arc::new(WaitingRoom::new(2));
-        let (first, first_evicted) = room.enter();
-        let (second, second_evicted) = room.enter();
+        let (first, second) = (room.enter(), room.enter());
+        let first_evicted = first.evicted().clone();
         // Let in.
         drop(first);
-        let (third, third_evicted) = room.enter();
-        let (_fourth, fourth_evicted) = room.enter();
-        assert!(first_evicted.wait().now_or_never().is_none());
-        assert!(second_evicted.wait().now_or_never().is_some());
+        let (third, fourth) = (room.enter(), room.enter());
+        assert!(!first_evicted.is_cancelled());
+        assert!(second.evicted().is_cancelled());
         assert_eq!(room.lock().waiting.len(), 2);
+        let third_evicted = third.evicted().clone();
         drop((second, third));
-        let (_fifth, _) = room.enter();
-        assert!(third_evicted.wait().now_or_never().is_none());
-        assert!(fourth_evicted.wait().now_or_never().is_none());
+        let _fifth = room.enter();
+        assert!(!third_evicted.is_cancelled());
+        assert!(!fourth.evicted().is_cancelled());
+        assert_eq!(room.lock().waiting.len(), 2);
+        // Who is turned away takes no place, and leaves none.
+        let away = room.turn_away();
+        assert!(away.evicted().is_cancelled());
+        away.set_asked_about(true);
+        drop(away);
         assert_eq!(room.lock().waiting.len(), 2);
     }
 
     #[test]
     fn who_is_asked_about_goes_last() {
         let room = Arc::new(WaitingRoom::new(3));
-        let (mut places, mut evicted) = (Vec::new(), Vec::new());
+        let (mut places, mut told) = (Vec::new(), Vec::new());
         let mut enter = |is_asked_about: bool| {
-            let (place, out) = room.enter();
+            let place = room.enter();
             place.set_asked_about(is_asked_about);
             places.push(place);
-            evicted.push(Some(out));
+            told.push(false);
             // Who had to go for it.
-            let gone = evicted.iter_mut().position(|out| {
-                let is_out = out.as_mut().is_some_and(|out| out.0.try_recv().is_ok());
-                is_out && out.take().is_some()
-            });
+            let evicted = |index: &usize| !told[*index] && places[*index].evicted().is_cancelled();
+            let gone = (0..places.len()).find(evicted);
+            if let Some(gone) = gone {
+                told[gone] = true;
+            }
             assert!(room.lock().waiting.len() <= 3);
             (gone, places.len())
         };
@@ -161,7 +173,7 @@ mod tests {
         // Who has gone comes back by nothing.
         places[0].set_asked_about(true);
         assert_eq!(room.lock().waiting.len(), 3);
-        let (_place, _evicted) = room.enter();
-        assert!(evicted[11].as_mut().unwrap().0.try_recv().is_ok());
+        let _place = room.enter();
+        assert!(places[11].evicted().is_cancelled());
     }
 }

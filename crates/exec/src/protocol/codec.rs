@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use longshore_core::{Error, Signal, TerminalSize};
 
-use crate::session::ViewerEvent;
+use crate::session::{Notice, ViewerEvent, ViewerId};
 
 /// A data message of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub enum Command {
     Acknowledge(u64),
     /// Stop output, or go on.
     Pause(bool),
+    /// Pass the right to write on to this connection.
+    Grant(ViewerId),
+    /// Take it back.
+    TakeBack,
     /// The client leaves and may come back.
     Detach,
     /// The client ends the session, or has heard its end.
@@ -127,4 +131,17 @@ pub trait Encoder: Send {
     fn client_acknowledges(&self) -> bool {
         false
     }
+}
+
+/// Whether a notice is worth a line to clients that can do nothing about it.
+pub(super) fn is_shown(notice: Notice) -> bool {
+    !matches!(
+        notice,
+        Notice::Started | Notice::Joined(_) | Notice::Left(_)
+    )
+}
+
+/// A notice for a terminal that shows nothing but output: dim, on a line of its own.
+pub(super) fn aside(notice: Notice) -> String {
+    format!("\r\n\x1b[2m>>> {}\x1b[22m\r\n", notice.text())
 }

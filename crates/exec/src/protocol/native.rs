@@ -13,6 +13,17 @@
 //! | 07 ACK | u64 output offset consumed | 8A PONG | u64 |
 //! | 08 DETACH, 09 END | nothing | 85 SNAPSHOT | u64 offset, bytes |
 //! | 0A PING | u64 | 88 PACKED | u64 offset, u8 output, u32 length, bytes |
+//! | 0B GRANT | u64 connection | | |
+//! | 0C TAKE_BACK | nothing | | |
+//!
+//! One connection writes. The one that opened the session, or resumed it, may GRANT that to another,
+//! also while a third has it, and TAKE_BACK; whoever was granted it may pass it on, and it comes back
+//! when that one leaves. Others join by OPEN with mode `approve`, for which access control is asked
+//! whether they may enter; one with mode `watch` may only look and is granted nothing. The NOTICE
+//! `joined` tells the owner a connection's number (`viewer`), `left` that it has gone, `may-write` tells
+//! the heir where its input begins (`in_next`), `read-only` who lost the right, or tried to use it
+//! without. A GRANT that is not followed is answered by the NOTICE `not-granted`. In a moderated
+//! session who writes does not approve its own input.
 //!
 //! SNAPSHOT goes to clients that ask for it, of gateways that keep a screen: behind a GAP, and first
 //! to who only looks on. Its bytes redraw a terminal, and output goes on at its offset.

@@ -58,6 +58,11 @@ impl ScriptedProcess {
         self.write(kind, bytes.into()).await;
     }
 
+    /// Waits until all that was printed is read, as `tcdrain` does. Cancel safe.
+    pub async fn drained(&self) {
+        self.pipe.drained().await;
+    }
+
     /// The terminal's present size.
     pub fn size(&self) -> TerminalSize {
         *self.size.borrow()
@@ -139,6 +144,19 @@ impl Pipe {
             changed.await;
         }
         self.changed.notify_waiters();
+    }
+
+    /// Waits until nothing waits. Cancel safe.
+    async fn drained(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().waiting.is_empty() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The next output; `None` at the end. Cancel safe.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use longshore_core::{Result, SessionId, Signal, TerminalSize};
 
 use super::{
-    Recorder, Role, Secret, SessionEnd, ViewerEvent, ViewerId,
+    Notice, Recorder, Role, Secret, SessionEnd, ViewerEvent, ViewerId,
     shared::{Shared, Wake},
 };
 
@@ -214,6 +214,12 @@ impl Attachment {
         }
     }
 
+    /// For how much input there is room now.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn free_input(&self) -> usize {
+        self.shared.look(|core, _| core.input_room())
+    }
+
     /// The input ends at `offset`; `None`: where the last ended.
     ///
     /// # Errors
@@ -240,12 +246,33 @@ impl Attachment {
             .by_viewer(|core, _| core.set_paused(self.id, paused));
     }
 
-    /// Passes the right to write to another connection.
+    /// Says that this connection has leave to look only: the right to write is not passed on to it.
+    pub fn only_looks(&self) {
+        self.shared.by_viewer(|core, _| core.only_looks(self.id));
+    }
+
+    /// Passes the right to write to another connection. Who opened the session, or came back to it, may
+    /// do so also while another writes, and has the right again when that one leaves; whoever else has
+    /// it may pass it on.
     ///
     /// # Errors
-    /// This one does not have it, or the other is not here.
+    /// This one may not, the other has leave to look only, or is not here.
     pub fn grant(&self, to: ViewerId) -> Result<()> {
         self.shared.by_viewer(|core, _| core.grant(self.id, to))
+    }
+
+    /// Tells the connection something.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.shared.by_viewer(|core, _| core.tell(self.id, notice));
+    }
+
+    /// Takes the right to write back.
+    ///
+    /// # Errors
+    /// This connection neither opened the session nor came back to it.
+    pub fn take_back(&self) -> Result<()> {
+        self.shared.by_viewer(|core, _| core.take_back(self.id))
     }
 
     /// Ends the session, or says that its end was heard and nobody will ask for it again.

@@ -1,4 +1,5 @@
 mod connections;
+mod grant;
 mod process;
 mod time;
 
@@ -34,6 +35,8 @@ pub struct SessionCore {
     viewers: BTreeMap<ViewerId, Viewer>,
     next_viewer: u64,
     writer: Option<ViewerId>,
+    /// The connection that holds the session by right: the right to write comes back to it.
+    owner: Option<ViewerId>,
     /// What the last writer has acknowledged: what lies before need not be kept for it.
     floor: u64,
     /// Whether the writer that left takes what it missed from the record.
@@ -99,6 +102,7 @@ impl SessionCore {
             viewers: BTreeMap::new(),
             next_viewer: 0,
             writer: None,
+            owner: None,
             floor: 0,
             refills: false,
             recorded: RecordReach::default(),
@@ -205,6 +209,19 @@ impl SessionCore {
         }
     }
 
+    /// Tells a connection something.
+    pub fn tell(&mut self, id: ViewerId, notice: Notice) {
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.notice(notice);
+        }
+    }
+
+    fn tell_owner(&mut self, notice: Notice) {
+        if let Some(viewer) = self.owner.and_then(|id| self.viewers.get_mut(&id)) {
+            viewer.notice(notice);
+        }
+    }
+
     fn refuse(&mut self, id: ViewerId) {
         if let Some(viewer) = self.viewers.get_mut(&id) {
             viewer.notice(Notice::ReadOnly);
@@ -302,7 +319,10 @@ const LEAST_KEPT: u64 = 4 * 1024;
 const MOST_KEPT: u64 = 64 * 1024;
 /// For so long what comes behind an interrupt may be from before it.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How far the process may be ahead of a connection that holds the session.
+/// How far the process may be ahead of a connection that holds the session: half its window where
+/// the way is slow, from this on.
+const LEAST_AHEAD: u64 = 4 * 1024;
+/// To this.
 const AHEAD: u64 = 64 * 1024;
 /// What an interactive program is interrupted with: ^C, ^Z and ^\.
 const INTERRUPTS: [u8; 3] = [0x03, 0x1a, 0x1c];

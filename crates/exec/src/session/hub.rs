@@ -9,11 +9,12 @@ use std::{
 use async_trait::async_trait;
 use longshore_core::{
     Access, BoxFuture, Clock, Error, ExecBackend, Identity, Random, Result, SessionId, Shutdown,
+    Signal,
 };
 
 use super::{
     Attachment, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout, SessionCore,
-    SessionEnd, SessionOptions, SessionOrigin, driver::Driver, shared::Shared,
+    SessionEnd, SessionOptions, SessionOrigin, ViewerId, driver::Driver, shared::Shared,
 };
 use places::{Entered, Places};
 
@@ -315,7 +316,7 @@ impl SessionHub {
         Ok(self.find(session)?.who.clone())
     }
 
-    /// Ends a session from outside.
+    /// Ends a session from outside. The caller has made sure that it may.
     ///
     /// # Errors
     /// There is no such session.
@@ -323,6 +324,42 @@ impl SessionHub {
         self.find(session)?
             .by_viewer(|core, now| core.terminate(end, now));
         Ok(())
+    }
+
+    /// Sends a signal to a session's process from outside, whatever protocol its client speaks and
+    /// whether there is one. It is on its way when this returns: that the container's engine has no
+    /// way to send it is in the log, and told to who writes
+    /// ([`Notice::SignalFailed`](super::Notice::SignalFailed)). As for [`end`](Self::end), the caller
+    /// has made sure that it may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound): there is no such session;
+    /// [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed): it has ended;
+    /// [`ErrorKind::ResourceExhausted`](longshore_core::ErrorKind::ResourceExhausted): too many others
+    /// wait.
+    pub fn signal(&self, session: &SessionId, signal: Signal) -> Result<()> {
+        self.find(session)?
+            .by_viewer(|core, _| core.signal_from_outside(signal))
+    }
+
+    /// The connections of a session, with what each may do, in the order in which they came.
+    ///
+    /// # Errors
+    /// There is no such session.
+    pub fn connections(&self, session: &SessionId) -> Result<Vec<(ViewerId, Role)>> {
+        Ok(self.find(session)?.look(|core, _| core.connections()))
+    }
+
+    /// Passes the right to write in a session to one of its connections, from outside: a moderator's.
+    /// The caller has made sure that it may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound): there is no such session or
+    /// connection; [`ErrorKind::PermissionDenied`](longshore_core::ErrorKind::PermissionDenied): the
+    /// connection has leave to look only.
+    pub fn grant(&self, session: &SessionId, to: ViewerId) -> Result<()> {
+        self.find(session)?
+            .by_viewer(|core, _| core.grant_from_outside(to))
     }
 
     /// All sessions, in no order.

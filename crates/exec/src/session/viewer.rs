@@ -9,6 +9,18 @@ use super::{SessionEnd, window::Window};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewerId(pub(super) u64);
 
+impl ViewerId {
+    /// From its number.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What a connection may do in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -79,11 +91,21 @@ pub enum Notice {
     /// The connection only sees; what it sent was not taken.
     ReadOnly,
     /// The connection may write now.
-    MayWrite,
+    MayWrite {
+        /// The offset of its input.
+        next_input: u64,
+    },
+    /// Somebody joined who may be given the right to write; told to whoever may pass it on.
+    Joined(ViewerId),
+    /// One of those has left.
+    Left(ViewerId),
     /// Input waits for an approver.
     InputHeld,
     /// An approver is there; input goes through.
     InputReleased,
+    /// The right to write was not passed on: the other is not here or has leave to look only, or this
+    /// connection may not.
+    NotGranted,
     /// The signal could not be sent.
     SignalFailed,
     /// A rule keeps a line of input from the process.
@@ -98,9 +120,12 @@ impl Notice {
         match self {
             Self::Started => "started",
             Self::ReadOnly => "read-only",
-            Self::MayWrite => "may-write",
+            Self::MayWrite { .. } => "may-write",
+            Self::Joined(_) => "joined",
+            Self::Left(_) => "left",
             Self::InputHeld => "input-held",
             Self::InputReleased => "input-released",
+            Self::NotGranted => "not-granted",
             Self::SignalFailed => "signal-failed",
             Self::InputBlocked => "input-blocked",
             Self::InputAsked => "input-asked",
@@ -112,9 +137,14 @@ impl Notice {
         match self {
             Self::Started => "the process runs",
             Self::ReadOnly => "this connection only watches; what it sent was not taken",
-            Self::MayWrite => "this connection may type now",
+            Self::MayWrite { .. } => "this connection may type now",
+            Self::Joined(_) => "somebody joined who may be given the right to type",
+            Self::Left(_) => "somebody left who could have been given the right to type",
             Self::InputHeld => "input waits until somebody who may approve joins",
             Self::InputReleased => "somebody who may approve is here; input goes through",
+            Self::NotGranted => {
+                "the right to type was not passed on: nobody is here under this number who may have it"
+            }
             Self::SignalFailed => {
                 "the signal could not be sent: this container's engine has no way to"
             }
@@ -130,6 +160,10 @@ impl Notice {
 #[derive(Debug)]
 pub(super) struct Viewer {
     pub(super) role: Role,
+    /// What it is while another writes.
+    pub(super) rests_as: Role,
+    /// It has leave to look only: the right to write is not passed on to it.
+    pub(super) only_looks: bool,
     /// The next byte to send.
     pub(super) cursor: u64,
     /// What lies before was consumed.
@@ -158,6 +192,11 @@ impl Viewer {
     pub(super) fn new(role: Role, cursor: u64, window: Window) -> Self {
         Self {
             role,
+            rests_as: match role {
+                Role::Writer => Role::Watcher,
+                other => other,
+            },
+            only_looks: false,
             cursor,
             acknowledged: cursor,
             window,

@@ -9,18 +9,12 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use longshore_core::{
-    ClockExt, Error, ExecRequest, OutputKind, Random, Result, SeededRandom, SessionId, SystemClock,
-    TerminalSize,
-};
+use longshore_core::{ClockExt, ExecRequest, Random, SeededRandom, SystemClock, TerminalSize};
 use longshore_exec::{
     ScriptedExec,
     access::{AnybodyMay, Located, Place, StaticDirectory},
     gateway::GatewayOptions,
-    session::{RecordedOutput, RecordingSource, RecordingStream},
 };
 
 use crate::{
@@ -118,36 +112,8 @@ fn server() -> Arc<Server> {
         .with(lain("3"), Located::new(exec.clone(), id("main")))
         .with(lain("4"), Located::new(exec, id("c1")));
     Server::new(directory, GatewayOptions::default(), |gateway| {
-        gateway
-            .with_access(Arc::new(AnybodyMay))
-            .with_recordings(Arc::new(Tape))
+        gateway.with_access(Arc::new(AnybodyMay))
     })
-}
-
-#[derive(Debug)]
-struct Tape;
-
-#[async_trait]
-impl RecordingSource for Tape {
-    async fn open(&self, session: &SessionId) -> Result<RecordingStream> {
-        if session.as_str() != "7" {
-            return Err(Error::not_found("no such recording"));
-        }
-        let piece = |at, kind, text: &'static [u8]| {
-            let at = Duration::from_millis(at);
-            Ok(RecordedOutput {
-                at,
-                kind,
-                bytes: Bytes::from_static(text),
-            })
-        };
-        let pieces = vec![
-            piece(0, OutputKind::Stdout, b"$ \xe6\x97"),
-            piece(12_000, OutputKind::Stdout, b"\xa5"),
-            piece(12_500, OutputKind::Stderr, b"x"),
-        ];
-        Ok(Box::pin(futures::stream::iter(pieces)))
-    }
 }
 
 /// The stock client's headers.
@@ -257,20 +223,6 @@ async fn pings_come_in_pairs() {
         assert_eq!(raw.receive().await, Some((PING, vec![])));
         assert_eq!(raw.receive().await, Some((BINARY, message(3, b"ping"))));
     }
-}
-
-/// Fault 5: who does not answer is dead after three pings, and so is the session.
-#[tokio::test(start_paused = true)]
-async fn a_client_that_falls_silent_is_found_within_35_seconds() {
-    let server = server();
-    let clock = SystemClock::new();
-    let mut raw = Raw::open(&server, "/enter", &headers("1")).await;
-    raw.answers = false;
-    until(&mut raw, "TERM=xterm-256color\r\n").await;
-    clock.sleep(Duration::from_secs(25)).await;
-    assert_eq!(server.hub.sessions().len(), 1);
-    clock.sleep(Duration::from_secs(16)).await;
-    assert!(server.hub.sessions().is_empty());
 }
 
 /// Fault 1: the server's state is free within a second of the drop.
@@ -421,41 +373,6 @@ async fn a_web_client_that_says_nothing_is_sent_away() {
         let close: serde_json::Value = serde_json::from_slice(&raw.message().await).unwrap();
         assert_eq!(close["content"], STANDARD.encode(DENIED));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_recording_is_replayed_in_its_own_time() {
-    let server = server();
-    let cookie = [("Cookie", "a=b; access_token=t")];
-    let mut raw = Raw::open(&server, "/api/sessions/7/replay", &cookie).await;
-    let mut told = Vec::new();
-    loop {
-        let message: serde_json::Value = serde_json::from_slice(&raw.message().await).unwrap();
-        let content = STANDARD
-            .decode(message["content"].as_str().unwrap())
-            .unwrap();
-        let kind = message
-            .get("msgType")
-            .and_then(serde_json::Value::as_u64)
-            .unwrap_or_default();
-        told.push((kind, String::from_utf8(content).unwrap()));
-        if kind == 2 {
-            break;
-        }
-    }
-    let expected = [
-        (0, "$ "),
-        (3, "ping"),
-        // The character that was cut in two is one again.
-        (0, "日"),
-        (1, "x"),
-        (2, "\x1b[32m>>> Session replay done.\x1b[0m"),
-    ];
-    assert_eq!(told, expected.map(|(kind, text)| (kind, text.to_owned())));
-    let mut raw = Raw::open(&server, "/api/sessions/8/replay", &cookie).await;
-    let close: serde_json::Value = serde_json::from_slice(&raw.message().await).unwrap();
-    let failed = "\x1b[31m>>> Replay session failed, please try again.\x1b[0m";
-    assert_eq!(close["content"], STANDARD.encode(failed));
 }
 
 /// Fault 16.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use longshore_core::{ClockExt, SystemClock};
+use longshore_core::{ClockExt, Signal, SystemClock};
 use longshore_exec::{
     access::{Located, Place, StaticDirectory},
     gateway::GatewayOptions,
@@ -10,7 +10,7 @@ use longshore_exec::{
 
 use crate::{
     programs,
-    raw::{BINARY, PING, PONG, Raw},
+    raw::{BINARY, Raw},
     server::{Server, id},
 };
 
@@ -124,45 +124,6 @@ async fn there_is_a_status_for_every_failure() {
     assert_eq!(raw.closed().await.0, 1002);
 }
 
-/// A client that does not read its output still gets its pings answered.
-#[tokio::test(start_paused = true)]
-async fn pings_are_answered() {
-    let server = server();
-    let mut raw = Raw::open(&server, &pod("command=forever&stdout=true"), &[V5]).await;
-    raw.send(PING, b"beat").await;
-    loop {
-        match raw.receive().await {
-            Some((PONG, payload)) => break assert_eq!(payload, b"beat"),
-            Some(_) => {}
-            None => panic!("the connection ended"),
-        }
-    }
-}
-
-/// A process that takes no input holds its client's messages up, and nobody takes that for death.
-#[tokio::test(start_paused = true)]
-async fn a_client_whose_input_waits_is_not_dead() {
-    let server = server();
-    let path = pod("command=forever&stdin=true&stdout=true");
-    let mut raw = Raw::open(&server, &path, &[V5]).await;
-    assert_eq!(raw.message().await, [1]);
-    assert_eq!(raw.message().await, b"\x01ready\n");
-    // Until all buffers on the way are full; its answers to pings wait behind them.
-    let clock = SystemClock::new();
-    let full = async {
-        loop {
-            raw.send(BINARY, &[0; 30_000]).await;
-        }
-    };
-    let full: Result<(), _> = clock.timeout(Duration::from_secs(1), "sending", full).await;
-    full.unwrap_err();
-    raw.answers = false;
-    for _ in 0..12 {
-        assert_eq!(raw.receive().await.unwrap().0, PING);
-    }
-    assert_eq!(server.hub.sessions().len(), 1);
-}
-
 const TTY: (&str, &str) = ("Sec-WebSocket-Protocol", "tty");
 
 #[tokio::test(start_paused = true)]
@@ -241,4 +202,39 @@ async fn the_token_is_the_pages_own() {
     };
     assert_eq!(ask(None).await, r#"{"token":""}"#);
     assert_eq!(ask(Some("Basic dTpw")).await, r#"{"token":"dTpw"}"#);
+}
+
+/// Their protocols have no signals; an operator has.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_signalled_from_outside() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let server = server();
+        let path = pod("command=forever&stdout=true");
+        let mut raw = Raw::open(&server, &path, &[V5]).await;
+        assert_eq!(raw.message().await, [1]);
+        assert_eq!(raw.message().await, b"\x01ready\n");
+        let session = server.hub.sessions().remove(0).session;
+        server.hub.signal(&session, signal).unwrap();
+        let status = status(&mut raw).await;
+        let code = 128 + u32::from(signal.number());
+        assert_eq!(status["details"]["causes"][0]["message"], code.to_string());
+        assert!(
+            status["message"]
+                .as_str()
+                .unwrap()
+                .contains(&signal.to_string())
+        );
+        let mut page = Raw::open(&server, "/ws?target=web", &[TTY]).await;
+        page.send(BINARY, br#"{"AuthToken":"","columns":70,"rows":20}"#)
+            .await;
+        for _ in 0..3 {
+            page.message().await;
+        }
+        let mut open = server.hub.sessions();
+        open.retain(|one| one.end.is_none());
+        server.hub.signal(&open.remove(0).session, signal).unwrap();
+        let (code, reason) = page.closed().await;
+        assert_eq!(code, 4100);
+        assert!(reason.contains(&signal.to_string()), "{reason}");
+    }
 }

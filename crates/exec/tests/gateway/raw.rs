@@ -22,7 +22,15 @@ pub(crate) struct Raw {
 impl Raw {
     /// Sends an upgrade request and reads the head of its answer.
     pub(crate) async fn dial(server: &Server, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = server.dial();
+        Self::dial_over(server.dial(), path, headers).await
+    }
+
+    /// As [`dial`](Self::dial), over a stream that leads to a gateway.
+    pub(crate) async fn dial_over(
+        mut stream: BoxByteStream,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -52,7 +60,16 @@ impl Raw {
 
     /// As [`dial`](Self::dial), and it must have worked.
     pub(crate) async fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Self {
-        let raw = Self::dial(server, path, headers).await;
+        Self::open_over(server.dial(), path, headers).await
+    }
+
+    /// As [`open`](Self::open), over a stream that leads to a gateway.
+    pub(crate) async fn open_over(
+        stream: BoxByteStream,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
+        let raw = Self::dial_over(stream, path, headers).await;
         assert!(raw.head.starts_with("http/1.1 101 "), "{}", raw.head);
         // The accept key of the RFC's own example.
         assert!(
@@ -131,6 +148,20 @@ impl Raw {
                 other => panic!("expected a message, got {other:?}"),
             }
         }
+    }
+
+    /// One that reads and answers nothing, and one that writes.
+    pub(crate) fn split(self) -> (Self, Self) {
+        let (reads, writes) = tokio::io::split(self.stream);
+        let half = |stream| Self {
+            stream,
+            head: String::new(),
+            answers: false,
+        };
+        (
+            half(Box::new(tokio::io::join(reads, tokio::io::sink()))),
+            half(Box::new(tokio::io::join(tokio::io::empty(), writes))),
+        )
     }
 
     /// The close code and reason; what comes before is passed over.

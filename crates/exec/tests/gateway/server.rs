@@ -36,7 +36,6 @@ pub(crate) struct Server {
     pub(crate) hub: SessionHub,
     pub(crate) shutdown: Shutdown,
     pub(crate) clock: Arc<dyn Clock>,
-    buffer: usize,
     wires: Mutex<Vec<AbortHandle>>,
     dialled: AtomicUsize,
 }
@@ -80,7 +79,6 @@ impl Server {
             hub,
             shutdown,
             clock,
-            buffer: 64 << 10,
             wires: Mutex::default(),
             dialled: AtomicUsize::new(0),
         })
@@ -110,8 +108,13 @@ impl Server {
 
     /// A raw connection.
     pub(crate) fn dial(&self) -> BoxByteStream {
-        let (near, mut middle) = tokio::io::duplex(self.buffer);
-        let (mut through, far) = tokio::io::duplex(self.buffer);
+        self.dial_through(64 << 10)
+    }
+
+    /// A raw connection over a way that holds so many bytes twice.
+    pub(crate) fn dial_through(&self, buffer: usize) -> BoxByteStream {
+        let (near, mut middle) = tokio::io::duplex(buffer);
+        let (mut through, far) = tokio::io::duplex(buffer);
         let gateway = self.gateway.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| {

@@ -232,6 +232,87 @@ async fn who_is_being_asked_about_stays_while_others_come() {
     assert_eq!(page.message().await, b"1web");
 }
 
+/// What each protocol says to one that is sent away, whatever it was doing.
+async fn is_told(raw: &mut Raw, path: &str) {
+    match path {
+        "/v1/exec" => assert_eq!(raw.closed().await.0, 4029),
+        "/ws?target=web" => assert_eq!(raw.closed().await.0, 4100),
+        "/enter" => {
+            let said = String::from_utf8_lossy(&raw.message().await).into_owned();
+            assert!(
+                said.contains("Can't enter your container, try again."),
+                "{said}"
+            );
+            assert_eq!(raw.closed().await.0, 1000);
+        }
+        "/enter?method=web" => {
+            let said = String::from_utf8(raw.message().await).unwrap();
+            assert!(said.contains("\"msgType\":2"), "{said}");
+            assert_eq!(raw.closed().await.0, 1000);
+        }
+        _ => {
+            let said = raw.message().await;
+            let status: serde_json::Value = serde_json::from_slice(&said[1..]).unwrap();
+            assert_eq!((said[0], &status["code"]), (3, &429.into()));
+            assert_eq!(raw.closed().await.0, 1000);
+        }
+    }
+}
+
+const PATHS: [&str; 5] = [
+    "/v1/exec",
+    "/ws?target=web",
+    "/enter",
+    "/enter?method=web",
+    "/api/v1/namespaces/shop/pods/web/exec?command=x&stdout=true",
+];
+const NAMES: [(&str, &str); 3] = [("app-name", "a"), ("proc-name", "b"), ("instance-no", "1")];
+
+/// Fault 19: also beyond all connections that may be every path ends with its protocol's last words,
+/// for a few at a time; what is more costs nothing.
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_is_told_so() {
+    let server = server(GatewayOptions::default().with_connections(1));
+    let held = Raw::open(&server, "/v1/exec", &[]).await;
+    for path in PATHS {
+        let mut raw = Raw::open(&server, path, &NAMES).await;
+        is_told(&mut raw, path).await;
+    }
+    // They do not go.
+    let mut away = Vec::new();
+    for _ in 0..64 {
+        away.push(Raw::open(&server, "/v1/exec", &[]).await);
+    }
+    let raw = Raw::dial(&server, "/v1/exec", &[]).await;
+    assert!(raw.head.starts_with("http/1.1 503 "), "{}", raw.head);
+    SystemClock::new().sleep(Duration::from_secs(6)).await;
+    let mut raw = Raw::open(&server, "/v1/exec", &[]).await;
+    is_told(&mut raw, "/v1/exec").await;
+    drop((held, away));
+    SystemClock::new().sleep(Duration::from_secs(1)).await;
+    let session = server.client().open(open("forever", 0)).await.unwrap();
+    session.started().await.unwrap();
+}
+
+/// Who has to go for another is told so too, in that moment.
+#[tokio::test(start_paused = true)]
+async fn who_makes_room_is_told_so() {
+    let exec = programs::scripted().with_workload(id("web"));
+    let directory = StaticDirectory::new().with_engine(Arc::new(exec));
+    let options = GatewayOptions::default().with_waiting(1, 32 << 10);
+    let server = Server::new(directory, options, |gateway| {
+        gateway.with_access(Arc::new(Slow(Duration::from_secs(5))))
+    });
+    for path in PATHS {
+        let mut raw = Raw::open(&server, path, &NAMES).await;
+        SystemClock::new().sleep(Duration::from_secs(1)).await;
+        let _next = Raw::open(&server, "/v1/exec", &[]).await;
+        let told = tokio::time::timeout(Duration::from_millis(1), is_told(&mut raw, path));
+        told.await.unwrap();
+        assert!(matches!(raw.receive().await, None), "it costs nothing more");
+    }
+}
+
 /// Whether a connection has ended, or does within a moment.
 async fn is_gone(raw: &mut Raw) -> bool {
     let next = tokio::time::timeout(Duration::from_millis(1), raw.receive());

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::PodRequest;
 use crate::{
-    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal},
-    session::{EndReason, SessionEnd, ViewerEvent},
+    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, aside, is_shown},
+    session::{EndReason, Notice, SessionEnd, ViewerEvent},
 };
 
 /// A client's channels.
@@ -71,6 +71,7 @@ impl Decoder for KubernetesDecoder {
 pub struct KubernetesEncoder {
     stdout: bool,
     stderr: bool,
+    tty: bool,
 }
 
 impl KubernetesEncoder {
@@ -79,6 +80,7 @@ impl KubernetesEncoder {
         Self {
             stdout: request.stdout,
             stderr: request.stderr,
+            tty: request.tty,
         }
     }
 
@@ -99,6 +101,20 @@ impl KubernetesEncoder {
     }
 }
 
+impl KubernetesEncoder {
+    /// The wire has no place for it but an output. With a terminal a person looks at the first one;
+    /// without, standard output may be somebody's data, and standard error is where programs say such
+    /// things. Where that was not asked for it is not told.
+    fn notice(&self, notice: Notice, out: &mut Outgoing) {
+        if self.tty && self.stdout {
+            out.push(on_channel(STDOUT, aside(notice).as_bytes()));
+        } else if self.stderr && !self.tty {
+            let line = format!(">>> {}\n", notice.text());
+            out.push(on_channel(STDERR, line.as_bytes()));
+        }
+    }
+}
+
 impl Encoder for KubernetesEncoder {
     fn event(&mut self, event: ViewerEvent, out: &mut Outgoing) {
         match event {
@@ -115,6 +131,7 @@ impl Encoder for KubernetesEncoder {
                 out.push(on_channel(STATUS, status(&end).to_string().as_bytes()));
                 out.closing = Some(Closing::new(1000, end.reason.as_str()));
             }
+            ViewerEvent::Notice(notice) if is_shown(notice) => self.notice(notice, out),
             // No place on this wire.
             _ => {}
         }
@@ -233,6 +250,27 @@ mod tests {
             failure["details"]["causes"][0],
             json!({"reason": "ExitCode", "message": "7"})
         );
+    }
+
+    #[test]
+    fn notices_never_stand_among_data() {
+        let told = |tty: bool, outputs: &[&str]| {
+            let pairs = outputs
+                .iter()
+                .map(|name| ((*name).to_owned(), "true".to_owned()));
+            let mut request = PodRequest::new("default", "web", false, pairs);
+            request.tty = tty;
+            let (encoder, mut out) = (&mut KubernetesEncoder::new(&request), Outgoing::default());
+            encoder.event(ViewerEvent::Notice(Notice::Started), &mut out);
+            encoder.event(ViewerEvent::Notice(Notice::InputBlocked), &mut out);
+            out.messages
+        };
+        let text = Notice::InputBlocked.text();
+        let plain = format!("\x02>>> {text}\n");
+        assert_eq!(told(false, &["stdout", "stderr"]), [plain]);
+        assert!(told(false, &["stdout"]).is_empty());
+        let dim = format!("\x01\r\n\x1b[2m>>> {text}\x1b[22m\r\n");
+        assert_eq!(told(true, &["stdout"]), [dim]);
     }
 
     #[test]

@@ -3,8 +3,8 @@ use longshore_core::OutputKind;
 
 use super::{LONGEST_CONTENT, LainFraming, LainText, text, wire};
 use crate::{
-    protocol::{Closing, Encoder, Outgoing, Refusal, Utf8Tail},
-    session::{Notice, ViewerEvent},
+    protocol::{Closing, Encoder, Outgoing, Refusal, Utf8Tail, is_shown},
+    session::ViewerEvent,
 };
 
 /// What a LAIN client came for.
@@ -84,8 +84,7 @@ impl Encoder for LainEncoder {
     fn event(&mut self, event: ViewerEvent, out: &mut Outgoing) {
         match event {
             ViewerEvent::Output { kind, bytes, .. } => self.output(kind, bytes, out),
-            ViewerEvent::Notice(Notice::Started) => {}
-            ViewerEvent::Notice(notice) => {
+            ViewerEvent::Notice(notice) if is_shown(notice) => {
                 let line = format!("\r\n{}\r\n", text::red(notice.text()));
                 self.content(wire::STDERR, line.into(), out);
             }
@@ -98,7 +97,8 @@ impl Encoder for LainEncoder {
             }
             // These have no place on this wire: input is not acknowledged, and sessions that end
             // with their connection are neither cut nor taken over.
-            ViewerEvent::InputTaken(_)
+            ViewerEvent::Notice(_)
+            | ViewerEvent::InputTaken(_)
             | ViewerEvent::Gap { .. }
             | ViewerEvent::Snapshot { .. }
             | ViewerEvent::Superseded => {}

@@ -168,4 +168,10 @@ pub struct NoticeFrame {
     pub code: String,
     /// A sentence.
     pub text: String,
+    /// Of `joined` and `left`: the number for GRANT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<u64>,
+    /// Of `may-write`: the offset of the connection's input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_next: Option<u64>,
 }

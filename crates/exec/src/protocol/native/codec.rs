@@ -4,7 +4,7 @@ use longshore_core::OutputKind;
 use super::{ClientFrame, ExitFrame, NoticeFrame, ReadyFrame, ServerFrame};
 use crate::{
     protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, Utf8Tail},
-    session::{EndReason, Ready, ViewerEvent},
+    session::{EndReason, Notice, Ready, ViewerEvent, ViewerId},
 };
 
 /// The frames of a client that has its session.
@@ -27,6 +27,8 @@ impl Decoder for NativeDecoder {
                 ClientFrame::Resize(size) => Command::Resize(size),
                 ClientFrame::Signal(signal) => Command::Signal(signal),
                 ClientFrame::Ack(offset) => Command::Acknowledge(offset),
+                ClientFrame::Grant(viewer) => Command::Grant(ViewerId::new(viewer)),
+                ClientFrame::TakeBack => Command::TakeBack,
                 ClientFrame::Detach => Command::Detach,
                 ClientFrame::End => Command::End,
                 ClientFrame::Ping(token) => Command::Ping(token),
@@ -129,11 +131,7 @@ impl Encoder for NativeEncoder {
                 self.told = offset;
                 ServerFrame::Snapshot(offset, bytes)
             }
-            ViewerEvent::Notice(notice) => ServerFrame::Notice(NoticeFrame {
-                level: "info".to_owned(),
-                code: notice.code().to_owned(),
-                text: notice.text().to_owned(),
-            }),
+            ViewerEvent::Notice(notice) => ServerFrame::Notice(notice_frame(notice)),
             ViewerEvent::Ended(end) => {
                 self.flush(out);
                 out.closing = Some(Closing::new(close_code(end.reason), end.to_string()));
@@ -174,6 +172,22 @@ impl Encoder for NativeEncoder {
     fn client_acknowledges(&self) -> bool {
         true
     }
+}
+
+fn notice_frame(notice: Notice) -> NoticeFrame {
+    let mut frame = NoticeFrame {
+        level: "info".to_owned(),
+        code: notice.code().to_owned(),
+        text: notice.text().to_owned(),
+        viewer: None,
+        in_next: None,
+    };
+    match notice {
+        Notice::Joined(viewer) | Notice::Left(viewer) => frame.viewer = Some(viewer.number()),
+        Notice::MayWrite { next_input } => frame.in_next = Some(next_input),
+        _ => {}
+    }
+    frame
 }
 
 /// The close code behind an EXIT.

@@ -29,6 +29,10 @@ pub enum ClientFrame {
     End,
     /// Asks for a PONG.
     Ping(u64),
+    /// Passes the right to write to the connection with this number.
+    Grant(u64),
+    /// Takes it back.
+    TakeBack,
 }
 
 /// A frame of the server.
@@ -75,6 +79,8 @@ impl ClientFrame {
             Self::Detach => Bytes::from_static(&[0x08]),
             Self::End => Bytes::from_static(&[0x09]),
             Self::Ping(token) => numbered(0x0a, *token, &[]),
+            Self::Grant(viewer) => numbered(0x0b, *viewer, &[]),
+            Self::TakeBack => Bytes::from_static(&[0x0c]),
         }
     }
 
@@ -100,6 +106,8 @@ impl ClientFrame {
             0x08 => Self::Detach,
             0x09 => Self::End,
             0x0a => Self::Ping(body.u64()?),
+            0x0b => Self::Grant(body.u64()?),
+            0x0c => Self::TakeBack,
             _ => return Err(body.unknown()),
         };
         body.finish(decoded)

@@ -5,7 +5,7 @@ use longshore_core::{Error, Result, TerminalSize};
 use serde::Deserialize;
 
 use crate::{
-    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal},
+    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, aside, is_shown},
     session::ViewerEvent,
 };
 
@@ -94,6 +94,9 @@ impl Encoder for TtydEncoder {
                 let code = if end.is_success() { 1000 } else { 4100 };
                 out.closing = Some(Closing::new(code, end.to_string()));
             }
+            ViewerEvent::Notice(notice) if is_shown(notice) => {
+                out.push(typed(b'0', aside(notice).as_bytes()))
+            }
             // No place on this wire.
             _ => {}
         }
@@ -117,6 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::Notice;
 
     fn read(bytes: &[u8]) -> Command {
         let message = Incoming {
@@ -173,6 +177,16 @@ mod tests {
             TtydEncoder.event(ViewerEvent::Ended(status.into()), &mut out);
             assert_eq!(out.closing.unwrap().code, code);
         }
+    }
+
+    #[test]
+    fn notices_stand_dim_on_a_line_of_their_own() {
+        let mut out = Outgoing::default();
+        TtydEncoder.event(ViewerEvent::Notice(Notice::Started), &mut out);
+        TtydEncoder.event(ViewerEvent::Notice(Notice::InputReleased), &mut out);
+        let line =
+            "0\r\n\x1b[2m>>> somebody who may approve is here; input goes through\x1b[22m\r\n";
+        assert_eq!(out.messages, [line]);
     }
 
     proptest! {

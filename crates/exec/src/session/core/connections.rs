@@ -52,10 +52,13 @@ impl SessionCore {
         self.next_viewer += 1;
         match role {
             Role::Writer => {
-                if let Some(old) = self.writer.and_then(|id| self.viewers.get_mut(&id)) {
+                if self.writer != self.owner {
+                    self.demote_writer();
+                }
+                if let Some(old) = self.owner.and_then(|id| self.viewers.get_mut(&id)) {
                     old.superseded = true;
                 }
-                self.writer = Some(id);
+                (self.writer, self.owner) = (Some(id), Some(id));
                 self.alone_until = None;
                 self.floor = self.floor.max(from);
                 if self.phase == Phase::Running {
@@ -72,6 +75,7 @@ impl SessionCore {
                 if held {
                     self.tell_writer(Notice::InputReleased);
                 }
+                self.tell_owner(Notice::Joined(id));
             }
             Role::Watcher => {
                 self.viewers.insert(id, viewer);
@@ -86,8 +90,16 @@ impl SessionCore {
         let Some(viewer) = self.viewers.remove(&id) else {
             return;
         };
-        if self.writer == Some(id) {
+        let was_writer = self.writer == Some(id);
+        if self.owner == Some(id) {
+            self.owner = None;
+        } else if viewer.rests_as == Role::Approver {
+            self.tell_owner(Notice::Left(id));
+        }
+        if was_writer {
             self.writer = None;
+        }
+        if was_writer && self.give_back().is_none() {
             self.refills = viewer.refills;
             self.alone_until = Some(now.after(self.options.grace));
             self.floor = self.floor.max(viewer.acknowledged);
@@ -172,9 +184,34 @@ impl SessionCore {
             return self.refuse(id);
         }
         self.touch(now);
-        if self.signals.len() < MOST_SIGNALS && !self.signals.contains(&signal) {
-            self.signals.push(signal);
+        let _ = self.queue_signal(signal);
+    }
+
+    /// A signal for the process from outside, which counts as no activity of the session's user.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] when the session has ended, [`ErrorKind::ResourceExhausted`] when too
+    /// many others wait.
+    pub fn signal_from_outside(&mut self, signal: Signal) -> Result<()> {
+        if self.phase == Phase::Ended || self.forced.is_some() {
+            return Err(Error::closed("the session has ended"));
         }
+        self.queue_signal(signal)
+    }
+
+    /// One that waits already is not sent twice.
+    fn queue_signal(&mut self, signal: Signal) -> Result<()> {
+        if self.signals.contains(&signal) {
+            return Ok(());
+        }
+        if self.signals.len() >= MOST_SIGNALS {
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                format!("{MOST_SIGNALS} signals wait for the session's process already"),
+            ));
+        }
+        self.signals.push(signal);
+        Ok(())
     }
 
     /// The connection has consumed the output before `offset`.
@@ -208,35 +245,6 @@ impl SessionCore {
         if let Some(viewer) = self.viewers.get_mut(&id) {
             viewer.paused = paused;
         }
-    }
-
-    /// Passes the right to write from the writer to another connection.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PermissionDenied`] when `from` is not the writer, [`ErrorKind::NotFound`] when
-    /// `to` is not here.
-    pub fn grant(&mut self, from: ViewerId, to: ViewerId) -> Result<()> {
-        if self.writer != Some(from) {
-            return Err(Error::new(
-                ErrorKind::PermissionDenied,
-                "only the connection that writes can pass that on",
-            ));
-        }
-        if from == to {
-            return Ok(());
-        }
-        let Some(heir) = self.viewers.get_mut(&to) else {
-            return Err(Error::not_found("no such connection in this session"));
-        };
-        heir.role = Role::Writer;
-        heir.notice(Notice::MayWrite);
-        self.floor = self.floor.max(heir.acknowledged);
-        self.writer = Some(to);
-        if let Some(old) = self.viewers.get_mut(&from) {
-            old.role = Role::Watcher;
-            old.notice(Notice::ReadOnly);
-        }
-        Ok(())
     }
 
     /// The connection takes [`ViewerEvent::Snapshot`] where output is missing; one that only sees is

@@ -6,9 +6,19 @@ use bytes::Bytes;
 use longshore_core::{Error, ErrorKind, ExitStatus, OutputKind, Timestamp};
 
 use super::{
-    AHEAD, Action, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK, SessionCore,
+    AHEAD, Action, LEAST_AHEAD, MOST_RECHECK_FAILURES, PATIENCE, PIECE, Phase, SHORTEST_RECHECK,
+    SessionCore,
 };
 use crate::session::{EndReason, Notice, RecordReach, Role, SessionEnd};
+
+/// How far the process may be ahead of a connection with this window. A window that had to shrink is
+/// about as much as the way takes within the target delay; what waits before it adds to that.
+fn ahead_of(window: u64) -> u64 {
+    match window {
+        AHEAD.. => AHEAD,
+        slow => (slow / 2).max(LEAST_AHEAD),
+    }
+}
 
 impl SessionCore {
     /// The process runs. Input and sizes from before go to it now, in order.
@@ -47,7 +57,7 @@ impl SessionCore {
             // behind all of it.
             Some(writer) if self.flushing_until.is_none() => {
                 let ahead = head - writer.cursor.min(head);
-                room.min(AHEAD.saturating_sub(ahead) as usize)
+                room.min(ahead_of(writer.window.size()).saturating_sub(ahead) as usize)
             }
             _ => room,
         }

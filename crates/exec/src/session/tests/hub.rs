@@ -244,6 +244,31 @@ async fn signals_arrive_and_an_operator_ends_sessions() {
     assert_eq!(drain(&session).await.1.reason, EndReason::EndedByOperator);
 }
 
+/// Whoever holds the session, and whether anybody does.
+#[tokio::test(start_paused = true)]
+async fn an_operator_sends_signals_from_outside() {
+    let hub = hub();
+    for signal in [Signal::INT, Signal::TERM] {
+        let session = hub.open(request("forever")).unwrap();
+        while !matches!(session.next().await, Some(ViewerEvent::Output { .. })) {}
+        let ready = session.ready().clone();
+        drop(session);
+        hub.signal(&ready.session, signal).unwrap();
+        let secret = ready.secret.unwrap();
+        let back = hub.resume(&ready.session, secret.reveal(), 0).unwrap();
+        let end = drain(&back).await.1;
+        assert_eq!(
+            (end.reason, end.signal),
+            (EndReason::Signaled, Some(signal))
+        );
+        let late = hub.signal(&ready.session, signal).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Closed);
+    }
+    let nobody = SessionId::new("nobody").unwrap();
+    let unknown = hub.signal(&nobody, Signal::INT).unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_every_session_with_its_reason() {
     let shutdown = Shutdown::new();

@@ -222,8 +222,13 @@ fn watchers_only_watch() {
         "ls"
     );
     assert_eq!(core.receive(writer, None, "rm".into(), START).unwrap(), "");
-    // The heir's leaving is the session's.
+    // The right goes back to who holds the session, as long as that one is here.
     core.detach(watcher, START);
+    assert_eq!(
+        core.receive(writer, None, "ls".into(), START).unwrap(),
+        "ls"
+    );
+    core.detach(writer, START);
     assert!(!core.has_writer());
 }
 

@@ -35,6 +35,8 @@ fn golden_frames_of_clients() {
     client(&ClientFrame::Detach, "08");
     client(&ClientFrame::End, "09");
     client(&ClientFrame::Ping(1), "0a0000000000000001");
+    client(&ClientFrame::Grant(3), "0b0000000000000003");
+    client(&ClientFrame::TakeBack, "0c");
     let resume = Resume {
         session: "s".into(),
         secret: "x".into(),

@@ -1,0 +1,107 @@
+//! Who writes, of those who are here.
+
+use longshore_core::{Error, ErrorKind, Result};
+
+use super::SessionCore;
+use crate::session::{Notice, Role, ViewerId};
+
+impl SessionCore {
+    /// Passes the right to write to another connection. Who writes may do so, and, also while another
+    /// writes, the connection that holds the session by right: it may take the right back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] when `from` is neither of the two, or `to` has leave to look
+    /// only; [`ErrorKind::NotFound`] when `to` is not here.
+    pub fn grant(&mut self, from: ViewerId, to: ViewerId) -> Result<()> {
+        if self.writer != Some(from) && self.owner != Some(from) {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "only who writes, or holds the session, can pass on the right to write",
+            ));
+        }
+        self.grant_from_outside(to)
+    }
+
+    /// Takes the right to write back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] when the connection does not hold the session by right.
+    pub fn take_back(&mut self, id: ViewerId) -> Result<()> {
+        if self.owner != Some(id) {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "only who holds the session can take the right to write back",
+            ));
+        }
+        self.grant_from_outside(id)
+    }
+
+    /// Passes the right to write on, whoever has it.
+    ///
+    /// # Errors
+    /// As for [`grant`](Self::grant), for `to`.
+    pub fn grant_from_outside(&mut self, to: ViewerId) -> Result<()> {
+        let heir = self.viewers.get(&to);
+        let Some(heir) = heir.filter(|viewer| !viewer.superseded && !viewer.done) else {
+            return Err(Error::not_found("no such connection in this session"));
+        };
+        if heir.only_looks {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "this connection has leave to look only",
+            ));
+        }
+        if self.writer != Some(to) {
+            self.demote_writer();
+            self.promote(to);
+        }
+        Ok(())
+    }
+
+    /// The connection has leave to look, and no more.
+    pub fn only_looks(&mut self, id: ViewerId) {
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.only_looks = true;
+        }
+    }
+
+    /// All connections, with what each may do, in the order in which they came.
+    pub fn connections(&self) -> Vec<(ViewerId, Role)> {
+        let here = self.viewers.iter().filter(|(_, viewer)| !viewer.superseded);
+        here.map(|(id, viewer)| (*id, viewer.role)).collect()
+    }
+
+    /// Nobody writes: whoever holds the session does again, if it is here.
+    pub(super) fn give_back(&mut self) -> Option<ViewerId> {
+        let owner = self.owner.filter(|id| self.viewers.contains_key(id))?;
+        self.promote(owner);
+        Some(owner)
+    }
+
+    pub(super) fn demote_writer(&mut self) {
+        let was_held = self.is_held();
+        let Some(old) = self.writer.and_then(|id| self.viewers.get_mut(&id)) else {
+            return;
+        };
+        old.role = old.rests_as;
+        old.notice(Notice::ReadOnly);
+        self.writer = None;
+        if was_held && !self.is_held() {
+            self.tell_owner(Notice::InputReleased);
+        }
+    }
+
+    fn promote(&mut self, id: ViewerId) {
+        let next_input = self.input.next();
+        let Some(heir) = self.viewers.get_mut(&id) else {
+            return;
+        };
+        heir.role = Role::Writer;
+        heir.notice(Notice::MayWrite { next_input });
+        self.floor = self.floor.max(heir.acknowledged);
+        self.writer = Some(id);
+        if self.is_held() {
+            self.tell_writer(Notice::InputHeld);
+        }
+    }
+}
