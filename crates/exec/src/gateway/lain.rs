@@ -144,7 +144,7 @@ impl Shared {
         let place = Place::Session(session.to_owned());
         let request = AccessRequest::new(hello.credentials, action(false), place);
         let opened = async {
-            self.admit(&request, "exec.replay").await?;
+            self.admit(&request, "exec.replay", None).await?;
             let recordings = self.recordings.as_ref();
             let none = || Error::not_found("there are no recordings here");
             recordings

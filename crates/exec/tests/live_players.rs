@@ -1,0 +1,93 @@
+//! Records of sessions in the players of others. Needs `asciinema` (Debian's package of that name);
+//! it is run, and no part of it is built in.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may be blunt"
+)]
+
+#[path = "record/scene.rs"]
+#[expect(dead_code, reason = "the other tests record more")]
+mod scene;
+
+use std::{fs, path::Path, process::Command};
+
+use bytes::Bytes;
+use longshore_core::{TerminalSize, Timestamp};
+use longshore_exec::{
+    record::AsciicastWriter,
+    session::{RecordEvent, RuleAction, RuleHit},
+};
+use scene::{about, ended, opened, output};
+
+fn micros(after: u64) -> Timestamp {
+    Timestamp::from_micros(1_790_000_000_123_456 + after)
+}
+
+/// Every kind of event, a character that two pieces share, and bytes that are no UTF-8.
+fn recorded() -> String {
+    let line = RecordEvent::Input(Bytes::from_static(b"ls\r"));
+    let hit = RecordEvent::Hit(RuleHit::new("halt", RuleAction::Block));
+    let events = [
+        (0, opened("alice", "shop")),
+        (1_000, output(0, b"$ ")),
+        (2_000, output(2, b"gr\xc3")),
+        (
+            50_000,
+            output(5, b"\xb6\xc3\x9fe \"\\\x1b[1m\xe6\xbc\xa2\r\n"),
+        ),
+        (51_000, line),
+        (52_000, RecordEvent::InputHidden),
+        (53_000, RecordEvent::Resize(TerminalSize::new(120, 40))),
+        (54_000, hit),
+        (60_000, output(21, b"\xff bye")),
+        (70_000, RecordEvent::Full),
+        (90_000, ended()),
+    ];
+    let (mut writer, mut text) = AsciicastWriter::new(&about("alice", "shop"), micros(0));
+    for (at, event) in events {
+        text.extend(writer.event(micros(at), &event));
+    }
+    text.extend(writer.finish());
+    text
+}
+
+const SHOWN: &str = "$ größe \"\\\u{1b}[1m漢\r\n\u{fffd} bye";
+
+/// What asciinema says about a file, without its configuration and without a terminal; `None`
+/// without asciinema.
+fn asciinema(arguments: &[&str], file: &Path) -> Option<(bool, String, String)> {
+    let home = file.parent().unwrap();
+    let ran = Command::new("asciinema")
+        .args(arguments)
+        .arg(file)
+        .env("HOME", home)
+        .env("ASCIINEMA_CONFIG_HOME", home)
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .ok()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Some((ran.status.success(), text(ran.stdout), text(ran.stderr)))
+}
+
+#[test]
+fn asciinema_plays_what_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session.cast");
+    fs::write(&file, recorded()).unwrap();
+    for arguments in [&["cat"][..], &["play", "--speed", "1000"]] {
+        let Some((ended_well, shown, error)) = asciinema(arguments, &file) else {
+            return println!(
+                "skipped: asciinema_plays_what_is_written: no asciinema on this machine"
+            );
+        };
+        assert!(ended_well, "{arguments:?}: {error}");
+        assert_eq!(shown.trim_end_matches('\n'), SHOWN, "{arguments:?}");
+    }
+    // It does look at what it plays.
+    let broken = recorded().replacen("\"version\":2", "\"version\":9", 1);
+    fs::write(&file, broken).unwrap();
+    let (ended_well, ..) = asciinema(&["cat"], &file).unwrap();
+    assert!(!ended_well);
+}
