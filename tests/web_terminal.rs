@@ -1,7 +1,6 @@
 //! The web terminal of `examples/web_terminal.rs`: what is documented is what runs here, but for its
 //! engine and its port.
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 #[path = "../examples/web_terminal.rs"]
 #[expect(dead_code, reason = "the test has a listener and an engine of its own")]

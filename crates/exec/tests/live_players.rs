@@ -1,10 +1,6 @@
 //! Records of sessions in the players of others. Needs `asciinema` (Debian's package of that name);
 //! it is run, and no part of it is built in.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "tests may be blunt"
-)]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 #[path = "record/scene.rs"]
 #[expect(dead_code, reason = "the other tests record more")]
