@@ -72,6 +72,8 @@ pub(super) struct HostConfig {
 pub(super) struct RunState {
     #[serde(default)]
     pub(super) running: bool,
+    #[serde(default, rename = "OOMKilled")]
+    pub(super) oom_killed: bool,
 }
 
 #[derive(Deserialize)]
