@@ -24,3 +24,4 @@ mod server;
 mod sign_on;
 mod strangers;
 mod suite;
+mod told;

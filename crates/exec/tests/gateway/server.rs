@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use longshore_core::{
-    BoxByteStream, Clock, Connector, ExecBackend, OsRandom, Result, Shutdown, SystemClock,
-    WorkloadId,
+    BoxByteStream, Clock, ClockExt, Connector, Error, ExecBackend, OsRandom, Result, Shutdown,
+    SystemClock, WorkloadId,
 };
 use longshore_exec::{
     access::{AnybodyMay, Directory, StaticDirectory},
@@ -39,6 +39,7 @@ pub(crate) struct Server {
     buffer: usize,
     wires: Mutex<Vec<AbortHandle>>,
     dialled: AtomicUsize,
+    is_away: AtomicBool,
 }
 
 impl Server {
@@ -83,6 +84,7 @@ impl Server {
             buffer: 64 << 10,
             wires: Mutex::default(),
             dialled: AtomicUsize::new(0),
+            is_away: AtomicBool::new(false),
         })
     }
 
@@ -139,6 +141,14 @@ impl Server {
         any
     }
 
+    /// Cuts every connection, and takes none for a while.
+    pub(crate) async fn cut_for(&self, time: std::time::Duration) {
+        self.is_away.store(true, Ordering::Relaxed);
+        assert!(self.cut());
+        self.clock.sleep(time).await;
+        self.is_away.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn dialled(&self) -> usize {
         self.dialled.load(Ordering::Relaxed)
     }
@@ -150,6 +160,9 @@ pub(crate) struct Wire(pub(crate) Arc<Server>);
 #[async_trait]
 impl Connector for Wire {
     async fn connect(&self) -> Result<BoxByteStream> {
+        if self.0.is_away.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("the gateway is away"));
+        }
         Ok(self.0.dial())
     }
 
