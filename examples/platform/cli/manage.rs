@@ -2,7 +2,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
 
-use super::{DiscoveryArgs, TlsArgs};
+use super::{DiscoveryArgs, SessionArgs, TlsArgs};
 
 /// Where the stub for exec sessions comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,8 +136,8 @@ pub struct Manage {
     /// whatever the session leaves behind, delivers signals, and helps out where an image has no
     /// shell. A file, built by `cargo xtask stub` for the nodes' architecture; `auto`:
     /// longshore-exec-stub beside this program or in /usr/lib/longshore, if it is there; or `none`.
-    /// Without it, and where it can't run, a shell in the container does what a shell can. The log
-    /// says which of the two it is, and why.
+    /// Without it, and where it can't run, a shell in the container does what a shell can; where there
+    /// is none, see --exec-sidecar-image. The log says which it is, and why.
     #[arg(long, default_value = "auto", value_name = "FILE|auto|none")]
     pub exec_stub: StubChoice,
     /// Folder of this manager's own; it is made if missing. What is in it outlives the program: a
@@ -160,6 +160,8 @@ pub struct Manage {
         value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     pub exec_gateway: String,
+    #[command(flatten)]
+    pub sessions: SessionArgs,
     /// A file of `docker login` (config.json) under a name, for stacks whose services say
     /// `"registry_credentials": "NAME"`. It is read at every pull and never stored or shown; every
     /// manager needs it. May be given several times.

@@ -10,7 +10,11 @@ use longshore::{
     Engine, Error, Result,
     control::{ControlPlane, NodeView},
     core::{NodeHealth, NodeId, Timestamp},
-    exec::{DockerExec, GatewayLife, Reaped, Stub},
+    exec::{
+        DockerExec, GatewayLife, Reaped, Stub,
+        record::RecordStore,
+        session::{HubLimits, SessionOptions},
+    },
 };
 
 use crate::gateway_name::GatewayName;
@@ -20,8 +24,16 @@ use crate::gateway_name::GatewayName;
 pub struct Sessions {
     /// What owns them in their containers.
     pub stub: Option<Stub>,
+    /// Of what a container is that ends what they leave in images without a shell.
+    pub sidecar_image: Option<String>,
     /// By which the next life of this manager knows them; without it they are nobody's then.
     pub gateway: Option<GatewayName>,
+    /// What one may take.
+    pub options: SessionOptions,
+    /// How many there may be.
+    pub limits: HubLimits,
+    /// Where they are recorded.
+    pub records: Option<Arc<dyn RecordStore>>,
 }
 
 #[derive(Debug)]
@@ -100,6 +112,9 @@ impl Backends {
         let stub = self.sessions.stub.as_ref();
         if let Some(stub) = stub.filter(|stub| fits(stub, node)) {
             exec = exec.with_stub(stub.clone());
+        }
+        if let Some(image) = &self.sessions.sidecar_image {
+            exec = exec.with_sidecar_image(image);
         }
         let engine = engine.clone();
         known.insert(
