@@ -179,8 +179,16 @@ fn sessions_are_recorded_and_replayed() {
     let output = cluster.enter("echo to-be-kept; exit 3");
     assert_eq!(text(&output.stdout), "to-be-kept\n", "{output:?}");
     assert_eq!(output.status.code(), Some(3));
-    let (status, sessions) = cluster.call("GET", "/api/sessions", &json!({}));
-    assert_eq!(status, 200, "{sessions}");
+    // The end is recorded a moment after it was told.
+    let end = Instant::now() + LIMIT;
+    let sessions = loop {
+        let (status, sessions) = cluster.call("GET", "/api/sessions", &json!({}));
+        assert!(status == 200 && Instant::now() < end, "{sessions}");
+        if sessions[0]["status"] != "active" {
+            break sessions;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
     let session = &sessions[0];
     assert_eq!(session["exit_code"], 3, "{sessions}");
     assert_eq!(session["commands"][0], "sh -c echo to-be-kept; exit 3");

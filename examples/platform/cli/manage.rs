@@ -138,7 +138,12 @@ pub struct Manage {
     /// longshore-exec-stub beside this program or in /usr/lib/longshore, if it is there; or `none`.
     /// Without it, and where it can't run, a shell in the container does what a shell can; where there
     /// is none, see --exec-sidecar-image. The log says which it is, and why.
-    #[arg(long, default_value = "auto", value_name = "FILE|auto|none")]
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "FILE|auto|none",
+        help_heading = "Exec sessions"
+    )]
     pub exec_stub: StubChoice,
     /// Folder of this manager's own; it is made if missing. What is in it outlives the program: a
     /// random word, by which exec sessions of an earlier life are known (--exec-gateway auto). One
@@ -157,11 +162,10 @@ pub struct Manage {
         long,
         default_value = "auto",
         value_name = "auto|none|NAME",
+        help_heading = "Exec sessions",
         value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     pub exec_gateway: String,
-    #[command(flatten)]
-    pub sessions: SessionArgs,
     /// A file of `docker login` (config.json) under a name, for stacks whose services say
     /// `"registry_credentials": "NAME"`. It is read at every pull and never stored or shown; every
     /// manager needs it. May be given several times.
@@ -170,4 +174,7 @@ pub struct Manage {
     /// Keep the audit log in this file instead of in memory.
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<String>,
+    // The last one: what follows a heading stands below it.
+    #[command(flatten)]
+    pub sessions: SessionArgs,
 }

@@ -26,8 +26,14 @@ pub struct SessionArgs {
     /// reaches 256 MiB. One manager uses a folder at a time. Without it nothing is recorded.
     #[arg(long, value_name = "DIR")]
     pub exec_records: Option<PathBuf>,
-    /// When all records together reach 16 GiB, or 10,000 sessions.
-    #[arg(long, value_enum, default_value_t, requires = "exec_records")]
+    /// What happens when all records together reach 16 GiB, or 10,000 sessions.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHAT",
+        requires = "exec_records"
+    )]
     pub exec_records_when_full: WhenRecordsAreFull,
 }
 
