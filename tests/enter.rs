@@ -221,11 +221,9 @@ fn an_escape_leaves(server: &Server) {
     terminal.type_in("~.");
     assert_eq!(terminal.exit_code(), 255);
     assert!(!terminal.is_raw());
-    assert!(
-        terminal.seen().contains("what ran for you there is ended"),
-        "{}",
-        terminal.seen()
-    );
+    // A busy engine may take longer to say so than anybody is kept.
+    let seen = terminal.seen();
+    assert!(seen.contains("; what ran for you there "), "{seen}");
     server.wait_for_process(mark, false);
 }
 
@@ -397,7 +395,7 @@ fn attaching_to_lines_is_left_by_interrupt_or_escape(server: &Server) {
     let terminal = attach();
     terminal.type_in("\x03");
     assert_eq!(terminal.exit_code(), 130);
-    assert!(terminal.seen().contains("left lines, which goes on"));
+    assert!(terminal.seen().contains("^C\r\nleft lines, which goes on"));
     assert!(!terminal.seen().contains("interrupted"));
     attach();
     // Who only looks on leaves in the same way.
@@ -515,6 +513,11 @@ fn what_a_gateway_has_to_say_is_shown() {
     terminal.wait_until_raw();
     terminal.type_in("~.");
     assert_eq!(terminal.exit_code(), 255);
+    let seen = terminal.seen();
+    assert!(
+        seen.contains("left web; what ran for you there is ended"),
+        "{seen}"
+    );
 }
 
 #[test]

@@ -170,14 +170,27 @@ impl Visit {
     /// A signal came before there was anything to see.
     fn called_off(&self, signal: u8) -> Failure {
         let name = &self.name;
+        // Raw mode has not begun.
+        let fresh = match signals::is_typed(signal) && self.stdin != Stdin::Pipe {
+            true => "\n",
+            false => "",
+        };
         note(match self.stays {
-            true => format!("left before {name} answered"),
+            true => format!("{fresh}left before {name} answered"),
             false => format!(
-                "left before {name} answered: what may begin there for you is ended when nobody has \
-                 come for it within a while"
+                "{fresh}left before {name} answered: what may begin there for you is ended when \
+                 nobody has come for it within a while"
             ),
         });
         Failure::silent(code_of(signal))
+    }
+
+    /// What begins a line behind the `^C` that a terminal shows; in raw mode it shows none.
+    fn fresh_line(&self, signal: u8) -> &'static str {
+        match signals::is_typed(signal) && self.stdin == Stdin::Lines {
+            true => "\n",
+            false => "",
+        }
     }
 
     /// Tells how to leave, once there is something to leave.
@@ -209,6 +222,7 @@ impl Visit {
         signals: &mut Signals,
         clock: &dyn Clock,
     ) -> Result<(), Failure> {
+        let mut fresh = "";
         let code = match parting.over {
             Over::Ended => {
                 let end = session.ended().await;
@@ -216,7 +230,10 @@ impl Visit {
             }
             Over::Left if self.stays => 0,
             Over::Left => OURS,
-            Over::Signalled(signal) => code_of(signal),
+            Over::Signalled(signal) => {
+                fresh = self.fresh_line(signal);
+                code_of(signal)
+            }
             Over::Failed(failure) => {
                 self.give_up(session, signals, clock).await;
                 return Err(failure);
@@ -230,7 +247,7 @@ impl Visit {
             true => Farewell::Stays,
             false => farewell,
         };
-        note(farewell.of_visit_to(&self.name));
+        note(format_args!("{fresh}{}", farewell.of_visit_to(&self.name)));
         match code {
             0 => Ok(()),
             code => Err(Failure::silent(code)),

@@ -46,6 +46,13 @@ impl Signals {
     }
 }
 
+/// Whether a terminal sends it at a key, and shows that.
+pub fn is_typed(signal: u8) -> bool {
+    let keys = [SignalKind::interrupt(), SignalKind::quit()];
+    keys.iter()
+        .any(|key| key.as_raw_value() == i32::from(signal))
+}
+
 /// The exit code of a program that a signal ended, as a shell shows it.
 pub fn code_of(signal: u8) -> u8 {
     128 + signal
