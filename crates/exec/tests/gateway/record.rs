@@ -164,7 +164,7 @@ async fn a_client_tells_of_a_lost_connection() {
         assert!(!why.is_empty());
         link = links.next().await;
     }
-    assert_eq!(link, Some(Link::Up));
+    assert_eq!(link, Some(Link::Up { missed: Some(0) }));
     assert_eq!(session.ended().await.unwrap().code, Some(0));
     assert_eq!(links.next().await, None);
 }
