@@ -8,8 +8,8 @@ use std::{
 use futures::{StreamExt, future::join_all};
 use longshore::{
     ExecBackend,
-    core::{ErrorKind, ExecRequest, Signal},
-    exec::{CleanupOutcome, CleanupRung, DockerExec},
+    core::{ErrorKind, ExecRequest, OsRandom, Signal},
+    exec::{CleanupOutcome, CleanupRung, DockerExec, GatewayLife},
 };
 use longshore_lab::Host;
 
@@ -178,8 +178,51 @@ fn a_stopped_container_takes_its_helper_with_it_and_gets_no_other() {
                 docker(&["start", &container]);
             }
         }
-        let session = ready(&gateway, class, "", script).await;
+        for what in ["whose helper is made first", "whose helper is there"] {
+            let asked = Instant::now();
+            let session = ready(&gateway, class, "", script).await;
+            let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+            println!(
+                "MEASURED a session {what}: {:?}, load {load}",
+                asked.elapsed()
+            );
+            session.close().await.expect("nothing of it is left");
+        }
+    });
+    no_helpers(world.host(), LIMIT * 2);
+    world.lab.stop().expect("a clean end");
+}
+
+/// As where a gateway died between the two calls.
+#[test]
+fn a_helper_that_was_made_and_not_started_is_reaped_by_the_next_life() {
+    let Some(world) = World::start("lab exec: a helper that was not started") else {
+        return;
+    };
+    let class = shellless(&world);
+    let life = |name: &str| beside(&world).with_gateway(GatewayLife::begin(name, &OsRandom));
+    let docker = |words: &[&str]| world.host().docker_ok(words).expect("docker");
+    runtime().block_on(async {
+        let gateway = life("lab");
+        let session = ready(&gateway, class, "", "echo ready; /busybox sleep 100").await;
         session.close().await.expect("nothing of it is left");
+        let running = docker(&["ps", "--quiet", "--filter", "label=longshore.exec"]);
+        let format = "{{range $key, $value := .Config.Labels}}{{$key}}={{$value}} {{end}}";
+        let labels = docker(&["inspect", "--format", format, &running]);
+        let labels = labels
+            .split_whitespace()
+            .flat_map(|label| ["--label", label]);
+        let words = ["create"].into_iter().chain(labels);
+        docker(&words.chain([IMAGE, "true"]).collect::<Vec<_>>());
+        for (reaper, left) in [(&gateway, 2), (&life("other"), 2), (&life("lab"), 1)] {
+            reaper.reap().await.expect("the engine answers");
+            let there = helpers(world.host());
+            assert_eq!(there.len(), left, "{there:?}");
+        }
+        assert_eq!(
+            docker(&["ps", "--quiet", "--filter", "label=longshore.exec"]),
+            running
+        );
     });
     no_helpers(world.host(), LIMIT * 2);
     world.lab.stop().expect("a clean end");

@@ -16,7 +16,8 @@ use crate::{
 ///
 /// It ends by itself when its shell does, at the end of its input or after ten seconds of silence at
 /// the latest, and the engine removes it then (`AutoRemove`). What was made and not started it does
-/// not remove. So whenever this is dropped, it is seen to that nothing stays; what could not be seen
+/// not remove, nor what somebody in the container has stopped: they can end it, as they can a shell
+/// inside, but having no `SYS_PTRACE` they can't look into it. So whenever this is dropped, it is seen to that nothing stays; what could not be seen
 /// to, because this program died, is left to the next [`reap`](crate::DockerExec::reap).
 #[derive(Debug)]
 pub(super) struct Helper {

@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use longshore_core::Signal;
+use longshore_core::{OutputKind, Signal};
 use serde_json::{Value, json};
-use tokio::{io::DuplexStream, task::AbortHandle};
+use tokio::{
+    io::{AsyncWriteExt, DuplexStream},
+    task::AbortHandle,
+};
 
-use super::{Daemon, Request, answer, refusal, switch};
+use super::{Daemon, Request, answer, framed, refusal, switch};
 
 /// The helpers that there are, and what goes wrong with them.
 #[derive(Default)]
@@ -34,6 +37,8 @@ pub(crate) enum Fault {
     RefusesStart,
     /// What runs in it says nothing.
     SilentShell,
+    /// It is stopped behind its first word.
+    StoppedShell,
 }
 
 /// One that was made.
@@ -195,9 +200,14 @@ impl Daemon {
         // What is said before anybody is attached is lost.
         let mut stream = helper.attached.take().expect("attached before the start");
         let (daemon, name) = (Arc::clone(self), name.to_owned());
-        let silent = self.helpers.has_fault(Fault::SilentShell);
+        let [silent, stopped] =
+            [Fault::SilentShell, Fault::StoppedShell].map(|fault| self.helpers.has_fault(fault));
         let running = tokio::spawn(async move {
-            if silent {
+            if stopped {
+                let word = framed(OutputKind::Stdout, b"ready\n", false);
+                stream.write_all(&word).await.unwrap();
+            }
+            if silent || stopped {
                 std::future::pending::<()>().await;
             }
             if !daemon.watch_over(&mut stream).await {

@@ -229,6 +229,34 @@ async fn a_helper_that_is_made_after_it_was_given_up_does_not_stay() {
     }
 }
 
+/// It reads no end of its input, so it does not go by itself; and nobody new is put under its watch.
+#[tokio::test(start_paused = true)]
+async fn a_helper_that_somebody_stopped_is_removed() {
+    let place = shellless();
+    place.daemon.sidecars.store(true, Ordering::SeqCst);
+    *place.daemon.helpers.fault.lock().unwrap() = Fault::StoppedShell;
+    let (exec, reports) = heard(&place.exec);
+    let session = exec.exec(&stubborn()).await.unwrap();
+    pass(10).await;
+    *place.daemon.helpers.fault.lock().unwrap() = Fault::Nothing;
+    let second = exec.exec(&stubborn()).await.unwrap();
+    assert_eq!(asked(&place), 2);
+    drop((session, second));
+    pass(5).await;
+    assert_eq!(place.daemon.running().await, 0);
+    let rungs: Vec<_> = reports
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|report| report.rungs.clone())
+        .collect();
+    let lifeline = vec![CleanupRung::Lifeline];
+    let both = vec![CleanupRung::Lifeline, CleanupRung::Sidecar];
+    assert_eq!(rungs, [lifeline, both]);
+    pass(300).await;
+    assert_eq!(place.daemon.helpers.names(), [""; 0]);
+}
+
 /// Another is made in its place, ever more rarely while somebody ends them.
 #[tokio::test(start_paused = true)]
 async fn a_helper_that_was_killed_is_replaced_under_its_sessions() {
