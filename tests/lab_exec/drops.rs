@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use longshore::{
     ExecSession,
-    exec::{CleanupOutcome, CleanupReport, DockerExec},
+    exec::{CleanupOutcome, CleanupReport, CleanupRung, DockerExec},
 };
 
 use crate::{
@@ -141,7 +141,7 @@ impl Wave<'_> {
     }
 }
 
-/// The same without a stub: a shell beside the session where the container has one, else a sidecar.
+/// The same without a stub: a shell beside the session, in the container or in a helper container.
 /// Orphans that shed everything are beyond them; they are named.
 #[test]
 fn without_a_stub_what_can_be_known_ends_and_what_can_not_is_named() {
@@ -177,12 +177,11 @@ fn without_a_stub_what_can_be_known_ends_and_what_can_not_is_named() {
             if shedding == Shedding::Something {
                 let times = survivors::vanish(&numbers, dropped, LIMIT).await;
                 let times = times.into_iter().enumerate();
-                // Where there is no shell, a container is made and started first.
-                let (sidecars, lifelines): (Vec<_>, Vec<_>) =
+                let (helpers, lifelines): (Vec<_>, Vec<_>) =
                     times.partition(|(index, _)| index % classes.len() == 1);
                 let times = |of: Vec<(usize, Duration)>| of.into_iter().map(|(_, time)| time);
                 survivors::tell("sessions beside lifelines", times(lifelines).collect());
-                survivors::tell("sessions of sidecars", times(sidecars).collect());
+                survivors::tell("sessions beside helpers", times(helpers).collect());
             }
             reports.wait_for(numbers.len()).await;
         });
@@ -195,6 +194,9 @@ fn without_a_stub_what_can_be_known_ends_and_what_can_not_is_named() {
                 .all(|report| report.outcome == CleanupOutcome::Clean),
             "{kinds:?}"
         );
+        let by_lifelines =
+            |report: &CleanupReport| report.rungs.first() == Some(&CleanupRung::Lifeline);
+        assert!(reports.iter().all(by_lifelines), "{kinds:?}");
         let named = |report: &CleanupReport| {
             let mut names = report
                 .unattributed

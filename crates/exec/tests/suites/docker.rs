@@ -106,6 +106,7 @@ impl Harness for InMemory {
     }
 }
 
+mod beside;
 mod reaping;
 
 mod roomy {
