@@ -117,26 +117,30 @@ impl Shared {
 
     /// Somebody came back to a session, or was refused it.
     pub(super) async fn record_resume(&self, session: &SessionId, outcome: AuditOutcome) {
-        self.record_change(session, None, "exec.resume", outcome)
+        // The session itself is on the record already; a failure is in the log.
+        let _ = self
+            .record_change(session, None, "exec.resume", outcome)
             .await;
     }
 
-    /// Something changed in a session, by its owner or by who is named.
+    /// Something changes in a session, by its owner or by who is named.
+    ///
+    /// # Errors
+    /// It could not be recorded, and must be.
     pub(super) async fn record_change(
         &self,
         session: &SessionId,
-        who: Option<Identity>,
+        who: Option<&Identity>,
         operation: &'static str,
         outcome: AuditOutcome,
-    ) {
-        let Some(who) = who.or_else(|| self.hub.owner(session).ok()) else {
-            return;
+    ) -> Result<()> {
+        let Some(who) = who.cloned().or_else(|| self.hub.owner(session).ok()) else {
+            return Ok(());
         };
         let target = Target::new("session", session.to_string());
         let now = self.clock.now();
         let event = AuditEvent::new(now, who, Action::Enter, operation, target, outcome);
-        // The session itself is on the record already; a failure is in the log.
-        let _ = self.record(event).await;
+        self.record(event).await
     }
 
     /// Leave first, then the container, then the session: who has no leave learns nothing about

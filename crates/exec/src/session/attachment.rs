@@ -4,7 +4,7 @@ use bytes::Bytes;
 use longshore_core::{Result, SessionId, Signal, TerminalSize};
 
 use super::{
-    Notice, Recorder, Role, Secret, SessionEnd, ViewerEvent, ViewerId,
+    Recorder, Role, Secret, SessionEnd, ViewerEvent, ViewerId,
     shared::{Shared, Wake},
 };
 
@@ -263,7 +263,7 @@ impl Attachment {
 
     /// Tells the connection something.
     #[cfg(feature = "gateway")]
-    pub(crate) fn tell(&self, notice: Notice) {
+    pub(crate) fn tell(&self, notice: super::Notice) {
         self.shared.by_viewer(|core, _| core.tell(self.id, notice));
     }
 

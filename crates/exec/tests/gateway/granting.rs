@@ -1,7 +1,10 @@
 //! Who writes in a session that several look at, over the wire.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,17 +47,24 @@ impl AccessControl for Rights {
     }
 }
 
-/// Operation, who, and whether it was done.
-type Seen = Arc<Mutex<Vec<(String, String, bool)>>>;
+/// Operation, who, and what came of it.
+type Seen = Arc<Mutex<Vec<(String, String, &'static str)>>>;
 
 #[derive(Debug)]
-struct Audit(Seen);
+struct Audit(Seen, Arc<AtomicBool>);
 
 #[async_trait]
 impl AuditSink for Audit {
     async fn record(&self, event: AuditEvent) -> Result<AuditReceipt> {
-        let done = event.outcome == AuditOutcome::Done;
-        let seen = (event.operation, event.who.subject, done);
+        let outcome = match event.outcome {
+            AuditOutcome::Started => "starts",
+            AuditOutcome::Done => "done",
+            _ => "not done",
+        };
+        if self.1.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("the disk is full"));
+        }
+        let seen = (event.operation, event.who.subject, outcome);
         self.0.lock().unwrap().push(seen);
         Ok(AuditReceipt {
             sequence: 0,
@@ -66,6 +76,7 @@ impl AuditSink for Audit {
 struct Scene {
     server: Arc<Server>,
     seen: Seen,
+    full: Arc<AtomicBool>,
 }
 
 impl Scene {
@@ -73,11 +84,12 @@ impl Scene {
         let exec = programs::scripted().with_workload(id("web"));
         let directory = StaticDirectory::new().with_engine(Arc::new(exec));
         let seen = Seen::default();
-        let audit = Arc::new(Audit(Arc::clone(&seen)));
+        let full = Arc::new(AtomicBool::new(false));
+        let audit = Arc::new(Audit(Arc::clone(&seen), Arc::clone(&full)));
         let server = Server::new(directory, GatewayOptions::default(), |gateway| {
             gateway.with_access(Arc::new(Rights)).with_audit(audit)
         });
-        Self { server, seen }
+        Self { server, seen, full }
     }
 
     async fn join(&self, who: &str, mode: OpenMode, target: &str) -> Party {
@@ -181,16 +193,33 @@ async fn the_right_to_write_is_passed_on_and_taken_back() {
     let changes: Vec<_> = seen
         .iter()
         .filter(|(operation, ..)| !["exec.open", "exec.watch"].contains(&operation.as_str()))
-        .map(|(operation, who, done)| (operation.as_str(), who.as_str(), *done))
+        .map(|(operation, who, outcome)| (operation.as_str(), who.as_str(), *outcome))
         .collect();
     let expected = [
-        ("exec.grant", "bob", false),
-        ("exec.take-back", "bob", false),
-        ("exec.grant", "ann", true),
-        ("exec.take-back", "ann", true),
-        ("exec.grant", "ann", true),
+        ("exec.grant", "bob", "not done"),
+        ("exec.take-back", "bob", "not done"),
+        ("exec.grant", "ann", "done"),
+        ("exec.take-back", "ann", "done"),
+        ("exec.grant", "ann", "done"),
     ];
-    assert_eq!(changes, expected);
+    let expected = expected.map(|(what, who, came)| [(what, who, "starts"), (what, who, came)]);
+    assert_eq!(changes, expected.concat());
+}
+
+/// What can't be recorded does not happen.
+#[tokio::test(start_paused = true)]
+async fn no_right_is_passed_on_without_a_record() {
+    let scene = Scene::new();
+    let mut ann = scene.join("ann", OpenMode::Exec, "web").await;
+    let session = ann.ready.session.clone();
+    let mut bob = scene.join("bob", OpenMode::Approve, &session).await;
+    let number = ann.notice("joined").await.viewer.unwrap();
+    scene.full.store(true, Ordering::Relaxed);
+    ann.says(ClientFrame::Grant(number)).await;
+    ann.notice("not-granted").await;
+    ann.types(0, "mine").await;
+    bob.says(ClientFrame::Input(4, "no".into())).await;
+    bob.notice("read-only").await;
 }
 
 /// Leave to look is no leave to write, whoever wants to give it.

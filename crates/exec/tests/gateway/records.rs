@@ -134,8 +134,12 @@ async fn each_message_has_a_record_of_its_own() {
     records.lock().unwrap().clear();
     raw.send(TEXT, &[0x12, 1, b'a']).await;
     let (mut frames, mut output, mut pings) = (Vec::new(), 0, 0);
+    let mut pinged = false;
     while output < 35_001 || pings < 2 {
         let (opcode, payload) = raw.receive().await.unwrap();
+        // The stock client blocks behind a ping until it has a data message (rule 1.3.5).
+        assert!(!pinged || opcode == BINARY && payload == b"\x08\x03\x12\x04ping");
+        pinged = opcode == PING;
         frames.push(frame(&payload));
         match opcode {
             BINARY if payload[0] == 0x12 => {

@@ -162,6 +162,7 @@ async fn a_replay_ends_when_leave_does() {
     let mut raw = Raw::open(&server, "/api/sessions/long/replay", &COOKIE).await;
     loop {
         let (kind, content) = content(&raw.message().await);
+        assert!(server.clock.now().since(start) < Duration::from_secs(600));
         if kind == 2 {
             assert_eq!(content, "\x1b[31m>>> Authorization failed.\x1b[0m");
             break;

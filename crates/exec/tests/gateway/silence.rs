@@ -86,6 +86,28 @@ async fn also_one_that_takes_no_output() {
     assert!(took > 30.0 && took <= 35.2, "{took}");
 }
 
+/// So it is with the pings of a client whose output stands, as soon as it reads on.
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_behind_output_that_waits() {
+    let server = server();
+    let mut raw = Raw::open(&server, "/enter", &LAIN).await;
+    server.clock.sleep(Duration::from_secs(20)).await;
+    raw.send(PING, b"beat").await;
+    let answered = async {
+        loop {
+            match raw.receive().await {
+                Some((PONG, payload)) => break payload,
+                Some(_) => {}
+                None => panic!("the connection ended"),
+            }
+        }
+    };
+    let answered = server
+        .clock
+        .timeout(Duration::from_secs(1), "a pong", answered);
+    assert_eq!(answered.await.unwrap(), b"beat");
+}
+
 /// Any message is a sign of life, also of a client that answers no pings.
 #[tokio::test(start_paused = true)]
 async fn who_talks_lives() {

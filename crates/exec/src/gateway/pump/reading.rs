@@ -5,11 +5,12 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use super::{Between, Pump, lock};
 use crate::{
     gateway::{
+        admit::Onlooker,
         held::HeldInput,
         socket::{self, Receiving},
     },
     protocol::{Closing, Command, Decoder, Incoming, Refusal},
-    session::Notice,
+    session::{Attachment, Notice},
 };
 
 /// Why the reading side stopped.
@@ -86,7 +87,7 @@ impl Pump<'_> {
                 Ok(command) => command,
                 Err(refusal) => return Stop::Refused(refusal),
             };
-            match self.apply(command, &mut held, between) {
+            match self.apply(command, &mut held, between).await {
                 Ok(true) => {}
                 Ok(false) => return Stop::Left,
                 Err(error) => return refused(error),
@@ -95,7 +96,12 @@ impl Pump<'_> {
     }
 
     /// Does what a client wants; `false` when it leaves.
-    fn apply(&self, command: Command, held: &mut HeldInput, between: &Between) -> Result<bool> {
+    async fn apply(
+        &self,
+        command: Command,
+        held: &mut HeldInput,
+        between: &Between,
+    ) -> Result<bool> {
         let attachment = self.attachment;
         match command {
             Command::Input(None, bytes) => held.push(bytes, attachment)?,
@@ -108,8 +114,8 @@ impl Pump<'_> {
                 attachment.acknowledge(offset)?;
             }
             Command::Pause(paused) => attachment.set_paused(paused),
-            Command::Grant(to) => self.granted("exec.grant", attachment.grant(to)),
-            Command::TakeBack => self.granted("exec.take-back", attachment.take_back()),
+            Command::Grant(to) => self.change("exec.grant", |it| it.grant(to)).await,
+            Command::TakeBack => self.change("exec.take-back", Attachment::take_back).await,
             Command::Detach => return Ok(false),
             Command::End => attachment.release(),
             Command::Ping(token) => between
@@ -123,22 +129,28 @@ impl Pump<'_> {
 }
 
 impl Pump<'_> {
-    /// Who writes has changed, which is for the record, or has not, which the client is told.
-    fn granted(&self, operation: &'static str, result: Result<()>) {
-        let outcome = match result {
-            Ok(()) => AuditOutcome::Done,
-            Err(error) => {
-                self.attachment.tell(Notice::NotGranted);
-                AuditOutcome::Denied(error.to_string())
-            }
+    /// Changes who writes. That is on the record before it happens, and what came of it behind; the
+    /// client is told when it did not.
+    async fn change(
+        &self,
+        operation: &'static str,
+        change: impl FnOnce(&Attachment) -> Result<()>,
+    ) {
+        let session = &self.attachment.ready().session;
+        let who = self.onlooker.map(Onlooker::who);
+        let record = |outcome| self.shared.record_change(session, who, operation, outcome);
+        let outcome = match record(AuditOutcome::Started).await {
+            Ok(()) => match change(self.attachment) {
+                Ok(()) => AuditOutcome::Done,
+                Err(error) => AuditOutcome::Denied(error.to_string()),
+            },
+            Err(error) => AuditOutcome::Failed(error.to_string()),
         };
-        let (shared, session) = (self.shared.clone(), self.attachment.ready().session.clone());
-        let who = self.onlooker.map(|onlooker| onlooker.who().clone());
-        self.shared.shutdown.spawn(async move {
-            shared
-                .record_change(&session, who, operation, outcome)
-                .await;
-        });
+        if outcome != AuditOutcome::Done {
+            self.attachment.tell(Notice::NotGranted);
+        }
+        // A failure is in the log; it has happened, or not.
+        let _ = record(outcome).await;
     }
 }
 

@@ -95,7 +95,7 @@ impl Encoder for TtydEncoder {
                 out.closing = Some(Closing::new(code, end.to_string()));
             }
             ViewerEvent::Notice(notice) if is_shown(notice) => {
-                out.push(typed(b'0', aside(notice).as_bytes()))
+                out.push(typed(b'0', aside(notice).as_bytes()));
             }
             // No place on this wire.
             _ => {}
