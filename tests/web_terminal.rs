@@ -49,7 +49,7 @@ async fn the_documented_application_serves_its_page_and_opens_a_session() {
         // Built with LONGSHORE_WEB_OPTIONAL.
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             let test = "the_documented_application_serves_its_page_and_opens_a_session";
-            return println!("skipped: {test}: {error}");
+            return println!("SKIPPED {test}: {error}");
         }
         Err(error) => panic!("{error}"),
     };

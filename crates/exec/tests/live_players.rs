@@ -80,7 +80,7 @@ fn asciinema_plays_what_is_written() {
     let file = folder.path().join("session.cast");
     fs::write(&file, recorded()).unwrap();
     let Some(shown) = asciinema(&file) else {
-        return println!("skipped: asciinema_plays_what_is_written: no asciinema on this machine");
+        return println!("SKIPPED asciinema_plays_what_is_written: no asciinema on this machine");
     };
     let shown = shown.expect("it takes the file");
     // Behind the last piece it begins a line of its own.
