@@ -24,7 +24,7 @@ use longshore::exec::session::{SessionOptions, WhileDetached};
 use relay::Relay;
 use rustix::process::Signal;
 use server::Server;
-use terminal::Terminal;
+use terminal::{Terminal, until};
 
 /// Everything once, in one go: the platform takes longer to start than all the rest.
 /// One thing that is shown, on a server that all share.
@@ -509,7 +509,12 @@ fn connecting_can_be_left() {
 fn what_a_gateway_has_to_say_is_shown() {
     let gateway = Scripted::start(SessionOptions::default().with_moderation());
     let terminal = Terminal::open(gateway.platform(&["enter", "web", "flood"]));
-    terminal.expect("platform: input waits until somebody who may approve joins\r\n");
+    // Beside what the program says, in no order.
+    let notice = "platform: input waits until somebody who may approve joins\r\n";
+    until(
+        || terminal.seen().contains(notice) && terminal.seen().contains("ready"),
+        || format!("no notice: {:?}", terminal.seen()),
+    );
     terminal.wait_until_raw();
     terminal.type_in("~.");
     assert_eq!(terminal.exit_code(), 255);

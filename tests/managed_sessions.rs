@@ -193,6 +193,12 @@ fn sessions_are_recorded_and_replayed() {
     assert_eq!(session["exit_code"], 3, "{sessions}");
     assert_eq!(session["commands"][0], "sh -c echo to-be-kept; exit 3");
     let id = session["session_id"].as_str().unwrap();
+    let listed = cluster.platform(&["sessions"]).output().unwrap();
+    let listed = text(&listed.stdout);
+    assert!(
+        listed.contains(id) && listed.contains("exited 3"),
+        "{listed}"
+    );
     let shown = replay(&cluster.socket(), id);
     assert!(shown.starts_with("to-be-kept\n|"), "{shown:?}");
     assert!(shown.contains("Session replay done"), "{shown:?}");
@@ -222,6 +228,13 @@ fn sessions_have_bounds_and_without_records_that_is_said() {
     let shown = replay(&cluster.socket(), "0123456789abcdef");
     assert!(shown.contains("Nothing is recorded here"), "{shown:?}");
     assert!(shown.contains("--exec-records"), "{shown:?}");
+    // `output` takes the error output, too.
+    let listed = cluster.platform(&["sessions"]).output().unwrap();
+    assert_eq!(listed.status.code(), Some(1), "{listed:?}");
+    assert!(
+        text(&listed.stderr).contains("--exec-records"),
+        "{listed:?}"
+    );
     let mut first = cluster.platform(&["enter", "web", "--", "sh", "-c", "echo in; sleep 1000"]);
     let mut first = first.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = [0; 3];

@@ -22,7 +22,7 @@ pub use self::{
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::{Manage, StubChoice},
     pending::{Pending, PendingRun},
-    sessions::{SessionArgs, WhenRecordsAreFull},
+    sessions::{SessionArgs, Sessions, WhenRecordsAreFull},
     stack::Stack,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
 };
@@ -78,6 +78,8 @@ pub enum Command {
     #[command(after_help = CP_EXAMPLES,
               override_usage = "platform cp [OPTIONS] <CONTAINER>:<PATH> <LOCAL>\n       platform cp [OPTIONS] <LOCAL> <CONTAINER>:<PATH>\n       platform cp [OPTIONS] <CONTAINER>:<PATH> -\n       platform cp [OPTIONS] - <CONTAINER>:<PATH>")]
     Cp(Cp),
+    /// List recorded exec sessions, the newest first: who was where, what ran, and how it ended.
+    Sessions(Sessions),
     /// Say why a container is where it is, or why it can't be placed.
     #[command(after_help = EXPLAIN_EXAMPLES,
               override_usage = "platform explain [OPTIONS] <CONTAINER>\n       platform explain [OPTIONS] --image <IMAGE>")]

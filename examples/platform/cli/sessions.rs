@@ -2,6 +2,20 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::HostArg;
+
+#[derive(Args, Debug)]
+pub struct Sessions {
+    #[command(flatten)]
+    pub host: HostArg,
+    /// The newest so many; the server gives at most 1,000.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub limit: u32,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What exec sessions through this manager may take, and what is kept of them.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Exec sessions")]
