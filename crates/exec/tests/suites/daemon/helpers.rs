@@ -225,13 +225,13 @@ impl Daemon {
         self.helpers.stopped.lock().unwrap().push(id.to_owned());
         let mode = format!("container:{id}");
         let beside = |helper: &Helper| helper.config["HostConfig"]["PidMode"] == mode;
-        let there = self.helpers.there();
-        let names: Vec<String> = there
-            .iter()
-            .filter(|(_, helper)| beside(helper) && helper.runs.is_some())
-            .map(|(name, _)| name.clone())
-            .collect();
-        drop(there);
+        let names: Vec<String> = {
+            let there = self.helpers.there();
+            let gone = there
+                .iter()
+                .filter(|(_, helper)| beside(helper) && helper.runs.is_some());
+            gone.map(|(name, _)| name.clone()).collect()
+        };
         for name in names {
             self.helpers.remove(&name);
         }

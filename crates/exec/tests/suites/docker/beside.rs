@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{join_all, try_join_all};
+use futures::future::try_join_all;
 use longshore_core::{
     ClockExt, ErrorKind, ExecBackend, ExecRequest, OsRandom, Signal, Timestamp,
     testkit::programs::Programs,
@@ -15,9 +15,9 @@ use longshore_exec::{
 };
 use serde_json::json;
 
-use super::{FarDaemon, InMemory, fresh, id, started};
+use super::{InMemory, dies, fresh, id, started};
 use crate::{
-    daemon::{Fault, NOW, ToDaemon, clock},
+    daemon::{Fault, NOW, clock},
     programs::Names,
 };
 
@@ -294,37 +294,9 @@ async fn a_container_that_stops_takes_its_helper_with_it() {
     }
 }
 
-/// No word is said, the streams just end.
 #[test]
 fn a_gateway_that_dies_leaves_nothing_where_there_is_no_shell() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let near = runtime.unwrap();
-    let mut far = tokio::runtime::Builder::new_multi_thread();
-    let far = far.worker_threads(1).enable_all().build().unwrap();
-    let entered = far.enter();
-    let place = shellless();
-    drop(entered);
-    let daemon = ToDaemon(Arc::clone(&place.daemon));
-    let connector = Arc::new(FarDaemon(daemon, far.handle().clone()));
-    near.block_on(async {
-        let exec =
-            DockerExec::new(connector, clock(), Arc::new(OsRandom)).with_sidecar_image(IMAGE);
-        let request = stubborn();
-        let sessions = join_all((0..3).map(|_| exec.exec(&request))).await;
-        assert!(sessions.iter().all(Result::is_ok));
-        while place.daemon.running().await < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        std::mem::forget(sessions);
-    });
-    near.shutdown_background();
-    far.block_on(async {
-        while place.daemon.running().await > 0 || !place.daemon.helpers.names().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
+    dies(shellless);
 }
 
 /// Those of another life of this gateway, and whoever's are old; not those of this one, which may be
@@ -370,4 +342,4 @@ async fn helpers_that_nobody_will_start_are_reaped() {
     assert_eq!(left.collect::<Vec<_>>(), stays);
 }
 
-const IMAGE: &str = "tools";
+pub(super) const IMAGE: &str = "tools";
