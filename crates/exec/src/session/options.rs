@@ -25,7 +25,8 @@ pub struct SessionOptions {
     /// Bytes of input that may wait for the process. 64 KiB.
     pub input: usize,
     /// Bytes of output that may be unacknowledged at first: 64 KiB, then from 8 KiB to 1 MiB, as
-    /// the way allows.
+    /// the way allows. The process may be 64 KiB ahead of what was sent; where the way is slow, half
+    /// the window, 4 KiB at least.
     pub window: usize,
     /// How much waiting output the window aims at, in time. 250 ms.
     pub queued: Duration,
