@@ -1,7 +1,8 @@
 //! What a gateway costs: `cargo bench --bench exec`, or `cargo xtask bench exec`.
 //!
-//! Everything is measured beside the Docker API asked directly over the engine's own unix socket, in
-//! turns; the gateway has one thread, and a unix socket of its own.
+//! Everything is measured beside the Docker API asked directly over the engine's own unix socket, and
+//! beside `docker exec`, and beside ttyd in front of `docker exec` where `LONGSHORE_BENCH_TTYD` names
+//! that program, in turns; the gateway has one thread, and a unix socket of its own.
 //!
 //! * `echo-ws`: one byte typed into `cat` on a terminal and read back, p50, over WebSocket.
 //! * `echo-tunnel`: the same where the engine is reached through a tunnel with mutual TLS.
@@ -24,6 +25,8 @@
     reason = "a program talks to people"
 )]
 
+#[path = "exec/command.rs"]
+mod command;
 #[path = "exec/direct.rs"]
 mod direct;
 #[path = "exec/echo.rs"]
@@ -42,6 +45,8 @@ mod opening;
 mod report;
 #[path = "exec/stdout.rs"]
 mod stdout;
+#[path = "exec/ttyd.rs"]
+mod ttyd;
 #[path = "common/tunnel.rs"]
 mod tunnel;
 #[path = "exec/tunnelled.rs"]
@@ -103,6 +108,7 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
     let near = gateway::over_unix(engine, GatewayOptions::default());
     let scene = line::Scene {
         direct,
+        client: command::Client::new(engine),
         container,
         gateway: near.socket.clone(),
     };

@@ -3,6 +3,8 @@
 //! through a tunnel. Survivors are counted from outside, in the host's own process table.
 #![expect(unreachable_pub, reason = "a test has no outside")]
 
+#[path = "lab_exec/beside.rs"]
+mod beside;
 #[path = "lab_exec/drops.rs"]
 mod drops;
 #[path = "lab_exec/endings.rs"]

@@ -115,6 +115,7 @@ impl Report {
                 "peer_name": peer_name,
                 "unit": unit,
                 "ratio": ratio,
+                "bar": bar,
             });
             println!("{object}");
         } else {

@@ -15,46 +15,78 @@ const CAT: Program = Program {
 pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, report: &Report) {
     let mut near = scene.through(CAT).await;
     let mut far = scene.direct.open(&scene.container, CAT).await;
+    let mut typed = scene.client.open(&scene.container, CAT);
+    let ttyd = scene.ttyd(CAT).await;
+    let mut page = match &ttyd {
+        Some(ttyd) => Some(ttyd.open().await),
+        None => None,
+    };
     ready(&mut near).await;
     ready(&mut far).await;
+    ready(&mut typed).await;
+    if let Some(page) = &mut page {
+        ready(page).await;
+    }
+    let mut in_turns = async |count: usize| {
+        // So that all find the machine in the same state.
+        let mut times = [const { Vec::new() }; 4];
+        for _ in 0..count {
+            times[0].push(echo(&mut near).await);
+            times[1].push(echo(&mut far).await);
+            times[2].push(echo(&mut typed).await);
+            if let Some(page) = &mut page {
+                times[3].push(echo(page).await);
+            }
+        }
+        times
+    };
     report.progress(&format!("{case}: warming up"));
-    pairs(&mut near, &mut far, 100).await;
-    let (mut ours, mut peer, mut ours_99, mut peer_99) = (vec![], vec![], vec![], vec![]);
+    in_turns(100).await;
+    let mut middles = [const { Vec::new() }; 4];
+    let mut tails = [const { Vec::new() }; 4];
     for round in 0..arguments.rounds(15) {
         report.progress(&format!("{case}: round {}", round + 1));
-        let (mut a, mut b) = pairs(&mut near, &mut far, 400).await;
-        ours.push(median(&mut a));
-        peer.push(median(&mut b));
-        // Sorted by the median.
-        ours_99.push(a[a.len() * 99 / 100]);
-        peer_99.push(b[b.len() * 99 / 100]);
+        for (at, mut times) in in_turns(400).await.into_iter().enumerate() {
+            middles[at].push(median(&mut times));
+            // Sorted by the median.
+            tails[at].extend(times.get(times.len() * 99 / 100));
+        }
     }
-    let (p99, of) = (median(&mut ours_99), median(&mut peer_99));
-    report.progress(&format!(
-        "{case}: p99 {p99:.0} us beside {of:.0} us, ratio {:.2}",
-        p99 / of
-    ));
-    report.add(&Measurement {
-        case,
-        ours: median(&mut ours),
-        peer: median(&mut peer),
-        peer_name: "the engine directly, p50",
-        unit: "us",
-        bar: match case {
-            "echo-ws" => "ratio at most 1.4, p99 at most 2",
-            _ => "ratio at most 2, p99 at most 2",
-        },
-    });
-}
-
-/// In turns, so that both find the machine in the same state.
-async fn pairs(near: &mut impl Line, far: &mut impl Line, count: usize) -> (Vec<f64>, Vec<f64>) {
-    let (mut ours, mut peer) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for _ in 0..count {
-        ours.push(echo(near).await);
-        peer.push(echo(far).await);
+    let [ours, direct, typed, page] = middles.map(|mut times| median(&mut times));
+    let [ours_99, direct_99, _, page_99] = tails.map(|mut times| median(&mut times));
+    let bar = match case {
+        "echo-ws" => "ratio at most 1.4",
+        _ => "ratio at most 2",
+    };
+    for (ours, peer, peer_name, bar) in [
+        (ours, direct, "the engine directly, p50", bar),
+        (
+            ours_99,
+            direct_99,
+            "the engine directly, p99",
+            "ratio at most 2",
+        ),
+        (ours, typed, "docker exec, p50", "none"),
+        (ours, page, "ttyd, docker exec, p50", "ratio at most 0.8"),
+        (
+            ours_99,
+            page_99,
+            "ttyd, docker exec, p99",
+            "ratio at most 1",
+        ),
+    ] {
+        if peer.is_nan() {
+            continue;
+        }
+        report.add(&Measurement {
+            case,
+            ours,
+            peer,
+            peer_name,
+            unit: "us",
+            bar,
+        });
     }
-    (ours, peer)
 }
 
 async fn echo(line: &mut impl Line) -> f64 {

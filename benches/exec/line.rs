@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::{direct::Direct, wire::WireSession};
+use crate::{command::Client, direct::Direct, ttyd::Ttyd, wire::WireSession};
 
 /// Who is compared.
 #[derive(Clone)]
 pub struct Scene {
     pub direct: Direct,
+    pub client: Client,
     pub container: String,
     /// Where the gateway listens.
     pub gateway: PathBuf,
@@ -47,6 +48,16 @@ impl Scene {
             .await
             .expect("the gateway listens");
         WireSession::open(stream, &self.container, program).await
+    }
+}
+
+impl Scene {
+    /// ttyd for this program, if it is there, and the program has a terminal.
+    pub async fn ttyd(&self, program: Program) -> Option<Ttyd> {
+        match program.tty {
+            true => Ttyd::start(&self.client, &self.container, program).await,
+            false => None,
+        }
     }
 }
 

@@ -13,7 +13,8 @@ const HELLO: Program = Program {
 };
 
 pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, report: &Report) {
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    let (mut ours, mut peer, mut typed, mut page) = (vec![], vec![], vec![], vec![]);
+    let ttyd = scene.ttyd(HELLO).await;
     let rounds = arguments.rounds(60);
     for round in 0..rounds {
         if round % 10 == 0 {
@@ -29,15 +30,41 @@ pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, repor
         far.expect(1).await;
         peer.push(start.elapsed().as_secs_f64() * 1e3);
         end(far).await;
+        let start = Instant::now();
+        let mut called = scene.client.open(&scene.container, HELLO);
+        called.expect(1).await;
+        typed.push(start.elapsed().as_secs_f64() * 1e3);
+        end(called).await;
+        if let Some(ttyd) = &ttyd {
+            let start = Instant::now();
+            let mut line = ttyd.open().await;
+            line.expect(1).await;
+            page.push(start.elapsed().as_secs_f64() * 1e3);
+            end(line).await;
+        }
     }
-    report.add(&Measurement {
-        case,
-        ours: median(&mut ours),
-        peer: median(&mut peer),
-        peer_name: "create, start, first byte",
-        unit: "ms",
-        bar: "ratio at most 1.15",
-    });
+    let ours = median(&mut ours);
+    for (peer, peer_name, bar) in [
+        (
+            median(&mut peer),
+            "create, start, first byte",
+            "ratio at most 1.15",
+        ),
+        (median(&mut typed), "docker exec, first byte", "none"),
+        (median(&mut page), "ttyd, docker exec", "ratio at most 1"),
+    ] {
+        if peer.is_nan() {
+            continue;
+        }
+        report.add(&Measurement {
+            case,
+            ours,
+            peer,
+            peer_name,
+            unit: "ms",
+            bar,
+        });
+    }
 }
 
 /// Nothing of the session is left when the next one begins.

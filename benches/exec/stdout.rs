@@ -28,20 +28,39 @@ pub async fn run(
 ) {
     let argv = if tty { ON_TERMINAL } else { TEXT };
     let program = Program { argv, tty };
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    let (mut ours, mut peer, mut typed, mut page) = (vec![], vec![], vec![], vec![]);
+    let ttyd = scene.ttyd(program).await;
     for round in 0..arguments.rounds(7) {
         report.progress(&format!("{case}: round {}", round + 1));
         ours.push(flow(scene.through(program).await).await);
         peer.push(flow(scene.direct.open(&scene.container, program).await).await);
+        typed.push(flow(scene.client.open(&scene.container, program)).await);
+        if let Some(ttyd) = &ttyd {
+            page.push(flow(ttyd.open().await).await);
+        }
     }
-    report.add(&Measurement {
-        case,
-        ours: median(&mut ours),
-        peer: median(&mut peer),
-        peer_name: "the engine directly",
-        unit: "MiB/s",
-        bar: "ratio at least 0.9",
-    });
+    let ours = median(&mut ours);
+    for (peer, peer_name, bar) in [
+        (
+            median(&mut peer),
+            "the engine directly",
+            "ratio at least 0.9",
+        ),
+        (median(&mut typed), "docker exec", "none"),
+        (median(&mut page), "ttyd, docker exec", "ratio at least 1"),
+    ] {
+        if peer.is_nan() {
+            continue;
+        }
+        report.add(&Measurement {
+            case,
+            ours,
+            peer,
+            peer_name,
+            unit: "MiB/s",
+            bar,
+        });
+    }
 }
 
 /// MiB per second.

@@ -3,6 +3,7 @@
 mod join;
 mod manage;
 mod problems;
+mod sessions;
 mod tls;
 
 use std::{str::FromStr, time::Duration};
@@ -13,6 +14,7 @@ pub use self::{
     join::{JoinPlan, join},
     manage::{ManagePlan, has_store, manage},
     problems::Problems,
+    sessions::SessionPlan,
     tls::{TlsFiles, tls},
 };
 use crate::cli::{DiscoveryArgs, List};

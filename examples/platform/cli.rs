@@ -6,6 +6,7 @@ mod examples;
 mod logging;
 mod manage;
 mod pending;
+mod sessions;
 mod stack;
 mod store;
 
@@ -21,6 +22,7 @@ pub use self::{
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::{Manage, StubChoice},
     pending::{Pending, PendingRun},
+    sessions::{SessionArgs, Sessions, WhenRecordsAreFull},
     stack::Stack,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
 };
@@ -74,8 +76,10 @@ pub enum Command {
     Attach(Attach),
     /// Copy a file or folder into a container, or out of one.
     #[command(after_help = CP_EXAMPLES,
-              override_usage = "platform cp [OPTIONS] <CONTAINER>:<PATH> <LOCAL>\n       platform cp [OPTIONS] <LOCAL> <CONTAINER>:<PATH>")]
+              override_usage = "platform cp [OPTIONS] <CONTAINER>:<PATH> <LOCAL>\n       platform cp [OPTIONS] <LOCAL> <CONTAINER>:<PATH>\n       platform cp [OPTIONS] <CONTAINER>:<PATH> -\n       platform cp [OPTIONS] - <CONTAINER>:<PATH>")]
     Cp(Cp),
+    /// List recorded exec sessions, the newest first: who was where, what ran, and how it ended.
+    Sessions(Sessions),
     /// Say why a container is where it is, or why it can't be placed.
     #[command(after_help = EXPLAIN_EXAMPLES,
               override_usage = "platform explain [OPTIONS] <CONTAINER>\n       platform explain [OPTIONS] --image <IMAGE>")]

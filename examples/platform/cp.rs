@@ -3,6 +3,7 @@
 mod pack;
 mod pipe;
 mod place;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -32,15 +33,48 @@ use crate::{Failure, cli::Cp, client, progress::Step, say::note};
 
 pub async fn run(args: Cp) -> Result<(), Failure> {
     let copying = Copying::parse(&args.source, &args.destination)?;
+    match copying {
+        Copying::OutStream { .. } => stream::refuse_terminal(true)?,
+        Copying::InStream { .. } => stream::refuse_terminal(false)?,
+        _ => {}
+    }
     let connector = client::connector(&args.host)?;
-    copy(connector, copying).await
+    copy(connector, copying, args.links()).await
 }
 
-async fn copy(connector: Arc<dyn Connector>, copying: Copying) -> Result<(), Failure> {
+async fn copy(
+    connector: Arc<dyn Connector>,
+    copying: Copying,
+    links: Links,
+) -> Result<(), Failure> {
     let endpoint = Archives(client::http(connector));
     match copying {
-        Copying::Out { from, to } => endpoint.copy_out(&from, &to).await,
-        Copying::In { from, to } => endpoint.copy_in(&from, &to).await,
+        Copying::Out { from, to } => {
+            let source = endpoint.source(&from, links).await?;
+            endpoint.copy_out(&from, &source, &to).await
+        }
+        Copying::In { from, to } => endpoint.copy_in(&from, &to, links).await,
+        Copying::OutStream { from } => {
+            let source = endpoint.source(&from, links).await?;
+            endpoint.read_out(&source, &mut tokio::io::stdout()).await
+        }
+        Copying::InStream { to } => endpoint.read_in(tokio::io::stdin(), &to).await,
+    }
+}
+
+/// What becomes of a source that is itself a symlink. Those within it stay what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    Copied,
+    Followed,
+}
+
+impl Cp {
+    fn links(&self) -> Links {
+        match self.follow_link {
+            true => Links::Followed,
+            false => Links::Copied,
+        }
     }
 }
 
@@ -48,8 +82,17 @@ async fn copy(connector: Arc<dyn Connector>, copying: Copying) -> Result<(), Fai
 struct Archives(HttpClient);
 
 impl Archives {
-    async fn copy_out(&self, from: &Inside, to: &Path) -> Result<(), Failure> {
-        let into = ready_to_receive(to, from.name())?;
+    /// Where a source really is.
+    async fn source(&self, from: &Inside, links: Links) -> Result<Inside, Failure> {
+        match links {
+            Links::Copied => Ok(from.clone()),
+            Links::Followed => Ok(self.follow(from).await?.0),
+        }
+    }
+
+    /// Under the name that was said, wherever that led.
+    async fn copy_out(&self, named: &Inside, from: &Inside, to: &Path) -> Result<(), Failure> {
+        let into = ready_to_receive(to, named.name())?;
         let step = Step::start(format!("copying {from} to {}", to.display()));
         let request = self.request(Method::GET, from, &from.path, "", empty_body())?;
         let response = self.answer(request).await?;
@@ -84,7 +127,11 @@ impl Archives {
         if report.files == 0
             && let [only] = report.skipped.as_slice()
         {
-            return Err(Failure::new(format!("nothing was copied: {only}")));
+            let hint = match only.contains("a symlink") {
+                true => "; -L copies what it leads to",
+                false => "",
+            };
+            return Err(Failure::new(format!("nothing was copied: {only}{hint}")));
         }
         for skipped in &report.skipped {
             note(format_args!("warning: left out: {skipped}"));
@@ -93,10 +140,17 @@ impl Archives {
         Ok(())
     }
 
-    async fn copy_in(&self, from: &Path, to: &Inside) -> Result<(), Failure> {
-        let found = std::fs::symlink_metadata(from)
-            .map_err(|error| Failure::new(format!("{}: {error}", from.display())))?;
-        let (folder, name) = match self.stat(to).await? {
+    async fn copy_in(&self, from: &Path, to: &Inside, links: Links) -> Result<(), Failure> {
+        let failed = |error| Failure::new(format!("{}: {error}", from.display()));
+        let source = match links {
+            Links::Copied => from.to_owned(),
+            Links::Followed => from.canonicalize().map_err(failed)?,
+        };
+        let found = std::fs::symlink_metadata(&source).map_err(failed)?;
+        // As with docker cp: a copy goes where a link leads, and does not replace it.
+        let (to, stat) = self.follow(to).await?;
+        let to = &to;
+        let (folder, name) = match stat {
             Some(stat) if stat.is_folder => (to.path.clone(), place::name_of(from)?),
             Some(_) if found.is_dir() => {
                 return Err(Failure::new(format!(
@@ -114,7 +168,6 @@ impl Archives {
         let step = Step::start(format!("copying {} to {to}", from.display()));
         let (pipe, reader) = Pipe::new();
         let moved = Arc::clone(&pipe.moved);
-        let source = from.to_owned();
         let packing =
             tokio::task::spawn_blocking(move || pack::pack(&source, &name, pipe.writer()));
         let body = stream_body(reader.stream());
@@ -136,6 +189,19 @@ impl Archives {
                 Ok(())
             }
         }
+    }
+
+    /// Where a path inside leads by symlinks, if it is one, and what is there.
+    async fn follow(&self, place: &Inside) -> Result<(Inside, Option<Stat>), Failure> {
+        let mut place = place.clone();
+        for _ in 0..MOST_LINKS {
+            let stat = self.stat(&place).await?;
+            match stat.as_ref().and_then(|stat| stat.leads_to.as_deref()) {
+                Some(target) => place = place.leads_to(target),
+                None => return Ok((place, stat)),
+            }
+        }
+        Err(Failure::new(format!("{place}: too many symlinks")))
     }
 
     /// What a path inside is; `None`: nothing.
@@ -223,6 +289,8 @@ async fn successful(response: Response<Body>, place: &Inside) -> Result<Response
 /// As the engine tells it in a header.
 struct Stat {
     is_folder: bool,
+    /// Of a symlink, if the engine says.
+    leads_to: Option<String>,
 }
 
 impl Stat {
@@ -230,8 +298,10 @@ impl Stat {
         let json = BASE64_STANDARD.decode(header).ok()?;
         let stat: serde_json::Value = serde_json::from_slice(&json).ok()?;
         let mode = stat["mode"].as_u64()?;
+        let target = stat["linkTarget"].as_str().filter(|to| !to.is_empty());
         Some(Self {
             is_folder: mode & GO_FOLDER != 0,
+            leads_to: target.filter(|_| mode & GO_LINK != 0).map(str::to_owned),
         })
     }
 }
@@ -269,3 +339,7 @@ struct Landing {
 
 /// Go's `os.ModeDir`.
 const GO_FOLDER: u64 = 1 << 31;
+/// Go's `os.ModeSymlink`.
+const GO_LINK: u64 = 1 << 27;
+/// An engine leads to the end of a path at once; others, one link a time.
+const MOST_LINKS: usize = 40;

@@ -5,6 +5,9 @@ mod converse;
 mod end;
 mod escape;
 mod input;
+mod signals;
+mod status;
+mod words;
 
 use std::{
     io::{IsTerminal, stdin, stdout},
@@ -13,7 +16,7 @@ use std::{
 };
 
 use longshore::{
-    Clock, Connector, Error, ErrorKind,
+    Clock, Connector, Error, ErrorKind, ExecSession,
     core::{ClockExt, OsRandom, SystemClock},
     exec::{
         client::{ClientOptions, RemoteExec, RemoteSession},
@@ -22,9 +25,12 @@ use longshore::{
 };
 
 use self::{
-    converse::{Over, Parting, converse},
+    converse::{Here, Over, Parting, converse},
     end::{OURS, ours},
     escape::Escape,
+    input::Stdin,
+    signals::{Signals, code_of},
+    words::{Farewell, greeting},
 };
 use crate::{
     Failure, check,
@@ -35,9 +41,10 @@ use crate::{
 };
 
 pub async fn enter(args: Enter) -> Result<(), Failure> {
+    let is_here = stdin().is_terminal();
     let mut open = Open::default();
     open.target = target(&args.connection, &args.container);
-    open.tty = !args.no_tty && stdin().is_terminal() && stdout().is_terminal();
+    open.tty = args.wants_terminal(is_here && stdout().is_terminal());
     open.stdin = true;
     open.env = args.env;
     open.user = args.user;
@@ -49,14 +56,19 @@ pub async fn enter(args: Enter) -> Result<(), Failure> {
         open.term = std::env::var("TERM").unwrap_or_default();
     }
     let visit = Visit {
-        is_terminal: open.tty,
+        stdin: match (is_here, open.tty) {
+            (false, _) => Stdin::Pipe,
+            (true, false) => Stdin::Lines,
+            (true, true) => Stdin::Keys,
+        },
         has_command: !open.argv.is_empty(),
         stays: false,
         name: args.container,
     };
     let connector = client::connector(&args.host).map_err(ours)?;
+    let mut signals = Signals::new().map_err(|error| ours(error.into()))?;
     visit
-        .pay(connector, &args.host, &args.connection, open)
+        .pay(connector, &args.host, &args.connection, open, &mut signals)
         .await
 }
 
@@ -66,26 +78,32 @@ pub async fn attach(args: Attach) -> Result<(), Failure> {
     open.target = target(&args.connection, &args.container);
     open.mode = OpenMode::Attach;
     open.backlog = args.backlog;
-    let process = Process::of(&connector, &open.target)
-        .await
-        .map_err(|error| end::refused(&error, &args.container))?;
+    let mut signals = Signals::new().map_err(|error| ours(error.into()))?;
+    let process = match signals.or(Process::of(&connector, &open.target)).await {
+        Ok(process) => process.map_err(|error| end::refused(&error, &args.container))?,
+        Err(signal) => return Err(Failure::silent(code_of(signal))),
+    };
     open.stdin = process.reads && !args.no_stdin;
-    let here = stdin().is_terminal() && stdout().is_terminal();
+    let is_raw = process.has_terminal && open.stdin && stdout().is_terminal();
     let visit = Visit {
-        is_terminal: here && process.has_terminal && open.stdin,
+        stdin: match (stdin().is_terminal(), is_raw) {
+            (false, _) => Stdin::Pipe,
+            (true, false) => Stdin::Lines,
+            (true, true) => Stdin::Keys,
+        },
         has_command: true,
         stays: true,
         name: args.container,
     };
     visit
-        .pay(connector, &args.host, &args.connection, open)
+        .pay(connector, &args.host, &args.connection, open, &mut signals)
         .await
 }
 
 /// What is the same for both.
 struct Visit {
-    /// Whether our terminal is the container's for as long as this lasts.
-    is_terminal: bool,
+    /// Our input for as long as this lasts. Of keys the terminal is the container's.
+    stdin: Stdin,
     has_command: bool,
     /// Whether the process goes on when we leave.
     stays: bool,
@@ -99,6 +117,7 @@ impl Visit {
         host: &HostArg,
         connection: &Connection,
         open: Open,
+        signals: &mut Signals,
     ) -> Result<(), Failure> {
         let patience = check::positive("--patience", &connection.patience)
             .map_err(|problem| ours(Failure::new(problem)))?;
@@ -106,24 +125,104 @@ impl Visit {
             .with_address(authority(host), "/v1/exec")
             .with_patience(patience);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let remote = RemoteExec::new(connector, options, clock.clone(), Arc::new(OsRandom));
-        // Before anything happens that a signal would have to undo.
-        let signals = converse::Signals::new()?;
-        let opened = remote.open(open).await;
-        let session = opened.map_err(|error| end::refused(&error, &self.name))?;
-        let escape = Escape::new(connection.escape.0.filter(|_| self.is_terminal));
-        let raw = self.is_terminal.then(RawTerminal::enter).transpose()?;
-        let parting = converse(&session, escape, raw.as_ref(), signals).await;
+        let remote = RemoteExec::new(
+            connector.clone(),
+            options,
+            clock.clone(),
+            Arc::new(OsRandom),
+        );
+        let is_watched = self.stdin != Stdin::Pipe;
+        let reads = open.stdin;
+        let opening = async {
+            match is_watched {
+                // It says so when it takes longer.
+                true => client::answer(&*connector, remote.open(open)).await,
+                false => remote.open(open).await,
+            }
+        };
+        let session = match signals.or(opening).await {
+            Ok(opened) => opened.map_err(|error| end::refused(&error, &self.name))?,
+            Err(signal) => return Err(self.called_off(signal)),
+        };
+        let escape = Escape::new(connection.escape.0.filter(|_| is_watched));
+        if self.stays {
+            self.greet(&session, &escape, reads, signals).await?;
+        }
+        let raw = (self.stdin == Stdin::Keys).then(RawTerminal::enter);
+        let raw = raw.transpose()?;
+        if self.stays && raw.is_some() {
+            // A terminal that was there before us has another size.
+            let _ = session.resize(terminal::size()).await;
+        }
+        let here = Here {
+            stdin: self.stdin,
+            raw: raw.as_ref(),
+            leaving: match self.stays {
+                true => "the container goes on",
+                false => "what runs there is ended",
+            },
+        };
+        let parting = converse(&session, escape, here, signals).await;
         drop(raw);
-        self.leave(&session, parting, &*clock).await
+        self.leave(&session, parting, signals, &*clock).await
+    }
+
+    /// A signal came before there was anything to see.
+    fn called_off(&self, signal: u8) -> Failure {
+        let name = &self.name;
+        // Raw mode has not begun.
+        let fresh = match signals::is_typed(signal) && self.stdin != Stdin::Pipe {
+            true => "\n",
+            false => "",
+        };
+        note(match self.stays {
+            true => format!("{fresh}left before {name} answered"),
+            false => format!(
+                "{fresh}left before {name} answered: what may begin there for you is ended when \
+                 nobody has come for it within a while"
+            ),
+        });
+        Failure::silent(code_of(signal))
+    }
+
+    /// What begins a line behind the `^C` that a terminal shows; in raw mode it shows none.
+    fn fresh_line(&self, signal: u8) -> &'static str {
+        match signals::is_typed(signal) && self.stdin == Stdin::Lines {
+            true => "\n",
+            false => "",
+        }
+    }
+
+    /// Tells how to leave, once there is something to leave.
+    async fn greet(
+        &self,
+        session: &RemoteSession,
+        escape: &Escape,
+        reads: bool,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
+        match signals.or(session.started()).await {
+            Err(signal) => Err(self.called_off(signal)),
+            // The conversation ends at once and says why.
+            Ok(Err(_)) => Ok(()),
+            Ok(Ok(())) => {
+                let key = escape.name();
+                if let Some(text) = greeting(&self.name, self.stdin, reads, key.as_deref()) {
+                    note(format_args!("platform: {text}"));
+                }
+                Ok(())
+            }
+        }
     }
 
     async fn leave(
         &self,
         session: &RemoteSession,
         parting: Parting,
+        signals: &mut Signals,
         clock: &dyn Clock,
     ) -> Result<(), Failure> {
+        let mut fresh = "";
         let code = match parting.over {
             Over::Ended => {
                 let end = session.ended().await;
@@ -131,38 +230,46 @@ impl Visit {
             }
             Over::Left if self.stays => 0,
             Over::Left => OURS,
-            Over::Signalled(number) => 128 + number,
+            Over::Signalled(signal) => {
+                fresh = self.fresh_line(signal);
+                code_of(signal)
+            }
             Over::Failed(failure) => {
-                self.give_up(session, clock).await;
+                self.give_up(session, signals, clock).await;
                 return Err(failure);
             }
         };
-        let name = &self.name;
-        if parting.is_connected {
-            self.give_up(session, clock).await;
-        }
-        note(match (self.stays, parting.is_connected) {
-            (true, _) => format!("left {name}, which goes on"),
-            (false, true) => format!("left {name}; what ran for you there is ended"),
-            (false, false) => format!(
-                "left {name} without a connection: what ran for you there is ended when nobody has \
-                 come back for a while"
-            ),
-        });
+        let farewell = match parting.is_connected {
+            true => self.give_up(session, signals, clock).await,
+            false => Farewell::Cut,
+        };
+        let farewell = match self.stays {
+            true => Farewell::Stays,
+            false => farewell,
+        };
+        note(format_args!("{fresh}{}", farewell.of_visit_to(&self.name)));
         match code {
             0 => Ok(()),
             code => Err(Failure::silent(code)),
         }
     }
 
-    /// Ends the session. A process that takes its time to go is not waited for.
-    async fn give_up(&self, session: &RemoteSession, clock: &dyn Clock) {
-        use longshore::ExecSession;
+    /// Ends the session, and says what is known of that. A process that takes its time to go is not
+    /// waited for, and whoever asks once more to leave does not wait at all.
+    async fn give_up(
+        &self,
+        session: &RemoteSession,
+        signals: &mut Signals,
+        clock: &dyn Clock,
+    ) -> Farewell {
         let ended = async {
             let _ = session.close().await;
-            let _ = session.ended().await;
+            session.ended().await
         };
-        let _ = clock.timeout(GOODBYE, "the goodbye", ended).await;
+        let ended = signals
+            .or(clock.timeout(GOODBYE, "the goodbye", ended))
+            .await;
+        Farewell::of(ended.ok().and_then(Result::ok))
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod backends;
 mod reaping;
+mod records;
+mod terminal;
 
 use std::sync::Arc;
 
@@ -19,13 +21,13 @@ use longshore::{
             AccessControl, AccessRequest, Admission, Directory, Located, NameProven, OriginCheck,
             Place,
         },
-        gateway::Gateway,
+        gateway::{Gateway, GatewayOptions},
         session::SessionHub,
     },
 };
 
-use self::backends::Backends;
-pub use self::backends::Sessions;
+use self::{backends::Backends, records::NotRecorded};
+pub use self::{backends::Sessions, records::open as records};
 
 /// The plane's endpoint and, at the paths of its protocols, the exec gateway. Docker's API has none
 /// of these paths, so stock clients of both find what they look for.
@@ -56,15 +58,21 @@ pub fn app(
     paths.fallback_service(EndpointService::new(plane.clone(), endpoint))
 }
 
-/// Native, LAIN, Kubernetes, ttyd.
-const PATHS: [&str; 7] = [
+/// Native, LAIN, Kubernetes, ttyd, the web terminal.
+const PATHS: [&str; 13] = [
     "/v1/exec",
     "/enter",
     "/attach",
     "/api/sessions/{id}/replay",
+    "/api/ping",
+    "/api/sessions",
+    "/api/commands",
     "/api/v1/namespaces/{namespace}/pods/{pod}/{verb}",
     "/ws",
     "/token",
+    "/terminal",
+    "/terminal/",
+    "/terminal/{file}",
 ];
 
 /// Whether no web page of another name can have sent it: it came over TLS, or over a unix socket, to
@@ -94,6 +102,12 @@ fn gateway(
 ) -> Gateway {
     let clock = plane.clock().clone();
     let hub = SessionHub::new(clock.clone(), plane.random().clone(), shutdown.clone());
+    let mut hub = hub.with_limits(sessions.limits);
+    let records = sessions.records.clone();
+    if let Some(records) = &records {
+        hub = hub.with_recorder(records.clone());
+    }
+    let options = GatewayOptions::default().with_session(sessions.options);
     let is_known_again = sessions.gateway.is_some();
     let backends = Arc::new(Backends::new(plane.clone(), sessions));
     if is_known_again {
@@ -112,10 +126,15 @@ fn gateway(
         backends,
         plane: plane.clone(),
     });
-    Gateway::new(hub, cluster.clone(), clock, shutdown.clone())
+    let gateway = Gateway::new(hub, cluster.clone(), clock, shutdown.clone())
+        .with_options(options)
         .with_access(cluster)
         .with_audit(plane.audit().clone())
-        .with_origin(origin(addresses, listen))
+        .with_origin(origin(addresses, listen));
+    terminal::with_page(match records {
+        Some(records) => gateway.with_records(records),
+        None => gateway.with_recordings(Arc::new(NotRecorded)),
+    })
 }
 
 /// Where containers are, and who may get in, as the plane knows it.

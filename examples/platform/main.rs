@@ -27,6 +27,7 @@ mod pending;
 mod progress;
 mod renewal;
 mod say;
+mod sessions;
 mod signals;
 mod stack;
 mod stub;
@@ -132,6 +133,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Enter(args)) => enter::enter(args).await,
         Some(Command::Attach(args)) => enter::attach(args).await,
         Some(Command::Cp(args)) => cp::run(args).await,
+        Some(Command::Sessions(args)) => sessions::run(args).await,
         Some(Command::Explain(args)) => explain::run(args).await,
         Some(Command::Stack(args)) => stack::run(args).await,
         Some(Command::Pending(args)) => pending::run(args).await,

@@ -32,8 +32,12 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (plan, mut problems) = check::manage(&args);
     let parts = Parts::of(&plan, &clock, &mut problems);
-    let stub = problems.check(stub::find(&args.exec_stub)).flatten();
+    let sidecar_image = plan.sessions.sidecar_image.clone();
+    let stub = stub::find(&args.exec_stub, sidecar_image.as_deref());
+    let stub = problems.check(stub).flatten();
     let gateway = problems.check(gateway_name::find(&args)).flatten();
+    let records = entrance::records(plan.sessions.records.as_ref());
+    let records = problems.check(records).flatten();
     problems.or(())?;
     let mut parts = parts.ok_or_else(|| Failure::new("the configuration is incomplete"))?;
 
@@ -78,7 +82,14 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         });
     }
     plane.start();
-    let sessions = Sessions { stub, gateway };
+    let sessions = Sessions {
+        stub,
+        sidecar_image,
+        gateway,
+        options: plan.sessions.options,
+        limits: plan.sessions.limits,
+        records,
+    };
     let app = entrance::app(&plane, endpoint, &plan.hosts, &listen, sessions, &shutdown);
     for host in &plan.hosts {
         let served = serve_at(app.clone(), host, listen.clone(), clock.clone(), &shutdown).await;

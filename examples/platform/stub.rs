@@ -14,10 +14,11 @@ use crate::cli::StubChoice;
 ///
 /// # Errors
 /// A file that was named can't be used. One that is merely there is passed over with a warning.
-pub fn find(choice: &StubChoice) -> Result<Option<Stub>> {
+pub fn find(choice: &StubChoice, sidecar_image: Option<&str>) -> Result<Option<Stub>> {
     let found = match choice {
         StubChoice::None => {
-            tracing::info!("exec sessions go without a stub, as --exec-stub none says: {WITHOUT}");
+            let without = without(sidecar_image);
+            tracing::info!("exec sessions go without a stub, as --exec-stub none says: {without}");
             return Ok(None);
         }
         StubChoice::File(path) => Some((path.clone(), read(path)?)),
@@ -38,16 +39,29 @@ pub fn find(choice: &StubChoice) -> Result<Option<Stub>> {
             stub.architecture().unwrap_or("an unknown architecture")
         ),
         None => tracing::info!(
-            "exec sessions go without a stub, because there is none at {}: {WITHOUT}; --exec-stub FILE \
+            "exec sessions go without a stub, because there is none at {}: {}; --exec-stub FILE \
              names one, `cargo xtask stub` builds it",
             places()
                 .iter()
                 .map(|path| path.display().to_string())
                 .collect::<Vec<_>>()
-                .join(" or ")
+                .join(" or "),
+            without(sidecar_image)
         ),
     }
     Ok(found.map(|(_, stub)| stub))
+}
+
+/// What is there in its place.
+fn without(sidecar_image: Option<&str>) -> String {
+    let shell = "where an image has a shell, that ends what they leave behind";
+    match sidecar_image {
+        Some(image) => format!("{shell}; where it has none, a container of {image} does"),
+        None => format!(
+            "{shell}; where it has none, nothing does, and nobody gets a shell there \
+             (--exec-sidecar-image IMAGE names one that cleans up)"
+        ),
+    }
 }
 
 /// Beside this program, and where a package would put it.
@@ -75,7 +89,6 @@ fn read(path: &Path) -> Result<Stub> {
 }
 
 const NAME: &str = "longshore-exec-stub";
-const WITHOUT: &str = "a shell in the container ends what they leave behind";
 /// More than any stub has.
 const LARGEST: u64 = 32 << 20;
 
@@ -88,21 +101,29 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("stub");
         let choice = StubChoice::File(path.clone());
-        let error = find(&choice).expect_err("it is not there");
+        let error = find(&choice, None).expect_err("it is not there");
         assert!(error.chain().contains("no stub at this place"), "{error:?}");
         assert!(
             error.chain().contains(&path.display().to_string()),
             "{error:?}"
         );
         std::fs::write(&path, "#!/bin/sh\n").expect("written");
-        let error = find(&choice).expect_err("it is no program");
+        let error = find(&choice, None).expect_err("it is no program");
         assert!(error.chain().contains("ELF"), "{error:?}");
         // No program headers, so nothing is asked for.
         let mut program = b"\x7fELF\x02\x01".to_vec();
         program.resize(64, 0);
         std::fs::write(&path, program).expect("written");
-        assert!(find(&choice).expect("it is taken").is_some());
-        assert!(find(&StubChoice::None).expect("no file").is_none());
+        assert!(find(&choice, None).expect("it is taken").is_some());
+        assert!(find(&StubChoice::None, None).expect("no file").is_none());
+    }
+
+    #[test]
+    fn what_stands_in_for_a_stub_is_told_for_images_without_a_shell_too() {
+        let none = without(None);
+        assert!(none.contains("nothing does") && none.contains("--exec-sidecar-image"));
+        let some = without(Some("busybox"));
+        assert!(some.contains("a container of busybox does") && !some.contains("nothing"));
     }
 
     #[test]

@@ -27,11 +27,11 @@ struct Shared {
 }
 
 impl Relay {
-    pub fn to(socket: &Path) -> Self {
+    pub fn to(socket: impl AsRef<Path>) -> Self {
         let folder = tempfile::tempdir().expect("there is a folder");
         let listener = UnixListener::bind(folder.path().join("relay.sock")).expect("it listens");
         let shared = Arc::new(Shared {
-            to: socket.to_owned(),
+            to: socket.as_ref().to_owned(),
             refuses: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -50,10 +50,7 @@ impl Relay {
     /// The program, calling through here.
     pub fn platform(&self, server: &Server, arguments: &[&str]) -> Command {
         let mut command = server.platform(arguments);
-        command.env(
-            "DOCKER_HOST",
-            format!("unix://{}", self.folder.path().join("relay.sock").display()),
-        );
+        command.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
         command
     }
 
@@ -75,6 +72,14 @@ impl Relay {
     pub fn refuse(&self) {
         self.shared.refuses.store(true, Ordering::SeqCst);
         self.cut();
+    }
+
+    pub fn take_again(&self) {
+        self.shared.refuses.store(false, Ordering::SeqCst);
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("relay.sock")
     }
 }
 

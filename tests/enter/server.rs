@@ -91,6 +91,40 @@ impl Server {
         String::from_utf8_lossy(&start[9..]).into_owned()
     }
 
+    /// Starts a container beside the stack, of this script.
+    pub fn run(&self, name: &str, has_terminal: bool, script: &str) {
+        let body = serde_json::json!({
+            "Image": "host",
+            "Cmd": ["sh", "-c", script],
+            "Tty": has_terminal,
+            "OpenStdin": true,
+        });
+        let body = body.to_string();
+        for (path, body) in [
+            (format!("create?name={name}"), body.as_str()),
+            (format!("{name}/start"), ""),
+        ] {
+            let length = body.len();
+            let status = self.status(&format!(
+                "POST /containers/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+                 application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            ));
+            assert!(status.starts_with("20"), "{path}: {status}");
+        }
+    }
+
+    /// Stops the server without its notice, until told otherwise.
+    pub fn freeze(&self, is_frozen: bool) {
+        let pid = i32::try_from(self.child.id()).expect("a sound id");
+        let pid = Pid::from_raw(pid).expect("it is there");
+        let signal = if is_frozen {
+            Signal::STOP
+        } else {
+            Signal::CONT
+        };
+        kill_process(pid, signal).expect("it is ours");
+    }
+
     /// Waits until a process with these arguments runs, or none does.
     #[track_caller]
     pub fn wait_for_process(&self, arguments: &str, there: bool) {
@@ -123,7 +157,7 @@ impl Drop for Server {
     }
 }
 
-fn program() -> Command {
+pub fn program() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| example("platform"));
     let mut command = Command::new(program);

@@ -17,6 +17,7 @@ use longshore_lab::Host;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    beside,
     drops::runtime,
     survivors,
     tree::Shedding,
@@ -45,10 +46,15 @@ fn a_gateway_of_another_test() {
     runtime().block_on(async {
         let connector = std::sync::Arc::new(longshore::engine::UnixConnector::new(socket));
         let mut gateway = gateway(connector).with_gateway(life(NAME));
-        if word(BY) == "stub" {
-            gateway = gateway.with_stub(stub());
+        let mut classes = Class::of(&containers);
+        match word(BY).as_str() {
+            "stub" => gateway = gateway.with_stub(stub()),
+            "helper" => {
+                gateway = gateway.with_sidecar_image("bash:lab");
+                classes = vec![classes.swap_remove(WITHOUT_SHELL)];
+            }
+            _ => {}
         }
-        let classes = Class::of(&containers);
         if shedding == Shedding::Everything && word(BY) == "lifeline" {
             println!("\nSTANDING");
             return start_for_ever(&gateway, &classes, numbers[0]).await;
@@ -143,6 +149,30 @@ fn a_gateway_killed_with_9_leaves_nothing() {
     let times = runtime().block_on(survivors::vanish(&numbers, killed, LIMIT));
     survivors::tell("sessions of a gateway killed with -9", times);
     assert_eq!(survivors::marked(world.host()), 0);
+    world.lab.stop().expect("a clean end");
+}
+
+/// Where there is no shell and no stub: what a helper container's shell learns is the end of its
+/// input. No reaper comes, and the helper goes, too.
+#[test]
+fn a_gateway_killed_with_9_leaves_nothing_where_there_is_no_shell() {
+    let Some(world) = World::start("lab exec: a killed gateway and a helper") else {
+        return;
+    };
+    let numbers: BTreeSet<u64> = (0..4)
+        .map(|place| survivors::number(world.lab.id(), place))
+        .collect();
+    let mut dead = Gateway::start(&world, &numbers, Shedding::Something, "helper");
+    assert_eq!(survivors::count(&numbers).len(), numbers.len());
+    let there = beside::helpers(world.host());
+    assert_eq!(there.len(), 1, "{there:?}");
+    let killed = Instant::now();
+    dead.kill();
+    let times = runtime().block_on(survivors::vanish(&numbers, killed, LIMIT));
+    survivors::tell("sessions of a gateway killed with -9, by a helper", times);
+    assert_eq!(survivors::marked(world.host()), 0);
+    // It looks for who comes late before it goes.
+    beside::no_helpers(world.host(), LIMIT * 2);
     world.lab.stop().expect("a clean end");
 }
 
@@ -255,6 +285,7 @@ const SOCKET: &str = "LONGSHORE_LAB_EXEC_SOCKET";
 const CONTAINERS: &str = "LONGSHORE_LAB_EXEC_CONTAINERS";
 const NUMBERS: &str = "LONGSHORE_LAB_EXEC_NUMBERS";
 const BY: &str = "LONGSHORE_LAB_EXEC_BY";
+const WITHOUT_SHELL: usize = 1;
 /// bash, read-only, non-root, dash.
 const WITH_SHELL: [usize; 4] = [0, 2, 3, 6];
 const ROUNDS: u8 = 6;

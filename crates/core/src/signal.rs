@@ -16,16 +16,30 @@ impl Signal {
     pub const INT: Self = Self(2);
     /// Quit.
     pub const QUIT: Self = Self(3);
+    /// An instruction that the processor does not know.
+    pub const ILL: Self = Self(4);
+    /// A trap of the processor, as of a debugger.
+    pub const TRAP: Self = Self(5);
+    /// The program gave up by itself.
+    pub const ABRT: Self = Self(6);
+    /// An address that no memory answers.
+    pub const BUS: Self = Self(7);
+    /// A calculation without a result.
+    pub const FPE: Self = Self(8);
     /// Kill; can't be caught.
     pub const KILL: Self = Self(9);
     /// First user signal.
     pub const USR1: Self = Self(10);
+    /// An address that is not the program's.
+    pub const SEGV: Self = Self(11);
     /// Second user signal.
     pub const USR2: Self = Self(12);
     /// Polite request to end.
     pub const TERM: Self = Self(15);
     /// Window size changed.
     pub const WINCH: Self = Self(28);
+    /// A system call that there is not, or that is not allowed.
+    pub const SYS: Self = Self(31);
 
     /// From a number.
     ///

@@ -6,6 +6,8 @@ use crate::{FromStub, LONGEST_PAYLOAD, ToStub};
 #[derive(Debug)]
 pub struct Decoder<M> {
     buffer: Vec<u8>,
+    /// How much of `buffer` was made messages of.
+    taken: usize,
     message: PhantomData<fn() -> M>,
 }
 
@@ -25,6 +27,7 @@ impl<M> Default for Decoder<M> {
     fn default() -> Self {
         Self {
             buffer: Vec::new(),
+            taken: 0,
             message: PhantomData,
         }
     }
@@ -38,6 +41,8 @@ impl<M: Message> Decoder<M> {
 
     /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -46,7 +51,7 @@ impl<M: Message> Decoder<M> {
     /// # Errors
     /// An unknown kind, a payload that is too long, or one that is not what its kind says.
     pub fn next_message(&mut self) -> Result<Option<M>, ProtocolError> {
-        let Some((head, rest)) = self.buffer.split_first_chunk::<5>() else {
+        let Some((head, rest)) = self.buffer[self.taken..].split_first_chunk::<5>() else {
             return Ok(None);
         };
         let [kind, length @ ..] = *head;
@@ -60,7 +65,11 @@ impl<M: Message> Decoder<M> {
             return Ok(None);
         };
         let message = M::parse(kind, payload)?;
-        self.buffer.drain(..5 + length);
+        self.taken += 5 + length;
+        if self.taken == self.buffer.len() {
+            // Nothing is held by who has nothing to say.
+            (self.buffer, self.taken) = (Vec::new(), 0);
+        }
         Ok(Some(message))
     }
 }

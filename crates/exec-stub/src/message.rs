@@ -111,8 +111,8 @@ impl FromStub {
                 payload.extend_from_slice(reason.as_bytes());
                 frame(out, FAILED, &payload);
             }
-            Self::Output(bytes) => pieces(out, OUTPUT, bytes),
-            Self::Errors(bytes) => pieces(out, ERRORS, bytes),
+            Self::Output(bytes) => Self::write_output(bytes, out),
+            Self::Errors(bytes) => Self::write_errors(bytes, out),
             Self::Taken(count) => frame(out, TAKEN, &count.to_be_bytes()),
             Self::Exit(Ending::Code(code)) => frame(out, EXIT, &[0, *code]),
             Self::Exit(Ending::Signal(signal)) => frame(out, EXIT, &[1, *signal]),
@@ -123,6 +123,16 @@ impl FromStub {
                 frame(out, CLEANED, &payload);
             }
         }
+    }
+
+    /// Appends the frames of [`Output`](Self::Output), for who has the bytes somewhere else.
+    pub fn write_output(bytes: &[u8], out: &mut Vec<u8>) {
+        pieces(out, OUTPUT, bytes);
+    }
+
+    /// Appends the frames of [`Errors`](Self::Errors), for who has the bytes somewhere else.
+    pub fn write_errors(bytes: &[u8], out: &mut Vec<u8>) {
+        pieces(out, ERRORS, bytes);
     }
 
     pub(crate) fn read(kind: u8, payload: &[u8]) -> Result<Self, ProtocolError> {

@@ -8,6 +8,7 @@ mod core;
 mod delivery;
 mod driver;
 mod input;
+mod notice;
 mod options;
 mod session;
 
@@ -21,6 +22,7 @@ use longshore_core::{
 
 pub use self::{
     core::{ClientCore, ClientEvent},
+    notice::Notice,
     options::ClientOptions,
     session::{Link, RemoteSession},
 };

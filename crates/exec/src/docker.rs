@@ -11,6 +11,7 @@ mod lifeline;
 mod link;
 mod output;
 mod reaper;
+mod sidecar;
 mod starts;
 mod stub;
 mod sweep;
@@ -57,9 +58,11 @@ use crate::{
 ///    started before the first, and goes a minute after the last; it goes on looking for half a
 ///    minute when this program died, because the engine may still be starting what it was asked to.
 ///    It knows processes by a mark in their environment, by their parent and by their terminal's
-///    session; one that shed all three is named in the report as perhaps the session's;
-/// 3. a container of our own in the container's process namespace, where the stub or an image for it
-///    ([`with_sidecar_image`](Self::with_sidecar_image)) is given.
+///    session; one that shed all three is named in the report as perhaps the session's. Where the
+///    container has no such shell and an image with one is given
+///    ([`with_sidecar_image`](Self::with_sidecar_image)), it runs in a helper container beside it;
+/// 3. a container of our own in the container's process namespace is made behind the session, where
+///    the stub or an image for it is given.
 ///
 /// Then the engine's own process table is looked at, and a [`CleanupReport`] says what came of it:
 /// aloud (as a warning) if anything is left or can't be seen. It is hygiene, not a security boundary:
@@ -68,7 +71,7 @@ use crate::{
 ///
 /// # Signals
 /// They go to the foreground process group of the session's terminal, else to the command's own.
-/// Without a stub and without a shell in the container it is
+/// Without a stub, and without a shell in the container or an image for one beside it, it is
 /// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported): the API has none.
 ///
 /// # How it ended
@@ -142,7 +145,20 @@ impl DockerExec {
     }
 
     /// Names an image that the engine has, with `sh`, `tr`, `grep`, `sleep` and `kill` in it, for
-    /// cleanup where the container itself has no shell. Not needed with a stub.
+    /// signals and cleanup where the container itself has no shell. Not needed with a stub, except
+    /// where that can't be used.
+    ///
+    /// The first session in such a container has a helper container made of it, which watches over
+    /// all sessions there until a minute after the last. It is in the container's process namespace
+    /// and in no network, its root can't be written, and it may read and signal the processes of all
+    /// users (`SYS_PTRACE`, `KILL`, `DAC_READ_SEARCH`) and nothing else. The engine lists it like any
+    /// container, with the label `longshore.exec` of the value `lifeline`, and removes it when it has
+    /// ended: at its work's end, with the container, or half a minute after this program died. What
+    /// was only made by then, and not started, [`reap`](Self::reap) removes.
+    ///
+    /// Where the engine can't make it, because it has no such image or lets nobody into the namespace,
+    /// sessions begin without a watch, and it is tried again after a minute. Its absence can be seen
+    /// in the reports' rungs; a debug message says why.
     #[must_use]
     pub fn with_sidecar_image(mut self, image: impl Into<String>) -> Self {
         self.context.settings.sidecar_image = Some(image.into());
@@ -181,7 +197,8 @@ impl DockerExec {
     /// Ends, in all containers that run, what sessions of other lives of this gateway left behind
     /// ([`with_gateway`](Self::with_gateway)), and what this life could not end when it was to. No
     /// session of this life that goes on is touched, nor any of another gateway. Call it at the
-    /// start, and when the engine is reached again.
+    /// start, and when the engine is reached again. Helper containers that other lives made and never
+    /// started are removed, and whoever's have not run for ten minutes.
     ///
     /// Four containers are looked into at a time. One that the engine does not answer for within
     /// half a minute is [named](Reaped::unanswered); those whose processes it can't show are passed

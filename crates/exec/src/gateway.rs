@@ -10,6 +10,10 @@
 //! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
 //! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
 //!
+//! `/api/sessions` and `/api/commands` take what LAIN's do (`session_id`, `user`, `app_name`,
+//! `since`, `limit`, `offset`, `content`), and `container`, `node`, `command` and `until`; what each
+//! means is [`SessionQuery`](crate::record::SessionQuery)'s.
+//!
 //! Tokens come in a header, a cookie or the first message, never in a URL.
 //!
 //! What is on its way to a client is bounded by its acknowledgements, or by its answers to pings where

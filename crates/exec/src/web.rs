@@ -4,17 +4,18 @@
 //! this module's page, `EmbeddedPage`, comes with the feature `web`. Files are all that is served:
 //! the page opens its session by a WebSocket to `/v1/exec`, like any other client.
 //!
-//! # An axum application with a web terminal
+//! # In an axum application
 //!
-//! With the features `gateway` and `web`; the whole of it:
+//! With the features `gateway` and `web`. `examples/web_terminal.rs` of the repository is a whole
+//! program, over a Docker engine; this is what it gives the gateway, and axum:
 //!
 //! ```no_run
 #![cfg_attr(not(feature = "web"), doc = "# fn main() {}")]
 #![cfg_attr(feature = "web", doc = include_str!("web/axum.rs"))]
 //! ```
 //!
-//! Then `http://127.0.0.1:8080/terminal/?target=web` opens a terminal in the container `web`. Below
-//! a path of your own it works the same way: `Router::new().nest_service("/shell", …)`.
+//! Served at `127.0.0.1:8080`, `http://127.0.0.1:8080/terminal/?target=web` opens a terminal in the
+//! container `web`. Below a path of your own it works the same way: `Router::new().nest_service("/shell", …)`.
 //!
 //! # Security model
 //!

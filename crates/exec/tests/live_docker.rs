@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use longshore_core::{
-    ExecBackend, ExecRequest, ExitStatus, Identity, OsRandom, Shutdown, Signal, SystemClock,
-    TerminalSize,
+    AttachRequest, ExecBackend, ExecRequest, ExitStatus, Identity, OsRandom, Shutdown, Signal,
+    SystemClock, TerminalSize,
     testkit::{
         exec::{Harness, Place},
         programs::{Programs, Shell},
@@ -146,6 +146,43 @@ async fn a_command_that_used_up_the_memory_says_so() {
         assert_eq!(status, ExitStatus::signaled(Signal::KILL));
         live.finish(place).await;
     }
+}
+
+/// Attached to the container's own process, by its state; or by the engine's events where it is
+/// removed with its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_used_up_the_memory_says_so() {
+    let Some(live) = live() else {
+        return;
+    };
+    for removed in [false, true] {
+        let limits = json!({ "Memory": 24 << 20, "MemorySwap": 24 << 20, "AutoRemove": removed });
+        let place = live.waiting("tail -c 90000000 /dev/zero", limits).await;
+        let attach = AttachRequest::new(place.workload.clone()).with_stdin();
+        let session = live.exec.attach(&attach).await.unwrap();
+        let mut input = session.take_input().unwrap();
+        input.write_all(b"\n").await.unwrap();
+        let status = session.wait().await.unwrap();
+        assert!(status.out_of_memory, "{removed}: {status:?}");
+        assert_eq!(
+            (status.code, status.signal),
+            (Some(137), Some(Signal::KILL))
+        );
+        assert_eq!(SessionEnd::from(status).reason, EndReason::Oom);
+        if !removed {
+            live.finish(place).await;
+        }
+    }
+    // Killed for another reason, it does not.
+    let place = live.waiting("sleep 1000", json!({})).await;
+    let attach = AttachRequest::new(place.workload.clone()).with_stdin();
+    let session = live.exec.attach(&attach).await.unwrap();
+    session.signal(Signal::KILL).await.unwrap();
+    assert_eq!(
+        session.wait().await.unwrap(),
+        ExitStatus::signaled(Signal::KILL)
+    );
+    live.finish(place).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

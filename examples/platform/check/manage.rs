@@ -7,7 +7,8 @@ use longshore::{
 };
 
 use super::{
-    Problems, TlsFiles, advertise, discovery_url, heartbeat, positive,
+    Problems, SessionPlan, TlsFiles, advertise, discovery_url, heartbeat, positive,
+    sessions::sessions,
     tls::{tls, tunnel_tls},
     usable,
 };
@@ -37,6 +38,7 @@ pub struct ManagePlan {
     pub accounting: Accounting,
     pub create_retry: u32,
     pub registries: DockerConfigFiles,
+    pub sessions: SessionPlan,
 }
 
 /// What there is to do, with stand-ins where something is wrong: its files and its discovery backend
@@ -153,6 +155,7 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
     if let Err(error) = registries.check() {
         problems.add(format!("--registry-config: {}", error.chain()));
     }
+    let sessions = sessions(&args.sessions, &mut problems);
     // The tunnel's files alone do not put TLS on the endpoint.
     let tls = match (&args.tunnel, args.tls.tls || args.tls.tlsverify) {
         (Some(_), false) => None,
@@ -176,6 +179,7 @@ pub fn manage(args: &Manage) -> (ManagePlan, Problems) {
         accounting,
         create_retry,
         registries,
+        sessions,
     };
     (plan, problems)
 }

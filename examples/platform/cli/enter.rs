@@ -10,6 +10,14 @@ pub struct Enter {
     pub host: HostArg,
     #[command(flatten)]
     pub connection: Connection,
+    /// Input, and no terminal in the container unless -t is given, too: as with docker exec. Without -i
+    /// and -t there is input, and a terminal in the container where there is one here.
+    #[arg(long, short = 'i')]
+    pub interactive: bool,
+    /// A terminal in the container, even if input or output here is none: as with ssh. -it is the
+    /// same, as input there is always.
+    #[arg(long, short = 't', conflicts_with = "no_tty")]
+    pub tty: bool,
     /// Without a terminal in the container, even if there is one here.
     #[arg(long, short = 'T')]
     pub no_tty: bool,
@@ -41,6 +49,14 @@ pub struct Enter {
     pub command: Vec<String>,
 }
 
+impl Enter {
+    /// Whether the container gets a terminal.
+    pub fn wants_terminal(&self, is_here: bool) -> bool {
+        let said_otherwise = self.interactive || self.no_tty;
+        self.tty || (is_here && !said_otherwise)
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct Attach {
     #[command(flatten)]
@@ -61,9 +77,14 @@ pub struct Attach {
 pub struct Cp {
     #[command(flatten)]
     pub host: HostArg,
-    /// What to copy: a local path, or CONTAINER:/PATH.
+    /// Follow a source that is itself a symlink, instead of copying the link.
+    #[arg(long, short = 'L')]
+    pub follow_link: bool,
+    /// What to copy: a local path, CONTAINER:/PATH, NODE/CONTAINER:/PATH where the name alone does not
+    /// say which, or - for an archive (tar) from the standard input.
     pub source: String,
-    /// Where to: CONTAINER:/PATH, or a local path. A folder that is there gets the copy inside.
+    /// Where to: CONTAINER:/PATH, a local path, or - for an archive (tar) to the standard output. A
+    /// folder that is there gets the copy inside.
     pub destination: String,
 }
 
@@ -94,5 +115,38 @@ impl FromStr for EscapeKey {
             [b'^', key @ (b'@'..=b'_' | b'a'..=b'z')] => Ok(Self(Some(key & 0x1f))),
             _ => Err("expected one character such as ~, a control key such as ^], or none".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::{Cli, Command};
+
+    #[track_caller]
+    fn check(flags: &str, [here, elsewhere]: [bool; 2]) {
+        let line = format!("platform enter {flags} web sh -it");
+        let cli = Cli::try_parse_from(line.split_whitespace()).expect("it is understood");
+        let Some(Command::Enter(args)) = cli.command else {
+            panic!("{line}");
+        };
+        assert_eq!(args.command, ["sh", "-it"], "{line}");
+        let wants = [true, false].map(|is_here| args.wants_terminal(is_here));
+        assert_eq!(wants, [here, elsewhere], "{line}");
+    }
+
+    #[test]
+    fn a_terminal_is_asked_for_as_with_ssh_and_with_docker() {
+        check("", [true, false]);
+        check("-t", [true, true]);
+        check("-it", [true, true]);
+        check("-i -t", [true, true]);
+        check("-ti", [true, true]);
+        check("-i", [false, false]);
+        check("-T", [false, false]);
+        check("-iT", [false, false]);
+        let both = ["platform", "enter", "-t", "-T", "web"];
+        assert!(Cli::try_parse_from(both).is_err());
     }
 }

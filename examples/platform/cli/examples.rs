@@ -102,19 +102,27 @@ Examples:
   platform enter web-1 -- top
   echo hello | platform enter web-1 -- wc -c        no terminal: bytes pass as they are
   platform enter --node node-2 web-1 -- sh -c 'exit 7'; echo $?
+  platform enter -it web-1 sh                       as with docker exec; -t alone is the same
+  platform enter -i web-1 sh < script.sh            input, and no terminal
   platform enter -H tcp://plane:2376 --tlsverify --tlscacert ca.pem --tlscert me.pem --tlskey me-key.pem web-1
 
-On a terminal, at the beginning of a line:
+Where input is a terminal, at the beginning of a line:
   ~.   leave; what runs there is ended        ~^Z  suspend the client
   ~?   this list                              ~~   send one ~
+Without a terminal in the container they take effect with Enter, and Ctrl-C leaves, too.
 
 Exit code: the command's own; 128 + n when signal n ended it; 126 or 127 when it can't be run; 255 when
 the platform could not do its part. A lost connection is resumed without loss, see --patience.";
 
 pub const ATTACH_EXAMPLES: &str = "\
 Examples:
-  platform attach web-1                   output from now on; Ctrl-C or ~. leaves, the container goes on
+  platform attach web-1                   output from now on
   platform attach --backlog web-1 | grep error
+
+How to leave, so that the container goes on (a line at the beginning says which of the two it is):
+  a container without a terminal    Ctrl-C, or ~. and Enter
+  a container with a terminal       ~. at the beginning of a line. Ctrl-C and all other keys go to its
+                                    program, which they may end. With --no-stdin Ctrl-C leaves here, too.
 
 The exit code is that of the container's process, if it ends meanwhile.";
 
@@ -124,6 +132,10 @@ Examples:
   platform cp web-1:/var/log/app.log .            a file, under its own name
   platform cp ./site web-1:/srv/                  into a folder that is there
   platform cp ./a:b web-1:/srv/                   a local name with a colon begins with ./ or /
+  platform cp node-2/web-1:/etc/hosts .           a container of that node
+  platform cp -L web-1:/etc/localtime .           the file that a link leads to
+  platform cp web-1:/etc - | tar -t               an archive to the standard output
+  tar -c site | platform cp - web-1:/srv          an archive from the standard input
 
 Nothing is written outside of LOCAL, whatever the container sends: symlinks that lead outside, devices and
 pipes are left out, and said so. Owners are yours here, and root's in the container.

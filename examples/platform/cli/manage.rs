@@ -2,7 +2,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
 
-use super::{DiscoveryArgs, TlsArgs};
+use super::{DiscoveryArgs, SessionArgs, TlsArgs};
 
 /// Where the stub for exec sessions comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,9 +136,14 @@ pub struct Manage {
     /// whatever the session leaves behind, delivers signals, and helps out where an image has no
     /// shell. A file, built by `cargo xtask stub` for the nodes' architecture; `auto`:
     /// longshore-exec-stub beside this program or in /usr/lib/longshore, if it is there; or `none`.
-    /// Without it, and where it can't run, a shell in the container does what a shell can. The log
-    /// says which of the two it is, and why.
-    #[arg(long, default_value = "auto", value_name = "FILE|auto|none")]
+    /// Without it, and where it can't run, a shell in the container does what a shell can; where there
+    /// is none, see --exec-sidecar-image. The log says which it is, and why.
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "FILE|auto|none",
+        help_heading = "Exec sessions"
+    )]
     pub exec_stub: StubChoice,
     /// Folder of this manager's own; it is made if missing. What is in it outlives the program: a
     /// random word, by which exec sessions of an earlier life are known (--exec-gateway auto). One
@@ -157,6 +162,7 @@ pub struct Manage {
         long,
         default_value = "auto",
         value_name = "auto|none|NAME",
+        help_heading = "Exec sessions",
         value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     pub exec_gateway: String,
@@ -168,4 +174,7 @@ pub struct Manage {
     /// Keep the audit log in this file instead of in memory.
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<String>,
+    // The last one: what follows a heading stands below it.
+    #[command(flatten)]
+    pub sessions: SessionArgs,
 }

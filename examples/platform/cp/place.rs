@@ -21,14 +21,31 @@ pub struct Inside {
 /// Which way.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Copying {
-    Out { from: Inside, to: PathBuf },
-    In { from: PathBuf, to: Inside },
+    Out {
+        from: Inside,
+        to: PathBuf,
+    },
+    In {
+        from: PathBuf,
+        to: Inside,
+    },
+    /// An archive, to our output.
+    OutStream {
+        from: Inside,
+    },
+    /// An archive, from our input.
+    InStream {
+        to: Inside,
+    },
 }
 
 impl Copying {
-    /// Exactly one side is in a container. A local path with a colon is told by its `/` or `./`.
+    /// Exactly one side is in a container. A local path with a colon is told by its `/` or `./`, as is a
+    /// file that is called `-`.
     pub fn parse(source: &str, destination: &str) -> Result<Self, Failure> {
         match (inside(source)?, inside(destination)?) {
+            (Some(from), None) if destination == "-" => Ok(Self::OutStream { from }),
+            (None, Some(to)) if source == "-" => Ok(Self::InStream { to }),
             (Some(from), None) => Ok(Self::Out {
                 from,
                 to: destination.into(),
@@ -74,6 +91,19 @@ fn inside(text: &str) -> Result<Option<Inside>, Failure> {
 }
 
 impl Inside {
+    /// Another path in the same container; a relative one beside this.
+    pub fn leads_to(&self, target: &str) -> Self {
+        let folder = self.path.trim_end_matches('/').rsplit_once('/');
+        let folder = folder.map_or("", |(folder, _)| folder);
+        Self {
+            container: self.container.clone(),
+            path: match target.starts_with('/') {
+                true => target.to_owned(),
+                false => format!("{folder}/{target}"),
+            },
+        }
+    }
+
     /// The last part; a copy of `/` has none.
     pub fn name(&self) -> Option<&str> {
         let name = self.path.trim_end_matches('/').rsplit('/').next()?;

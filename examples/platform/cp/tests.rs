@@ -30,8 +30,14 @@ async fn engine(root: &Path) -> Arc<dyn Connector> {
             let body = Body::from(r#"{"message":"Could not find the file"}"#);
             return Response::builder().status(404).body(body).unwrap();
         };
-        let mode = if found.is_dir() { GO_FOLDER } else { 0 };
-        let stat = BASE64_STANDARD.encode(format!(r#"{{"name":"x","mode":{mode}}}"#));
+        let target = fs::read_link(&path).unwrap_or_default();
+        let mode = match (found.is_dir(), found.is_symlink()) {
+            (true, _) => GO_FOLDER,
+            (_, true) => GO_LINK,
+            _ => 0,
+        };
+        let stat = serde_json::json!({ "name": "x", "mode": mode, "linkTarget": target });
+        let stat = BASE64_STANDARD.encode(stat.to_string());
         let mut archive = Vec::new();
         pack::pack(&path, path.file_name().unwrap(), &mut archive).unwrap();
         let answer = Response::builder().header("X-Docker-Container-Path-Stat", stat);
@@ -66,11 +72,8 @@ async fn a_folder_goes_in_and_comes_out_as_it_was() {
     fs::create_dir(there.path().join("srv")).unwrap();
 
     let copied = async |source: &str, destination: &str| {
-        copy(
-            Arc::clone(&engine),
-            Copying::parse(source, destination).unwrap(),
-        )
-        .await
+        let copying = Copying::parse(source, destination).unwrap();
+        copy(Arc::clone(&engine), copying, Links::Copied).await
     };
     let local = |name: &str| here.path().join(name).display().to_string();
     // Into a folder that is there, and under a new name.
@@ -121,6 +124,104 @@ async fn a_folder_goes_in_and_comes_out_as_it_was() {
             "{source} {destination}: {failure:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_source_that_is_a_link_is_followed_if_that_is_asked_for() {
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = engine(there.path()).await;
+    let copied = async |links: Links, source: &str, destination: &str| {
+        let copying = Copying::parse(source, destination).unwrap();
+        copy(Arc::clone(&engine), copying, links).await
+    };
+    let local = |name: &str| here.path().join(name).display().to_string();
+    fs::create_dir_all(there.path().join("usr/zone")).unwrap();
+    fs::write(there.path().join("usr/zone/eu"), "CET").unwrap();
+    // From link to link, one of them absolute.
+    symlink("/first", there.path().join("usr/time")).unwrap();
+    symlink("usr/zone/eu", there.path().join("first")).unwrap();
+    symlink("loop", there.path().join("loop")).unwrap();
+
+    let told = copied(Links::Copied, "web:/usr/time", &local("a")).await;
+    let told = told.unwrap_err().message;
+    assert!(
+        told.contains("leads outside") && told.contains("-L copies"),
+        "{told}"
+    );
+    let followed = copied(Links::Followed, "web:/usr/time", &local("")).await;
+    followed.unwrap();
+    let copy = here.path().join("time");
+    assert!(!copy.is_symlink(), "under its name, and no link");
+    assert_eq!(fs::read(copy).unwrap(), b"CET");
+    let told = copied(Links::Followed, "web:/loop", &local("b")).await;
+    assert!(told.unwrap_err().message.contains("too many symlinks"));
+
+    symlink("time", here.path().join("mine")).unwrap();
+    copied(Links::Copied, &local("mine"), "web:/link")
+        .await
+        .unwrap();
+    assert!(there.path().join("link").is_symlink());
+    copied(Links::Followed, &local("mine"), "web:/usr/")
+        .await
+        .unwrap();
+    assert!(!there.path().join("usr/mine").is_symlink());
+    assert_eq!(fs::read(there.path().join("usr/mine")).unwrap(), b"CET");
+    // A destination is followed always.
+    symlink("usr/zone", there.path().join("into")).unwrap();
+    copied(Links::Copied, &local("time"), "web:/into")
+        .await
+        .unwrap();
+    assert_eq!(
+        fs::read(there.path().join("usr/zone/time")).unwrap(),
+        b"CET"
+    );
+}
+
+#[tokio::test]
+async fn archives_pass_as_they_are() {
+    let there = tempfile::tempdir().unwrap();
+    let endpoint = Archives(client::http(engine(there.path()).await));
+    fs::create_dir_all(there.path().join("etc/deep")).unwrap();
+    let large = vec![b'x'; 300_000];
+    fs::write(there.path().join("etc/deep/large"), &large).unwrap();
+    fs::create_dir(there.path().join("srv")).unwrap();
+    let inside = |path: &str| Inside {
+        container: "web".to_owned(),
+        path: path.to_owned(),
+    };
+    let mut archive = Vec::new();
+    endpoint
+        .read_out(&inside("/etc"), &mut archive)
+        .await
+        .unwrap();
+    let names: Vec<_> = tar::Archive::new(&archive[..])
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect();
+    assert_eq!(names, ["etc", "etc/deep", "etc/deep/large"]);
+    let from = std::io::Cursor::new(archive.clone());
+    endpoint.read_in(from, &inside("/srv")).await.unwrap();
+    assert!(fs::read(there.path().join("srv/etc/deep/large")).unwrap() == large);
+    for path in ["/none", "/etc/deep/large"] {
+        let from = std::io::Cursor::new(archive.clone());
+        let told = endpoint.read_in(from, &inside(path)).await.unwrap_err();
+        assert!(told.message.contains("there is no folder"), "{told:?}");
+    }
+    let mut none = Vec::new();
+    let told = endpoint.read_out(&inside("/none"), &mut none).await;
+    assert!(told.unwrap_err().message.contains("Could not find"));
+    assert!(none.is_empty());
+}
+
+#[test]
+fn a_dash_is_a_stream_and_a_path_to_it_is_a_file() {
+    let parse = |source, destination| Copying::parse(source, destination).unwrap();
+    assert!(matches!(parse("web:/x", "-"), Copying::OutStream { .. }));
+    assert!(matches!(parse("-", "n/web:/x"), Copying::InStream { .. }));
+    assert!(matches!(parse("web:/x", "./-"), Copying::Out { .. }));
+    assert!(matches!(parse("./-", "web:/x"), Copying::In { .. }));
+    assert!(Copying::parse("-", "-").is_err());
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Between a person and a session: bytes both ways, sizes, signals, the state of the connection.
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use longshore::{
     ErrorKind, ExecSession,
     core::{ExecOutputStream, OutputKind},
-    exec::client::{Link, RemoteSession},
+    exec::client::RemoteSession,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::{
@@ -15,7 +15,9 @@ use tokio::{
 
 use super::{
     escape::{Escape, Typed},
-    input,
+    input::{self, Stdin},
+    signals::Signals,
+    status::Status,
 };
 use crate::{
     Failure,
@@ -35,74 +37,55 @@ pub enum Over {
     Failed(Failure),
 }
 
-/// The signals that ask us to leave.
-pub struct Signals(Vec<(u8, unix::Signal)>);
-
-impl Signals {
-    pub fn new() -> std::io::Result<Self> {
-        let kinds = [
-            SignalKind::hangup(),
-            SignalKind::interrupt(),
-            SignalKind::quit(),
-            SignalKind::terminate(),
-        ];
-        let listen = |kind: SignalKind| {
-            let number = u8::try_from(kind.as_raw_value()).unwrap_or(0);
-            Ok((number, unix::signal(kind)?))
-        };
-        kinds
-            .into_iter()
-            .map(listen)
-            .collect::<std::io::Result<_>>()
-            .map(Self)
-    }
-
-    async fn next(&mut self) -> u8 {
-        let all = self.0.iter_mut().map(|(number, signal)| {
-            async move {
-                signal.recv().await;
-                *number
-            }
-            .boxed()
-        });
-        futures::future::select_all(all).await.0
-    }
-}
-
 /// Why it is over, and whether there is a connection then.
 pub struct Parting {
     pub over: Over,
     pub is_connected: bool,
 }
 
+/// What a conversation needs of this side.
+pub struct Here<'a> {
+    pub stdin: Stdin,
+    pub raw: Option<&'a RawTerminal>,
+    /// What leaving does.
+    pub leaving: &'a str,
+}
+
 /// Until one of the sides has enough.
 pub async fn converse(
     session: &RemoteSession,
     escape: Escape,
-    raw: Option<&RawTerminal>,
-    signals: Signals,
+    here: Here<'_>,
+    signals: &mut Signals,
 ) -> Parting {
     let mut is_connected = true;
-    let over = carry(session, escape, raw, signals, &mut is_connected).await;
+    let over = carry(session, escape, here, signals, &mut is_connected).await;
     Parting { over, is_connected }
 }
 
 async fn carry(
     session: &RemoteSession,
     escape: Escape,
-    raw: Option<&RawTerminal>,
-    mut signals: Signals,
+    Here {
+        stdin,
+        raw,
+        leaving,
+    }: Here<'_>,
+    signals: &mut Signals,
     is_connected: &mut bool,
 ) -> Over {
     let mut resized = match unix::signal(SignalKind::window_change()) {
         Ok(resized) => resized,
         Err(error) => return Over::Failed(error.into()),
     };
-    let (help, way_out) = (escape.help(), escape.way_out());
+    let (help, way_out) = (escape.help(stdin, leaving), escape.way_out());
     let (commands, mut commanded) = mpsc::channel(16);
-    let typing = input::forward(session.take_input(), escape, raw.is_some(), commands);
-    let showing = show(session.take_output());
+    let typing = input::forward(session.take_input(), escape, stdin, commands);
+    let showing = show(session.take_output(), raw);
+    let mut status = Status::default();
     let mut links = session.links();
+    let notices = session.take_notices();
+    let mut notices = notices.unwrap_or_else(|| Box::pin(stream::empty()));
     tokio::pin!(typing, showing);
     loop {
         tokio::select! {
@@ -122,24 +105,22 @@ async fn carry(
                 Typed::Help => note(format_args!("{help}\r")),
                 Typed::Bytes(_) => {}
             },
-            Some(link) = links.next() => match link {
-                Link::Up => {
-                    *is_connected = true;
-                    tell(raw, "connected again, and nothing was lost");
+            Some(notice) = notices.next() => tell(raw, &notice.text),
+            Some(link) = links.next() => {
+                if let Some(text) = status.of(&link, &way_out) {
+                    tell(raw, &text);
+                }
+                let was_connected = std::mem::replace(is_connected, status.is_connected());
+                if *is_connected && !was_connected {
                     resize(session, raw);
                 }
-                Link::Down(why) => {
-                    *is_connected = false;
-                    tell(raw, &format!("{why}; trying to come back{way_out}"));
-                }
-                _ => {}
-            },
+            }
         }
     }
 }
 
 /// Shows what comes. Its end is the end of all output.
-async fn show(output: Option<ExecOutputStream>) -> Result<(), Failure> {
+async fn show(output: Option<ExecOutputStream>, raw: Option<&RawTerminal>) -> Result<(), Failure> {
     let Some(mut output) = output else {
         return Ok(());
     };
@@ -158,7 +139,7 @@ async fn show(output: Option<ExecOutputStream>) -> Result<(), Failure> {
             }
             // A gap. What follows it is still of use.
             Err(error) if error.kind() == ErrorKind::ResourceExhausted => {
-                note(format_args!("warning: {error}"));
+                tell(raw, &format!("warning: {error}"));
             }
             Err(error) => return Err(error.into()),
         }

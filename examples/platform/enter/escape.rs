@@ -1,5 +1,7 @@
 //! Escapes at the beginning of a line, as ssh has them.
 
+use super::input::Stdin;
+
 /// Looks for escapes in what is typed. A state machine without I/O.
 #[derive(Debug)]
 pub struct Escape {
@@ -80,37 +82,42 @@ impl Escape {
         self.key.filter(|_| held)
     }
 
-    /// The keys, for people; lines end as a raw terminal wants it.
-    pub fn help(&self) -> String {
-        let Some(key) = self.key else {
+    /// The keys, for people, and what leaving does; lines end as a raw terminal wants it.
+    pub fn help(&self, stdin: Stdin, leaving: &str) -> String {
+        let Some(key) = self.name() else {
             return String::new();
         };
-        let key = shown(key);
+        let (suspending, end) = match stdin {
+            Stdin::Keys => (format!(" {key}^Z  suspend the client\r\n"), ""),
+            // The terminal itself does that, and gives nothing before Enter.
+            _ => (String::new(), ", and end with Enter"),
+        };
         format!(
-            "\r\nSupported escape sequences:\r\n {key}.   leave; what runs there is ended\r\n \
-             {key}^Z  suspend the client\r\n {key}?   this message\r\n {key}{key}   send {key}\r\n\
-             (they are recognized at the beginning of a line only)"
+            "\r\nSupported escape sequences:\r\n {key}.   leave; {leaving}\r\n{suspending} \
+             {key}?   this message\r\n {key}{key}   send {key}\r\n\
+             (they are recognized at the beginning of a line only{end})"
         )
     }
 
     /// How to leave, for people.
     pub fn way_out(&self) -> String {
-        self.key
-            .map(|key| format!("; {}. leaves", shown(key)))
+        self.name()
+            .map(|key| format!("; {key}. leaves"))
             .unwrap_or_default()
+    }
+
+    /// What the key is called.
+    pub fn name(&self) -> Option<String> {
+        self.key.map(|key| match key {
+            0..0x20 => format!("^{}", char::from(key | 0x40)),
+            key => char::from(key).to_string(),
+        })
     }
 }
 
 fn flush(plain: &mut Vec<u8>, all: &mut Vec<Typed>) {
     if !plain.is_empty() {
         all.push(Typed::Bytes(std::mem::take(plain)));
-    }
-}
-
-fn shown(key: u8) -> String {
-    match key {
-        0..0x20 => format!("^{}", char::from(key | 0x40)),
-        key => char::from(key).to_string(),
     }
 }
 
@@ -168,9 +175,18 @@ mod tests {
         let mut escape = Escape::new(None);
         assert_eq!(escape.handle(b"~."), [bytes("~.")]);
         assert_eq!(
-            (escape.help(), escape.way_out()),
+            (escape.help(Stdin::Keys, "bye"), escape.way_out()),
             (String::new(), String::new())
         );
+    }
+
+    #[test]
+    fn help_names_what_works_here() {
+        let escape = Escape::new(Some(0x1d));
+        let keys = escape.help(Stdin::Keys, "bye");
+        assert!(keys.contains("^].   leave; bye") && keys.contains("^]^Z"));
+        let lines = escape.help(Stdin::Lines, "bye");
+        assert!(!lines.contains("^Z") && lines.contains("end with Enter"));
     }
 
     #[test]

@@ -11,21 +11,36 @@ use tokio::{
 
 use super::escape::{Escape, Typed};
 
+/// What our standard input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// A terminal in raw mode: every key comes as it is typed.
+    Keys,
+    /// A terminal as it is: lines come, and Ctrl-C and Ctrl-Z are signals for us.
+    Lines,
+    /// No terminal. Its bytes are the process's, whatever they are.
+    Pipe,
+}
+
 /// Moves what is typed, and tells of escapes. It does not end: it is dropped. The end of the input is the
-/// end of the process's input; that of a terminal is a reason to leave.
+/// end of the process's input; that of a terminal is a reason to leave where it is the terminal that
+/// went, or the process has no input.
 ///
 /// A process that does not read must not keep anybody from leaving, so a terminal is read further
 /// for a while than what was passed on.
 pub async fn forward(
     mut input: Option<ExecInput>,
     mut escape: Escape,
-    is_terminal: bool,
+    kind: Stdin,
     commands: mpsc::Sender<Typed>,
 ) {
+    let is_terminal = kind != Stdin::Pipe;
+    let leaves_at_end = kind == Stdin::Keys || (is_terminal && input.is_none());
     let most = if is_terminal { MOST_TYPED } else { 1 };
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; 16 << 10];
-    let (mut waiting, mut open) = (BytesMut::new(), true);
+    // A pipe that nobody wants anything of is left to others.
+    let (mut waiting, mut open) = (BytesMut::new(), is_terminal || input.is_some());
     while open || (input.is_some() && !waiting.is_empty()) {
         tokio::select! {
             read = stdin.read(&mut buffer), if open && waiting.len() < most => {
@@ -57,7 +72,7 @@ pub async fn forward(
     if let Some(mut input) = input {
         let _ = input.shutdown().await;
     }
-    if is_terminal {
+    if leaves_at_end {
         let _ = commands.send(Typed::Leave).await;
     }
     // It is not for us to say that it is over.

@@ -10,7 +10,11 @@ use longshore::{
     Engine, Error, Result,
     control::{ControlPlane, NodeView},
     core::{NodeHealth, NodeId, Timestamp},
-    exec::{DockerExec, GatewayLife, Reaped, Stub},
+    exec::{
+        DockerExec, GatewayLife, Reaped, Stub,
+        record::RecordStore,
+        session::{HubLimits, SessionOptions},
+    },
 };
 
 use crate::gateway_name::GatewayName;
@@ -20,8 +24,29 @@ use crate::gateway_name::GatewayName;
 pub struct Sessions {
     /// What owns them in their containers.
     pub stub: Option<Stub>,
+    /// Of what a container is that ends what they leave in images without a shell.
+    pub sidecar_image: Option<String>,
     /// By which the next life of this manager knows them; without it they are nobody's then.
     pub gateway: Option<GatewayName>,
+    /// What one may take.
+    pub options: SessionOptions,
+    /// How many there may be.
+    pub limits: HubLimits,
+    /// Where they are recorded.
+    pub records: Option<Arc<dyn RecordStore>>,
+}
+
+impl Sessions {
+    /// With what ends sessions on a node, where the stub is one that runs there.
+    fn ended_by(&self, mut exec: DockerExec, stub: Option<&Stub>) -> DockerExec {
+        if let Some(stub) = stub {
+            exec = exec.with_stub(stub.clone());
+        }
+        match &self.sidecar_image {
+            Some(image) => exec.with_sidecar_image(image),
+            None => exec,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -96,11 +121,11 @@ impl Backends {
         known.retain(|key, _| self.plane.node(key).is_some());
         let (clock, random) = (self.plane.clock().clone(), self.plane.random().clone());
         let exec = DockerExec::over(client.clone(), clock, random);
-        let mut exec = exec.with_gateway(self.life.clone());
+        let exec = exec.with_gateway(self.life.clone());
         let stub = self.sessions.stub.as_ref();
-        if let Some(stub) = stub.filter(|stub| fits(stub, node)) {
-            exec = exec.with_stub(stub.clone());
-        }
+        let exec = self
+            .sessions
+            .ended_by(exec, stub.filter(|stub| fits(stub, node)));
         let engine = engine.clone();
         known.insert(
             key,
@@ -130,4 +155,28 @@ fn fits(stub: &Stub, node: &NodeView) -> bool {
         );
     }
     is_same
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore::{
+        core::{OsRandom, SystemClock},
+        engine::TcpConnector,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_node_gets_the_image_that_was_named() {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        let connector = Arc::new(TcpConnector::new(address));
+        let exec = DockerExec::new(connector, Arc::new(SystemClock::new()), Arc::new(OsRandom));
+        let named = Sessions {
+            sidecar_image: Some("busybox:named".to_owned()),
+            ..Sessions::default()
+        };
+        let shown = |sessions: &Sessions| format!("{:?}", sessions.ended_by(exec.clone(), None));
+        assert!(shown(&named).contains("busybox:named"));
+        assert!(!shown(&Sessions::default()).contains("busybox:named"));
+    }
 }

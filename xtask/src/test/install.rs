@@ -126,6 +126,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Programs that suites need beyond the lab's own, and the packages with them.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("asciinema", "asciinema"),
     ("docker-compose", "docker-compose"),
     ("etcd", "etcd-server"),
     ("java", "default-jre-headless"),

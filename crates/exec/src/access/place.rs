@@ -111,7 +111,7 @@ impl fmt::Display for Place {
 impl Place {
     /// What a session's record says of it.
     pub(crate) fn origin(&self) -> SessionOrigin {
-        let origin = SessionOrigin::new();
+        let origin = SessionOrigin::new().with_place(self.to_string());
         match self {
             Self::Lain {
                 app,
@@ -125,5 +125,33 @@ impl Place {
             } => origin.with_instance(namespace, pod, container.clone().unwrap_or_default()),
             Self::Container(_) | Self::Session(_) | Self::Records => origin,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(place: &Place, asked: &str, app: &str) {
+        let origin = place.origin();
+        assert_eq!((origin.place.as_str(), origin.app.as_str()), (asked, app));
+    }
+
+    #[test]
+    fn a_record_names_what_was_asked_for() {
+        check(&Place::Container("web".into()), "web", "");
+        let lain = Place::Lain {
+            app: "shop".into(),
+            proc: "web".into(),
+            instance: "1".into(),
+        };
+        check(&lain, "shop/web/1", "shop");
+        let pod = Place::Pod {
+            namespace: "default".into(),
+            pod: "web".into(),
+            container: None,
+        };
+        check(&pod, "default/web", "default");
     }
 }

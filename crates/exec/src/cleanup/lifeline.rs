@@ -29,6 +29,7 @@ pub(crate) struct LifelineCore {
     next_beat: Timestamp,
     idle_since: Timestamp,
     failures: u32,
+    stands_since: Timestamp,
     /// Nobody can join any more: a shell was lost, and may be ending the group; or nobody asks.
     closed: bool,
     orders: VecDeque<Order>,
@@ -78,6 +79,7 @@ impl LifelineCore {
             next_beat: now,
             idle_since: now,
             failures: 0,
+            stands_since: now,
             closed: false,
             orders: VecDeque::from([Order::Start]),
         }
@@ -143,7 +145,7 @@ impl LifelineCore {
     /// The shell stands.
     pub(crate) fn ready(&mut self, now: Timestamp) {
         self.phase = Phase::Up { heard: now };
-        self.failures = 0;
+        self.stands_since = now;
         self.next_beat = now.after(BEAT);
         self.idle_since = now;
         self.flush(now);
@@ -179,8 +181,14 @@ impl LifelineCore {
             return;
         }
         self.closed = true;
+        let stood =
+            matches!(self.phase, Phase::Up { .. }) && now >= self.stands_since.after(STEADY);
+        if stood {
+            self.failures = 0;
+        }
         let pause = FIRST_PAUSE * 2u32.saturating_pow(self.failures.min(MOST_DOUBLINGS));
-        // The first at once: it may have been killed.
+        // The first at once: it may have been killed. Killed again and again, it costs the engine no
+        // more than one that can't be started.
         let pause = if self.failures == 0 {
             Duration::ZERO
         } else {
@@ -293,6 +301,8 @@ const LARGEST_BATCH: usize = 64;
 /// A search takes tens of milliseconds, and two at a time take longer than one.
 const GATHER: Duration = Duration::from_millis(3);
 const BATCH_LIMIT: Duration = Duration::from_secs(30);
+/// How long a shell stands until its loss is not one more of a row.
+const STEADY: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Half a minute at most.
 const MOST_DOUBLINGS: u32 = 7;

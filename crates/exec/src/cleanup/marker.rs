@@ -27,6 +27,15 @@ impl Identity {
             life: random.hex(8),
         }
     }
+
+    /// The same in all lives of a gateway with a name.
+    pub(crate) fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    pub(crate) fn life(&self) -> &str {
+        &self.life
+    }
 }
 
 /// The sessions that one lifeline watches over: their marks begin alike.

@@ -47,11 +47,12 @@ pub enum CleanupOutcome {
 pub enum CleanupRung {
     /// The stub that owned the session, from inside.
     Stub,
-    /// A shell that watched beside the session, from inside.
+    /// A shell that watched beside the session: in the container, or where that has none, in a helper
+    /// container in its process namespace.
     Lifeline,
     /// A shell that was started behind the session, from inside.
     Sweep,
-    /// A container of its own in the container's process namespace.
+    /// A container of its own in the container's process namespace, made behind the session.
     Sidecar,
 }
 

@@ -32,6 +32,9 @@ pub struct ClientCore {
     signals: VecDeque<Signal>,
     ending: bool,
     connected: bool,
+    /// Output before this is awaited until it is known what a cut has cost.
+    owed: Option<u64>,
+    missed: u64,
     end: Option<SessionEnd>,
 }
 
@@ -75,6 +78,8 @@ impl ClientCore {
             signals: VecDeque::new(),
             ending: false,
             connected: false,
+            owed: None,
+            missed: 0,
             end: None,
         }
     }
@@ -110,6 +115,12 @@ impl ClientCore {
         if !self.connected {
             return Err(Error::protocol("the gateway's first frame is not READY"));
         }
+        let event = self.told(frame)?;
+        self.owed = self.owed.filter(|owed| self.want < *owed);
+        Ok(event)
+    }
+
+    fn told(&mut self, frame: ServerFrame) -> Result<ClientEvent> {
         Ok(match frame {
             ServerFrame::Output(offset, kind, bytes) => {
                 self.expect(offset, bytes.len())?;
@@ -133,6 +144,9 @@ impl ClientCore {
                 }
                 self.consumed += to - from;
                 self.want = to;
+                if self.owed.is_some() {
+                    self.missed += to - from;
+                }
                 ClientEvent::Gap(to - from)
             }
             ServerFrame::Exit(exit) => {
@@ -202,6 +216,10 @@ impl ClientCore {
                 ready.in_next
             )));
         }
+        // What the gateway does not keep any more comes from a record, or is told as a gap.
+        let is_back = self.ready.is_some();
+        let base = ready.base.min(ready.head);
+        self.owed = Some(base).filter(|base| is_back && *base > self.want);
         // What the gateway has need not be sent again; it is kept until the process has it.
         self.sent = ready.in_next.max(self.taken).min(known);
         self.window = ready.in_window;
@@ -319,6 +337,12 @@ impl ClientCore {
     /// The session's id, once it is known.
     pub fn session(&self) -> Option<&str> {
         self.ready.as_ref().map(|ready| ready.session.as_str())
+    }
+
+    /// How many bytes of output the lost connections have cost so far; `None` while what the last
+    /// one has cost is not known yet.
+    pub fn missed(&self) -> Option<u64> {
+        (self.connected && self.owed.is_none()).then_some(self.missed)
     }
 
     /// Whether a lost connection can be made up for.

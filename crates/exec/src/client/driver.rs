@@ -8,13 +8,14 @@ use futures::{SinkExt, StreamExt};
 use longshore_core::{
     Backoff, ClockExt, Error, ErrorKind, Random, Result, SessionId, Signal, TerminalSize, Timestamp,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     ClientCore, ClientEvent, RemoteSession,
     connection::{Dialler, Socket, lost, receive},
     delivery::Delivery,
+    notice::Notice,
     session::{Fate, Link},
 };
 use crate::protocol::native::ClientFrame;
@@ -37,6 +38,7 @@ pub(super) struct Driver {
     output: Delivery,
     fate: watch::Sender<Fate>,
     link: watch::Sender<Link>,
+    notices: broadcast::Sender<Notice>,
 }
 
 /// Opens a session; its driver runs in a task.
@@ -57,7 +59,8 @@ pub(super) async fn open(
     };
     let (output, read) = mpsc::channel(PIECES);
     let (fate, told) = watch::channel(Fate::Starting);
-    let (link, links) = watch::channel(Link::Up);
+    let (link, links) = watch::channel(Link::Up { missed: Some(0) });
+    let (notices, noticed) = broadcast::channel(NOTICES);
     let driver = Driver {
         core,
         dialler,
@@ -67,9 +70,11 @@ pub(super) async fn open(
         output: Delivery::new(output),
         fate,
         link,
+        notices,
     };
     tokio::spawn(driver.run(socket));
-    Ok(RemoteSession::new(id, wishes, input, read, told, links))
+    let heard = (told, links, noticed);
+    Ok(RemoteSession::new(id, wishes, input, read, heard))
 }
 
 /// Dials, and opens or resumes.
@@ -109,7 +114,7 @@ impl Driver {
             self.link.send_replace(Link::Down(error.to_string()));
             match self.again().await {
                 Ok(next) => {
-                    self.link.send_replace(Link::Up);
+                    self.is_up();
                     socket = next;
                 }
                 Err(error) => break error,
@@ -182,7 +187,11 @@ impl Driver {
                 // Reading never waits for the user: the window bounds what the gateway sends.
                 frame = receive(&mut stream) => {
                     heard = clock.now();
+                    let unsure = self.core.missed().is_none();
                     let event = self.core.handle(frame?)?;
+                    if unsure {
+                        self.is_up();
+                    }
                     self.tell(event);
                 }
                 delivered = self.output.deliver() => self.core.consumed(delivered),
@@ -235,10 +244,31 @@ impl Driver {
             ))),
             ClientEvent::Started => self.is_started(),
             ClientEvent::Notice(code, text) => {
-                tracing::debug!(code, text, "a notice of the gateway");
+                let notice = Notice::new(&code, &text);
+                tracing::debug!(
+                    code = notice.code,
+                    text = notice.text,
+                    "a notice of the gateway"
+                );
+                // Nobody has to listen.
+                let _ = self.notices.send(notice);
             }
             ClientEvent::Ready | ClientEvent::Ended(_) | ClientEvent::Nothing => {}
         }
+    }
+
+    /// Tells of the connection, and of what the last one has cost as soon as that is known.
+    fn is_up(&self) {
+        let now = Link::Up {
+            missed: self.core.missed(),
+        };
+        self.link.send_if_modified(|link| {
+            let changes = *link != now;
+            if changes {
+                link.clone_from(&now);
+            }
+            changes
+        });
     }
 
     fn is_started(&self) {
@@ -285,4 +315,6 @@ fn is_silent(heard: Timestamp, now: Timestamp, every: std::time::Duration) -> bo
 }
 
 const WISHES: usize = 16;
+/// Those that nobody has taken are few, and the newest.
+const NOTICES: usize = 32;
 const PIECES: usize = 16;

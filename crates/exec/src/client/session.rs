@@ -9,12 +9,18 @@ use longshore_core::{
     BoxStream, Error, ErrorKind, ExecInput, ExecOutput, ExecOutputStream, ExecSession, ExitStatus,
     Result, SessionId, Signal, TerminalSize,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    mpsc, watch,
+};
 
-use super::{driver::Wish, input::QueueInput};
+use super::{driver::Wish, input::QueueInput, notice::Notice};
 use crate::session::{EndReason, SessionEnd};
 
 /// A session at the other side of a gateway. Dropping it ends it.
+///
+/// A signal is on its way when [`signal`](ExecSession::signal) returns; whether it arrived is not
+/// answered. One that could not be delivered is told as the [`Notice`] `signal-failed`.
 pub struct RemoteSession {
     id: SessionId,
     wishes: mpsc::Sender<Wish>,
@@ -22,6 +28,7 @@ pub struct RemoteSession {
     output: Mutex<Option<mpsc::Receiver<Result<ExecOutput>>>>,
     fate: watch::Receiver<Fate>,
     link: watch::Receiver<Link>,
+    notices: Mutex<Option<broadcast::Receiver<Notice>>>,
 }
 
 /// How a session's connection is.
@@ -29,7 +36,12 @@ pub struct RemoteSession {
 #[non_exhaustive]
 pub enum Link {
     /// It is there.
-    Up,
+    Up {
+        /// How many bytes of output the connections that were lost have cost so far. `None`: it is not
+        /// known yet what the last one has cost; another [`Up`](Self::Up) says so. What is missing is
+        /// an error in the output, too, at its place.
+        missed: Option<u64>,
+    },
     /// It was lost, for this reason; the client dials again.
     Down(String),
 }
@@ -43,14 +55,20 @@ pub(super) enum Fate {
     Lost(Arc<Error>),
 }
 
+/// What a session hears of its driver, beside output.
+type Heard = (
+    watch::Receiver<Fate>,
+    watch::Receiver<Link>,
+    broadcast::Receiver<Notice>,
+);
+
 impl RemoteSession {
     pub(super) fn new(
         id: SessionId,
         wishes: mpsc::Sender<Wish>,
         input: Option<mpsc::Sender<Bytes>>,
         output: mpsc::Receiver<Result<ExecOutput>>,
-        fate: watch::Receiver<Fate>,
-        link: watch::Receiver<Link>,
+        (fate, link, notices): Heard,
     ) -> Self {
         Self {
             id,
@@ -59,7 +77,26 @@ impl RemoteSession {
             output: Mutex::new(Some(output)),
             fate,
             link,
+            notices: Mutex::new(Some(notices)),
         }
+    }
+
+    /// What the gateway has to say to the person at this connection, from the beginning of the session
+    /// to its end; once, then `None`. Of what was not taken the newest 32 are kept.
+    pub fn take_notices(&self) -> Option<BoxStream<Notice>> {
+        let notices = take(&self.notices)?;
+        Some(Box::pin(futures::stream::unfold(
+            notices,
+            |mut notices| async {
+                loop {
+                    match notices.recv().await {
+                        Ok(notice) => return Some((notice, notices)),
+                        Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return None,
+                    }
+                }
+            },
+        )))
     }
 
     /// How the connection is, at every change from now on; ends with the session. A reader that is

@@ -18,6 +18,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio_util::io::StreamReader;
 
+pub(super) use self::look::AtRest;
+
 /// One engine's API.
 #[derive(Debug)]
 pub(super) struct Api {
@@ -72,6 +74,8 @@ pub(super) struct HostConfig {
 pub(super) struct RunState {
     #[serde(default)]
     pub(super) running: bool,
+    #[serde(default, rename = "OOMKilled")]
+    pub(super) oom_killed: bool,
 }
 
 #[derive(Deserialize)]

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::{
     api::Api,
     exec::take,
+    exit_facts,
     input::DockerInput,
     link::Link,
     output::{DockerOutput, Opening},
@@ -98,10 +99,13 @@ fn watch_end(
     let (told, end) = watch::channel(None);
     let api = Arc::clone(api);
     let closed = link.closed().clone();
+    let attached = api.clock.now();
     tokio::spawn(closed.run_until_cancelled_owned(async move {
         let code = api.wait_container(&workload, next).await;
         told.send_replace(Some(match code {
-            Ok(code) => End::Exited(ExitStatus::exited(code)),
+            Ok(code) => {
+                End::Exited(exit_facts::of_container(&api, &workload, attached, code).await)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 End::Exited(ExitStatus::unknown("the container was removed"))
             }

@@ -18,7 +18,7 @@ use super::{
     exit_facts::ExitFacts,
     input::DockerInput,
     keeper::{Keeper, Watched, begun, clean_later},
-    lifeline::Hold,
+    lifeline::{Hold, Watch},
     link::Link,
     output::{DockerOutput, Opening},
 };
@@ -49,7 +49,8 @@ impl DockerSession {
         let api = &context.api;
         let policy = context.settings.cleanup;
         let mut starting = context.starts.turn(api, &request.workload).await?;
-        let (lifeline, shellless) = hold(context, request).await?;
+        let watch = Watch::over(context, request).await?;
+        let (lifeline, shellless) = (watch.hold, watch.shellless);
         let marker = match &lifeline {
             Some(hold) => Some(hold.marker().clone()),
             None => context.mark(),
@@ -239,30 +240,6 @@ impl Drop for StartGuard<'_> {
     }
 }
 
-/// A hold on the container's lifeline; `None` where there can be none just now, and whether there
-/// never can, for lack of a shell.
-async fn hold(context: &Context, request: &ExecRequest) -> Result<(Option<Arc<Hold>>, bool)> {
-    let (api, settings) = (&context.api, &context.settings);
-    if settings.cleanup == Cleanup::Nothing {
-        return Ok((None, false));
-    }
-    let lifelines = &context.shared.lifelines;
-    let joined = lifelines.join(api, settings, &request.workload, &request.user);
-    match joined.await {
-        Ok(hold) => Ok((Some(Arc::new(hold)), false)),
-        Err(error) if error.is_retryable() => Err(error),
-        // No shell there, in the words of whichever engine. What is wrong with the container itself,
-        // the session's own start says.
-        Err(error) => {
-            tracing::debug!(error = error.chain(), "a session without a lifeline");
-            // A shell that could not start or go on for a moment may be able to later.
-            let said = error.context("said").unwrap_or_default();
-            let shellless = NO_PROGRAM.iter().any(|words| said.contains(words));
-            Ok((None, shellless))
-        }
-    }
-}
-
 /// Has the session's processes ended when it is over, however that came, and sees to it that it
 /// worked.
 fn clean_up_behind(
@@ -356,7 +333,8 @@ impl ExecSession for DockerSession {
             Some(lifeline) => lifeline.signal(signal).await,
             None => Err(Error::unsupported(format!(
                 "{signal} can't be sent: Docker's API has no way to, there is no stub, and no \
-                 lifeline for lack of a shell in the container or of a cleanup policy"
+                 lifeline for lack of a shell in the container and of an image for one beside it, \
+                 or of a cleanup policy"
             ))),
         }
     }
@@ -404,8 +382,6 @@ pub(super) fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
 /// How long a stream that nobody takes is held behind its end. An engine that can't get rid of what a
 /// command said tells no other end in that container (moby#53614).
 const LET_GO: Duration = Duration::from_secs(1);
-/// What engines say of a program that is not there.
-const NO_PROGRAM: [&str; 2] = ["executable file not found", "no such file or directory"];
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the end of its stream a command may still be running.

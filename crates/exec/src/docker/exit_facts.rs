@@ -6,7 +6,10 @@ use longshore_core::{
     ClockExt, ErrorKind, ExitStatus, Result, SessionId, Signal, Timestamp, WorkloadId,
 };
 
-use super::{api::ExecState, context::Context};
+use super::{
+    api::{Api, ExecState},
+    context::Context,
+};
 
 /// The engine's knowledge of one command.
 #[derive(Clone, Debug)]
@@ -68,30 +71,8 @@ impl ExitFacts {
 
     /// Adds what the engine alone knows.
     pub(super) async fn complete(&self, status: ExitStatus) -> ExitStatus {
-        if status.signal != Some(Signal::KILL) {
-            return status;
-        }
-        match self.ran_out_of_memory().await {
-            Ok(true) => status
-                .with_out_of_memory()
-                .with_reason("oom: the kernel ended it, the container's memory was used up"),
-            Ok(false) => status,
-            Err(error) => {
-                tracing::debug!(error = error.chain(), "whether memory ran out is not known");
-                status
-            }
-        }
-    }
-
-    /// In the engine's own time, which may differ from ours.
-    async fn ran_out_of_memory(&self) -> Result<bool> {
         let api = &self.context.api;
-        let until = api.engine_time().await?;
-        let lasted = api.clock.now().since(self.started);
-        let since = until.before(lasted).before(START_DELAY);
-        // The event may come a moment after the end that it explains.
-        let until = until.after(Duration::from_secs(1));
-        api.ran_out_of_memory(&self.workload, since, until).await
+        complete(api, &self.workload, self.started, status).await
     }
 
     /// The engine does not know the command. Never a success, whatever became of it.
@@ -109,16 +90,85 @@ impl ExitFacts {
     }
 }
 
+/// How the process of a container ended that was attached to at `attached`, by the engine's code.
+///
+/// # Cancel safety
+/// Safe.
+pub(super) async fn of_container(
+    api: &Api,
+    workload: &WorkloadId,
+    attached: Timestamp,
+    code: i64,
+) -> ExitStatus {
+    let status = meaning(code, &[&KILLS[..], &FAULTS].concat());
+    if status.signal != Some(Signal::KILL) {
+        return status;
+    }
+    // One that is removed with its end can only be asked about by its events.
+    match api.inspect_container(workload).await {
+        Ok(container) if container.state.oom_killed => out_of_memory(status),
+        _ => complete(api, workload, attached, status).await,
+    }
+}
+
+/// Adds whether memory ran out, since a time of ours.
+async fn complete(
+    api: &Api,
+    workload: &WorkloadId,
+    started: Timestamp,
+    status: ExitStatus,
+) -> ExitStatus {
+    if status.signal != Some(Signal::KILL) {
+        return status;
+    }
+    match ran_out_of_memory(api, workload, started).await {
+        Ok(true) => out_of_memory(status),
+        Ok(false) => status,
+        Err(error) => {
+            tracing::debug!(error = error.chain(), "whether memory ran out is not known");
+            status
+        }
+    }
+}
+
+/// In the engine's own time, which may differ from ours.
+async fn ran_out_of_memory(api: &Api, workload: &WorkloadId, started: Timestamp) -> Result<bool> {
+    let until = api.engine_time().await?;
+    let lasted = api.clock.now().since(started);
+    let since = until.before(lasted).before(START_DELAY);
+    // The event may come a moment after the end that it explains.
+    let until = until.after(Duration::from_secs(1));
+    api.ran_out_of_memory(workload, since, until).await
+}
+
+fn out_of_memory(status: ExitStatus) -> ExitStatus {
+    status
+        .with_out_of_memory()
+        .with_reason("oom: the kernel ended it, the container's memory was used up")
+}
+
+/// What a code above 128 says. An engine says 128 + n of a process that a signal ended, and a shell
+/// says it with a code of its own of what it ran last: by the code alone the two can't be told
+/// apart. Of these signals the first is believed; of the others the code is told as it is, with what
+/// it may mean beside it.
+fn meaning(code: i64, believed: &[Signal]) -> ExitStatus {
+    let number = code
+        .checked_sub(128)
+        .and_then(|number| u8::try_from(number).ok());
+    match number.map(Signal::new) {
+        Some(Ok(signal)) if believed.contains(&signal) => ExitStatus::signaled(signal),
+        Some(Ok(signal)) if signal.number() <= LAST_NAMED => ExitStatus::exited(code).with_reason(
+            format!("128 + {signal}: that signal ended it, or what it ran last, as shells say"),
+        ),
+        _ => ExitStatus::exited(code),
+    }
+}
+
 /// What the engine's codes mean. `complaint` is the engine's own output, if it began with one.
 pub(super) fn classify(state: &ExecState, complaint: Option<String>) -> ExitStatus {
-    let status = state.exit_code.map_or_else(ExitStatus::default, |code| {
-        let signal = u8::try_from(code - 128).ok().map(Signal::new);
-        match signal {
-            // A shell says 130 for a child that was interrupted; these two nobody says for others.
-            Some(Ok(signal)) if code == 137 || code == 143 => ExitStatus::signaled(signal),
-            _ => ExitStatus::exited(code),
-        }
-    });
+    let status = state
+        .exit_code
+        .map_or_else(ExitStatus::default, |code| meaning(code, &KILLS));
     if complaint
         .as_deref()
         .is_some_and(|text| text.contains(DETACHED))
@@ -142,6 +192,21 @@ pub(super) fn classify(state: &ExecState, complaint: Option<String>) -> ExitStat
 
 /// What the engine writes when it was left by its detach keys (measured on 20.10).
 const DETACHED: &str = "read escape sequence";
+/// Sent from outside, to whoever runs: it ends with them more often than it tells of others.
+const KILLS: [Signal; 2] = [Signal::KILL, Signal::TERM];
+/// By which the kernel ends a process for what it did (ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS). A
+/// container's own process is seldom a shell that tells of others; a session's often is.
+const FAULTS: [Signal; 7] = [
+    Signal::ILL,
+    Signal::TRAP,
+    Signal::ABRT,
+    Signal::BUS,
+    Signal::FPE,
+    Signal::SEGV,
+    Signal::SYS,
+];
+/// Those behind it have no names of their own, and codes that high are as likely a program's own.
+const LAST_NAMED: u8 = 31;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// From the start of a command to our knowing of it.
@@ -169,8 +234,32 @@ mod tests {
         check(Some(1), 7, None, &ExitStatus::exited(1));
         check(Some(137), 7, None, &ExitStatus::signaled(Signal::KILL));
         check(Some(143), 7, None, &ExitStatus::signaled(Signal::TERM));
-        check(Some(130), 7, None, &ExitStatus::exited(130));
+        check(Some(128), 7, None, &ExitStatus::exited(128));
+        check(Some(160), 7, None, &ExitStatus::exited(160));
+        check(Some(255), 7, None, &ExitStatus::exited(255));
+        check(Some(i64::MIN), 7, None, &ExitStatus::exited(i64::MIN));
+        // A shell says these of what it ran last, so they are not this command's for sure.
+        for (code, signal) in [(130, "SIGINT"), (134, "SIGABRT"), (139, "SIGSEGV")] {
+            let ended = "that signal ended it, or what it ran last, as shells say";
+            let status = ExitStatus::exited(code);
+            let status = status.with_reason(format!("128 + {signal}: {ended}"));
+            check(Some(code), 7, None, &status);
+        }
         check(None, 7, None, &ExitStatus::default());
+    }
+
+    #[test]
+    fn a_container_s_own_process_is_believed_to_have_crashed() {
+        let believed = [&KILLS[..], &FAULTS].concat();
+        for (number, signal) in [(4, Signal::ILL), (6, Signal::ABRT), (11, Signal::SEGV)] {
+            assert_eq!(
+                meaning(128 + number, &believed),
+                ExitStatus::signaled(signal)
+            );
+        }
+        let interrupted = meaning(130, &believed);
+        assert_eq!((interrupted.code, interrupted.signal), (Some(130), None));
+        assert_eq!(meaning(0, &believed), ExitStatus::exited(0));
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! A shell beside the sessions of a container that ends their processes when they are let go.
 
 mod driver;
+mod helper;
+mod line;
+mod refusals;
 mod script;
+mod seat;
+mod watch;
 
 use std::{
     collections::HashMap,
@@ -11,18 +16,25 @@ use std::{
     },
 };
 
-use longshore_core::{ClockExt, Error, ErrorKind, Result, Signal, Timestamp, WorkloadId};
-use tokio::sync::{mpsc, oneshot, watch};
+use longshore_core::{ClockExt, Error, Result, Signal, Timestamp, WorkloadId};
+use tokio::sync::{mpsc, oneshot, watch as latest};
 
-use self::driver::Driver;
-pub(super) use self::script::{SCRIPT, SWEEP};
-use super::{api::Api, context::Settings};
+use self::{driver::Driver, line::SAID, refusals::Refusals, seat::Seat};
+pub(super) use self::{
+    script::{SCRIPT, SWEEP},
+    watch::Watch,
+};
+use super::context::{Context, Settings};
 use crate::cleanup::{Cleanup, Group, Identity, Marker};
 
 /// The lifelines of one engine's containers, one for all sessions of a container, a user and a
-/// policy. Linux shows a shell the environments of its own user's processes.
+/// policy: Linux shows a shell the environments of its own user's processes. One beside a container
+/// is for all its users.
 #[derive(Debug, Default)]
-pub(super) struct Lifelines(Arc<Table>);
+pub(super) struct Lifelines {
+    table: Arc<Table>,
+    refusals: Refusals,
+}
 
 #[derive(Debug, Default)]
 struct Table(Mutex<HashMap<Key, Lifeline>>);
@@ -30,7 +42,7 @@ struct Table(Mutex<HashMap<Key, Lifeline>>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     workload: WorkloadId,
-    user: String,
+    seat: Seat,
     /// Of whose life, and what is ended: marks of another gateway or policy are no member's.
     identity: Identity,
     tree: bool,
@@ -40,7 +52,7 @@ struct Key {
 struct Lifeline {
     group: Group,
     requests: mpsc::UnboundedSender<Request>,
-    trust: watch::Receiver<Trust>,
+    trust: latest::Receiver<Trust>,
 }
 
 /// Whether sessions may begin.
@@ -53,7 +65,7 @@ enum Trust {
     /// It was lost: another is to be taken.
     Gone,
     /// There can't be any.
-    Failed(ErrorKind, String, bool),
+    Failed(Arc<Error>),
 }
 
 /// What a session asks. There are never more of them than a few per session.
@@ -76,30 +88,25 @@ pub(super) struct Hold {
 }
 
 impl Lifelines {
-    /// Puts a session under a lifeline's watch before it begins: from then on nothing is left behind.
-    /// Waits only where none is there yet, or none that was heard of lately.
+    /// Puts a session under this lifeline's watch before it begins: from then on nothing is left
+    /// behind. Waits only where none is there yet, or none that was heard of lately.
     ///
     /// # Errors
-    /// There is no shell in the container, or one without what the script needs.
-    pub(super) async fn join(
-        &self,
-        api: &Arc<Api>,
-        settings: &Settings,
-        workload: &WorkloadId,
-        user: &str,
-    ) -> Result<Hold> {
+    /// There is no shell at that seat, or one without what the script needs; `Timeout` where nobody
+    /// says so.
+    async fn join(&self, context: &Context, workload: &WorkloadId, seat: Seat) -> Result<Hold> {
+        let clock = &context.api.clock;
+        let key = Key::new(&context.settings, workload, seat);
         let waiting = async {
             loop {
-                let (hold, mut trust) = self.hold(api, settings, workload, user)?;
+                let (hold, mut trust) = self.hold(context, &key)?;
                 loop {
-                    let now = api.clock.now();
+                    let now = clock.now();
                     match trust.borrow_and_update().clone() {
                         Trust::Until(until) if now < until => return Ok(hold),
                         // It is still there, and says nothing, or it is lost.
                         Trust::Until(_) | Trust::Gone => break,
-                        Trust::Failed(kind, message, retryable) => {
-                            return Err(Error::new(kind, message).with_retryable(retryable));
-                        }
+                        Trust::Failed(error) => return Err(told(&error)),
                         Trust::NotYet => {}
                     }
                     // It has been let go meanwhile.
@@ -109,37 +116,30 @@ impl Lifelines {
                 }
             }
         };
-        api.clock
-            .timeout(START_LIMIT, "the lifeline", waiting)
-            .await?
+        clock.timeout(START_LIMIT, "the lifeline", waiting).await?
     }
 
-    fn hold(
-        &self,
-        api: &Arc<Api>,
-        settings: &Settings,
-        workload: &WorkloadId,
-        user: &str,
-    ) -> Result<(Hold, watch::Receiver<Trust>)> {
-        let policy = settings.cleanup;
-        let identity = settings.life.identity();
-        let group = Group::new(identity, policy, &*api.random)
+    /// Whether one is there, or on its way.
+    fn stands(&self, context: &Context, workload: &WorkloadId, seat: &Seat) -> bool {
+        let key = Key::new(&context.settings, workload, seat.clone());
+        let now = context.api.clock.now();
+        let table = self.table.lock();
+        table.get(&key).is_some_and(|there| there.is_usable(now))
+    }
+
+    fn hold(&self, context: &Context, key: &Key) -> Result<(Hold, latest::Receiver<Trust>)> {
+        let (api, settings) = (&context.api, &context.settings);
+        let group = Group::new(&key.identity, settings.cleanup, &*api.random)
             .ok_or_else(|| Error::internal("a lifeline with nothing to do"))?;
-        let key = Key {
-            workload: workload.clone(),
-            user: user.to_owned(),
-            identity: identity.clone(),
-            tree: policy == Cleanup::Tree,
-        };
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         let now = api.clock.now();
-        let usable = table.get(&key).filter(|lifeline| lifeline.is_usable(now));
+        let usable = table.get(key).filter(|lifeline| lifeline.is_usable(now));
         let lifeline = match usable {
             Some(lifeline) => lifeline.clone(),
             None => {
-                let place = (Arc::downgrade(&self.0), key.clone());
+                let place = (Arc::downgrade(&self.table), key.clone());
                 let lifeline = Driver::spawn(Arc::clone(api), place, group);
-                table.insert(key, lifeline.clone());
+                table.insert(key.clone(), lifeline.clone());
                 lifeline
             }
         };
@@ -151,6 +151,26 @@ impl Lifelines {
             requests: lifeline.requests,
         };
         Ok((hold, lifeline.trust))
+    }
+}
+
+impl Key {
+    fn new(settings: &Settings, workload: &WorkloadId, seat: Seat) -> Self {
+        Self {
+            workload: workload.clone(),
+            seat,
+            identity: settings.life.identity().clone(),
+            tree: settings.cleanup == Cleanup::Tree,
+        }
+    }
+}
+
+/// What the lifeline's own task was told, for each that waits for it.
+fn told(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.chain()).with_retryable(error.is_retryable());
+    match error.context(SAID) {
+        Some(said) => copy.with_context(SAID, said),
+        None => copy,
     }
 }
 

@@ -1,13 +1,13 @@
 //! Ends what carries a marker, from outside the session that it is of.
 
 use longshore_core::{ClockExt, Error, ExecRequest, Result, WorkloadId};
-use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use super::{
     context::Context,
     keeper::Watched,
     lifeline::{SCRIPT, SWEEP},
+    sidecar::{self, SIDECAR},
     stub,
 };
 use crate::cleanup::{CleanupRung, Marker};
@@ -48,8 +48,7 @@ async fn inside(context: &Context, watched: &Watched) -> Result<()> {
     api.clock.timeout(LIMIT, "the cleanup", reading).await
 }
 
-/// Through a container of our own in the container's process namespace. It needs nothing there: no
-/// shell, no file that can be written. With `SYS_PTRACE` it reads the environments of all users.
+/// Through a container of our own in the container's process namespace.
 pub(super) async fn sidecar(
     context: &Context,
     workload: &WorkloadId,
@@ -79,20 +78,7 @@ pub(super) async fn sidecar(
         (None, None) => return Err(Error::unsupported("there is no image for a sidecar")),
     };
     for command in command {
-        let config = json!({
-            "Image": image,
-            "Entrypoint": command,
-            "Cmd": null,
-            "User": "0:0",
-            "Labels": { "longshore.exec": "sidecar" },
-            "HostConfig": {
-                "PidMode": format!("container:{workload}"),
-                "NetworkMode": "none",
-                "CapAdd": ["SYS_PTRACE", "KILL"],
-                "ReadonlyRootfs": true,
-                "LogConfig": { "Type": "none" },
-            },
-        });
+        let config = sidecar::config(workload, &image, &command, SIDECAR);
         let name = format!("longshore-exec-sidecar-{}", api.random.hex(8));
         let id = api.create_container(&name, &config).await?;
         let ended = match api.start_container(&id).await {

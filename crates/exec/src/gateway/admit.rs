@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use longshore_core::{
-    Access, Action, AuditEvent, AuditOutcome, ClockExt, Error, ErrorKind, Identity, Result,
-    SessionId, Target, WorkloadId,
+    Access, Action, AuditEvent, AuditOutcome, ClockExt, Error, ErrorKind, Identity, Labels, Result,
+    SessionId, Target, WorkloadId, printable,
 };
 
 use super::Shared;
@@ -105,7 +105,7 @@ impl Shared {
         request: AccessRequest,
         operation: &'static str,
     ) -> Result<Onlooker> {
-        let admission = self.admit(&request, operation).await?;
+        let admission = self.admit(&request, operation, None).await?;
         let leave = Again {
             access: Arc::clone(&self.access),
             request,
@@ -150,7 +150,11 @@ impl Shared {
     /// [`ErrorKind::PermissionDenied`] for every failure to get leave.
     pub(super) async fn open(&self, wish: Wish) -> Result<Attachment> {
         let limit = self.options.admit_limit;
-        let admission = self.admit(&wish.request, wish.operation).await?;
+        // Chosen first, so that all that is on record of a session has its id.
+        let session = self.hub.new_id()?;
+        let admission = self
+            .admit(&wish.request, wish.operation, Some(&session))
+            .await?;
         let place = wish.request.place.clone();
         let mut node = None;
         let found = self
@@ -176,8 +180,10 @@ impl Shared {
                     request: wish.request.clone(),
                     operation: wish.operation,
                     node: node.clone(),
+                    session: session.clone(),
                 };
                 let request = OpenRequest::new(located.backend, launch, admission.who.clone())
+                    .with_id(session.clone())
                     .with_options(wish.options)
                     .with_origin(origin)
                     .with_leave(admission.access, Arc::new(leave))
@@ -187,17 +193,19 @@ impl Shared {
         };
         if let Err(error) = &opened {
             let outcome = AuditOutcome::Failed(error.to_string());
-            let event = self.event(&admission.who, &wish.request, wish.operation, outcome);
-            let _ = self.record(on(event, node)).await;
+            let mut event = self.event(&admission.who, &wish.request, wish.operation, outcome);
+            event.node = node;
+            let _ = self.record(of(event, &session)).await;
         }
         opened
     }
 
-    /// Gives leave and records it, before anything happens.
+    /// Gives leave and records it, before anything happens; with the session that is to be opened.
     pub(super) async fn admit(
         &self,
         request: &AccessRequest,
         operation: &'static str,
+        session: Option<&SessionId>,
     ) -> Result<Admission> {
         let denied = |error: Error| {
             Error::new(ErrorKind::PermissionDenied, "not allowed").with_source(error)
@@ -213,7 +221,11 @@ impl Shared {
             .timeout(limit, "access control", self.access.admit(request));
         match asked.await.and_then(|admission| admission) {
             Ok(admission) => {
-                let event = self.event(&admission.who, request, operation, AuditOutcome::Started);
+                let mut event =
+                    self.event(&admission.who, request, operation, AuditOutcome::Started);
+                if let Some(session) = session {
+                    event = of(event, session);
+                }
                 self.record(event).await?;
                 Ok(admission)
             }
@@ -230,6 +242,8 @@ impl Shared {
         }
     }
 
+    /// Names the client's address and the command, as its session's record does; never the
+    /// environment, where secrets are.
     fn event(
         &self,
         who: &Identity,
@@ -238,7 +252,14 @@ impl Shared {
         outcome: AuditOutcome,
     ) -> AuditEvent {
         let place = &request.place;
-        let target = Target::new(place.kind(), place.to_string());
+        let mut labels = Labels::new();
+        if let Some(source) = request.credentials.source {
+            labels.insert("source", source.to_string());
+        }
+        if !request.command.is_empty() {
+            labels.insert("command", words(&request.command));
+        }
+        let target = Target::new(place.kind(), place.to_string()).with_labels(labels);
         let now = self.clock.now();
         AuditEvent::new(now, who.clone(), request.action, operation, target, outcome)
     }
@@ -272,10 +293,12 @@ struct Ended {
     request: AccessRequest,
     operation: &'static str,
     node: Option<String>,
+    session: SessionId,
 }
 
 impl Ended {
-    /// A process that ended by itself or was ended by its user is done, whatever its exit code.
+    /// A process that ended by itself or was ended by its user is done, whatever its exit code,
+    /// which is on the record.
     async fn record(self, end: SessionEnd) {
         let outcome = match end.reason {
             EndReason::Exited | EndReason::Signaled | EndReason::EndedByOperator => {
@@ -283,19 +306,42 @@ impl Ended {
             }
             _ => AuditOutcome::Failed(end.to_string()),
         };
-        let event = self
+        let mut event = self
             .shared
             .event(&self.who, &self.request, self.operation, outcome);
+        let labels = &mut event.target.labels;
+        labels.insert("reason", end.reason.as_str());
+        labels.insert("end", printable(&end.to_string(), LONGEST_END));
+        if let Some(code) = end.code {
+            labels.insert("code", code.to_string());
+        }
+        if let Some(signal) = end.signal {
+            labels.insert("signal", signal.to_string());
+        }
+        event.node = self.node;
         // A failure is in the log; the session is over in any case.
-        let _ = self.shared.record(on(event, self.node)).await;
+        let _ = self.shared.record(of(event, &self.session)).await;
     }
 }
 
-fn on(event: AuditEvent, node: Option<String>) -> AuditEvent {
-    match node {
-        Some(node) => event.with_node(node),
-        None => event,
-    }
+fn of(mut event: AuditEvent, session: &SessionId) -> AuditEvent {
+    event.target.labels.insert("session", session.to_string());
+    event
+}
+
+/// A command on one line: as JSON, so that its words can be told apart.
+fn words(command: &[String]) -> String {
+    let shown = command
+        .iter()
+        .take(MOST_WORDS)
+        .map(|word| printable(word, LONGEST_WORD));
+    let more = if command.len() > MOST_WORDS {
+        "…"
+    } else {
+        ""
+    };
+    let shown: Vec<_> = shown.collect();
+    format!("{}{more}", serde_json::Value::from(shown))
 }
 
 /// What somebody does who sends nothing.
@@ -306,3 +352,7 @@ pub(super) fn action(sends_input: bool) -> Action {
         Action::Read
     }
 }
+
+const MOST_WORDS: usize = 32;
+const LONGEST_WORD: usize = 128;
+const LONGEST_END: usize = 512;

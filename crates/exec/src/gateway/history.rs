@@ -54,7 +54,7 @@ impl Shared {
             HistoryRoute::Commands(pairs) => (pairs, "exec.commands"),
         };
         let request = AccessRequest::new(question.credentials, Action::Read, Place::Records);
-        self.admit(&request, operation).await?;
+        self.admit(&request, operation, None).await?;
         let records = self.records.as_deref();
         let records = records.ok_or_else(|| Error::not_found("no records are kept here"))?;
         let query = sessions(pairs)?;
@@ -119,11 +119,18 @@ fn status(kind: ErrorKind) -> StatusCode {
 fn sessions(pairs: &[(String, String)]) -> Result<SessionQuery> {
     let limit = number(pairs, "limit", 20)?.min(MOST) as usize;
     let offset = number(pairs, "offset", 0)?;
-    Ok(SessionQuery::default()
+    let query = SessionQuery::default()
         .with_session(text(pairs, "session_id")?)
         .with_since(Timestamp::from_secs(number(pairs, "since", 0)?))
         .with_page(limit, usize::try_from(offset).unwrap_or(usize::MAX))
-        .with_patterns(text(pairs, "user")?, text(pairs, "app_name")?))
+        .with_patterns(text(pairs, "user")?, text(pairs, "app_name")?)
+        // LAIN has none of these.
+        .with_place(text(pairs, "container")?, text(pairs, "node")?)
+        .with_command(text(pairs, "command")?);
+    Ok(match number(pairs, "until", 0)? {
+        0 => query,
+        until => query.with_until(Timestamp::from_secs(until)),
+    })
 }
 
 fn text<'a>(pairs: &'a [(String, String)], name: &str) -> Result<&'a str> {
@@ -174,6 +181,9 @@ struct Session {
     created_at: u64,
     #[serde(skip_serializing_if = "is_zero")]
     ended_at: u64,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    place: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     commands: Vec<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -204,6 +214,7 @@ impl From<SessionSummary> for Session {
             status: summary.status.as_str(),
             created_at: summary.created_at.as_secs(),
             ended_at: summary.ended_at.map(Timestamp::as_secs).unwrap_or_default(),
+            place: origin.place,
             commands: about
                 .commands
                 .iter()

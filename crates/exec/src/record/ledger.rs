@@ -162,7 +162,7 @@ impl Ledger {
 
     /// Newest first.
     pub(super) fn list(&self, query: &SessionQuery) -> Vec<SessionSummary> {
-        self.newest(query.since)
+        self.newest(query.since, query.until)
             .filter(|summary| query.meets(summary))
             .skip(query.offset)
             .take(query.limit)
@@ -172,16 +172,21 @@ impl Ledger {
 
     /// The sessions that may have commands of a query.
     pub(super) fn with_commands(&self, query: &CommandQuery) -> Vec<SessionId> {
-        self.newest(Timestamp::ZERO)
+        self.newest(Timestamp::ZERO, query.of.until)
             .filter(|summary| summary.about.records_input && query.may_be_in(summary))
             .map(|summary| summary.session.clone())
             .collect()
     }
 
-    fn newest(&self, since: Timestamp) -> impl Iterator<Item = &SessionSummary> {
+    fn newest(
+        &self,
+        since: Timestamp,
+        until: Option<Timestamp>,
+    ) -> impl Iterator<Item = &SessionSummary> {
         self.by_age
             .iter()
             .rev()
+            .skip_while(move |(at, _)| until.is_some_and(|until| *at >= until))
             .take_while(move |(at, _)| *at >= since)
             .filter_map(|(_, session)| self.sessions.get(session))
     }

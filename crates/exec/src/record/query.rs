@@ -3,7 +3,8 @@ use longshore_core::Timestamp;
 use super::{CommandGuess, SessionSummary};
 
 /// Which sessions. Texts are patterns as in SQL's LIKE: `%` stands for any text, `_` for one
-/// character, `\` takes the next character as it is; case does not matter in ASCII. Empty: all.
+/// character, `\` takes the next character as it is; case does not matter in ASCII. Empty: all. A
+/// session has to meet all of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionQuery {
@@ -11,6 +12,8 @@ pub struct SessionQuery {
     pub session: String,
     /// Opened at this time or later.
     pub since: Timestamp,
+    /// Opened before this time; `None`: up to now.
+    pub until: Option<Timestamp>,
     /// How many at most. 20.
     pub limit: usize,
     /// How many are left out first.
@@ -19,6 +22,15 @@ pub struct SessionQuery {
     pub user: String,
     /// Of which application.
     pub app: String,
+    /// In which container: as its engine knows it, or as it was asked for
+    /// ([`SessionOrigin::place`](crate::session::SessionOrigin)).
+    pub container: String,
+    /// On which node.
+    pub node: String,
+    /// What was to be run: the command and its arguments with a space between them; one of them
+    /// where there are several. Of each the first 1,024 bytes are looked at, and of many commands
+    /// the first 16. What was typed into a session is found by a [`CommandQuery`].
+    pub command: String,
 }
 
 impl Default for SessionQuery {
@@ -26,10 +38,14 @@ impl Default for SessionQuery {
         Self {
             session: String::new(),
             since: Timestamp::ZERO,
+            until: None,
             limit: 20,
             offset: 0,
             user: String::new(),
             app: String::new(),
+            container: String::new(),
+            node: String::new(),
+            command: String::new(),
         }
     }
 }
@@ -56,6 +72,27 @@ impl SessionQuery {
         self
     }
 
+    /// Sets the time before which sessions count.
+    #[must_use]
+    pub fn with_until(mut self, until: Timestamp) -> Self {
+        self.until = Some(until);
+        self
+    }
+
+    /// Sets in which container, and on which node.
+    #[must_use]
+    pub fn with_place(mut self, container: impl Into<String>, node: impl Into<String>) -> Self {
+        (self.container, self.node) = (container.into(), node.into());
+        self
+    }
+
+    /// Sets what was to be run.
+    #[must_use]
+    pub fn with_command(mut self, command: impl Into<String>) -> Self {
+        self.command = command.into();
+        self
+    }
+
     /// Sets how many, and how many are left out first.
     #[must_use]
     pub fn with_page(mut self, limit: usize, offset: usize) -> Self {
@@ -65,14 +102,43 @@ impl SessionQuery {
 
     /// Everything but the time.
     pub(super) fn meets(&self, summary: &SessionSummary) -> bool {
+        let about = &summary.about;
+        let origin = &about.origin;
         (self.session.is_empty() || self.session == summary.session.as_ref())
-            && like(&self.user, &summary.about.who.subject)
-            && like(&self.app, &summary.about.origin.app)
+            && like(&self.user, &about.who.subject)
+            && like(&self.app, &origin.app)
+            && (like(&self.container, &about.container) || like(&self.container, &origin.place))
+            && like(&self.node, origin.node.as_deref().unwrap_or_default())
+            && self.runs(&about.commands)
+    }
+
+    fn runs(&self, commands: &[Vec<String>]) -> bool {
+        let met = |command: &Vec<String>| like(&self.command, &text(command));
+        self.command.is_empty() || commands.iter().take(MOST_COMMANDS).any(met)
     }
 }
 
-/// Which commands: those of these sessions whose text is like a pattern. `since` is about the
-/// command: later than it.
+/// A command as it is looked for, bounded: a pattern's time grows with it.
+fn text(command: &[String]) -> String {
+    let mut text = String::new();
+    for (number, word) in command.iter().enumerate() {
+        if number > 0 && text.len() < LONGEST_COMMAND {
+            text.push(' ');
+        }
+        let room = LONGEST_COMMAND - text.len();
+        text.push_str(&word[..word.floor_char_boundary(room)]);
+        if word.len() >= room {
+            break;
+        }
+    }
+    text
+}
+
+const LONGEST_COMMAND: usize = 1024;
+const MOST_COMMANDS: usize = 16;
+
+/// Which commands: those of these sessions whose text is like a pattern. `since` and `until` are
+/// about the command: later than the one, before the other.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CommandQuery {
@@ -105,7 +171,8 @@ impl CommandQuery {
     }
 
     pub(super) fn meets(&self, command: &CommandGuess) -> bool {
-        command.at > self.of.since && like(&self.content, &command.content)
+        let is_in_time = self.of.until.is_none_or(|until| command.at < until);
+        is_in_time && command.at > self.of.since && like(&self.content, &command.content)
     }
 
     /// The page, newest first.
@@ -199,6 +266,18 @@ mod tests {
         check("_", "ß", true);
         check("a", "", false);
         check("\\", "\\", true);
+    }
+
+    #[test]
+    fn a_command_is_looked_for_as_far_as_its_bound() {
+        let words =
+            |words: &[&str]| -> Vec<String> { words.iter().map(ToString::to_string).collect() };
+        assert_eq!(text(&words(&["tar", "-c", "/"])), "tar -c /");
+        assert_eq!(text(&[]), "");
+        let long = text(&words(&["echo", &"ä".repeat(LONGEST_COMMAND), "x"]));
+        assert_eq!(long.len(), LONGEST_COMMAND - 1, "a whole character less");
+        let many = text(&vec![String::new(); 10 * LONGEST_COMMAND]);
+        assert_eq!(many.len(), LONGEST_COMMAND);
     }
 
     proptest! {

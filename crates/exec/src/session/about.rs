@@ -54,6 +54,10 @@ pub struct SessionOrigin {
     /// The client's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
+    /// What was asked for, in the words of the protocol that was used: a container's name, or the
+    /// names of its application or pod with slashes between them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub place: String,
     /// The application.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub app: String,
@@ -78,6 +82,13 @@ impl SessionOrigin {
     #[must_use]
     pub fn with_source(mut self, source: Option<IpAddr>) -> Self {
         self.source = source;
+        self
+    }
+
+    /// Adds what was asked for.
+    #[must_use]
+    pub fn with_place(mut self, place: impl Into<String>) -> Self {
+        self.place = place.into();
         self
     }
 

@@ -43,6 +43,8 @@ pub struct OpenRequest {
     /// Is called when the session has ended, also while its end is kept for who may come back; the
     /// hub's shutdown waits for what it returns.
     pub epilogue: Option<Epilogue>,
+    /// Its id, where that was made before.
+    id: Option<SessionId>,
 }
 
 /// What is done with the end of a session.
@@ -59,7 +61,16 @@ impl OpenRequest {
             leave: None,
             origin: SessionOrigin::default(),
             epilogue: None,
+            id: None,
         }
+    }
+
+    /// Gives it an id of [`SessionHub::new_id`].
+    #[cfg(feature = "gateway")]
+    #[must_use]
+    pub(crate) fn with_id(mut self, id: SessionId) -> Self {
+        self.id = Some(id);
+        self
     }
 
     /// Says where it comes from.
@@ -187,6 +198,11 @@ impl SessionHub {
         self.rebuild(|inner| inner.guard = Some(guard))
     }
 
+    /// An id for a session, by which it can be announced before it is opened.
+    pub(crate) fn new_id(&self) -> Result<SessionId> {
+        Ok(SessionId::new(self.inner.random.hex(16))?)
+    }
+
     /// Opens a session and holds it. The process starts in the background: input, sizes and signals
     /// from now on reach it in order, and a failure to start is the session's end.
     ///
@@ -201,7 +217,7 @@ impl SessionHub {
         if inner.shutdown.is_requested() {
             return Err(Error::closed("the server is shutting down"));
         }
-        let id = SessionId::new(inner.random.hex(16))?;
+        let id = request.id.map_or_else(|| self.new_id(), Ok)?;
         let now = inner.clock.now();
         let mut core = SessionCore::new(request.options, now);
         if let (Some(screens), Some(size)) = (&inner.screens, request.launch.terminal()) {

@@ -5,8 +5,8 @@ use super::{Asset, Assets};
 /// The page, compiled in.
 ///
 /// Its files are built with npm before the crate is (`npm ci && npm run build` in `crates/exec/web`);
-/// a published crate has them. A build without them compiles, and [`load`](Self::load) says so; with
-/// `LONGSHORE_WEB_REQUIRED` set it stops instead.
+/// a published crate has them. A build without them stops and says so. With `LONGSHORE_WEB_OPTIONAL`
+/// set it compiles, for work on the rest without npm, and [`load`](Self::load) says what is missing.
 #[derive(Clone, Debug)]
 pub struct EmbeddedPage {
     files: &'static [File],

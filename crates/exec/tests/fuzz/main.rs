@@ -3,6 +3,12 @@
 
 #[path = "bodies.rs"]
 mod bodies;
+#[cfg(feature = "docker")]
+#[path = "streams.rs"]
+mod streams;
+#[cfg(feature = "docker")]
+#[path = "tables.rs"]
+mod tables;
 #[cfg(feature = "jwt")]
 #[path = "tokens.rs"]
 mod tokens;
@@ -55,6 +61,28 @@ const SAMPLES: &[&[u8]] = &[
     br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"}]}"#,
 ];
 
+/// Of streams and files, to be changed in the same way.
+#[cfg(feature = "docker")]
+const FILES: &[&[u8]] = &[
+    // What an engine multiplexes, cut after the first byte's count.
+    b"\x03\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\x01!\0\0\0\0\0\0\0\0",
+    // To a stub: input, its end, a size, a signal, a beat, the end.
+    b"\x02\x01\0\0\0\x02hi\x02\0\0\0\0\x03\0\0\0\x04\0\x50\0\x18\x04\0\0\0\x01\x0f\x05\0\0\0\0\x06\0\0\0\0",
+    // Of a stub: hello, started, output, errors, taken, an exit, cleaned; and a failure.
+    b"\x05\x40\0\0\0\x01\x01\x41\0\0\0\0\x43\0\0\0\x02hi\x44\0\0\0\x01!\x45\0\0\0\x04\0\0\0\x02\x46\0\0\0\x02\x01\x0f\x47\0\0\0\x08\0\0\0\x01\0\0\0\0",
+    b"\x01\x42\0\0\0\x03\x7fno",
+    // Recordings of other programs.
+    b"\x00{\"version\": 2, \"width\": 80, \"height\": 24}\n[0.5, \"o\", \"a\"]\n[1, \"r\", \"9x9\"]\n[2, \"i\", \"b\"]\n",
+    b"\x300.5 3\n0.25 2\nO 1.0 3\nI 0.5 9\nScript started on 2026-11-25 20:00:00+00:00 [x]\nabcdef\nScript done on x\n",
+    // Records of a log: output, input, its end.
+    b"\x02\x0a\0\0\0\0\0\0\0\0hi\x04\x03ls\r\x06\x04\0\x50\0\x18\x09\x11{\"reason\":\"idle\"}",
+    b"\x07\x1f{\"rule\":\"halt\",\"action\":\"log\"}\x05\0\x08\0\x0a\0",
+];
+
+/// The processes of a container: the first one, and one that a session of another life has left.
+#[cfg(feature = "docker")]
+const TABLE: &str = r#"{"Titles":["PID","PPID","SID","ELAPSED","STAT","COMMAND","COMMAND"],"Processes":[["100","9","100","99","Ss","init","init"],["1001","9","1001","1","Ss","sleep","sleep 1 SECRET=x LONGSHORE_EXEC_ID=MARK"],["1002","1001","1001","1","Z","sh","sh"]]}"#;
+
 struct Rolls(SeededRandom);
 
 impl Rolls {
@@ -64,7 +92,11 @@ impl Rolls {
 
     /// A sample, with up to three changes.
     fn message(&self) -> Vec<u8> {
-        let mut message = SAMPLES[self.below(SAMPLES.len())].to_vec();
+        self.changed(SAMPLES)
+    }
+
+    fn changed(&self, samples: &[&[u8]]) -> Vec<u8> {
+        let mut message = samples[self.below(samples.len())].to_vec();
         for _ in 0..self.below(4) {
             let at = self.below(message.len());
             match self.below(5) {
@@ -72,7 +104,7 @@ impl Rolls {
                 1 => message.insert(at, self.0.next_u64() as u8),
                 2 => message.truncate(at),
                 3 if !message.is_empty() => message[at] = [0, 0x7f, 0x80, 0xff][self.below(4)],
-                _ => message.extend(SAMPLES[self.below(SAMPLES.len())]),
+                _ => message.extend(samples[self.below(samples.len())]),
             }
         }
         message
@@ -123,6 +155,37 @@ fn sessions_stay_within_their_bounds() {
     let rolls = Rolls(SeededRandom::new(12));
     for _ in 0..1_500 {
         bodies::session(&rolls.noise(300));
+    }
+}
+
+#[cfg(feature = "docker")]
+#[test]
+fn streams_and_files_are_taken_or_refused() {
+    let rolls = Rolls(SeededRandom::new(14));
+    for body in [
+        streams::demultiplexed,
+        streams::stub,
+        streams::imported,
+        streams::log,
+    ] {
+        FILES.iter().for_each(|file| body(file));
+        for _ in 0..8_000 {
+            body(&rolls.changed(FILES));
+            body(&rolls.noise(200));
+        }
+    }
+}
+
+#[cfg(feature = "docker")]
+#[test]
+fn any_process_table_is_looked_at_or_passed_over() {
+    let mark = "t8af97972044b8af2111111111111111122222222222222222222222222222222";
+    let sound = TABLE.replace("MARK", mark);
+    assert_eq!(tables::table(sound.as_bytes()), 1, "what was left is found");
+    let rolls = Rolls(SeededRandom::new(15));
+    for _ in 0..1_000 {
+        tables::table(&rolls.changed(&[sound.as_bytes()]));
+        tables::table(&rolls.noise(200));
     }
 }
 

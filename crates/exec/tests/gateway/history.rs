@@ -150,7 +150,7 @@ async fn the_index_answers_who_what_where_and_when() {
         "session_id": session["session_id"], "user": "alice@example.com", "source_ip": "192.0.2.7",
         "app_name": "shop", "proc_name": "web", "instance_no": "1", "container_id": "c1",
         "node_ip": "node-1", "status": "inactive", "created_at": null, "ended_at": null,
-        "commands": ["/bin/bash", "bash", "/bin/sh", "sh", "longshore-shell"], "reason": "exited", "exit_code": 3,
+        "place": "shop/web/1", "commands": ["/bin/bash", "bash", "/bin/sh", "sh", "longshore-shell"], "reason": "exited", "exit_code": 3,
     });
     assert_eq!(session, expected);
     let one = session["session_id"].as_str().unwrap();
@@ -170,6 +170,23 @@ async fn the_index_answers_who_what_where_and_when() {
         ask(&server, "/api/sessions?since=99999999999").await,
         json!([])
     );
+    for (query, found) in [
+        ("container=c1", 2),
+        ("container=shop/web/_", 2),
+        ("container=c2", 0),
+        ("node=node-1&container=c1", 2),
+        ("node=node-2", 0),
+        ("command=%25bash", 2),
+        ("command=make", 0),
+        ("until=99999999999", 2),
+        ("until=1", 0),
+    ] {
+        let sessions = ask(&server, &format!("/api/sessions?{query}")).await;
+        assert_eq!(sessions.as_array().unwrap().len(), found, "{query}");
+        let commands = ask(&server, &format!("/api/commands?{query}")).await;
+        // What each of them typed, and `q`.
+        assert_eq!(commands.as_array().unwrap().len(), 2 * found, "{query}");
+    }
     let commands = ask(&server, "/api/commands?content=%25s&user=alice%25").await;
     assert_eq!(commands.as_array().unwrap().len(), 1);
     assert_eq!(commands[0]["content"], "ls");
@@ -232,7 +249,7 @@ async fn who_may_not_look_is_told_so_in_the_api_s_own_form() {
             assert_eq!(kind, "application/vnd.laincloud.entry.v3+json");
         }
         assert_eq!(get(&server, "POST", path, AUDITOR).await.0, 405);
-        for query in ["limit=x", "since=-1", "offset=1.5"] {
+        for query in ["limit=x", "since=-1", "offset=1.5", "until=now"] {
             let (status, _, body) = get(&server, "GET", &format!("{path}?{query}"), AUDITOR).await;
             assert_eq!(status, 400, "{query}");
             assert!(body["message"].as_str().unwrap().contains(query));

@@ -30,3 +30,4 @@ mod silence;
 mod slow;
 mod strangers;
 mod suite;
+mod told;

@@ -17,6 +17,7 @@ use longshore_exec::{
 
 use crate::{
     programs,
+    raw::Raw,
     server::{Server, id},
 };
 
@@ -77,6 +78,66 @@ async fn the_end_of_a_session_is_on_record_too() {
     );
 }
 
+/// The environment is not: that is where secrets are.
+#[tokio::test(start_paused = true)]
+async fn who_ran_what_from_where_in_which_session_is_on_record() {
+    let kept = Arc::new(Kept::default());
+    let engine = programs::scripted()
+        .with_workload(id("web"))
+        .with_program("seven", |_| async { 7 });
+    let directory = StaticDirectory::new().with_engine(Arc::new(engine));
+    let audit = Arc::clone(&kept);
+    let options = GatewayOptions::default().with_real_ip_trusted();
+    let server = Server::new(directory, options, |gateway| {
+        gateway.with_access(Arc::new(AnybodyMay)).with_audit(audit)
+    });
+    let label = |number: usize, name: &str| {
+        let kept = kept.0.lock().unwrap();
+        kept[number].target.labels.get(name).map(str::to_owned)
+    };
+    let seven = ExecRequest::new(id("web"), ["seven", "a b", "\u{1b}[31m"]);
+    let session = server
+        .client()
+        .exec(&seven.with_env("PASSWORD=hunter22"))
+        .await
+        .unwrap();
+    let its_id = session.id().to_string();
+    assert_eq!(session.wait().await.unwrap().code, Some(7));
+    drop(session);
+    let clock = SystemClock::new();
+    clock.sleep(std::time::Duration::from_secs(310)).await;
+    for number in [0, 1] {
+        let command = r#"["seven","a b","\\u{1b}[31m"]"#;
+        assert_eq!(label(number, "command").as_deref(), Some(command));
+        assert_eq!(label(number, "session"), Some(its_id.clone()));
+    }
+    assert_eq!((label(0, "code"), label(0, "reason")), (None, None));
+    assert_eq!(label(1, "code").as_deref(), Some("7"));
+    assert_eq!(label(1, "reason").as_deref(), Some("exited"));
+    assert_eq!(label(1, "end").as_deref(), Some("exited with code 7"));
+    let all = format!("{:?}", kept.0.lock().unwrap());
+    assert!(!all.contains("hunter22"), "{all}");
+
+    let mut open = Open::default();
+    (open.target, open.argv) = ("web".into(), vec!["x".repeat(300); 100]);
+    server.client().open(open).await.unwrap();
+    let long = label(2, "command").unwrap();
+    assert!(long.len() < 5_000 && long.ends_with("]…"), "{long}");
+
+    let headers = [
+        ("access-token", "t"),
+        ("app-name", "shop"),
+        ("proc-name", "web"),
+        ("instance-no", "1"),
+        ("X-Real-IP", "192.0.2.7"),
+    ];
+    let before = kept.0.lock().unwrap().len();
+    let mut raw = Raw::open(&server, "/enter", &headers).await;
+    raw.closed().await;
+    assert_eq!(label(before, "source").as_deref(), Some("192.0.2.7"));
+    assert_eq!(label(before, "command"), None, "a login names none");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_tells_of_a_lost_connection() {
     let engine =
@@ -103,7 +164,7 @@ async fn a_client_tells_of_a_lost_connection() {
         assert!(!why.is_empty());
         link = links.next().await;
     }
-    assert_eq!(link, Some(Link::Up));
+    assert_eq!(link, Some(Link::Up { missed: Some(0) }));
     assert_eq!(session.ended().await.unwrap().code, Some(0));
     assert_eq!(links.next().await, None);
 }

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use longshore_core::{
-    BoxByteStream, Clock, Connector, ExecBackend, OsRandom, Result, Shutdown, SystemClock,
-    WorkloadId,
+    BoxByteStream, Clock, ClockExt, Connector, Error, ExecBackend, OsRandom, Result, Shutdown,
+    SystemClock, WorkloadId,
 };
 use longshore_exec::{
     access::{AnybodyMay, Directory, StaticDirectory},
@@ -38,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<dyn Clock>,
     wires: Mutex<Vec<AbortHandle>>,
     dialled: AtomicUsize,
+    is_away: AtomicBool,
 }
 
 impl Server {
@@ -81,6 +82,7 @@ impl Server {
             clock,
             wires: Mutex::default(),
             dialled: AtomicUsize::new(0),
+            is_away: AtomicBool::new(false),
         })
     }
 
@@ -142,6 +144,14 @@ impl Server {
         any
     }
 
+    /// Cuts every connection, and takes none for a while.
+    pub(crate) async fn cut_for(&self, time: std::time::Duration) {
+        self.is_away.store(true, Ordering::Relaxed);
+        assert!(self.cut());
+        self.clock.sleep(time).await;
+        self.is_away.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn dialled(&self) -> usize {
         self.dialled.load(Ordering::Relaxed)
     }
@@ -153,6 +163,9 @@ pub(crate) struct Wire(pub(crate) Arc<Server>);
 #[async_trait]
 impl Connector for Wire {
     async fn connect(&self) -> Result<BoxByteStream> {
+        if self.0.is_away.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("the gateway is away"));
+        }
         Ok(self.0.dial())
     }
 

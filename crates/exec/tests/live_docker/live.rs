@@ -147,6 +147,16 @@ impl Live {
         self.container(config, true).await
     }
 
+    /// A container that reads a line first, and then becomes this.
+    pub async fn waiting(&self, command: &str, limits: Value) -> Place {
+        let config = json!({
+            "Cmd": ["sh", "-c", format!("read line; exec {command}")],
+            "OpenStdin": true,
+            "HostConfig": limits,
+        });
+        self.container(config, true).await
+    }
+
     async fn idle(&self, start: bool) -> Place {
         let command = [
             "sh",

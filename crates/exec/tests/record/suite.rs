@@ -11,7 +11,7 @@ use longshore_exec::{
     session::{RecordEvent, Recorder, RecordingSource, RuleAction, RuleHit},
 };
 
-use crate::scene::{at, ended, id, opened, output, record};
+use crate::scene::{about, at, ended, id, opened, output, record};
 
 /// What the tests of a store need.
 pub(crate) trait Harness {
@@ -31,6 +31,7 @@ macro_rules! record_suite {
             a_session_is_opened_once_and_first,
             nothing_follows_the_end,
             the_index_finds_sessions,
+            the_index_finds_where_what_and_until_when,
             pages_are_newest_first,
             commands_are_guessed_from_recorded_input,
             a_session_that_goes_on_can_be_read,
@@ -215,6 +216,47 @@ pub(crate) async fn the_index_finds_sessions(harness: &impl Harness) {
     assert_eq!(found, [SessionStatus::Active, over, over]);
 }
 
+pub(crate) async fn the_index_finds_where_what_and_until_when(harness: &impl Harness) {
+    let store = harness.store(RecordLimits::default());
+    let opened = |place: &str, container: &str, node: Option<&str>, command: &str| {
+        let mut about = about("alice", "");
+        about.origin = about.origin.with_place(place);
+        about.origin.node = node.map(str::to_owned);
+        about.container = container.to_owned();
+        let words = command.split(' ').map(str::to_owned).collect();
+        about.commands = vec![vec!["no-such-shell".to_owned()], words];
+        RecordEvent::Opened(Box::new(about))
+    };
+    let tar = opened("web", "c0ffee", Some("node-1"), "tar -c /etc");
+    record(&store, "a", 10, &[tar, ended()]).await;
+    let bash = opened("shop/web/1", "decaf", Some("node-2"), "bash -l");
+    record(&store, "b", 20, &[bash, ended()]).await;
+    let top = opened("web", "feed", None, "top");
+    record(&store, "c", 30, &[top, ended()]).await;
+    let all = SessionQuery::default();
+    let at_place = |container: &str, node: &str| all.clone().with_place(container, node);
+    // As its engine knows it, or as it was asked for.
+    assert_eq!(names(&store, at_place("c0f%", "")).await, ["a"]);
+    assert_eq!(names(&store, at_place("WEB", "")).await, ["c", "a"]);
+    assert_eq!(names(&store, at_place("shop/%", "")).await, ["b"]);
+    assert_eq!(names(&store, at_place("", "node-_")).await, ["b", "a"]);
+    assert_eq!(names(&store, at_place("web", "node-1")).await, ["a"]);
+    assert_eq!(names(&store, at_place("web", "node-2")).await, [""; 0]);
+    let runs = |command: &str| all.clone().with_command(command);
+    assert_eq!(names(&store, runs("tar%/etc")).await, ["a"]);
+    assert_eq!(names(&store, runs("bash -l")).await, ["b"]);
+    assert_eq!(names(&store, runs("bash")).await, [""; 0]);
+    assert_eq!(names(&store, runs("no-such-%")).await, ["c", "b", "a"]);
+    let until = |seconds| all.clone().with_until(at(seconds));
+    assert_eq!(names(&store, until(30)).await, ["b", "a"]);
+    assert_eq!(names(&store, until(10)).await, [""; 0]);
+    let between = until(30).with_since(at(20));
+    assert_eq!(names(&store, between.clone()).await, ["b"]);
+    assert_eq!(names(&store, between.with_command("t%")).await, [""; 0]);
+    // The page is of what was found.
+    assert_eq!(names(&store, until(30).with_page(1, 1)).await, ["a"]);
+}
+
 pub(crate) async fn pages_are_newest_first(harness: &impl Harness) {
     let store = harness.store(RecordLimits::default());
     for number in 0..25_u64 {
@@ -280,6 +322,15 @@ pub(crate) async fn commands_are_guessed_from_recorded_input(harness: &impl Harn
             .await
             .len(),
         2
+    );
+    // At the time itself it is late.
+    assert_eq!(
+        find(CommandQuery::new(all.clone().with_until(at(14)))).await,
+        [of("a", "ls -l")]
+    );
+    assert_eq!(
+        find(CommandQuery::new(all.clone().with_place("%", "node-2"))).await,
+        []
     );
     assert_eq!(
         find(CommandQuery::new(all.with_page(1, 1))).await,

@@ -1,5 +1,7 @@
 //! A Docker daemon in memory: its exec and attach protocol in front of scripted programs.
 
+mod helpers;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -19,6 +21,8 @@ use longshore_core::{
 use longshore_exec::ScriptedExec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+pub(crate) use self::helpers::{Fault, Helpers, NOW};
 
 /// A clock for whoever needs one.
 pub(crate) fn clock() -> Arc<dyn longshore_core::Clock> {
@@ -52,6 +56,9 @@ pub(crate) struct Daemon {
     pub(crate) crowd: Mutex<(usize, usize)>,
     /// Containers whose processes it never tells.
     pub(crate) hanging: Mutex<Vec<String>>,
+    /// Whether no container has a shell.
+    pub(crate) shellless: AtomicBool,
+    pub(crate) helpers: Helpers,
 }
 
 #[derive(Default)]
@@ -121,6 +128,8 @@ impl Daemon {
             mute: AtomicBool::new(false),
             crowd: Mutex::default(),
             hanging: Mutex::default(),
+            shellless: AtomicBool::new(false),
+            helpers: Helpers::default(),
         })
     }
 
@@ -163,6 +172,10 @@ impl Daemon {
             let parts: Vec<String> = request.path.split('/').map(str::to_owned).collect();
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             let method = request.method.as_str();
+            if let Some((status, body)) = self.about_helpers(&request, &parts[1..]).await {
+                answer(&mut stream, status, &body).await;
+                continue;
+            }
             if self.sidecars.load(Ordering::SeqCst)
                 && self.sidecar(method, &parts[1..], &request.body).await
             {
@@ -215,9 +228,10 @@ impl Daemon {
                 ("GET", ["containers", id, "json"]) => {
                     let id = WorkloadId::new(*id).unwrap();
                     let tty = self.state.lock().unwrap().terminals.contains(&id);
+                    let runs = !self.helpers.is_stopped(id.as_str());
                     let body = json!({
                         "Config": { "Tty": tty, "OpenStdin": true },
-                        "State": { "Running": true },
+                        "State": { "Running": runs },
                     });
                     match self.exec.attach(&AttachRequest::new(id)).await {
                         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -239,6 +253,9 @@ impl Daemon {
                         &refusal("no files here"),
                     )
                     .await;
+                }
+                ("POST", ["containers", name, "attach"]) if self.helpers.has(name) => {
+                    return self.attach_helper(stream, name).await;
                 }
                 ("POST", ["containers", id, "attach"]) => {
                     let id = WorkloadId::new(*id).unwrap();
@@ -336,6 +353,14 @@ impl Daemon {
             return std::future::pending().await;
         }
         let role = request.command.get(3).map(String::as_str);
+        if self.shellless.load(Ordering::SeqCst) && request.command[0] == "sh" {
+            let text = "OCI runtime exec failed: exec failed: exec: \"sh\": executable file not \
+                        found in $PATH: unknown\r\n";
+            let said = framed(OutputKind::Stdout, text.as_bytes(), tty);
+            let _ = stream.write_all(&said).await;
+            self.state.lock().unwrap().execs.remove(id);
+            return;
+        }
         if matches!(role, Some("longshore-cleanup" | "longshore-lifeline")) {
             let mut let_go = false;
             if role == Some("longshore-lifeline") {
@@ -433,10 +458,16 @@ impl Daemon {
             ("GET", ["images", ..]) | ("POST", ["containers", "sidecar", "wait"]) => true,
             ("DELETE", ["containers", "sidecar"]) => true,
             ("POST", ["containers", "create"]) => {
-                let words = body["Entrypoint"].as_array().unwrap().iter();
-                let pairs = words.filter_map(|word| word.as_str()?.split_once('='));
-                let marks = pairs.map(|(_, mark)| mark.to_owned());
-                self.state.lock().unwrap().sidecar = marks.collect();
+                let words = body["Entrypoint"].as_array().unwrap();
+                let marks = match words[0] == "sh" {
+                    true => vec![words[4].as_str().unwrap().to_owned()],
+                    false => {
+                        let words = words.iter();
+                        let pairs = words.filter_map(|word| word.as_str()?.split_once('='));
+                        pairs.map(|(_, mark)| mark.to_owned()).collect()
+                    }
+                };
+                self.state.lock().unwrap().sidecar = marks;
                 true
             }
             ("POST", ["containers", "sidecar", "start"]) => {

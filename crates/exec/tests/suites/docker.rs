@@ -106,6 +106,7 @@ impl Harness for InMemory {
     }
 }
 
+mod beside;
 mod reaping;
 
 mod roomy {
@@ -451,9 +452,13 @@ async fn a_lifeline_that_was_killed_is_replaced_under_its_sessions() {
     assert_eq!(place.daemon.running().await, 0);
 }
 
-/// The gateway is gone with its runtime: no word is said, the streams just end.
 #[test]
 fn a_gateway_that_dies_leaves_nothing_also_what_was_just_asked_for() {
+    dies(|| fresh(4096));
+}
+
+/// The gateway is gone with its runtime: no word is said, the streams just end.
+fn dies(place: impl Fn() -> InMemory) {
     let near = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -464,7 +469,7 @@ fn a_gateway_that_dies_leaves_nothing_also_what_was_just_asked_for() {
         .build()
         .unwrap();
     let entered = far.enter();
-    let place = fresh(4096);
+    let place = place();
     drop(entered);
     let connector = Arc::new(FarDaemon(
         ToDaemon(Arc::clone(&place.daemon)),
@@ -472,6 +477,7 @@ fn a_gateway_that_dies_leaves_nothing_also_what_was_just_asked_for() {
     ));
     near.block_on(async {
         let exec = DockerExec::new(connector, clock(), Arc::new(OsRandom));
+        let exec = exec.with_sidecar_image(beside::IMAGE);
         let request = ExecRequest::new(id("web"), Names.stubborn());
         let sessions = futures::future::join_all((0..3).map(|_| exec.exec(&request))).await;
         assert!(sessions.iter().all(Result::is_ok));
@@ -482,8 +488,9 @@ fn a_gateway_that_dies_leaves_nothing_also_what_was_just_asked_for() {
         std::mem::forget(sessions);
     });
     near.shutdown_background();
+    let helpers = &place.daemon.helpers;
     far.block_on(async {
-        while place.daemon.running().await > 0 {
+        while place.daemon.running().await > 0 || !helpers.names().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

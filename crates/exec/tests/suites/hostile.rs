@@ -25,12 +25,12 @@ struct Canned {
     stays_open: bool,
 }
 
-fn http(status: &str, body: &str) -> Vec<u8> {
+pub(crate) fn http(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-fn switched(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn switched(bytes: &[u8]) -> Vec<u8> {
     [b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n", bytes].concat()
 }
 

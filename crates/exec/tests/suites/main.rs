@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 #[cfg(feature = "docker")]
+mod attached;
+#[cfg(feature = "docker")]
 mod daemon;
 #[cfg(feature = "docker")]
 mod docker;

@@ -10,6 +10,7 @@
 mod child;
 mod family;
 mod options;
+mod pace;
 mod process;
 mod session;
 mod shell;

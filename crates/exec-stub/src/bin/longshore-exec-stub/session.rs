@@ -1,8 +1,15 @@
 //! One session: moves bytes, sends signals, and ends what it started when it is lost.
 
-use std::{collections::VecDeque, process::ExitCode, time::Instant};
+use std::{
+    collections::VecDeque,
+    os::fd::OwnedFd,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use longshore_exec_stub::{Ending, FromStub, INPUT_WINDOW, SILENCE, ToStub, VERSION};
+use longshore_exec_stub::{
+    Ending, FromStub, INPUT_WINDOW, LONGEST_PAYLOAD, SILENCE, ToStub, VERSION,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, read, write},
@@ -10,13 +17,7 @@ use rustix::{
     stdio::{stdin, stdout},
 };
 
-use crate::{
-    child::{Child, Source},
-    family,
-    options::Options,
-    signals,
-    wire::Wire,
-};
+use crate::{child::Child, family, options::Options, pace::Pace, signals, wire::Wire};
 
 struct Session {
     wire: Wire,
@@ -30,7 +31,18 @@ struct Session {
     allowance: usize,
     heard: Instant,
     told_to_end: bool,
+    /// When orphans were last looked for.
+    reaped: Instant,
+    pace: Pace,
     buffer: Vec<u8>,
+}
+
+/// What can be read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ready {
+    wire: bool,
+    ending: bool,
+    outputs: bool,
 }
 
 /// Runs a session to its end. The code is the command's, for who looks at it from outside.
@@ -63,6 +75,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         allowance: LARGEST_PIPE,
         heard: Instant::now(),
         told_to_end: false,
+        reaped: Instant::now(),
+        pace: Pace::default(),
         buffer: vec![0; CHUNK],
     };
     session.run(options.keep)
@@ -71,11 +85,19 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 impl Session {
     fn run(mut self, keep: bool) -> ExitCode {
         while !self.is_over() {
-            self.wait();
-            self.child.reap();
-            self.listen();
+            let ready = self.wait();
+            // Without a handle, the command's end is seen so.
+            if ready.ending || self.child.handle.is_none() || self.reaped.elapsed() >= ORPHANS {
+                self.child.reap();
+                self.reaped = Instant::now();
+            }
+            if ready.wire {
+                self.listen();
+            }
             self.feed();
-            self.read_outputs();
+            if ready.outputs || self.child.ending.is_some() {
+                self.read_outputs();
+            }
             self.wire.send();
         }
         let by_itself = self.child.ending.is_some();
@@ -120,35 +142,43 @@ impl Session {
     }
 
     /// Until something can be read or written, or for a second.
-    fn wait(&mut self) {
-        let mut interests = vec![(stdin(), PollFlags::IN)];
+    fn wait(&self) -> Ready {
+        let mut fds = vec![PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
+        let pause = self.pace.pause(Instant::now());
+        let outputs = match self.wire.queued() < MOST_QUEUED && pause.is_none() {
+            true => &self.child.outputs[..],
+            false => &[],
+        };
+        let readable = outputs.iter().map(|(_, output)| output);
+        let readable = readable.chain(&self.child.handle);
+        fds.extend(readable.map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let reads = fds.len();
         if self.wire.queued() > 0 {
-            interests.push((stdout(), PollFlags::OUT));
-        }
-        if let Some(handle) = &self.child.handle {
-            interests.push((std::os::fd::AsFd::as_fd(handle), PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::OUT));
         }
         if let Some(input) = &self.child.input
             && !self.input.is_empty()
         {
-            interests.push((std::os::fd::AsFd::as_fd(input), PollFlags::OUT));
+            fds.push(PollFd::new(input, PollFlags::OUT));
         }
-        if self.wire.queued() < MOST_QUEUED {
-            for (_, output) in &self.child.outputs {
-                interests.push((std::os::fd::AsFd::as_fd(output), PollFlags::IN));
-            }
-        }
-        let mut fds: Vec<PollFd<'_>> = interests
-            .iter()
-            .map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
-            .collect();
-        // Orphans are buried at least that often; without a handle the command's end is seen so.
-        let limit = if self.child.handle.is_some() {
-            SECOND
-        } else {
-            MOMENT
+        let limit = match self.child.handle {
+            Some(_) => SECOND,
+            None => MOMENT,
         };
-        let _ = poll(&mut fds, Some(&limit));
+        let limit = pause.unwrap_or(limit).min(limit);
+        let limit = Timespec::try_from(limit).ok();
+        if poll(&mut fds, limit.as_ref()).is_err() {
+            return Ready::default();
+        }
+        let mut ready = fds[..reads].iter().map(|fd| !fd.revents().is_empty());
+        Ready {
+            wire: ready.next().unwrap_or_default(),
+            outputs: ready
+                .by_ref()
+                .take(outputs.len())
+                .fold(false, |any, one| any | one),
+            ending: ready.next().unwrap_or_default(),
+        }
     }
 
     fn listen(&mut self) {
@@ -216,33 +246,56 @@ impl Session {
         }
     }
 
+    /// A frame of each output, and what is left once the command has ended.
     fn read_outputs(&mut self) {
-        let mut at = 0;
+        let has_ended = self.child.ending.is_some();
+        let (mut at, mut most) = (0, 0);
         while at < self.child.outputs.len() && self.wire.queued() < MOST_QUEUED {
             let (source, output) = &self.child.outputs[at];
-            match read(output, &mut self.buffer) {
-                Ok(count) if count > 0 && self.allowance > 0 => {
-                    if self.child.ending.is_some() {
-                        self.allowance = self.allowance.saturating_sub(count);
-                    }
-                    let bytes = self.buffer[..count].to_vec();
-                    let message = match source {
-                        Source::Output => FromStub::Output(bytes),
-                        Source::Errors => FromStub::Errors(bytes),
-                    };
-                    self.wire.say(&message);
-                    // Again, unless this was all there is.
-                    if count < CHUNK && self.child.ending.is_none() {
-                        at += 1;
-                    }
+            let (count, stop) = fill(output, &mut self.buffer);
+            most = most.max(count);
+            if count > 0 && self.allowance > 0 {
+                self.wire.say_output(*source, &self.buffer[..count]);
+                if has_ended {
+                    self.allowance = self.allowance.saturating_sub(count);
                 }
-                Err(Errno::INTR) => {}
+            }
+            match stop {
+                Stop::Full if has_ended && self.allowance > 0 => {}
+                // What is behind it waits until the others, and who types, have had their turn.
+                Stop::Full | Stop::Empty if !has_ended => at += 1,
                 // Empty and still open, by somebody in the background.
-                Err(Errno::AGAIN) if self.child.ending.is_none() => at += 1,
                 _ => drop(self.child.outputs.remove(at)),
             }
         }
+        self.pace.took(most, Instant::now());
     }
+}
+
+/// Why [`fill`] stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Full,
+    Empty,
+    /// Nothing follows.
+    End,
+}
+
+/// Reads what there is, as far as it fits. A terminal gives a few kilobytes at a time; each sent by
+/// itself would wake everybody on its way.
+fn fill(source: &OwnedFd, buffer: &mut [u8]) -> (usize, Stop) {
+    let mut count = 0;
+    while count < buffer.len() {
+        match read(source, &mut buffer[count..]) {
+            Ok(0) => return (count, Stop::End),
+            Ok(more) => count += more,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return (count, Stop::Empty),
+            // A terminal that nobody has open any more.
+            Err(_) => return (count, Stop::End),
+        }
+    }
+    (count, Stop::Full)
 }
 
 /// Sends the last words, as long as the other side lives.
@@ -252,7 +305,7 @@ fn flush(wire: &mut Wire, mut heard: Instant) {
             PollFd::from_borrowed_fd(stdout(), PollFlags::OUT),
             PollFd::from_borrowed_fd(stdin(), PollFlags::IN),
         ];
-        let _ = poll(&mut fds, Some(&SECOND));
+        let _ = poll(&mut fds, Timespec::try_from(SECOND).ok().as_ref());
         if wire.receive() {
             heard = Instant::now();
         }
@@ -261,17 +314,13 @@ fn flush(wire: &mut Wire, mut heard: Instant) {
     }
 }
 
-const CHUNK: usize = 16 * 1024;
+/// With its head a frame is as long as what shim and engine read at a time: longer, a frame would
+/// leave a few bytes that go on their way alone.
+const CHUNK: usize = LONGEST_PAYLOAD - 5;
 /// With more than this to be sent, nothing more is read from the command: it waits for its reader.
 const MOST_QUEUED: usize = 64 * 1024;
 /// The most that an unprivileged process can have in a pipe.
 const LARGEST_PIPE: usize = 1 << 20;
-const SECOND: Timespec = Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
-const MOMENT: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 20_000_000,
-};
-const _: () = assert!(CHUNK <= longshore_exec_stub::LONGEST_PAYLOAD);
+const ORPHANS: Duration = SECOND;
+const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(20);

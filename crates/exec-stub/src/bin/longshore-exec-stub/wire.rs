@@ -1,6 +1,6 @@
 //! The two standard streams, through which the stub is told what to do and says what happens.
 
-use std::{collections::VecDeque, io};
+use std::io;
 
 use longshore_exec_stub::{Decoder, FromStub, ToStub};
 use rustix::{
@@ -9,12 +9,15 @@ use rustix::{
     stdio::{stdin, stdout},
 };
 
+use crate::child::Source;
+
 /// Frames in and out. Nothing blocks.
 #[derive(Debug)]
 pub(crate) struct Wire {
     decoder: Decoder<ToStub>,
-    out: VecDeque<u8>,
-    frame: Vec<u8>,
+    out: Vec<u8>,
+    /// How much of `out` was sent.
+    sent: usize,
     buffer: Vec<u8>,
     /// Nobody is at the other end any more.
     pub(crate) closed: bool,
@@ -26,8 +29,8 @@ impl Wire {
         fcntl_setfl(stdout(), fcntl_getfl(stdout())? | OFlags::NONBLOCK)?;
         Ok(Self {
             decoder: Decoder::new(),
-            out: VecDeque::new(),
-            frame: Vec::new(),
+            out: Vec::new(),
+            sent: 0,
             buffer: vec![0; 32 * 1024],
             closed: false,
         })
@@ -35,26 +38,37 @@ impl Wire {
 
     /// Queues a message and sends what the stream takes.
     pub(crate) fn say(&mut self, message: &FromStub) {
-        self.frame.clear();
-        message.write(&mut self.frame);
-        self.out.extend(&self.frame);
+        message.write(&mut self.out);
+        self.send();
+    }
+
+    /// As [`say`](Self::say), for output that stays where it is.
+    pub(crate) fn say_output(&mut self, source: Source, bytes: &[u8]) {
+        match source {
+            Source::Output => FromStub::write_output(bytes, &mut self.out),
+            Source::Errors => FromStub::write_errors(bytes, &mut self.out),
+        }
         self.send();
     }
 
     /// How many bytes are still to be sent.
     pub(crate) fn queued(&self) -> usize {
-        self.out.len()
+        self.out.len() - self.sent
     }
 
     /// Sends what the stream takes.
     pub(crate) fn send(&mut self) {
-        while !self.out.is_empty() && !self.closed {
-            match write(stdout(), self.out.as_slices().0) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(Errno::AGAIN) => return,
+        while self.queued() > 0 && !self.closed {
+            match write(stdout(), &self.out[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(_) => self.closed = true,
             }
+        }
+        if self.sent == self.out.len() || self.sent >= MOST_SENT {
+            self.out.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -83,3 +97,6 @@ impl Wire {
         }
     }
 }
+
+/// What was sent is thrown away by then.
+const MOST_SENT: usize = 64 * 1024;

@@ -144,6 +144,30 @@ fn what_was_not_done_when_it_was_lost_is_told_to_the_next() {
     );
 }
 
+/// Whoever kills them in the container has a new one made ever more rarely; once one has stood for a
+/// while, the next comes at once again.
+#[test]
+fn shells_that_are_killed_in_a_row_are_replaced_ever_more_slowly() {
+    let mut core = up();
+    let mut now = NOW;
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        core.lost(now);
+        let next = core.next_deadline().expect("another is to be started");
+        pauses.push(next.since(now));
+        now = next;
+        core.tick(now);
+        core.ready(now);
+    }
+    assert_eq!(pauses[0], Duration::ZERO);
+    assert!(pauses.is_sorted(), "{pauses:?}");
+    let most = FIRST_PAUSE * 2u32.pow(MOST_DOUBLINGS);
+    assert_eq!(pauses.last(), Some(&most));
+    now = now.after(STEADY);
+    core.lost(now);
+    assert_eq!(core.next_deadline(), Some(now));
+}
+
 #[test]
 fn signals_are_passed_on_or_refused() {
     let mut core = up();

@@ -1,6 +1,8 @@
+use longshore_core::OutputKind;
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::GapCause;
 
 proptest! {
     /// The entry of the fuzz target: a hostile gateway does no more than get itself refused.
@@ -28,10 +30,66 @@ proptest! {
     }
 }
 
+/// A client that has `before`, lost its connection, and came back to a log from `base` to `head`.
+fn back(before: u64, base: u64, head: u64) -> ClientCore {
+    let ready = |base, head| {
+        ServerFrame::Ready(ReadyFrame {
+            session: "s".into(),
+            secret: Some("x".into()),
+            base,
+            head,
+            in_next: 0,
+            caps: vec![],
+            in_window: 99,
+        })
+    };
+    let mut core = ClientCore::new(Open::default());
+    core.connect();
+    assert_eq!(core.missed(), None);
+    core.handle(ready(0, 0)).unwrap();
+    assert_eq!(core.missed(), Some(0));
+    output(&mut core, 0, before);
+    core.disconnected();
+    assert_eq!(core.missed(), None);
+    core.connect();
+    core.handle(ready(base, head)).unwrap();
+    core
+}
+
+fn output(core: &mut ClientCore, from: u64, bytes: u64) {
+    let bytes = vec![b'x'; bytes as usize].into();
+    let frame = ServerFrame::Output(from, OutputKind::Stdout, bytes);
+    core.handle(frame).unwrap();
+}
+
+#[test]
+fn what_a_cut_has_cost_is_known_when_it_was_told() {
+    // The gateway has kept all that is missing here.
+    assert_eq!(back(10, 4, 90).missed(), Some(0));
+    assert_eq!(back(10, 10, 10).missed(), Some(0));
+    // What it has not comes from a record,
+    let mut core = back(10, 50, 90);
+    assert_eq!(core.missed(), None);
+    output(&mut core, 10, 30);
+    assert_eq!(core.missed(), None);
+    output(&mut core, 40, 30);
+    assert_eq!(core.missed(), Some(0));
+    // or does not, or in part.
+    let mut core = back(10, 50, 90);
+    output(&mut core, 10, 5);
+    let gap = |from, to| ServerFrame::Gap(from, to, GapCause::Trimmed);
+    core.handle(gap(15, 50)).unwrap();
+    assert_eq!(core.missed(), Some(35));
+    // What is dropped while the connection is there is no cut's doing.
+    output(&mut core, 50, 5);
+    core.handle(gap(55, 60)).unwrap();
+    assert_eq!(core.missed(), Some(35));
+    core.disconnected();
+    assert_eq!(core.missed(), None);
+}
+
 #[cfg(all(feature = "compression", feature = "gateway"))]
 mod packed {
-    use longshore_core::OutputKind;
-
     use super::*;
     use crate::{
         protocol::{Encoder, Outgoing, native::NativeEncoder},

@@ -70,12 +70,14 @@ impl Api {
         }
     }
 
-    pub(in crate::docker) async fn remove_container(&self, id: &str) -> Result<()> {
+    /// Ends and removes a container, and tells whether it was there.
+    pub(in crate::docker) async fn remove_container(&self, id: &str) -> Result<bool> {
         let path = format!("/containers/{}?force=1&v=1", segment(id));
         match self.send(Method::DELETE, &path, None).await? {
-            (status, _) if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
+            (status, _) if status.is_success() => Ok(true),
+            (StatusCode::NOT_FOUND, _) => Ok(false),
             // It is being removed.
-            (StatusCode::CONFLICT, _) => Ok(()),
+            (StatusCode::CONFLICT, _) => Ok(true),
             (status, body) => Err(refused(status, &body)),
         }
     }

@@ -1,5 +1,7 @@
 //! Calls that look at what runs and what happened.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use longshore_core::{ClockExt, Error, Result, Timestamp, WorkloadId, http::read_body};
@@ -11,6 +13,30 @@ use super::{Api, PATIENCE, parse, refused, request, segment};
 struct Listed {
     #[serde(rename = "Id")]
     id: String,
+}
+
+/// A container that does not run: it was not started, or has ended.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::docker) struct AtRest {
+    pub(in crate::docker) id: String,
+    /// When it was made, in seconds of the engine's clock since 1970.
+    #[serde(default)]
+    created: i64,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    labels: Option<HashMap<String, String>>,
+}
+
+impl AtRest {
+    pub(in crate::docker) fn label(&self, name: &str) -> Option<&str> {
+        self.labels.as_ref()?.get(name).map(String::as_str)
+    }
+
+    pub(in crate::docker) fn made(&self) -> Timestamp {
+        Timestamp::from_secs(u64::try_from(self.created).unwrap_or_default())
+    }
 }
 
 #[derive(Deserialize)]
@@ -53,6 +79,19 @@ impl Api {
             .into_iter()
             .map(|listed| Ok(WorkloadId::new(listed.id)?))
             .collect()
+    }
+
+    /// Containers with this label that do not run.
+    pub(in crate::docker) async fn containers_at_rest(&self, label: &str) -> Result<Vec<AtRest>> {
+        let filters = serde_json::json!({ "label": [label], "status": AT_REST });
+        let filters = segment(&filters.to_string());
+        let path = format!("/containers/json?all=1&filters={filters}");
+        let what = "the engine's list of containers";
+        let (status, body) = self.fetch(&path, LARGEST_LIST, what).await?;
+        let mut listed: Vec<AtRest> = parse(status, &body)?;
+        // An engine may know no filters.
+        listed.retain(|one| AT_REST.contains(&one.state.as_str()) && one.label(label).is_some());
+        Ok(listed)
     }
 
     /// An answer that may be larger than most.
@@ -99,6 +138,7 @@ fn exact(time: Timestamp) -> String {
     format!("{}.{:06}", time.as_secs(), time.as_micros() % 1_000_000)
 }
 
+const AT_REST: [&str; 3] = ["created", "exited", "dead"];
 /// The environments of all processes of a container are in it.
 const LARGEST_TABLE: usize = 32 << 20;
 /// Ten thousand containers with what an engine tells of each: names, labels, ports, mounts, networks.

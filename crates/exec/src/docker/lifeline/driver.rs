@@ -1,15 +1,12 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use longshore_core::{
-    BoxByteStream, ClockExt, Error, ExecRequest, OutputKind, Result, http::Demultiplexer, printable,
-};
+use longshore_core::ClockExt;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    io::AsyncWriteExt,
     sync::{mpsc, oneshot, watch},
 };
 
-use super::{Key, Lifeline, Place, Request, SCRIPT, Trust};
+use super::{Key, Lifeline, Place, Request, Trust, line::Line};
 use crate::{
     cleanup::{Group, LifelineCore, Marker, Order},
     docker::api::Api,
@@ -31,15 +28,6 @@ pub(super) struct Driver {
     unflushed: bool,
     /// Nobody can ask any more.
     deserted: bool,
-}
-
-/// The stream of a shell that runs.
-struct Line {
-    read: ReadHalf<BoxByteStream>,
-    write: WriteHalf<BoxByteStream>,
-    frames: Demultiplexer,
-    said: Vec<u8>,
-    buffer: Box<[u8; 512]>,
 }
 
 enum Event {
@@ -133,14 +121,7 @@ impl Driver {
         // A shell that takes nothing is told no more than this.
         let room = pending.len() < MOST_PENDING;
         let stream = async {
-            let Some(Line {
-                read,
-                write,
-                frames,
-                said,
-                buffer,
-            }) = line
-            else {
+            let Some(Line { said, write, .. }) = line else {
                 return std::future::pending().await;
             };
             let writing = async {
@@ -157,10 +138,7 @@ impl Driver {
                 }
             };
             tokio::select! {
-                count = read.read(&mut buffer[..]) => match count {
-                    Ok(count) if count > 0 => hear(frames, said, &buffer[..count]),
-                    _ => Event::Lost,
-                },
+                lines = said.next() => lines.map_or(Event::Lost, Event::Said),
                 event = writing => event,
             }
         };
@@ -190,7 +168,7 @@ impl Driver {
 
     /// Starts the shell. Requests wait meanwhile.
     async fn start(&mut self) {
-        let starting = shell(&self.api, &self.place.1, &self.group);
+        let starting = Line::start(&self.api, &self.place.1, &self.group);
         let started = self
             .api
             .clock
@@ -204,9 +182,7 @@ impl Driver {
             }
             Err(error) => {
                 tracing::debug!(error = error.chain(), "a lifeline could not be started");
-                let retryable = error.is_retryable();
-                let failed = Trust::Failed(error.kind(), error.chain(), retryable);
-                self.trust.send_replace(failed);
+                self.trust.send_replace(Trust::Failed(Arc::new(error)));
                 self.core.lost(now);
             }
         }
@@ -278,71 +254,6 @@ impl Entries for HashMap<Key, Lifeline> {
     }
 }
 
-/// Starts the shell and hears its first word.
-async fn shell(api: &Api, key: &Key, group: &Group) -> Result<Line> {
-    let policy = if key.tree { "tree" } else { "foreground" };
-    let prefix = group.prefix();
-    let command = ["sh", "-c", SCRIPT, "longshore-lifeline", prefix, policy];
-    let mut request = ExecRequest::new(key.workload.clone(), command).with_stdin();
-    key.user.clone_into(&mut request.user);
-    let id = api.create_exec(&request, &[]).await?;
-    let stream = api.start_exec(&id, false, None).await?;
-    let (read, write) = tokio::io::split(stream);
-    let mut line = Line {
-        read,
-        write,
-        frames: Demultiplexer::new(),
-        said: Vec::new(),
-        buffer: Box::new([0; 512]),
-    };
-    let mut other = String::new();
-    while other.len() < LONGEST_COMPLAINT {
-        let count = line.read.read(&mut line.buffer[..]).await.unwrap_or(0);
-        if count == 0 {
-            break;
-        }
-        let heard = hear(&mut line.frames, &mut line.said, &line.buffer[..count]);
-        let Event::Said(lines) = heard else { break };
-        if lines.iter().any(|said| said == READY) {
-            return Ok(line);
-        }
-        other.extend(lines);
-    }
-    other.push_str(&String::from_utf8_lossy(&line.said));
-    let said = printable(other.trim(), 200).into_owned();
-    Err(
-        Error::unsupported("the container has no usable shell for a lifeline")
-            .with_context("said", said),
-    )
-}
-
-/// Whole lines of what came. It comes from a container: it is bounded, and frames may be none.
-fn hear(frames: &mut Demultiplexer, said: &mut Vec<u8>, bytes: &[u8]) -> Event {
-    let mut piece = Bytes::copy_from_slice(bytes);
-    let mut lines = Vec::new();
-    loop {
-        match frames.next(&mut piece) {
-            Ok(Some(output)) if output.kind == OutputKind::Stdout => {
-                for byte in output.bytes {
-                    match byte {
-                        b'\n' => {
-                            lines.push(String::from_utf8_lossy(said).into_owned());
-                            said.clear();
-                        }
-                        _ if said.len() < LONGEST_COMPLAINT => said.push(byte),
-                        _ => {}
-                    }
-                }
-            }
-            Ok(Some(_)) => {}
-            Ok(None) => return Event::Said(lines),
-            Err(_) => return Event::Lost,
-        }
-    }
-}
-
-const READY: &str = "ready";
 const START_LIMIT: Duration = Duration::from_secs(20);
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
-const LONGEST_COMPLAINT: usize = 512;
 const MOST_PENDING: usize = 8192;

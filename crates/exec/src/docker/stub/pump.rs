@@ -187,7 +187,14 @@ impl Source {
                 self.frames.finish()?;
                 return Ok(None);
             }
-            self.piece = self.buffer.split().freeze();
+            self.piece = if count < READ / 4 {
+                // A large buffer with a few words in it would be kept for long.
+                let piece = Bytes::copy_from_slice(&self.buffer);
+                self.buffer.clear();
+                piece
+            } else {
+                self.buffer.split().freeze()
+            };
         }
     }
 }
@@ -221,5 +228,5 @@ async fn type_in(
     count.ok().filter(|count| *count > 0)
 }
 
-const READ: usize = 16 * 1024;
+const READ: usize = 64 * 1024;
 const TYPED: usize = 16 * 1024;

@@ -1,0 +1,345 @@
+//! Lifelines in helper containers, where containers have no shell.
+
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::future::try_join_all;
+use longshore_core::{
+    ClockExt, ErrorKind, ExecBackend, ExecRequest, OsRandom, Signal, Timestamp,
+    testkit::programs::Programs,
+};
+use longshore_exec::{
+    Cleanup, CleanupOutcome, CleanupReport, CleanupRung, DockerExec, GatewayLife,
+};
+use serde_json::json;
+
+use super::{InMemory, dies, fresh, id, started};
+use crate::{
+    daemon::{Fault, NOW, clock},
+    programs::Names,
+};
+
+/// An engine whose containers have no shell, and which has an image with one.
+fn shellless() -> InMemory {
+    let mut place = fresh(4096);
+    place.daemon.shellless.store(true, Ordering::SeqCst);
+    *place.daemon.helpers.images.lock().unwrap() = vec![IMAGE.to_owned()];
+    place.exec = place.exec.with_sidecar_image(IMAGE);
+    place
+}
+
+fn stubborn() -> ExecRequest {
+    ExecRequest::new(id("web"), Names.stubborn())
+}
+
+/// How many helpers the engine was asked for.
+fn asked(place: &InMemory) -> usize {
+    let requests = place.daemon.requests();
+    let made = |(line, body): &&(String, serde_json::Value)| {
+        line == "POST /containers/create" && body["Labels"]["longshore.exec"] == "lifeline"
+    };
+    requests.iter().filter(made).count()
+}
+
+async fn pass(seconds: u64) {
+    clock().sleep(Duration::from_secs(seconds)).await;
+}
+
+/// Reports as they come.
+fn heard(exec: &DockerExec) -> (DockerExec, Arc<Mutex<Vec<CleanupReport>>>) {
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&reports);
+    let exec = exec.clone().with_cleanup_listener(move |report| {
+        heard.lock().unwrap().push(report.clone());
+    });
+    (exec, reports)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_helper_watches_over_all_who_use_a_container_without_a_shell() {
+    let place = shellless();
+    let (exec, reports) = heard(&place.exec);
+    let first = exec.exec(&stubborn()).await.unwrap();
+    // Nobody looks for a shell again, whoever it is.
+    let mut other = stubborn();
+    other.user = "1000".to_owned();
+    let second = exec.exec(&other).await.unwrap();
+    let third = ExecRequest::new(id("web"), Names.exit_on_usr1(33));
+    let third = exec.exec(&third).await.unwrap();
+    assert_eq!((started(&place), asked(&place)), (1, 1));
+    // Beats keep it for longer than silence may last.
+    pass(30).await;
+    third.signal(Signal::USR1).await.unwrap();
+    assert_eq!(third.wait().await.unwrap().code, Some(33));
+    first.close().await.unwrap();
+    assert_eq!(place.daemon.running().await, 1);
+    drop(second);
+    pass(1).await;
+    assert_eq!(place.daemon.running().await, 0);
+    let ended = reports.lock().unwrap().clone();
+    let outcomes: Vec<_> = ended.iter().map(|report| &report.outcome).collect();
+    assert_eq!(outcomes, [&CleanupOutcome::Clean; 3]);
+    let rungs: Vec<_> = ended.iter().map(|report| report.rungs.as_slice()).collect();
+    let by = [CleanupRung::Lifeline];
+    assert_eq!(rungs, [&[][..], &by, &by], "{ended:?}");
+    // Warm, it is there for the next, and then it goes.
+    assert_eq!(place.daemon.helpers.names().len(), 1);
+    pass(90).await;
+    assert_eq!(place.daemon.helpers.names(), [""; 0]);
+    assert_eq!((started(&place), asked(&place)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_sessions_at_a_time_make_one_helper() {
+    let place = shellless();
+    let request = stubborn();
+    let sessions = try_join_all((0..20).map(|_| place.exec.exec(&request))).await;
+    let sessions = sessions.unwrap();
+    assert_eq!((started(&place), asked(&place)), (1, 1));
+    assert_eq!(place.daemon.running().await, 20);
+    drop(sessions);
+    pass(1).await;
+    assert_eq!(place.daemon.running().await, 0);
+}
+
+/// What it is told, and what it may.
+#[tokio::test(start_paused = true)]
+async fn a_helper_has_what_it_needs_and_no_more() {
+    let place = shellless();
+    let life = GatewayLife::begin("gate", &OsRandom);
+    let exec = place.exec.clone().with_gateway(life);
+    let _session = exec.exec(&stubborn()).await.unwrap();
+    let config = place.daemon.helpers.configs().remove(0);
+    assert_eq!(config["Image"], IMAGE);
+    assert_eq!(
+        (&config["OpenStdin"], &config["StdinOnce"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!((&config["User"], config.get("Tty")), (&json!("0:0"), None));
+    let labels = &config["Labels"];
+    assert_eq!(labels["longshore.exec"], "lifeline");
+    for label in ["longshore.exec.gateway", "longshore.exec.life"] {
+        assert_eq!(labels[label].as_str().map(str::len), Some(16), "{labels}");
+    }
+    let expected = json!({
+        "PidMode": "container:web",
+        "NetworkMode": "none",
+        "CapDrop": ["ALL"],
+        "CapAdd": ["DAC_READ_SEARCH", "KILL", "SYS_PTRACE"],
+        "ReadonlyRootfs": true,
+        "AutoRemove": true,
+        "LogConfig": { "Type": "none" },
+    });
+    assert_eq!(config["HostConfig"], expected);
+    let names = place.daemon.helpers.names();
+    assert_eq!(names[0].len(), "longshore-exec-lifeline-".len() + 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_policy_has_a_helper_of_its_own_and_none_has_none() {
+    let place = shellless();
+    for (policy, count) in [
+        (Cleanup::Nothing, 0),
+        (Cleanup::Foreground, 1),
+        (Cleanup::Tree, 2),
+    ] {
+        let exec = place.exec.clone().with_cleanup(policy);
+        let session = exec.exec(&stubborn()).await.unwrap();
+        assert_eq!(asked(&place), count);
+        let running = place.daemon.running().await;
+        drop(session);
+        pass(1).await;
+        let left = usize::from(policy == Cleanup::Nothing);
+        assert_eq!(
+            place.daemon.running().await,
+            running - 1 + left,
+            "{policy:?}"
+        );
+    }
+}
+
+/// A session begins as if no image had been named, and the next does not pay for it.
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_made_is_not_asked_for_again_for_a_minute() {
+    for fault in [
+        None,
+        Some(Fault::RefusesAttach),
+        Some(Fault::RefusesStart),
+        Some(Fault::SilentShell),
+        Some(Fault::SilentCreation(1)),
+    ] {
+        let place = shellless();
+        match fault {
+            Some(fault) => *place.daemon.helpers.fault.lock().unwrap() = fault,
+            None => place.daemon.helpers.images.lock().unwrap().clear(),
+        }
+        for (pause, tries) in [(0, 1), (0, 1), (59, 1), (2, 2)] {
+            pass(pause).await;
+            let request = ExecRequest::new(id("web"), Names.copy()).with_stdin();
+            let session = place.exec.exec(&request).await.unwrap();
+            let error = session.signal(Signal::USR1).await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+            drop(session.take_input());
+            assert_eq!(session.wait().await.unwrap().code, Some(0));
+            assert_eq!(
+                (started(&place), asked(&place)),
+                (tries, tries),
+                "{fault:?}"
+            );
+        }
+        pass(70).await;
+        assert_eq!(place.daemon.helpers.names(), [""; 0], "{fault:?}");
+    }
+}
+
+/// Without a helper there is the sidecar, as before.
+#[tokio::test(start_paused = true)]
+async fn without_a_helper_the_next_rung_is_tried() {
+    let place = shellless();
+    place.daemon.sidecars.store(true, Ordering::SeqCst);
+    *place.daemon.helpers.fault.lock().unwrap() = Fault::RefusesStart;
+    let (exec, reports) = heard(&place.exec);
+    drop(exec.exec(&stubborn()).await.unwrap());
+    pass(5).await;
+    assert_eq!(place.daemon.running().await, 0);
+    let ended = reports.lock().unwrap().clone();
+    assert_eq!(ended[0].outcome, CleanupOutcome::Clean);
+    assert_eq!(ended[0].rungs, [CleanupRung::Sidecar]);
+}
+
+/// The session whose start was given up, too: the helper's own task goes on.
+#[tokio::test(start_paused = true)]
+async fn a_helper_that_is_made_after_it_was_given_up_does_not_stay() {
+    for seconds in [15, 25, 55] {
+        let place = shellless();
+        *place.daemon.helpers.fault.lock().unwrap() = Fault::SilentCreation(seconds);
+        let limit = Duration::from_secs(10);
+        let request = stubborn();
+        let opening = clock()
+            .timeout(limit, "a session", place.exec.exec(&request))
+            .await;
+        assert_eq!(opening.unwrap_err().kind(), ErrorKind::Timeout);
+        pass(seconds - 9).await;
+        assert_eq!(place.daemon.helpers.names().len(), 1, "{seconds}");
+        pass(100).await;
+        assert_eq!(place.daemon.helpers.names(), [""; 0], "{seconds}");
+        assert_eq!(asked(&place), 1);
+    }
+}
+
+/// It reads no end of its input, so it does not go by itself; and nobody new is put under its watch.
+#[tokio::test(start_paused = true)]
+async fn a_helper_that_somebody_stopped_is_removed() {
+    let place = shellless();
+    place.daemon.sidecars.store(true, Ordering::SeqCst);
+    *place.daemon.helpers.fault.lock().unwrap() = Fault::StoppedShell;
+    let (exec, reports) = heard(&place.exec);
+    let session = exec.exec(&stubborn()).await.unwrap();
+    pass(10).await;
+    *place.daemon.helpers.fault.lock().unwrap() = Fault::Nothing;
+    let second = exec.exec(&stubborn()).await.unwrap();
+    assert_eq!(asked(&place), 2);
+    drop((session, second));
+    pass(5).await;
+    assert_eq!(place.daemon.running().await, 0);
+    let rungs: Vec<_> = reports
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|report| report.rungs.clone())
+        .collect();
+    let lifeline = vec![CleanupRung::Lifeline];
+    let both = vec![CleanupRung::Lifeline, CleanupRung::Sidecar];
+    assert_eq!(rungs, [lifeline, both]);
+    pass(300).await;
+    assert_eq!(place.daemon.helpers.names(), [""; 0]);
+}
+
+/// Another is made in its place, ever more rarely while somebody ends them.
+#[tokio::test(start_paused = true)]
+async fn a_helper_that_was_killed_is_replaced_under_its_sessions() {
+    let place = shellless();
+    let session = place.exec.exec(&stubborn()).await.unwrap();
+    for _ in 0..40 {
+        place.daemon.killed.notify_waiters();
+        pass(1).await;
+    }
+    let made = asked(&place);
+    assert!((3..12).contains(&made), "{made}");
+    pass(60).await;
+    assert_eq!(place.daemon.helpers.names().len(), 1);
+    session.signal(Signal::WINCH).await.unwrap();
+    session.close().await.unwrap();
+    assert_eq!(place.daemon.running().await, 0);
+    assert_eq!(started(&place), 1);
+}
+
+/// A helper goes with the container, and none is made for one that does not run.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_stops_takes_its_helper_with_it() {
+    for policy in [Cleanup::Tree, Cleanup::Foreground] {
+        let place = shellless();
+        let exec = place.exec.clone().with_cleanup(policy);
+        let _session = exec.exec(&stubborn()).await.unwrap();
+        pass(20).await;
+        place.daemon.stop("web").await;
+        pass(120).await;
+        assert_eq!(place.daemon.helpers.names(), [""; 0]);
+        assert_eq!(asked(&place), 1, "{policy:?}");
+        let error = exec.exec(&stubborn()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert_eq!(asked(&place), 1, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_gateway_that_dies_leaves_nothing_where_there_is_no_shell() {
+    dies(shellless);
+}
+
+/// Those of another life of this gateway, and whoever's are old; not those of this one, which may be
+/// about to be started.
+#[tokio::test(start_paused = true)]
+async fn helpers_that_nobody_will_start_are_reaped() {
+    let place = fresh(4096);
+    let now = Timestamp::parse_rfc3339(NOW).unwrap().unwrap().as_secs();
+    let now = i64::try_from(now).unwrap();
+    let [before, life] = [(); 2].map(|()| GatewayLife::begin("gate", &OsRandom));
+    let other = GatewayLife::begin("other", &OsRandom);
+    // Their labels, as their gateways write them.
+    let mut labels = Vec::new();
+    for life in [&before, &life, &other] {
+        let place = shellless();
+        let exec = place.exec.clone().with_gateway(life.clone());
+        let _session = exec.exec(&stubborn()).await.unwrap();
+        labels.push(place.daemon.helpers.configs()[0]["Labels"].clone());
+    }
+    let helpers = &place.daemon.helpers;
+    for (name, labels, made) in [
+        ("of-another-life", labels[0].clone(), now),
+        ("of-this-life", labels[1].clone(), now),
+        ("of-another-gateway", labels[2].clone(), now - 300),
+        ("old", labels[2].clone(), now - 700),
+        (
+            "old-sweep",
+            json!({ "longshore.exec": "sidecar" }),
+            now - 700,
+        ),
+        ("sweep", json!({ "longshore.exec": "sidecar" }), now - 20),
+        ("nobodys", json!({ "a": "b" }), now - 700),
+    ] {
+        helpers.leave(&format!("longshore-exec-lifeline-{name}"), labels, made);
+    }
+    let exec = place.exec.clone().with_gateway(life);
+    assert_eq!(exec.reap().await.unwrap().reports, []);
+    let left = helpers.names();
+    let left = left
+        .iter()
+        .map(|name| name.trim_start_matches("longshore-exec-lifeline-"));
+    let stays = ["nobodys", "of-another-gateway", "of-this-life", "sweep"];
+    assert_eq!(left.collect::<Vec<_>>(), stays);
+}
+
+pub(super) const IMAGE: &str = "tools";

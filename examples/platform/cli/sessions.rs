@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::HostArg;
+
+#[derive(Args, Debug)]
+pub struct Sessions {
+    #[command(flatten)]
+    pub host: HostArg,
+    /// The newest so many; the server gives at most 1,000.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub limit: u32,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What exec sessions through this manager may take, and what is kept of them.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Exec sessions")]
+pub struct SessionArgs {
+    /// Image, on the nodes already, with sh, tr, grep, sleep and kill in it: a container of it ends what
+    /// a session left behind where there is no stub and the container's own image has no shell.
+    #[arg(long, value_name = "IMAGE")]
+    pub exec_sidecar_image: Option<String>,
+    /// Ends a session in which nothing came in or out for so long; `none`: never.
+    #[arg(long, default_value = "24h", value_name = "DURATION|none")]
+    pub exec_idle: String,
+    /// Ends a session after so long in all; `none`: never.
+    #[arg(long, default_value = "7d", value_name = "DURATION|none")]
+    pub exec_longest: String,
+    /// How many sessions one user may have at a time. A user is who a connection proves: a user of
+    /// this machine, a certificate's name.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub exec_sessions: usize,
+    /// Records the output of every session in this folder, which is made if missing, and serves the
+    /// records: the list at /api/sessions, a replay at /api/sessions/ID/replay. Whatever a session shows
+    /// is in them, secrets too. A session that can't be recorded is ended, also when its own record
+    /// reaches 256 MiB. One manager uses a folder at a time. Without it nothing is recorded.
+    #[arg(long, value_name = "DIR")]
+    pub exec_records: Option<PathBuf>,
+    /// What happens when all records together reach 16 GiB, or 10,000 sessions.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHAT",
+        requires = "exec_records"
+    )]
+    pub exec_records_when_full: WhenRecordsAreFull,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WhenRecordsAreFull {
+    /// The records of the sessions that ended first are removed.
+    #[default]
+    RemoveOldest,
+    /// No session is opened any more, until there is room.
+    Refuse,
+}
