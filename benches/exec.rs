@@ -9,6 +9,8 @@
 //! * `stdout-tty`, `stdout-raw`: text through a session, with and without a terminal.
 //! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s, in a session that
 //!   drops unsent output then (`with_interrupt_flush`).
+//! * `interrupt-lossless`, `interrupt-stub`: the same in a session as it is by default, which drops
+//!   nothing: what has left the process comes first.
 //! * `open`: from asking for a session to its first byte, p50.
 //! * `echo-stub`, `stdout-tty-stub`, `stdout-raw-stub`, `open-stub`: the same where the stub owns the
 //!   sessions, as `platform manage` has it; still beside the Docker API, which has no stub.
@@ -61,17 +63,19 @@ use longshore::exec::{
 use longshore_lab::Lab;
 use report::{Arguments, Report};
 
-const CASES: [&str; 12] = [
+const CASES: [&str; 14] = [
     "echo-ws",
     "echo-tunnel",
     "stdout-tty",
     "stdout-raw",
     "interrupt-under-flood",
+    "interrupt-lossless",
     "open",
     "echo-stub",
     "stdout-tty-stub",
     "stdout-raw-stub",
     "open-stub",
+    "interrupt-stub",
     "idle-memory",
     "idle-10k",
 ];
@@ -86,7 +90,7 @@ fn main() {
     if arguments.wants("idle-10k") {
         idle::load(&arguments, &report);
     }
-    if !CASES[..10].iter().any(|case| arguments.wants(case)) {
+    if !CASES[..12].iter().any(|case| arguments.wants(case)) {
         return;
     }
     report.progress("starting a Docker engine");
@@ -139,14 +143,24 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
             gateway: live.socket.clone(),
             ..scene.clone()
         };
-        runtime.block_on(flood::run(&scene, arguments, report));
+        let (case, bar) = ("interrupt-under-flood", "ours at most 1 s");
+        runtime.block_on(flood::run(case, bar, &scene, arguments, report));
         live.stop();
+    }
+    if arguments.wants("interrupt-lossless") {
+        runtime.block_on(flood::run(
+            "interrupt-lossless",
+            "none",
+            &scene,
+            arguments,
+            report,
+        ));
     }
     if arguments.wants("open") {
         runtime.block_on(opening::run("open", &scene, arguments, report));
     }
     near.stop();
-    if CASES[6..10].iter().any(|case| arguments.wants(case)) {
+    if CASES[7..12].iter().any(|case| arguments.wants(case)) {
         let owned = gateway::with_stub(engine);
         let scene = line::Scene {
             gateway: owned.socket.clone(),
@@ -162,6 +176,15 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
         }
         if arguments.wants("open-stub") {
             runtime.block_on(opening::run("open-stub", &scene, arguments, report));
+        }
+        if arguments.wants("interrupt-stub") {
+            runtime.block_on(flood::run(
+                "interrupt-stub",
+                "none",
+                &scene,
+                arguments,
+                report,
+            ));
         }
         owned.stop();
     }

@@ -1,4 +1,4 @@
-//! `interrupt-under-flood`
+//! `interrupt-under-flood`, `interrupt-lossless`, `interrupt-stub`
 
 use std::{
     io,
@@ -27,10 +27,16 @@ const BYTES_PER_SECOND: usize = 100_000;
 /// Nobody waits longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub async fn run(scene: &Scene, arguments: &Arguments, report: &Report) {
+pub async fn run(
+    case: &'static str,
+    bar: &'static str,
+    scene: &Scene,
+    arguments: &Arguments,
+    report: &Report,
+) {
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for round in 0..arguments.rounds(5) {
-        report.progress(&format!("interrupt-under-flood: round {}", round + 1));
+        report.progress(&format!("{case}: round {}", round + 1));
         let stream = tokio::net::UnixStream::connect(&scene.gateway)
             .await
             .expect("the gateway listens");
@@ -41,12 +47,12 @@ pub async fn run(scene: &Scene, arguments: &Arguments, report: &Report) {
         peer.push(interrupted(Plain(Slow::over(far.split()))).await);
     }
     report.add(&Measurement {
-        case: "interrupt-under-flood",
+        case,
         ours: median(&mut ours),
         peer: median(&mut peer),
         peer_name: "the same link directly",
         unit: "s",
-        bar: "ours at most 1 s",
+        bar,
     });
 }
 

@@ -168,7 +168,7 @@ fn a_gateway_killed_with_9_leaves_nothing_where_there_is_no_shell() {
     assert_eq!(there.len(), 1, "{there:?}");
     let killed = Instant::now();
     dead.kill();
-    let times = runtime().block_on(survivors::vanish(&numbers, killed, LIMIT));
+    let times = runtime().block_on(survivors::vanish(&numbers, killed, SILENCE));
     survivors::tell("sessions of a gateway killed with -9, by a helper", times);
     assert_eq!(survivors::marked(world.host()), 0);
     // It looks for who comes late before it goes.
@@ -281,6 +281,8 @@ pub fn stubs(host: &Host) -> Vec<Pid> {
 
 const NAME: &str = "lab-exec";
 const LIMIT: Duration = Duration::from_secs(30);
+/// Sooner than a shell acts that hears nothing, and does not see the end of its input.
+const SILENCE: Duration = Duration::from_secs(7);
 const SOCKET: &str = "LONGSHORE_LAB_EXEC_SOCKET";
 const CONTAINERS: &str = "LONGSHORE_LAB_EXEC_CONTAINERS";
 const NUMBERS: &str = "LONGSHORE_LAB_EXEC_NUMBERS";

@@ -109,6 +109,7 @@ mod tests {
             Just(ToStub::Beat),
             Just(ToStub::End),
             any::<u8>().prop_map(ToStub::Signal),
+            any::<u32>().prop_map(ToStub::Room),
             any::<(u16, u16)>().prop_map(|(columns, rows)| ToStub::Resize { columns, rows }),
         ]
     }

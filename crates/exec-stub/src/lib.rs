@@ -34,8 +34,12 @@ pub const LONGEST_PAYLOAD: usize = 32 * 1024;
 /// stub must go on reading what follows: signals, sizes, beats.
 pub const INPUT_WINDOW: usize = 64 * 1024;
 
+/// How many bytes of output, from both sources together, may be sent before the first
+/// [`Room`](ToStub::Room).
+pub const OUTPUT_WINDOW: usize = 32 * 1024;
+
 /// The version of this protocol, told by the stub in its first frame.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Said between two frames at least every two seconds.
 pub const BEAT: std::time::Duration = std::time::Duration::from_secs(2);

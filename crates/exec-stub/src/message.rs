@@ -21,6 +21,9 @@ pub enum ToStub {
     Beat,
     /// End the session now, as the end of the stream does.
     End,
+    /// So many bytes of output more may be sent. The first [`OUTPUT_WINDOW`](crate::OUTPUT_WINDOW)
+    /// need no word.
+    Room(u32),
 }
 
 /// What the stub says.
@@ -80,6 +83,7 @@ impl ToStub {
             Self::Signal(number) => frame(out, SIGNAL, &[*number]),
             Self::Beat => frame(out, BEAT, &[]),
             Self::End => frame(out, END, &[]),
+            Self::Room(bytes) => frame(out, ROOM, &bytes.to_be_bytes()),
         }
     }
 
@@ -94,6 +98,7 @@ impl ToStub {
             (SIGNAL, [number]) => Ok(Self::Signal(*number)),
             (BEAT, []) => Ok(Self::Beat),
             (END, []) => Ok(Self::End),
+            (ROOM, [a, b, c, d]) => Ok(Self::Room(u32::from_be_bytes([*a, *b, *c, *d]))),
             _ => Err(unknown(kind, payload)),
         }
     }
@@ -188,6 +193,7 @@ const RESIZE: u8 = 3;
 const SIGNAL: u8 = 4;
 const BEAT: u8 = 5;
 const END: u8 = 6;
+const ROOM: u8 = 7;
 
 const HELLO: u8 = 64;
 const STARTED: u8 = 65;

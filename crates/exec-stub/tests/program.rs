@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longshore_exec_stub::{Decoder, Ending, FromStub, INPUT_WINDOW, ToStub, VERSION};
+use longshore_exec_stub::{
+    Decoder, Ending, FromStub, INPUT_WINDOW, OUTPUT_WINDOW, ToStub, VERSION,
+};
 
 const STUB: &str = env!("CARGO_BIN_EXE_longshore-exec-stub");
 
@@ -33,7 +35,17 @@ impl Session {
         session
     }
 
+    /// It may say all that it has to say.
     fn call(command: &mut Command) -> Self {
+        let mut session = Self::greeted(command);
+        let mut room = Vec::new();
+        ToStub::Room(u32::MAX).write(&mut room);
+        // Who failed to start has left.
+        let _ = session.input.as_mut().unwrap().write_all(&room);
+        session
+    }
+
+    fn greeted(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -237,6 +249,27 @@ fn a_signal_arrives_behind_input_that_nobody_reads() {
     session.say(&ToStub::Signal(10));
     session.read_until("caught");
     assert_eq!(session.end().0, Ending::Code(9));
+}
+
+#[test]
+fn output_waits_for_room_and_nothing_else_does() {
+    let mut session = Session::greeted(Command::new(STUB).args(["session", "--", "yes"]));
+    assert_eq!(session.next(), Some(FromStub::Started));
+    let mut came = 0;
+    while came < OUTPUT_WINDOW {
+        let Some(FromStub::Output(bytes)) = session.next() else {
+            panic!("no output behind {came} bytes");
+        };
+        came += bytes.len();
+    }
+    assert_eq!(came, OUTPUT_WINDOW);
+    session.say(&ToStub::Input(b"x".to_vec()));
+    assert_eq!(session.next(), Some(FromStub::Taken(1)));
+    session.say(&ToStub::Signal(9));
+    session.say(&ToStub::Room(5));
+    assert_eq!(session.next(), Some(FromStub::Output(b"y\ny\ny".to_vec())));
+    session.say(&ToStub::Room(u32::MAX));
+    assert_eq!(session.end().0, Ending::Signal(9));
 }
 
 #[test]

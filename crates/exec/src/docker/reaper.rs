@@ -1,6 +1,6 @@
 //! Ends what sessions of earlier lives of this gateway left behind.
 
-mod helpers;
+mod unstarted;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use longshore_core::{ErrorKind, Result, SessionId, WorkloadId};
@@ -16,7 +16,7 @@ use crate::cleanup::{COLUMNS, CleanupReport, Marker, ProcessTable, Reaped};
 /// holds. One that the engine does not answer for holds up no other.
 pub(super) async fn reap(context: &Context) -> Result<Reaped> {
     let running = context.api.running_containers().await?;
-    helpers::remove_left(context).await;
+    unstarted::remove_left(context).await;
     let mut reaped = Reaped {
         containers: running.len(),
         ..Reaped::default()

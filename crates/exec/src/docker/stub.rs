@@ -4,6 +4,7 @@ mod conversation;
 mod placement;
 mod pump;
 mod session;
+mod window;
 
 use std::fmt;
 

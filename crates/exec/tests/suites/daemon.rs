@@ -1,6 +1,6 @@
 //! A Docker daemon in memory: its exec and attach protocol in front of scripted programs.
 
-mod helpers;
+mod helper;
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use longshore_exec::ScriptedExec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-pub(crate) use self::helpers::{Fault, Helpers, NOW};
+pub(crate) use self::helper::{Fault, Helpers, NOW};
 
 /// A clock for whoever needs one.
 pub(crate) fn clock() -> Arc<dyn longshore_core::Clock> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use longshore_exec_stub::{
-    Ending, FromStub, INPUT_WINDOW, LONGEST_PAYLOAD, SILENCE, ToStub, VERSION,
+    Ending, FromStub, INPUT_WINDOW, LONGEST_PAYLOAD, OUTPUT_WINDOW, SILENCE, ToStub, VERSION,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -29,6 +29,8 @@ struct Session {
     /// How much output may still be sent after the command's end: a process in the background may
     /// hold its pipes open and write for ever.
     allowance: usize,
+    /// How much output the other side has room for.
+    room: usize,
     heard: Instant,
     told_to_end: bool,
     /// When orphans were last looked for.
@@ -73,6 +75,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         input_ends: false,
         at_line_start: true,
         allowance: LARGEST_PIPE,
+        room: OUTPUT_WINDOW,
         heard: Instant::now(),
         told_to_end: false,
         reaped: Instant::now(),
@@ -145,7 +148,7 @@ impl Session {
     fn wait(&self) -> Ready {
         let mut fds = vec![PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
         let pause = self.pace.pause(Instant::now());
-        let outputs = match self.wire.queued() < MOST_QUEUED && pause.is_none() {
+        let outputs = match self.has_room() && pause.is_none() {
             true => &self.child.outputs[..],
             false => &[],
         };
@@ -208,6 +211,10 @@ impl Session {
                 ToStub::Resize { columns, rows } => self.child.resize(columns, rows),
                 ToStub::Signal(number) => self.child.signal(number),
                 ToStub::End => self.told_to_end = true,
+                ToStub::Room(bytes) => {
+                    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                    self.room = self.room.saturating_add(bytes);
+                }
                 _ => {}
             }
         }
@@ -246,16 +253,23 @@ impl Session {
         }
     }
 
+    /// Whether output may be sent.
+    fn has_room(&self) -> bool {
+        self.wire.queued() < MOST_QUEUED && self.room > 0
+    }
+
     /// A frame of each output, and what is left once the command has ended.
     fn read_outputs(&mut self) {
         let has_ended = self.child.ending.is_some();
         let (mut at, mut most) = (0, 0);
-        while at < self.child.outputs.len() && self.wire.queued() < MOST_QUEUED {
+        while at < self.child.outputs.len() && self.has_room() {
             let (source, output) = &self.child.outputs[at];
-            let (count, stop) = fill(output, &mut self.buffer);
+            let room = self.room.min(CHUNK);
+            let (count, stop) = fill(output, &mut self.buffer[..room]);
             most = most.max(count);
             if count > 0 && self.allowance > 0 {
                 self.wire.say_output(*source, &self.buffer[..count]);
+                self.room -= count;
                 if has_ended {
                     self.allowance = self.allowance.saturating_sub(count);
                 }

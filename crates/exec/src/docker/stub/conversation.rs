@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use longshore_core::{
     Error, ExecOutput, ExitStatus, OutputKind, Result, Signal, TerminalSize, Timestamp,
 };
 use longshore_exec_stub::{BEAT, Decoder, Ending, FromStub, INPUT_WINDOW, ToStub, VERSION};
+
+use super::window::Window;
 
 /// Our side of the talk with a stub: what is said and when, and what its words mean.
 #[derive(Debug)]
@@ -14,6 +18,7 @@ pub(super) struct Conversation {
     input_ended: bool,
     stage: Stage,
     told_to_end: bool,
+    window: Window,
     /// Told before the rest.
     first: Option<Event>,
 }
@@ -56,6 +61,7 @@ impl Conversation {
             input_ended: false,
             stage: Stage::Calling,
             told_to_end: false,
+            window: Window::new(now),
             first: None,
         }
     }
@@ -129,6 +135,16 @@ impl Conversation {
             }
         };
         Ok(event)
+    }
+
+    /// So much output was taken, after it had waited for its reader for so long.
+    pub(super) fn took(&mut self, bytes: usize, waited: Duration, now: Timestamp) {
+        if let Some(room) = self.window.took(bytes, waited, now)
+            && !self.has_ended()
+        {
+            let room = u32::try_from(room).unwrap_or(u32::MAX);
+            ToStub::Room(room).write(&mut self.out);
+        }
     }
 
     /// Gives an event back, to be told once more.
@@ -227,8 +243,6 @@ const LONGEST_COMPLAINT: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use longshore_core::ErrorKind;
     use proptest::prelude::*;
 

@@ -1,10 +1,10 @@
 //! Moves a stub session's bytes. What they mean is the conversation's business.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use longshore_core::{
-    Clock, Error, ExecOutput, ExitStatus, OutputKind, Result, Signal, TerminalSize,
+    Clock, Error, ExecOutput, ExitStatus, OutputKind, Result, Signal, TerminalSize, Timestamp,
     http::Demultiplexer,
 };
 use tokio::{
@@ -89,14 +89,20 @@ impl Pump {
     /// Runs until the stub's stream ends. The end is told as soon as it is known.
     pub(super) async fn run(mut self, mut ends: Ends) -> Result<()> {
         let mut output = Some(ends.output);
-        let mut waiting: Option<ExecOutput> = None;
+        let mut waiting: Option<(ExecOutput, Timestamp)> = None;
         let mut typed = BytesMut::new();
         let (mut signals, mut resizable) = (true, true);
         let mut writer = self.link.clone();
         loop {
             while waiting.is_none() {
                 match self.talk.next_event() {
-                    Ok(Some(Event::Output(piece))) => waiting = output.as_ref().map(|_| piece),
+                    Ok(Some(Event::Output(piece))) => {
+                        let now = self.clock.now();
+                        match output {
+                            Some(_) => waiting = Some((piece, now)),
+                            None => self.talk.took(piece.bytes.len(), Duration::ZERO, now),
+                        }
+                    }
                     Ok(Some(Event::Ended(status))) => {
                         (output, ends.input) = (None, None);
                         ends.exit.send_replace(Some(status));
@@ -144,13 +150,21 @@ impl Pump {
                 Woken::Sized(false) => resizable = false,
                 Woken::Room(true) => {
                     let piece = waiting.take();
-                    if let (Some(output), Some(piece)) = (&output, piece) {
+                    if let (Some(output), Some((piece, since))) = (&output, piece) {
+                        let now = self.clock.now();
+                        self.talk.took(piece.bytes.len(), now.since(since), now);
                         // There is room: nobody else sends.
                         let _ = output.try_send(Ok(piece));
                     }
                 }
                 // Nobody reads any more; the command is not held up by that.
-                Woken::Room(false) => (output, waiting) = (None, None),
+                Woken::Room(false) => {
+                    if let Some((piece, _)) = waiting.take() {
+                        let now = self.clock.now();
+                        self.talk.took(piece.bytes.len(), Duration::ZERO, now);
+                    }
+                    output = None;
+                }
                 Woken::Said(Ok(Some(bytes))) => self.talk.receive(&bytes),
                 Woken::Said(Ok(None)) => return Ok(()),
                 Woken::Said(Err(error)) => return Err(tell(&output, error)),

@@ -373,7 +373,7 @@ impl fmt::Debug for StubSession {
 }
 
 const PIPE: usize = 16 * 1024;
-const PIECES: usize = 4;
+const PIECES: usize = 2;
 const SIGNALS: usize = 16;
 /// How long a container may take to start the stub.
 const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
