@@ -152,7 +152,9 @@ impl Shared {
                 Place::Session(open.target.clone()),
             );
             let onlooker = self.admit_onlooker(request, "exec.watch").await?;
-            let attachment = self.hub.watch(&SessionId::new(open.target)?, role)?;
+            let attachment =
+                self.hub
+                    .watch_as(&SessionId::new(open.target)?, role, onlooker.who())?;
             if role == Role::Watcher {
                 attachment.only_looks();
             }

@@ -40,9 +40,18 @@ pub struct Ready {
 
 impl Attachment {
     /// Joins; the session must know the role's right to be here.
-    pub(super) fn new(shared: Arc<Shared>, role: Role, from: Option<u64>) -> Result<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        role: Role,
+        who: Option<&str>,
+        from: Option<u64>,
+    ) -> Result<Self> {
+        let who = match role {
+            Role::Writer => Some(shared.who.subject.as_str()),
+            _ => who,
+        };
         let (id, ready) = shared.by_viewer(|core, now| {
-            let id = core.attach(role, from, now)?;
+            let id = core.attach_as(role, who, from, now)?;
             let (base, head) = core.output_range();
             Ok::<_, longshore_core::Error>((
                 id,

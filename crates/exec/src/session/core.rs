@@ -37,6 +37,8 @@ pub struct SessionCore {
     writer: Option<ViewerId>,
     /// The connection that holds the session by right: the right to write comes back to it.
     owner: Option<ViewerId>,
+    /// Whose the newest input is, also when that connection has gone.
+    author: Option<String>,
     /// What the last writer has acknowledged: what lies before need not be kept for it.
     floor: u64,
     /// Whether the writer that left takes what it missed from the record.
@@ -103,6 +105,7 @@ impl SessionCore {
             next_viewer: 0,
             writer: None,
             owner: None,
+            author: None,
             floor: 0,
             refills: false,
             recorded: RecordReach::default(),
@@ -228,12 +231,20 @@ impl SessionCore {
         }
     }
 
+    /// Whether input waits for an approver. Nobody approves their own, by whatever connection.
     fn is_held(&self) -> bool {
-        self.options.moderated
-            && !self
-                .viewers
-                .values()
-                .any(|viewer| viewer.role == Role::Approver && !viewer.done)
+        let approves = |viewer: &Viewer| {
+            let is_author = viewer.who.is_some() && viewer.who == self.author;
+            viewer.role == Role::Approver && !viewer.done && !is_author
+        };
+        self.options.moderated && !self.viewers.values().any(approves)
+    }
+
+    /// Somebody loses the right to write: what waits for leave does not get it by that.
+    fn drop_held(&mut self) {
+        if self.is_held() {
+            self.input.drop_waiting();
+        }
     }
 
     /// Whether output is dropped rather than the process held up.

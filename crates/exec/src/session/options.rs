@@ -47,6 +47,8 @@ pub struct SessionOptions {
     /// Bytes of output a second, with bursts of one second. `None`.
     pub bandwidth: Option<u64>,
     /// Input waits until somebody who may approve is there, and again when the last of them left.
+    /// Nobody approves their own: where the connections' users are known, that is told by the
+    /// subject. Input that waits when the right to write passes on is dropped.
     pub moderated: bool,
     /// Connections to one session at a time. 16.
     pub viewers: usize,

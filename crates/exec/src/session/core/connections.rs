@@ -19,6 +19,21 @@ impl SessionCore {
     /// # Errors
     /// Too many are here, the session is over, or `from` lies ahead of all output.
     pub fn attach(&mut self, role: Role, from: Option<u64>, now: Timestamp) -> Result<ViewerId> {
+        self.attach_as(role, None, from, now)
+    }
+
+    /// As [`attach`](Self::attach), with the name of whoever comes: they approve no input of their
+    /// own.
+    ///
+    /// # Errors
+    /// As for [`attach`](Self::attach).
+    pub fn attach_as(
+        &mut self,
+        role: Role,
+        who: Option<&str>,
+        from: Option<u64>,
+        now: Timestamp,
+    ) -> Result<ViewerId> {
         if self.is_over(now) {
             return Err(Error::closed("the session is over"));
         }
@@ -48,6 +63,7 @@ impl SessionCore {
             self.options.queued,
         );
         let mut viewer = Viewer::new(role, from, window);
+        viewer.who = who.map(str::to_owned);
         let id = ViewerId(self.next_viewer);
         self.next_viewer += 1;
         match role {
@@ -59,6 +75,7 @@ impl SessionCore {
                     old.superseded = true;
                 }
                 (self.writer, self.owner) = (Some(id), Some(id));
+                self.author.clone_from(&viewer.who);
                 self.alone_until = None;
                 self.floor = self.floor.max(from);
                 if self.phase == Phase::Running {
@@ -72,7 +89,7 @@ impl SessionCore {
             Role::Approver => {
                 let held = self.is_held();
                 self.viewers.insert(id, viewer);
-                if held {
+                if held && !self.is_held() {
                     self.tell_writer(Notice::InputReleased);
                 }
                 self.tell_owner(Notice::Joined(id));
@@ -87,10 +104,13 @@ impl SessionCore {
     /// A connection has gone. A writer may come back within the grace time.
     pub fn detach(&mut self, id: ViewerId, now: Timestamp) {
         let held = self.is_held();
+        let was_writer = self.writer == Some(id);
+        if was_writer && self.owner != Some(id) {
+            self.drop_held();
+        }
         let Some(viewer) = self.viewers.remove(&id) else {
             return;
         };
-        let was_writer = self.writer == Some(id);
         if self.owner == Some(id) {
             self.owner = None;
         } else if viewer.rests_as == Role::Approver {

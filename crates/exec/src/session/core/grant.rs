@@ -36,7 +36,8 @@ impl SessionCore {
         self.grant_from_outside(id)
     }
 
-    /// Passes the right to write on, whoever has it.
+    /// Passes the right to write on, whoever has it. In a moderated session input that waits for an
+    /// approver then is dropped, and counts as taken: whoever typed it does not come to approve it.
     ///
     /// # Errors
     /// As for [`grant`](Self::grant), for `to`.
@@ -80,6 +81,7 @@ impl SessionCore {
 
     pub(super) fn demote_writer(&mut self) {
         let was_held = self.is_held();
+        self.drop_held();
         let Some(old) = self.writer.and_then(|id| self.viewers.get_mut(&id)) else {
             return;
         };
@@ -99,6 +101,7 @@ impl SessionCore {
         heir.role = Role::Writer;
         heir.notice(Notice::MayWrite { next_input });
         self.floor = self.floor.max(heir.acknowledged);
+        self.author.clone_from(&heir.who);
         self.writer = Some(id);
         if self.is_held() {
             self.tell_writer(Notice::InputHeld);

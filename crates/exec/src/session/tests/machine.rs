@@ -253,6 +253,76 @@ fn a_moderated_session_takes_input_while_an_approver_is_there() {
     assert_eq!(core.take_input(9), None);
 }
 
+/// Whatever way the right to write is lost: what waited does not go through because its author may
+/// approve again.
+#[test]
+fn nobody_approves_what_they_typed_themselves() {
+    type Way = fn(&mut SessionCore, ViewerId, ViewerId);
+    let ways: [Way; 5] = [
+        |core, ann, bob| core.grant(bob, ann).unwrap(),
+        |core, ann, _| core.take_back(ann).unwrap(),
+        |core, ann, _| core.grant_from_outside(ann).unwrap(),
+        |core, _, _| drop(core.attach(Role::Writer, Some(0), START).unwrap()),
+        |core, _, bob| {
+            core.detach(bob, START);
+            core.attach(Role::Approver, None, START).unwrap();
+        },
+    ];
+    for (number, way) in ways.into_iter().enumerate() {
+        let (mut core, ann) = begin(SessionOptions::default().with_moderation());
+        start(&mut core);
+        let bob = core.attach(Role::Approver, None, START).unwrap();
+        core.receive(ann, None, "ls\n".into(), START).unwrap();
+        assert_eq!(core.take_input(9).unwrap(), "ls\n");
+        core.grant(ann, bob).unwrap();
+        core.receive(bob, None, "rm\n".into(), START).unwrap();
+        assert_eq!(core.take_input(9), None);
+        way(&mut core, ann, bob);
+        assert_eq!(core.take_input(9), None, "way {number}");
+        // It counts as taken, and what comes behind it goes through, but for what is being written.
+        core.input_written(3);
+        assert_eq!(core.input_room(), SessionOptions::default().input);
+        let mut here = core.connections().into_iter();
+        let (writer, _) = here.find(|(_, role)| *role == Role::Writer).unwrap();
+        core.receive(writer, Some(6), "id\n".into(), START).unwrap();
+        assert_eq!(core.take_input(9).unwrap(), "id\n", "way {number}");
+    }
+    // Who comes back to a session finds what it typed, and waits for leave, as it was.
+    let (mut core, ann) = begin(SessionOptions::default().with_moderation());
+    start(&mut core);
+    core.receive(ann, None, "ls".into(), START).unwrap();
+    core.detach(ann, START);
+    core.attach(Role::Writer, Some(0), START).unwrap();
+    core.attach(Role::Approver, None, START).unwrap();
+    assert_eq!(core.take_input(9).unwrap(), "ls");
+}
+
+#[test]
+fn a_second_connection_of_the_same_person_approves_nothing() {
+    let mut core = SessionCore::new(SessionOptions::default().with_moderation(), START);
+    let as_who = |core: &mut SessionCore, role, who| {
+        core.attach_as(role, Some(who), Some(0), START).unwrap()
+    };
+    let ann = as_who(&mut core, Role::Writer, "ann");
+    start(&mut core);
+    as_who(&mut core, Role::Approver, "ann");
+    core.receive(ann, None, "a".into(), START).unwrap();
+    assert_eq!(core.take_input(9), None);
+    // Nor when the first one has gone.
+    core.detach(ann, START);
+    assert_eq!(core.take_input(9), None);
+    let ann = as_who(&mut core, Role::Writer, "ann");
+    let bob = as_who(&mut core, Role::Approver, "bob");
+    assert_eq!(core.take_input(9).unwrap(), "a");
+    as_who(&mut core, Role::Approver, "bob");
+    core.detach(ViewerId(1), START);
+    core.grant(ann, bob).unwrap();
+    core.receive(bob, None, "b".into(), START).unwrap();
+    assert_eq!(core.take_input(9), None);
+    as_who(&mut core, Role::Approver, "eve");
+    assert_eq!(core.take_input(9).unwrap(), "b");
+}
+
 #[test]
 fn unacknowledged_output_is_bounded_by_the_window() {
     let (mut core, writer) = begin(SessionOptions::default());
