@@ -34,6 +34,8 @@ pub struct Ready {
     pub head: u64,
     /// The offset of the next input.
     pub next_input: u64,
+    /// The offset from which on input is the owner's alone: before it another may have typed.
+    pub own_input: u64,
     /// How many bytes of input may be unacknowledged.
     pub input_window: usize,
 }
@@ -62,6 +64,7 @@ impl Attachment {
                     base,
                     head,
                     next_input: core.next_input(),
+                    own_input: core.own_input(),
                     input_window: core.input_capacity(),
                 },
             ))

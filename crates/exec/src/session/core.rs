@@ -39,6 +39,10 @@ pub struct SessionCore {
     owner: Option<ViewerId>,
     /// Whose the newest input is, also when that connection has gone.
     author: Option<String>,
+    /// The offset from which on the input is the owner's alone; before it another may have typed.
+    own_from: u64,
+    /// Another may have typed since the owner last had the right to write.
+    is_shared: bool,
     /// What the last writer has acknowledged: what lies before need not be kept for it.
     floor: u64,
     /// Whether the writer that left takes what it missed from the record.
@@ -106,6 +110,8 @@ impl SessionCore {
             writer: None,
             owner: None,
             author: None,
+            own_from: 0,
+            is_shared: false,
             floor: 0,
             refills: false,
             recorded: RecordReach::default(),
@@ -166,6 +172,19 @@ impl SessionCore {
     /// The offset of the next input that was not received.
     pub fn next_input(&self) -> u64 {
         self.input.next()
+    }
+
+    /// The offset from which on the input is its owner's alone. What a client has typed before, and
+    /// the process did not take, it does not send again.
+    pub fn own_input(&self) -> u64 {
+        self.own_from
+    }
+
+    /// The owner has the right to write again.
+    fn belongs_to_owner(&mut self) {
+        if std::mem::take(&mut self.is_shared) {
+            self.own_from = self.input.next();
+        }
     }
 
     /// How many bytes of input may come now.

@@ -218,7 +218,12 @@ impl Viewer {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices.back() != Some(&notice) && self.notices.len() < MOST_NOTICES {
+        let tells_right = |it: &Notice| matches!(it, Notice::MayWrite { .. } | Notice::ReadOnly);
+        if tells_right(&notice) {
+            // Only the last word counts, and that is never left out.
+            self.notices.retain(|it| !tells_right(it));
+            self.notices.push_back(notice);
+        } else if self.notices.back() != Some(&notice) && self.notices.len() < MOST_NOTICES {
             self.notices.push_back(notice);
         }
     }

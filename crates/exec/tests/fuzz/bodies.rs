@@ -130,6 +130,7 @@ pub(crate) fn client(mut bytes: &[u8]) {
         base: 0,
         head: 0,
         in_next: 0,
+        in_own: 0,
         caps: vec![],
         in_window: 99,
     };

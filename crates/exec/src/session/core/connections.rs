@@ -76,6 +76,7 @@ impl SessionCore {
                 }
                 (self.writer, self.owner) = (Some(id), Some(id));
                 self.author.clone_from(&viewer.who);
+                self.belongs_to_owner();
                 self.alone_until = None;
                 self.floor = self.floor.max(from);
                 if self.phase == Phase::Running {
@@ -83,6 +84,11 @@ impl SessionCore {
                 }
                 if self.is_held() {
                     viewer.notice(Notice::InputHeld);
+                }
+                for (id, here) in &self.viewers {
+                    if here.rests_as == Role::Approver && !here.done {
+                        viewer.notice(Notice::Joined(*id));
+                    }
                 }
                 self.viewers.insert(id, viewer);
             }

@@ -103,6 +103,10 @@ impl SessionCore {
         self.floor = self.floor.max(heir.acknowledged);
         self.author.clone_from(&heir.who);
         self.writer = Some(id);
+        match self.owner == Some(id) {
+            true => self.belongs_to_owner(),
+            false => self.is_shared = true,
+        }
         if self.is_held() {
             self.tell_writer(Notice::InputHeld);
         }

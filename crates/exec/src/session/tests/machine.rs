@@ -262,7 +262,7 @@ fn nobody_approves_what_they_typed_themselves() {
         |core, ann, bob| core.grant(bob, ann).unwrap(),
         |core, ann, _| core.take_back(ann).unwrap(),
         |core, ann, _| core.grant_from_outside(ann).unwrap(),
-        |core, _, _| drop(core.attach(Role::Writer, Some(0), START).unwrap()),
+        |core, _, _| assert!(core.attach(Role::Writer, Some(0), START).is_ok()),
         |core, _, bob| {
             core.detach(bob, START);
             core.attach(Role::Approver, None, START).unwrap();
@@ -321,6 +321,65 @@ fn a_second_connection_of_the_same_person_approves_nothing() {
     assert_eq!(core.take_input(9), None);
     as_who(&mut core, Role::Approver, "eve");
     assert_eq!(core.take_input(9).unwrap(), "b");
+}
+
+#[test]
+fn the_last_word_on_who_writes_is_never_left_out() {
+    let (mut core, ann) = begin(SessionOptions::default());
+    start(&mut core);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    for _ in 0..20 {
+        core.attach(Role::Watcher, None, START).unwrap_or(bob);
+        core.tell(ann, Notice::SignalFailed);
+        core.tell(ann, Notice::NotGranted);
+    }
+    core.grant(ann, bob).unwrap();
+    core.grant(ann, ann).unwrap();
+    core.grant(ann, bob).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| core.poll_event(ann, START)).collect();
+    let rights: Vec<_> = told
+        .iter()
+        .filter(|it| {
+            let rights =
+                |notice: &Notice| matches!(notice, Notice::MayWrite { .. } | Notice::ReadOnly);
+            matches!(it, ViewerEvent::Notice(notice) if rights(notice))
+        })
+        .collect();
+    assert_eq!(rights, [&ViewerEvent::Notice(Notice::ReadOnly)]);
+    core.grant(ann, ann).unwrap();
+    let may = ViewerEvent::Notice(Notice::MayWrite { next_input: 0 });
+    assert_eq!(core.poll_event(ann, START), Some(may));
+}
+
+#[test]
+fn who_comes_back_is_told_who_is_there_and_whose_the_input_is() {
+    let (mut core, ann) = begin(SessionOptions::default());
+    start(&mut core);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    core.grant(ann, bob).unwrap();
+    core.receive(bob, None, "ls".into(), START).unwrap();
+    core.detach(ann, START);
+    assert_eq!(core.own_input(), 0);
+    let back = core.attach(Role::Writer, Some(0), START).unwrap();
+    assert_eq!((core.own_input(), core.next_input()), (2, 2));
+    let told: Vec<_> = std::iter::from_fn(|| core.poll_event(back, START)).collect();
+    assert!(
+        told.contains(&ViewerEvent::Notice(Notice::Joined(bob))),
+        "{told:?}"
+    );
+    // Also when the other has left before.
+    core.grant(back, bob).unwrap();
+    core.receive(bob, None, "ls".into(), START).unwrap();
+    core.detach(back, START);
+    core.detach(bob, START);
+    core.attach(Role::Writer, Some(0), START).unwrap();
+    assert_eq!(core.own_input(), 4);
+    // What the owner types is its own.
+    let owner = core.attach(Role::Writer, Some(0), START).unwrap();
+    core.receive(owner, None, "id".into(), START).unwrap();
+    core.detach(owner, START);
+    core.attach(Role::Writer, Some(0), START).unwrap();
+    assert_eq!(core.own_input(), 4);
 }
 
 #[test]
