@@ -273,6 +273,18 @@ impl Attachment {
         self.shared.by_viewer(|core, _| core.grant(self.id, to))
     }
 
+    /// What [`grant`](Self::grant), or for `None` [`take_back`](Self::take_back), would change.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn prospect(&self, to: Option<ViewerId>) -> super::Prospect {
+        self.shared.look(|core, _| core.prospect(self.id, to))
+    }
+
+    /// Whether this connection was granted the right to write, and has it.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn is_heir(&self) -> bool {
+        self.shared.look(|core, _| core.is_heir(self.id))
+    }
+
     /// Tells the connection something.
     #[cfg(feature = "gateway")]
     pub(crate) fn tell(&self, notice: super::Notice) {

@@ -3,6 +3,9 @@ mod grant;
 mod process;
 mod time;
 
+#[cfg(feature = "gateway")]
+pub(crate) use grant::Prospect;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use longshore_core::{Signal, TerminalSize, Timestamp};

@@ -2,8 +2,22 @@
 
 use longshore_core::{Error, ErrorKind, Result};
 
+#[cfg(feature = "gateway")]
+use super::Phase;
 use super::SessionCore;
 use crate::session::{Notice, Role, ViewerId};
+
+/// What would come of passing the right to write on.
+#[cfg(feature = "gateway")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// Nothing: who asks has no say in it.
+    Barred,
+    /// Nothing: who would get it has it.
+    Same,
+    /// Somebody gets it, if it is here and may; with the name, where it is known.
+    Passes(ViewerId, Option<String>),
+}
 
 impl SessionCore {
     /// Passes the right to write to another connection. Who writes may do so, and, also while another
@@ -34,6 +48,28 @@ impl SessionCore {
             ));
         }
         self.grant_from_outside(id)
+    }
+
+    /// What a connection would change by passing the right to write on; `None`: by taking it back.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn prospect(&self, from: ViewerId, to: Option<ViewerId>) -> Prospect {
+        let holds = self.owner == Some(from);
+        let may = holds || to.is_some() && self.writer == Some(from);
+        let heir = to.unwrap_or(from);
+        match may {
+            false => Prospect::Barred,
+            true if self.writer == Some(heir) => Prospect::Same,
+            true => {
+                let who = self.viewers.get(&heir).and_then(|it| it.who.clone());
+                Prospect::Passes(heir, who)
+            }
+        }
+    }
+
+    /// Whether a connection has the right to write, and does not hold the session.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn is_heir(&self, id: ViewerId) -> bool {
+        self.writer == Some(id) && self.owner != Some(id) && self.phase != Phase::Ended
     }
 
     /// Passes the right to write on, whoever has it. In a moderated session input that waits for an
