@@ -71,7 +71,7 @@ pub struct SessionCore {
     active: Timestamp,
     /// Until when output is from before an interrupt.
     flushing_until: Option<Timestamp>,
-    /// Until when somebody has to hold the session.
+    /// Until when its owner has to be back.
     alone_until: Option<Timestamp>,
     /// Until when the end of the process, or of its output, is waited for.
     patience: Option<Timestamp>,

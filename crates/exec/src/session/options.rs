@@ -38,7 +38,8 @@ pub struct SessionOptions {
     /// [`WhileDetached::Live`]. Off.
     pub interrupt_flush: bool,
     /// How long a session waits for its client to come back, and an end to be heard. Five minutes;
-    /// zero: it ends with its connection.
+    /// zero: it ends with its connection. It counts from when whoever opened the session, or came back
+    /// to it last, has gone, also where another was granted the right to write.
     pub grace: Duration,
     /// Ends a session in which nothing came in or out for so long. `None`.
     pub idle: Option<Duration>,

@@ -107,7 +107,8 @@ impl SessionCore {
         Ok(id)
     }
 
-    /// A connection has gone. A writer may come back within the grace time.
+    /// A connection has gone. The owner may come back within the grace time, also where somebody else
+    /// writes meanwhile; without grace the session ends with it.
     pub fn detach(&mut self, id: ViewerId, now: Timestamp) {
         let held = self.is_held();
         let was_writer = self.writer == Some(id);
@@ -119,6 +120,10 @@ impl SessionCore {
         };
         if self.owner == Some(id) {
             self.owner = None;
+            self.alone_until = Some(now.after(self.options.grace));
+            if self.options.grace.is_zero() && self.phase != Phase::Ended {
+                self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
+            }
         } else if viewer.rests_as == Role::Approver {
             self.tell_owner(Notice::Left(id));
         }
@@ -127,11 +132,7 @@ impl SessionCore {
         }
         if was_writer && self.give_back().is_none() {
             self.refills = viewer.refills;
-            self.alone_until = Some(now.after(self.options.grace));
             self.floor = self.floor.max(viewer.acknowledged);
-            if self.options.grace.is_zero() && self.phase != Phase::Ended {
-                self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
-            }
         }
         if !held && self.is_held() {
             self.tell_writer(Notice::InputHeld);
@@ -139,12 +140,14 @@ impl SessionCore {
         self.trim();
     }
 
-    /// The writer gives the session up, or has heard its end.
+    /// The owner gives the session up, or has heard its end. Who was granted the right to write may end
+    /// the process; what it said last, and how it ended, is kept for the owner.
     pub fn release(&mut self, id: ViewerId, now: Timestamp) {
-        if self.writer != Some(id) {
+        if self.owner == Some(id) {
+            self.released = true;
+        } else if self.writer != Some(id) {
             return self.refuse(id);
         }
-        self.released = true;
         if self.phase != Phase::Ended {
             let end = SessionEnd::new(EndReason::EndedByOperator).with_text("the client ended it");
             self.terminate(end, now);
@@ -293,14 +296,14 @@ impl SessionCore {
     }
 
     /// Whether a connection may not see any more of the session: another took over from it, or leave
-    /// to be in the session ended, which is the writer's.
+    /// to be in the session ended, which is the owner's.
     #[cfg(feature = "gateway")]
     pub(in crate::session) fn is_barred(&self, id: ViewerId) -> bool {
         let ends = [&self.forced, &self.end];
         let mut ends = ends.into_iter().flatten();
         let expired = ends.any(|end| end.reason == EndReason::AuthExpired);
         self.viewers.get(&id).is_none_or(|viewer| viewer.superseded)
-            || expired && self.writer == Some(id)
+            || expired && self.owner == Some(id)
     }
 
     /// The connection takes what it missed from the session's record, when it comes back as the

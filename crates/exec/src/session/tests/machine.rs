@@ -382,6 +382,91 @@ fn who_comes_back_is_told_who_is_there_and_whose_the_input_is() {
     assert_eq!(core.own_input(), 4);
 }
 
+/// Ann has granted Bob the right to write.
+fn lent(options: SessionOptions) -> (SessionCore, ViewerId, ViewerId) {
+    let (mut core, ann) = begin(options);
+    start(&mut core);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    core.grant(ann, bob).unwrap();
+    (core, ann, bob)
+}
+
+#[test]
+fn a_session_is_its_owners_to_end() {
+    // Also while another writes.
+    let (mut core, ann, _) = lent(SessionOptions::default());
+    core.release(ann, START);
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    // Who only looks may not.
+    let (mut core, _, bob) = lent(SessionOptions::default());
+    let eve = core.attach(Role::Watcher, None, START).unwrap();
+    core.release(eve, START);
+    assert_eq!(core.poll_action(), None);
+    // What an heir ends is kept for the owner, with its last words.
+    core.output(OutputKind::Stdout, b"last", START);
+    core.exited(ExitStatus::exited(3), START);
+    core.output_ended(START);
+    core.release(bob, START);
+    for id in [0, 1, 2].map(ViewerId) {
+        while core.poll_event(id, START).is_some() {}
+        core.detach(id, START);
+    }
+    assert!(!core.is_over(START));
+    let ann = core.attach(Role::Writer, Some(0), START).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| core.poll_event(ann, START)).collect();
+    let Some(ViewerEvent::Ended(end)) = told.last() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(end.code, Some(3));
+    core.release(ann, START);
+    assert!(core.is_over(START));
+}
+
+#[test]
+fn the_grace_time_is_that_of_the_owners_absence() {
+    let options = SessionOptions::default().with_grace(Duration::from_secs(60));
+    let (mut core, ann, bob) = lent(options);
+    core.detach(ann, later(10));
+    core.detach(bob, later(40));
+    assert_eq!(core.next_deadline(later(40)), Some(later(70)));
+    core.handle_deadline(later(69));
+    assert_eq!(core.poll_action(), None);
+    core.handle_deadline(later(70));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    // Nobody else keeps it for longer.
+    let (mut core, ann, bob) = lent(options);
+    core.detach(ann, later(10));
+    core.receive(bob, None, "ls".into(), later(69)).unwrap();
+    core.handle_deadline(later(70));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    // Who gets the right while the owner is away does not either, and who comes back ends the wait.
+    let (mut core, ann, bob) = lent(options);
+    core.take_back(ann).unwrap();
+    core.detach(ann, later(10));
+    core.grant_from_outside(bob).unwrap();
+    core.attach(Role::Writer, Some(0), later(50)).unwrap();
+    core.handle_deadline(later(200));
+    assert_eq!(core.poll_action(), None);
+    // Without grace it ends with the owner's connection, and with no other.
+    let (mut core, ann, bob) = lent(options.with_grace(Duration::ZERO));
+    core.detach(bob, START);
+    assert_eq!(core.poll_action(), None);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    core.grant(ann, bob).unwrap();
+    core.detach(ann, START);
+    assert_eq!(core.poll_action(), Some(Action::Close));
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn an_owner_whose_leave_ends_reads_on_no_more_whoever_writes() {
+    let (mut core, ann, bob) = lent(SessionOptions::default());
+    assert!(!core.is_barred(ann));
+    core.not_authorized(&Error::new(ErrorKind::PermissionDenied, "no"), START);
+    assert!(core.is_barred(ann));
+    assert!(!core.is_barred(bob), "their leave is their own");
+}
+
 #[test]
 fn unacknowledged_output_is_bounded_by_the_window() {
     let (mut core, writer) = begin(SessionOptions::default());
