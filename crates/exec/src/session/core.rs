@@ -262,9 +262,10 @@ impl SessionCore {
         self.options.moderated && !self.viewers.values().any(approves)
     }
 
-    /// Somebody loses the right to write: what waits for leave does not get it by that.
-    fn drop_held(&mut self) {
-        if self.is_held() {
+    /// Somebody loses the right to write: what still waits then would count as the next one's, and
+    /// whoever typed it may approve that.
+    fn drop_unwritten(&mut self) {
+        if self.options.moderated {
             self.input.drop_waiting();
         }
     }

@@ -113,7 +113,7 @@ impl SessionCore {
         let held = self.is_held();
         let was_writer = self.writer == Some(id);
         if was_writer && self.owner != Some(id) {
-            self.drop_held();
+            self.drop_unwritten();
         }
         let Some(viewer) = self.viewers.remove(&id) else {
             return;

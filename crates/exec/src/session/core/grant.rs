@@ -72,8 +72,8 @@ impl SessionCore {
         self.writer == Some(id) && self.owner != Some(id) && self.phase != Phase::Ended
     }
 
-    /// Passes the right to write on, whoever has it. In a moderated session input that waits for an
-    /// approver then is dropped, and counts as taken: whoever typed it does not come to approve it.
+    /// Passes the right to write on, whoever has it. In a moderated session input that waits then
+    /// is dropped, and counts as taken: whoever typed it does not come to approve it.
     ///
     /// # Errors
     /// As for [`grant`](Self::grant), for `to`.
@@ -117,7 +117,7 @@ impl SessionCore {
 
     pub(super) fn demote_writer(&mut self) {
         let was_held = self.is_held();
-        self.drop_held();
+        self.drop_unwritten();
         let Some(old) = self.writer.and_then(|id| self.viewers.get_mut(&id)) else {
             return;
         };
