@@ -7,7 +7,8 @@ pub enum WhileDetached {
     /// It is kept until the log is full; then the process waits. Where the session is recorded and
     /// its client takes what it missed from the record
     /// ([`Attachment::with_record`](super::Attachment::with_record)), the process goes on as long as
-    /// the record has room, and waits then. Nothing is lost.
+    /// the record has room, and waits then. Nothing is lost, for whoever writes: while another was
+    /// granted the right to, that is the other, and the owner is told what it missed as gaps.
     #[default]
     Lossless,
     /// The process goes on; the oldest output is dropped and the gap is told.

@@ -389,10 +389,14 @@ fn a_long_search_holds_up_no_session() {
         }
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let busy = tokio::task::spawn_blocking(move || gate.recv());
-        let mut query = SessionQuery::default();
-        query.command = "%a%a%a%b".into();
-        let mut commands = crate::record::CommandQuery::default();
-        commands.of = query.clone();
+        let query = SessionQuery {
+            command: "%a%a%a%b".into(),
+            ..Default::default()
+        };
+        let commands = crate::record::CommandQuery {
+            of: query.clone(),
+            ..Default::default()
+        };
         for records in [&directory as &dyn crate::record::RecordStore, &memory] {
             let (mut sessions, mut guesses) =
                 (records.sessions(&query), records.commands(&commands));
