@@ -273,6 +273,12 @@ impl Attachment {
         self.shared.by_viewer(|core, _| core.grant(self.id, to))
     }
 
+    /// How many bytes of output may be unacknowledged now.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn window(&self) -> u64 {
+        self.shared.look(|core, _| core.window(self.id))
+    }
+
     /// What [`grant`](Self::grant), or for `None` [`take_back`](Self::take_back), would change.
     #[cfg(feature = "gateway")]
     pub(crate) fn prospect(&self, to: Option<ViewerId>) -> super::Prospect {

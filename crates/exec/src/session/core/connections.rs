@@ -269,6 +269,12 @@ impl SessionCore {
         Ok(())
     }
 
+    /// How many bytes of output a connection may have unacknowledged now.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn window(&self, id: ViewerId) -> u64 {
+        self.viewers.get(&id).map_or(0, |it| it.window.size())
+    }
+
     /// Stops or resumes output to a connection.
     pub fn set_paused(&mut self, id: ViewerId, paused: bool) {
         if let Some(viewer) = self.viewers.get_mut(&id) {
