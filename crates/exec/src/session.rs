@@ -32,8 +32,6 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "gateway")]
-pub(crate) use self::core::{MOST_RECHECK_FAILURES, SHORTEST_RECHECK};
 pub use self::{
     about::{SessionAbout, SessionKind, SessionOrigin},
     attachment::{Attachment, Ready},
@@ -50,4 +48,9 @@ pub use self::{
     secret::Secret,
     start::{HELPER_SHELL, Launch, SHELLS},
     viewer::{GapCause, Notice, Role, ViewerEvent, ViewerId},
+};
+#[cfg(feature = "gateway")]
+pub(crate) use self::{
+    core::{MOST_RECHECK_FAILURES, Prospect, SHORTEST_RECHECK},
+    rate::Rate,
 };

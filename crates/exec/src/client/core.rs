@@ -25,10 +25,17 @@ pub struct ClientCore {
     taken: u64,
     /// What was sent on this connection.
     sent: u64,
+    /// The furthest that was ever sent.
+    reached: u64,
+    /// Whether the gateway takes input of this connection.
+    writes: bool,
+    /// The offset from which on the input is this client's alone.
+    own_from: u64,
     window: u64,
     input_ended: bool,
     end_sent: bool,
     size: Option<TerminalSize>,
+    size_sent: bool,
     signals: VecDeque<Signal>,
     ending: bool,
     connected: bool,
@@ -71,10 +78,14 @@ impl ClientCore {
             unsafe_input: BytesMut::new(),
             taken: 0,
             sent: 0,
+            reached: 0,
+            writes: false,
+            own_from: 0,
             window: 0,
             input_ended: false,
             end_sent: false,
             size: None,
+            size_sent: false,
             signals: VecDeque::new(),
             ending: false,
             connected: false,
@@ -158,7 +169,23 @@ impl ClientCore {
                 ClientEvent::Ended(exit.end)
             }
             ServerFrame::Notice(notice) if notice.code == "started" => ClientEvent::Started,
-            ServerFrame::Notice(notice) => ClientEvent::Notice(notice.code, notice.text),
+            ServerFrame::Notice(notice) => {
+                match (notice.code.as_str(), notice.in_next) {
+                    ("read-only", _) => {
+                        self.writes = false;
+                        self.type_anew_at(self.sent);
+                    }
+                    ("may-write", Some(next)) => {
+                        self.writes = true;
+                        self.own_from = next;
+                        self.type_anew_at(next);
+                        // Whoever wrote meanwhile had another terminal.
+                        self.size_sent = false;
+                    }
+                    _ => {}
+                }
+                ClientEvent::Notice(notice.code, notice.text)
+            }
             ServerFrame::Snapshot(..) => {
                 return Err(Error::protocol("a snapshot that was not asked for"));
             }
@@ -210,18 +237,20 @@ impl ClientCore {
             self.acknowledged = ready.base;
         }
         let known = self.taken + self.unsafe_input.len() as u64;
-        if ready.in_next > known && ready.secret.is_some() {
-            return Err(Error::protocol(format!(
-                "the gateway has input up to {}, and {known} bytes were typed",
-                ready.in_next
-            )));
+        // Somebody else has typed: what waits here was meant for another state of the program.
+        let is_shared = ready.in_own > self.own_from || ready.in_next > known;
+        if is_shared || self.ready.is_some() && !self.writes {
+            self.type_anew_at(ready.in_next);
+            self.own_from = ready.in_own.max(self.own_from);
         }
         // What the gateway does not keep any more comes from a record, or is told as a gap.
         let is_back = self.ready.is_some();
         let base = ready.base.min(ready.head);
         self.owed = Some(base).filter(|base| is_back && *base > self.want);
         // What the gateway has need not be sent again; it is kept until the process has it.
+        let known = self.taken + self.unsafe_input.len() as u64;
         self.sent = ready.in_next.max(self.taken).min(known);
+        self.writes = ready.secret.is_some();
         self.window = ready.in_window;
         self.end_sent = false;
         self.connected = true;
@@ -229,15 +258,24 @@ impl ClientCore {
         Ok(ClientEvent::Ready)
     }
 
+    /// Drops what waits to be sent; the next input is this offset's.
+    fn type_anew_at(&mut self, offset: u64) {
+        self.unsafe_input.clear();
+        (self.taken, self.sent) = (offset, offset);
+    }
+
     fn safe(&mut self, offset: u64) -> Result<()> {
-        if offset > self.sent {
+        // The gateway may have taken what was sent before it was heard that it would not.
+        if offset > self.sent.max(self.reached) {
             return Err(Error::protocol(
                 "input was acknowledged that was never sent",
             ));
         }
         if let Some(new) = offset.checked_sub(self.taken) {
-            let _ = self.unsafe_input.split_to(new as usize);
+            let known = self.unsafe_input.len();
+            let _ = self.unsafe_input.split_to(known.min(new as usize));
             self.taken = offset;
+            self.sent = self.sent.max(offset);
         }
         Ok(())
     }
@@ -247,7 +285,11 @@ impl ClientCore {
         if !self.connected {
             return None;
         }
-        if let Some(size) = self.size.take() {
+        if let Some(size) = self.size
+            && self.writes
+            && !self.size_sent
+        {
+            self.size_sent = true;
             return Some(ClientFrame::Resize(size));
         }
         if let Some(signal) = self.signals.pop_front() {
@@ -259,15 +301,16 @@ impl ClientCore {
         }
         let typed = self.taken + self.unsafe_input.len() as u64;
         let limit = typed.min(self.taken + self.window);
-        if self.sent < limit {
+        if self.writes && self.sent < limit {
             let start = (self.sent - self.taken) as usize;
             let end = ((limit - self.taken) as usize).min(start + PIECE);
             let bytes = Bytes::copy_from_slice(&self.unsafe_input[start..end]);
             let offset = self.sent;
             self.sent += bytes.len() as u64;
+            self.reached = self.reached.max(self.sent);
             return Some(ClientFrame::Input(offset, bytes));
         }
-        if self.input_ended && !self.end_sent && self.sent == typed {
+        if self.writes && self.input_ended && !self.end_sent && self.sent == typed {
             self.end_sent = true;
             return Some(ClientFrame::InputEnd(typed));
         }
@@ -289,9 +332,11 @@ impl ClientCore {
         MOST_INPUT.saturating_sub(self.unsafe_input.len())
     }
 
-    /// Types; at most [`input_room`](Self::input_room) bytes.
+    /// Types; at most [`input_room`](Self::input_room) bytes. While another has the right to write,
+    /// what is typed goes nowhere: it does not come to run later.
     pub fn write(&mut self, bytes: &[u8]) {
-        if !self.input_ended {
+        let is_mute = self.ready.is_some() && !self.writes;
+        if !self.input_ended && !is_mute {
             self.unsafe_input.extend_from_slice(bytes);
         }
     }
@@ -303,7 +348,7 @@ impl ClientCore {
 
     /// The terminal's size; the newest wins.
     pub fn resize(&mut self, size: TerminalSize) {
-        self.size = Some(size);
+        (self.size, self.size_sent) = (Some(size), false);
     }
 
     /// Sends a signal. More than a few that wait are dropped.

@@ -119,11 +119,12 @@ impl Shared {
     pub(super) async fn record_resume(&self, session: &SessionId, outcome: AuditOutcome) {
         // The session itself is on the record already; a failure is in the log.
         let _ = self
-            .record_change(session, None, "exec.resume", outcome)
+            .record_change(session, None, "exec.resume", Labels::new(), outcome)
             .await;
     }
 
-    /// Something changes in a session, by its owner or by who is named.
+    /// Something changes in a session, by its owner or by who is named; what more there is to say
+    /// about it goes with the session's id.
     ///
     /// # Errors
     /// It could not be recorded, and must be.
@@ -132,12 +133,13 @@ impl Shared {
         session: &SessionId,
         who: Option<&Identity>,
         operation: &'static str,
+        labels: Labels,
         outcome: AuditOutcome,
     ) -> Result<()> {
         let Some(who) = who.cloned().or_else(|| self.hub.owner(session).ok()) else {
             return Ok(());
         };
-        let target = Target::new("session", session.to_string());
+        let target = Target::new("session", session.to_string()).with_labels(labels);
         let now = self.clock.now();
         let event = AuditEvent::new(now, who, Action::Enter, operation, target, outcome);
         self.record(event).await

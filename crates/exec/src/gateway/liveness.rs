@@ -31,7 +31,9 @@ impl Liveness {
     /// Of a client that was heard now.
     pub(super) fn new(options: &GatewayOptions, now: Timestamp) -> Self {
         let every = options.ping;
-        let limit = every.saturating_mul(options.missed) + every / 2;
+        let limit = every
+            .saturating_mul(options.missed)
+            .saturating_add(every / 2);
         Self {
             silence: Mutex::new(Silence {
                 limit,
@@ -99,6 +101,13 @@ mod tests {
         assert_eq!(life.lock().deadline(), Some(seconds(36)));
         life.heard(seconds(20));
         assert_eq!(life.lock().deadline(), Some(seconds(55)));
+    }
+
+    #[test]
+    fn a_client_that_is_never_asked_is_never_dead() {
+        let options = GatewayOptions::default().with_ping(Duration::MAX, 3);
+        let life = Liveness::new(&options, seconds(1));
+        assert!(life.lock().deadline() > Some(seconds(1 << 40)));
     }
 
     #[test]

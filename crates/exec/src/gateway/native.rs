@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use longshore_core::{
-    AttachRequest, AuditOutcome, ClockExt, Error, ErrorKind, ExecRequest, Result, SessionId,
-    TerminalSize, WorkloadId,
+    AttachRequest, AuditOutcome, ClockExt, Error, ErrorKind, ExecRequest, Labels, Result,
+    SessionId, TerminalSize, WorkloadId,
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -73,6 +73,9 @@ impl Shared {
                 let encoder = Box::new(encoder);
                 pump.run(socket, Box::new(NativeDecoder), encoder, vec![ready])
                     .await;
+                if let Some(onlooker) = onlooker {
+                    self.leaves(attachment, &onlooker).await;
+                }
             }
             Err(error) => {
                 let closing = Closing::new(code(&error), error.to_string());
@@ -152,11 +155,26 @@ impl Shared {
                 Place::Session(open.target.clone()),
             );
             let onlooker = self.admit_onlooker(request, "exec.watch").await?;
-            let attachment = self.hub.watch(&SessionId::new(open.target)?, role)?;
+            let attachment =
+                self.hub
+                    .watch_as(&SessionId::new(open.target)?, role, onlooker.who())?;
             if role == Role::Watcher {
                 attachment.only_looks();
             }
             let attachment = with_snapshots(attachment, open.snapshot);
+            let labels = Labels::new()
+                .with("viewer", attachment.id().number().to_string())
+                .with(
+                    "mode",
+                    if role == Role::Watcher {
+                        "watch"
+                    } else {
+                        "approve"
+                    },
+                );
+            let (session, who) = (&attachment.ready().session, Some(onlooker.who()));
+            self.record_change(session, who, "exec.watch", labels, AuditOutcome::Done)
+                .await?;
             return Ok(Joined {
                 want: attachment.ready().base,
                 attachment,
@@ -187,6 +205,21 @@ impl Shared {
             want: 0,
             onlooker: None,
         })
+    }
+
+    /// Somebody who looked on leaves. With that the right to write goes back, where it had been granted.
+    async fn leaves(&self, attachment: Attachment, onlooker: &Onlooker) {
+        let session = attachment.ready().session.clone();
+        let labels = Labels::new().with("viewer", attachment.id().number().to_string());
+        let writes = attachment.is_heir();
+        drop(attachment);
+        if writes {
+            // A failure is in the log; it has happened.
+            let who = Some(onlooker.who());
+            let _ = self
+                .record_change(&session, who, "exec.give-back", labels, AuditOutcome::Done)
+                .await;
+        }
     }
 
     async fn resume_native(&self, resume: Resume) -> Result<Joined> {

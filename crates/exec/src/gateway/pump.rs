@@ -1,3 +1,4 @@
+mod changing;
 mod reading;
 mod writing;
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     protocol::{Closing, Decoder, Encoder, Outgoing},
-    session::Attachment,
+    session::{Attachment, Rate},
 };
 
 /// Carries messages between a client and its session until one of them ends.
@@ -43,6 +44,8 @@ struct Between {
     acknowledged: Acknowledged,
     receipts: Mutex<Receipts>,
     pongs: mpsc::Sender<u64>,
+    /// How many changes of who writes the client may still ask for.
+    changes: Mutex<Rate>,
 }
 
 impl Pump<'_> {
@@ -64,6 +67,7 @@ impl Pump<'_> {
             acknowledged: Acknowledged::default(),
             receipts: Mutex::default(),
             pongs,
+            changes: Mutex::new(changing::allowance(clock.now())),
         };
         let stop = {
             let write = self.write(&mut sending, &encoder, first, asked, &between);

@@ -30,14 +30,16 @@ pub(super) enum Next {
 }
 
 impl Receipts {
-    /// Output before `offset` was sent, the last of it in so many bytes.
-    pub(super) fn sent(&mut self, offset: u64, bytes: usize) -> Next {
+    /// Output before `offset` was sent, the last of it in so many bytes, to a client that may have
+    /// `window` bytes of it unacknowledged. A window is asked about four times: one that could grow
+    /// belongs to a fast way, where more would only cost.
+    pub(super) fn sent(&mut self, offset: u64, bytes: usize, window: u64) -> Next {
         self.sent = offset;
         if self.blind {
             return Next::Acknowledge(offset);
         }
         self.unasked += bytes;
-        if self.unasked >= STEP {
+        if self.unasked as u64 >= step(window) {
             self.unasked = 0;
             self.asked.push_back(offset);
             return Next::Ask(offset);
@@ -80,6 +82,11 @@ impl Receipts {
     }
 }
 
+/// How many bytes are asked about at a time.
+fn step(window: u64) -> u64 {
+    (window / 4).max(STEP as u64)
+}
+
 /// A twelfth of a second on a link of 100 kB/s. Not more than the smallest window of a session, or
 /// that would bound nothing.
 const STEP: usize = 8 << 10;
@@ -97,24 +104,35 @@ mod tests {
     #[test]
     fn little_is_not_asked_about_and_a_flood_is() {
         let mut receipts = Receipts::default();
-        assert_eq!(receipts.sent(10, 10), Next::Acknowledge(10));
-        assert_eq!(receipts.sent(9_000, 8_990), Next::Ask(9_000));
-        assert_eq!(receipts.sent(9_010, 10), Next::Wait);
-        assert_eq!(receipts.sent(20_000, 10_990), Next::Ask(20_000));
+        assert_eq!(receipts.sent(10, 10, 0), Next::Acknowledge(10));
+        assert_eq!(receipts.sent(9_000, 8_990, 0), Next::Ask(9_000));
+        assert_eq!(receipts.sent(9_010, 10, 0), Next::Wait);
+        assert_eq!(receipts.sent(20_000, 10_990, 0), Next::Ask(20_000));
         assert_eq!(receipts.open(), Some(20_000));
-        assert_eq!(receipts.sent(20_001, 1), Next::Wait);
+        assert_eq!(receipts.sent(20_001, 1, 0), Next::Wait);
         assert_eq!(receipts.answered(&pong(9_000)), Some(9_000));
         assert_eq!(receipts.answered(&pong(9_000)), None, "once");
         assert_eq!(receipts.answered(&pong(20_000)), Some(20_001));
         assert_eq!(receipts.open(), None);
-        assert_eq!(receipts.sent(20_002, 1), Next::Acknowledge(20_002));
+        assert_eq!(receipts.sent(20_002, 1, 0), Next::Acknowledge(20_002));
+    }
+
+    #[test]
+    fn a_large_window_is_asked_about_four_times() {
+        let asked = |window: u64| {
+            let mut receipts = Receipts::default();
+            let sent = (1..=window / 1024).map(|piece| receipts.sent(piece * 1024, 1024, window));
+            sent.filter(|next| matches!(next, Next::Ask(_))).count()
+        };
+        assert_eq!([8 << 10, 16 << 10, 32 << 10].map(asked), [1, 2, 4]);
+        assert_eq!([64 << 10, 1 << 20].map(asked), [4, 4]);
     }
 
     #[test]
     fn only_what_was_asked_is_answered() {
         let mut receipts = Receipts::default();
-        receipts.sent(10_000, 10_000);
-        receipts.sent(20_000, 10_000);
+        receipts.sent(10_000, 10_000, 0);
+        receipts.sent(20_000, 10_000, 0);
         for payload in [&b""[..], b"1234567", &pong(u64::MAX), &pong(15_000)] {
             assert_eq!(receipts.answered(payload), None);
         }
@@ -125,14 +143,14 @@ mod tests {
     #[test]
     fn nothing_waits_for_answers_that_are_not_read() {
         let mut receipts = Receipts::default();
-        receipts.sent(10_000, 10_000);
-        receipts.sent(10_001, 1);
+        receipts.sent(10_000, 10_000, 0);
+        receipts.sent(10_001, 1, 0);
         assert_eq!(receipts.set_blind(true), Some(10_001));
         assert_eq!(receipts.set_blind(true), None);
-        assert_eq!(receipts.sent(90_000, 79_999), Next::Acknowledge(90_000));
+        assert_eq!(receipts.sent(90_000, 79_999, 0), Next::Acknowledge(90_000));
         assert_eq!(receipts.set_blind(false), None);
         assert_eq!(receipts.answered(&pong(10_000)), None, "it comes late");
-        assert_eq!(receipts.sent(100_000, 10_000), Next::Ask(100_000));
+        assert_eq!(receipts.sent(100_000, 10_000, 0), Next::Ask(100_000));
     }
 
     proptest! {
@@ -144,7 +162,7 @@ mod tests {
             let (mut offset, mut acknowledged, mut asked) = (0, 0, 0);
             for (piece, answers) in pieces {
                 offset += piece as u64;
-                match receipts.sent(offset, piece) {
+                match receipts.sent(offset, piece, 0) {
                     Next::Acknowledge(up_to) => acknowledged = up_to,
                     Next::Ask(token) => {
                         prop_assert!(token - asked >= STEP as u64);

@@ -22,8 +22,11 @@
 //! whether they may enter; one with mode `watch` may only look and is granted nothing. The NOTICE
 //! `joined` tells the owner a connection's number (`viewer`), `left` that it has gone, `may-write` tells
 //! the heir where its input begins (`in_next`), `read-only` who lost the right, or tried to use it
-//! without. A GRANT that is not followed is answered by the NOTICE `not-granted`. In a moderated
-//! session who writes does not approve its own input.
+//! without: such a client drops what it typed, and goes on at `in_next` when it may write again. One that
+//! was cut meanwhile is told by READY: `in_own` is where the input began to be its own again. A GRANT that is not followed is answered by the NOTICE `not-granted`. In a moderated
+//! session nobody approves their own input, by whatever connection, and what waits when the right passes on
+//! is dropped. END is the owner's, at any time; the heir's ends the process, and leaves its last output and
+//! its end for the owner, whose absence is what the grace time counts.
 //!
 //! SNAPSHOT goes to clients that ask for it, of gateways that keep a screen: behind a GAP, and first
 //! to who only looks on. Its bytes redraw a terminal, and output goes on at its offset.

@@ -21,7 +21,7 @@ use super::{
     ledger::{Ledger, no_record},
     log::{Head, LogDecoder},
     recorded_output,
-    store::Check,
+    store::{Check, blocking},
 };
 use crate::session::{RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream};
 
@@ -172,7 +172,8 @@ impl Inner {
     }
 
     fn commands(&self, query: &CommandQuery) -> Result<Vec<CommandGuess>> {
-        let sessions = self.ledger().with_commands(query);
+        let of_time = self.ledger().of_time(Timestamp::ZERO, query.of.until);
+        let sessions = query.sessions(&of_time);
         let mut met = Vec::new();
         for session in sessions {
             let commands = self.files.read_commands(&session)?;
@@ -222,7 +223,9 @@ impl RecordingSource for DirectoryRecords {
 #[async_trait]
 impl RecordStore for DirectoryRecords {
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<SessionSummary>> {
-        Ok(self.inner.ledger().list(query))
+        let of_time = self.inner.ledger().of_time(query.since, query.until);
+        let query = query.clone();
+        blocking(move || Ok(query.choose(&of_time))).await
     }
 
     async fn session(&self, session: &SessionId) -> Result<SessionSummary> {
@@ -273,14 +276,6 @@ fn read(file: &mut File, decoder: &mut LogDecoder) -> Result<usize> {
     let got = got.map_err(|error| Error::io("cannot read a session's record", error))?;
     decoder.push(&buffer[..got]);
     Ok(got)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::internal("the recorder stopped").with_source(error))?
 }
 
 const READ: usize = 64 << 10;

@@ -1,17 +1,17 @@
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use longshore_core::{Error, ErrorKind, Result, SessionId, Timestamp};
 
-use super::{
-    CommandQuery, RecordLimits, Retention, SessionQuery, SessionStatus, SessionSummary,
-    tape::RESERVE,
-};
+use super::{RecordLimits, Retention, SessionStatus, SessionSummary, tape::RESERVE};
 use crate::session::RecordReach;
 
 /// All sessions of a store, in order, with the room they take.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    sessions: HashMap<SessionId, SessionSummary>,
+    sessions: HashMap<SessionId, Arc<SessionSummary>>,
     by_age: BTreeSet<(Timestamp, SessionId)>,
     taken: Taken,
 }
@@ -46,7 +46,8 @@ impl Taken {
 
 impl Ledger {
     pub(super) fn get(&self, session: &SessionId) -> Result<&SessionSummary> {
-        self.sessions.get(session).ok_or_else(|| no_record(session))
+        let found = self.sessions.get(session).map(|summary| &**summary);
+        found.ok_or_else(|| no_record(session))
     }
 
     pub(super) fn put(&mut self, summary: SessionSummary) {
@@ -54,12 +55,14 @@ impl Ledger {
         self.taken.add(&summary);
         self.by_age
             .insert((summary.created_at, summary.session.clone()));
-        self.sessions.insert(summary.session.clone(), summary);
+        self.sessions
+            .insert(summary.session.clone(), Arc::new(summary));
     }
 
     /// A session of the store has changed.
     pub(super) fn update(&mut self, session: &SessionId, change: impl FnOnce(&mut SessionSummary)) {
         if let Some(summary) = self.sessions.get_mut(session) {
+            let summary = Arc::make_mut(summary);
             self.taken.remove(summary);
             change(summary);
             self.taken.add(summary);
@@ -69,7 +72,7 @@ impl Ledger {
     pub(super) fn remove(&mut self, session: &SessionId) {
         if let Some(old) = self.sessions.remove(session) {
             self.taken.remove(&old);
-            self.by_age.remove(&(old.created_at, old.session));
+            self.by_age.remove(&(old.created_at, old.session.clone()));
         }
     }
 
@@ -160,35 +163,20 @@ impl Ledger {
         ))
     }
 
-    /// Newest first.
-    pub(super) fn list(&self, query: &SessionQuery) -> Vec<SessionSummary> {
-        self.newest(query.since, query.until)
-            .filter(|summary| query.meets(summary))
-            .skip(query.offset)
-            .take(query.limit)
-            .cloned()
-            .collect()
-    }
-
-    /// The sessions that may have commands of a query.
-    pub(super) fn with_commands(&self, query: &CommandQuery) -> Vec<SessionId> {
-        self.newest(Timestamp::ZERO, query.of.until)
-            .filter(|summary| summary.about.records_input && query.may_be_in(summary))
-            .map(|summary| summary.session.clone())
-            .collect()
-    }
-
-    fn newest(
+    /// The sessions of a time, newest first, as they are now: to compare them takes time, in which the
+    /// ledger is not held.
+    pub(super) fn of_time(
         &self,
         since: Timestamp,
         until: Option<Timestamp>,
-    ) -> impl Iterator<Item = &SessionSummary> {
+    ) -> Vec<Arc<SessionSummary>> {
         self.by_age
             .iter()
             .rev()
-            .skip_while(move |(at, _)| until.is_some_and(|until| *at >= until))
-            .take_while(move |(at, _)| *at >= since)
-            .filter_map(|(_, session)| self.sessions.get(session))
+            .skip_while(|(at, _)| until.is_some_and(|until| *at >= until))
+            .take_while(|(at, _)| *at >= since)
+            .filter_map(|(_, session)| self.sessions.get(session).map(Arc::clone))
+            .collect()
     }
 }
 

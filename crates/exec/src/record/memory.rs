@@ -13,7 +13,7 @@ use super::{
     ledger::{Ledger, no_record},
     log::{Head, LogDecoder},
     recorded_output,
-    store::Check,
+    store::{Check, blocking},
     tape::Tape,
 };
 use crate::session::{RecordEvent, RecordReach, Recorder, RecordingSource, RecordingStream};
@@ -117,7 +117,9 @@ impl RecordingSource for MemoryRecords {
 #[async_trait]
 impl RecordStore for MemoryRecords {
     async fn sessions(&self, query: &SessionQuery) -> Result<Vec<SessionSummary>> {
-        Ok(self.lock().ledger.list(query))
+        let of_time = self.lock().ledger.of_time(query.since, query.until);
+        let query = query.clone();
+        blocking(move || Ok(query.choose(&of_time))).await
     }
 
     async fn session(&self, session: &SessionId) -> Result<SessionSummary> {
@@ -125,15 +127,21 @@ impl RecordStore for MemoryRecords {
     }
 
     async fn commands(&self, query: &CommandQuery) -> Result<Vec<CommandGuess>> {
-        let state = self.lock();
-        let sessions = state.ledger.with_commands(query);
-        let logs = sessions
-            .iter()
-            .filter_map(|session| state.logs.get(session));
-        let met = logs
-            .flat_map(|log| &log.commands)
-            .filter(|command| query.meets(command));
-        Ok(query.page(met.cloned().collect()))
+        let of_time = self.lock().ledger.of_time(Timestamp::ZERO, query.of.until);
+        let (records, query) = (self.clone(), query.clone());
+        let work = move || {
+            let commands = |session| match records.lock().logs.get(session) {
+                Some(log) => log.commands.clone(),
+                None => Vec::new(),
+            };
+            let all = query.sessions(&of_time);
+            let met = all
+                .iter()
+                .flat_map(commands)
+                .filter(|command| query.meets(command));
+            Ok(query.page(met.collect()))
+        };
+        blocking(work).await
     }
 
     async fn events(&self, session: &SessionId) -> Result<EventStream> {

@@ -1,4 +1,6 @@
-use longshore_core::Timestamp;
+use std::sync::Arc;
+
+use longshore_core::{SessionId, Timestamp};
 
 use super::{CommandGuess, SessionSummary};
 
@@ -101,7 +103,7 @@ impl SessionQuery {
     }
 
     /// Everything but the time.
-    pub(super) fn meets(&self, summary: &SessionSummary) -> bool {
+    fn meets(&self, summary: &SessionSummary) -> bool {
         let about = &summary.about;
         let origin = &about.origin;
         (self.session.is_empty() || self.session == summary.session.as_ref())
@@ -110,6 +112,13 @@ impl SessionQuery {
             && (like(&self.container, &about.container) || like(&self.container, &origin.place))
             && like(&self.node, origin.node.as_deref().unwrap_or_default())
             && self.runs(&about.commands)
+    }
+
+    /// Of these, newest first, the page that is asked for.
+    pub(super) fn choose(&self, of_time: &[Arc<SessionSummary>]) -> Vec<SessionSummary> {
+        let met = of_time.iter().filter(|summary| self.meets(summary));
+        let page = met.skip(self.offset).take(self.limit);
+        page.map(|summary| (**summary).clone()).collect()
     }
 
     fn runs(&self, commands: &[Vec<String>]) -> bool {
@@ -165,9 +174,17 @@ impl CommandQuery {
     }
 
     /// Whether a session may have such commands.
-    pub(super) fn may_be_in(&self, summary: &SessionSummary) -> bool {
+    fn may_be_in(&self, summary: &SessionSummary) -> bool {
         let over = summary.ended_at.is_some_and(|ended| ended < self.of.since);
         !over && self.of.meets(summary)
+    }
+
+    /// Those of these sessions that may have commands that are meant.
+    pub(super) fn sessions(&self, of_time: &[Arc<SessionSummary>]) -> Vec<SessionId> {
+        let met = of_time
+            .iter()
+            .filter(|summary| summary.about.records_input && self.may_be_in(summary));
+        met.map(|summary| summary.session.clone()).collect()
     }
 
     pub(super) fn meets(&self, command: &CommandGuess) -> bool {

@@ -146,3 +146,12 @@ impl Check {
         })
     }
 }
+
+/// What takes time, where it holds no other task up.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("the recorder stopped").with_source(error))?
+}

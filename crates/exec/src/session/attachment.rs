@@ -34,15 +34,26 @@ pub struct Ready {
     pub head: u64,
     /// The offset of the next input.
     pub next_input: u64,
+    /// The offset from which on input is the owner's alone: before it another may have typed.
+    pub own_input: u64,
     /// How many bytes of input may be unacknowledged.
     pub input_window: usize,
 }
 
 impl Attachment {
     /// Joins; the session must know the role's right to be here.
-    pub(super) fn new(shared: Arc<Shared>, role: Role, from: Option<u64>) -> Result<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        role: Role,
+        who: Option<&str>,
+        from: Option<u64>,
+    ) -> Result<Self> {
+        let who = match role {
+            Role::Writer => Some(shared.who.subject.as_str()),
+            _ => who,
+        };
         let (id, ready) = shared.by_viewer(|core, now| {
-            let id = core.attach(role, from, now)?;
+            let id = core.attach_as(role, who, from, now)?;
             let (base, head) = core.output_range();
             Ok::<_, longshore_core::Error>((
                 id,
@@ -53,6 +64,7 @@ impl Attachment {
                     base,
                     head,
                     next_input: core.next_input(),
+                    own_input: core.own_input(),
                     input_window: core.input_capacity(),
                 },
             ))
@@ -259,6 +271,24 @@ impl Attachment {
     /// This one may not, the other has leave to look only, or is not here.
     pub fn grant(&self, to: ViewerId) -> Result<()> {
         self.shared.by_viewer(|core, _| core.grant(self.id, to))
+    }
+
+    /// How many bytes of output may be unacknowledged now.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn window(&self) -> u64 {
+        self.shared.look(|core, _| core.window(self.id))
+    }
+
+    /// What [`grant`](Self::grant), or for `None` [`take_back`](Self::take_back), would change.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn prospect(&self, to: Option<ViewerId>) -> super::Prospect {
+        self.shared.look(|core, _| core.prospect(self.id, to))
+    }
+
+    /// Whether this connection was granted the right to write, and has it.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn is_heir(&self) -> bool {
+        self.shared.look(|core, _| core.is_heir(self.id))
     }
 
     /// Tells the connection something.

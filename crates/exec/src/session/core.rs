@@ -3,6 +3,9 @@ mod grant;
 mod process;
 mod time;
 
+#[cfg(feature = "gateway")]
+pub(crate) use grant::Prospect;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use longshore_core::{Signal, TerminalSize, Timestamp};
@@ -37,6 +40,12 @@ pub struct SessionCore {
     writer: Option<ViewerId>,
     /// The connection that holds the session by right: the right to write comes back to it.
     owner: Option<ViewerId>,
+    /// Whose the newest input is, also when that connection has gone.
+    author: Option<String>,
+    /// The offset from which on the input is the owner's alone; before it another may have typed.
+    own_from: u64,
+    /// Another may have typed since the owner last had the right to write.
+    is_shared: bool,
     /// What the last writer has acknowledged: what lies before need not be kept for it.
     floor: u64,
     /// Whether the writer that left takes what it missed from the record.
@@ -62,7 +71,7 @@ pub struct SessionCore {
     active: Timestamp,
     /// Until when output is from before an interrupt.
     flushing_until: Option<Timestamp>,
-    /// Until when somebody has to hold the session.
+    /// Until when its owner has to be back.
     alone_until: Option<Timestamp>,
     /// Until when the end of the process, or of its output, is waited for.
     patience: Option<Timestamp>,
@@ -103,6 +112,9 @@ impl SessionCore {
             next_viewer: 0,
             writer: None,
             owner: None,
+            author: None,
+            own_from: 0,
+            is_shared: false,
             floor: 0,
             refills: false,
             recorded: RecordReach::default(),
@@ -163,6 +175,19 @@ impl SessionCore {
     /// The offset of the next input that was not received.
     pub fn next_input(&self) -> u64 {
         self.input.next()
+    }
+
+    /// The offset from which on the input is its owner's alone. What a client has typed before, and
+    /// the process did not take, it does not send again.
+    pub fn own_input(&self) -> u64 {
+        self.own_from
+    }
+
+    /// The owner has the right to write again.
+    fn belongs_to_owner(&mut self) {
+        if std::mem::take(&mut self.is_shared) {
+            self.own_from = self.input.next();
+        }
     }
 
     /// How many bytes of input may come now.
@@ -228,12 +253,21 @@ impl SessionCore {
         }
     }
 
+    /// Whether input waits for an approver. Nobody approves their own, by whatever connection.
     fn is_held(&self) -> bool {
-        self.options.moderated
-            && !self
-                .viewers
-                .values()
-                .any(|viewer| viewer.role == Role::Approver && !viewer.done)
+        let approves = |viewer: &Viewer| {
+            let is_author = viewer.who.is_some() && viewer.who == self.author;
+            viewer.role == Role::Approver && !viewer.done && !is_author
+        };
+        self.options.moderated && !self.viewers.values().any(approves)
+    }
+
+    /// Somebody loses the right to write: what still waits then would count as the next one's, and
+    /// whoever typed it may approve that.
+    fn drop_unwritten(&mut self) {
+        if self.options.moderated {
+            self.input.drop_waiting();
+        }
     }
 
     /// Whether output is dropped rather than the process held up.

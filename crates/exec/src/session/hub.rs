@@ -248,7 +248,7 @@ impl SessionHub {
             hub: Arc::clone(inner),
             id: id.clone(),
         };
-        let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, Some(0))?;
+        let attachment = Attachment::new(Arc::clone(&shared), Role::Writer, None, Some(0))?;
         let (hub, epilogue) = (Arc::clone(inner), request.epilogue);
         let ended = Box::new(move |end| {
             hub.ended(&id);
@@ -292,7 +292,7 @@ impl SessionHub {
         if !shared.renew(secret, &*self.inner.random) {
             return Err(no_such_session());
         }
-        Attachment::new(shared, Role::Writer, Some(want))
+        Attachment::new(shared, Role::Writer, None, Some(want))
     }
 
     /// Joins a session to look on, from the oldest output that is kept. The caller has made sure
@@ -301,12 +301,25 @@ impl SessionHub {
     /// # Errors
     /// There is no such session, or it has as many connections as may be.
     pub fn watch(&self, session: &SessionId, role: Role) -> Result<Attachment> {
+        self.join(session, role, None)
+    }
+
+    /// As [`watch`](Self::watch), with who it is: nobody approves their own input in a moderated
+    /// session. Somebody is the same by subject, however it was proven.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub fn watch_as(&self, session: &SessionId, role: Role, who: &Identity) -> Result<Attachment> {
+        self.join(session, role, Some(&who.subject))
+    }
+
+    fn join(&self, session: &SessionId, role: Role, who: Option<&str>) -> Result<Attachment> {
         let role = match role {
             // Who writes needs the secret.
             Role::Writer => Role::Watcher,
             other => other,
         };
-        Attachment::new(self.find(session)?, role, None)
+        Attachment::new(self.find(session)?, role, who, None)
     }
 
     /// Asks again whether the session's user may be in it; a refusal ends it. `None` for a session

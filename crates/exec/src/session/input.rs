@@ -103,6 +103,12 @@ impl InputQueue {
         self.unwritten = self.unwritten.saturating_sub(bytes);
     }
 
+    /// Drops what waits; it counts as taken. What is being written goes on.
+    pub(super) fn drop_waiting(&mut self) {
+        self.unwritten = self.unwritten.saturating_sub(self.waiting.len());
+        self.waiting = BytesMut::new();
+    }
+
     /// Whether everything was written and the end was said.
     pub(super) fn is_done(&self) -> bool {
         self.ended && self.unwritten == 0

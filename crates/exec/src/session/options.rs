@@ -7,7 +7,8 @@ pub enum WhileDetached {
     /// It is kept until the log is full; then the process waits. Where the session is recorded and
     /// its client takes what it missed from the record
     /// ([`Attachment::with_record`](super::Attachment::with_record)), the process goes on as long as
-    /// the record has room, and waits then. Nothing is lost.
+    /// the record has room, and waits then. Nothing is lost, for whoever writes: while another was
+    /// granted the right to, that is the other, and the owner is told what it missed as gaps.
     #[default]
     Lossless,
     /// The process goes on; the oldest output is dropped and the gap is told.
@@ -38,7 +39,8 @@ pub struct SessionOptions {
     /// [`WhileDetached::Live`]. Off.
     pub interrupt_flush: bool,
     /// How long a session waits for its client to come back, and an end to be heard. Five minutes;
-    /// zero: it ends with its connection.
+    /// zero: it ends with its connection. It counts from when whoever opened the session, or came back
+    /// to it last, has gone, also where another was granted the right to write.
     pub grace: Duration,
     /// Ends a session in which nothing came in or out for so long. `None`.
     pub idle: Option<Duration>,
@@ -47,6 +49,8 @@ pub struct SessionOptions {
     /// Bytes of output a second, with bursts of one second. `None`.
     pub bandwidth: Option<u64>,
     /// Input waits until somebody who may approve is there, and again when the last of them left.
+    /// Nobody approves their own: where the connections' users are known, that is told by the
+    /// subject. Input that waits when the right to write passes on is dropped.
     pub moderated: bool,
     /// Connections to one session at a time. 16.
     pub viewers: usize,

@@ -2,44 +2,50 @@ use std::time::Duration;
 
 use longshore_core::Timestamp;
 
-/// A token bucket of bytes, full at first, that holds one second's worth.
+/// A token bucket of bytes, full at first.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     per_second: u64,
+    most: u64,
     bytes: u64,
     filled: Timestamp,
 }
 
 impl Rate {
+    /// That holds one second's worth.
     pub(super) fn new(per_second: u64, now: Timestamp) -> Self {
+        Self::with_burst(per_second, per_second, now)
+    }
+
+    /// That holds so much.
+    pub(crate) fn with_burst(per_second: u64, most: u64, now: Timestamp) -> Self {
         Self {
             per_second: per_second.max(1),
-            bytes: per_second.max(1),
+            most: most.max(1),
+            bytes: most.max(1),
             filled: now,
         }
     }
 
     /// How many bytes may go now.
-    pub(super) fn room(&mut self, now: Timestamp) -> usize {
+    pub(crate) fn room(&mut self, now: Timestamp) -> usize {
         let passed = now.since(self.filled).as_micros();
         let earned = passed.saturating_mul(u128::from(self.per_second)) / 1_000_000;
         if earned > 0 {
-            self.bytes = self
-                .per_second
-                .min(self.bytes.saturating_add(earned as u64));
+            self.bytes = self.most.min(self.bytes.saturating_add(earned as u64));
             self.filled = now;
         }
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn spend(&mut self, bytes: usize) {
+    pub(crate) fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 
     /// Bytes that were spent and did not go.
     pub(super) fn give_back(&mut self, bytes: usize) {
         let bytes = self.bytes.saturating_add(bytes as u64);
-        self.bytes = self.per_second.min(bytes);
+        self.bytes = self.most.min(bytes);
     }
 
     /// When there will be room for a worthwhile piece.

@@ -3,5 +3,6 @@
 mod hub;
 mod machine;
 mod property;
+mod rights;
 mod snapshot;
 mod user;

@@ -160,6 +160,8 @@ impl Notice {
 #[derive(Debug)]
 pub(super) struct Viewer {
     pub(super) role: Role,
+    /// The name of whoever it is, where that is known.
+    pub(super) who: Option<String>,
     /// What it is while another writes.
     pub(super) rests_as: Role,
     /// It has leave to look only: the right to write is not passed on to it.
@@ -192,6 +194,7 @@ impl Viewer {
     pub(super) fn new(role: Role, cursor: u64, window: Window) -> Self {
         Self {
             role,
+            who: None,
             rests_as: match role {
                 Role::Writer => Role::Watcher,
                 other => other,
@@ -215,7 +218,12 @@ impl Viewer {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices.back() != Some(&notice) && self.notices.len() < MOST_NOTICES {
+        let tells_right = |it: &Notice| matches!(it, Notice::MayWrite { .. } | Notice::ReadOnly);
+        if tells_right(&notice) {
+            // Only the last word counts, and that is never left out.
+            self.notices.retain(|it| !tells_right(it));
+            self.notices.push_back(notice);
+        } else if self.notices.back() != Some(&notice) && self.notices.len() < MOST_NOTICES {
             self.notices.push_back(notice);
         }
     }

@@ -130,6 +130,7 @@ pub(crate) fn client(mut bytes: &[u8]) {
         base: 0,
         head: 0,
         in_next: 0,
+        in_own: 0,
         caps: vec![],
         in_window: 99,
     };
@@ -168,6 +169,12 @@ pub(crate) fn session(bytes: &[u8]) {
         .with_history(500)
         .with_input(2_000)
         .with_viewers(4);
+    let moderated = bytes.first().is_some_and(|first| first % 2 == 0);
+    let options = if moderated {
+        options.with_moderation()
+    } else {
+        options
+    };
     let mut now = Timestamp::from_secs(1);
     let mut core = SessionCore::new(options, now);
     let mut ids: Vec<(ViewerId, Option<u64>)> = Vec::new();
@@ -175,7 +182,7 @@ pub(crate) fn session(bytes: &[u8]) {
         let (what, value) = (pair[0], pair[1]);
         let place = usize::from(value) % ids.len().max(1);
         let id = ids.get(place).map(|(id, _)| *id);
-        match (what % 12, id) {
+        match (what % 16, id) {
             (0, _) => core.started(),
             (1, _) => {
                 let role = [Role::Writer, Role::Watcher, Role::Approver][usize::from(value % 3)];
@@ -218,9 +225,44 @@ pub(crate) fn session(bytes: &[u8]) {
                 now = now.after(Duration::from_secs(u64::from(value)));
                 core.handle_deadline(now);
             }
-            (10, Some(id)) => drop(core.grant(id, ids[0].0)),
+            (10, Some(id)) => {
+                let here = core.connections();
+                let place = usize::from(what / 16) % here.len().max(1);
+                let to = here.get(place).map_or(id, |(to, _)| *to);
+                let writer = writer_of(&core);
+                if core.grant(id, to).is_ok() {
+                    assert_eq!(writer_of(&core), Some(to));
+                } else {
+                    assert_eq!(writer_of(&core), writer);
+                }
+            }
+            (11, Some(id)) => {
+                if core.take_back(id).is_ok() {
+                    assert_eq!(writer_of(&core), Some(id));
+                }
+            }
+            (12, Some(id)) => core.only_looks(id),
+            (13, Some(id)) => drop(core.grant_from_outside(id)),
+            (14, _) => {
+                let piece = core.take_input(usize::from(value)).unwrap_or_default();
+                let approver = |(_, role)| role == Role::Approver;
+                assert!(
+                    piece.is_empty() || !moderated || core.connections().into_iter().any(approver)
+                );
+                core.input_written(piece.len());
+            }
             _ => while core.poll_action().is_some() {},
         }
         assert!(core.kept() <= options.log + options.history + options.input + (16 << 10));
+        assert_eq!(core.has_writer(), writer_of(&core).is_some());
     }
+}
+
+/// Who writes: one at most.
+fn writer_of(core: &SessionCore) -> Option<ViewerId> {
+    let here = core.connections().into_iter();
+    let mut writers = here.filter(|(_, role)| *role == Role::Writer);
+    let writer = writers.next().map(|(id, _)| id);
+    assert_eq!(writers.next(), None);
+    writer
 }

@@ -47,11 +47,16 @@ impl AccessControl for Rights {
     }
 }
 
-/// Operation, who, and what came of it.
-type Seen = Arc<Mutex<Vec<(String, String, &'static str)>>>;
+/// Operation, who, what came of it, and labels.
+type Seen = Arc<Mutex<Vec<String>>>;
 
 #[derive(Debug)]
-struct Audit(Seen, Arc<AtomicBool>);
+struct Audit {
+    seen: Seen,
+    full: Arc<AtomicBool>,
+    /// It takes two seconds to record what came of something.
+    slow: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl AuditSink for Audit {
@@ -61,11 +66,19 @@ impl AuditSink for Audit {
             AuditOutcome::Done => "done",
             _ => "not done",
         };
-        if self.1.load(Ordering::Relaxed) {
+        if self.full.load(Ordering::Relaxed) {
             return Err(Error::unavailable("the disk is full"));
         }
-        let seen = (event.operation, event.who.subject, outcome);
-        self.0.lock().unwrap().push(seen);
+        let mut seen = format!("{} {} {outcome}", event.operation, event.who.subject);
+        for name in ["mode", "to", "viewer"] {
+            if let Some(value) = event.target.labels.get(name) {
+                seen += &format!(" {name}={value}");
+            }
+        }
+        if outcome != "starts" && self.slow.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        self.seen.lock().unwrap().push(seen);
         Ok(AuditReceipt {
             sequence: 0,
             hash: String::new(),
@@ -77,6 +90,7 @@ struct Scene {
     server: Arc<Server>,
     seen: Seen,
     full: Arc<AtomicBool>,
+    slow: Arc<AtomicBool>,
 }
 
 impl Scene {
@@ -84,12 +98,40 @@ impl Scene {
         let exec = programs::scripted().with_workload(id("web"));
         let directory = StaticDirectory::new().with_engine(Arc::new(exec));
         let seen = Seen::default();
-        let full = Arc::new(AtomicBool::new(false));
-        let audit = Arc::new(Audit(Arc::clone(&seen), Arc::clone(&full)));
+        let (full, slow) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let audit = Arc::new(Audit {
+            seen: Arc::clone(&seen),
+            full: Arc::clone(&full),
+            slow: Arc::clone(&slow),
+        });
         let server = Server::new(directory, GatewayOptions::default(), |gateway| {
             gateway.with_access(Arc::new(Rights)).with_audit(audit)
         });
-        Self { server, seen, full }
+        Self {
+            server,
+            seen,
+            full,
+            slow,
+        }
+    }
+
+    /// What is on the record of changes and of those who came, once the last of it is there.
+    async fn changes(&self, last: &str) -> Vec<String> {
+        let all = async {
+            loop {
+                let seen = self.seen.lock().unwrap().clone();
+                if seen.iter().any(|line| line == last) {
+                    return seen;
+                }
+                self.server.clock.sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let limit = Duration::from_secs(10);
+        let seen = self.server.clock.timeout(limit, "the record", all).await;
+        let changes = seen.unwrap().into_iter().filter(|line| {
+            !line.starts_with("exec.open") && !line.starts_with("exec.watch bob starts")
+        });
+        changes.collect()
     }
 
     async fn join(&self, who: &str, mode: OpenMode, target: &str) -> Party {
@@ -119,6 +161,18 @@ struct Party {
 }
 
 impl Party {
+    /// What it comes back with.
+    fn back(&self, want: u64) -> Resume {
+        Resume {
+            session: self.ready.session.clone(),
+            secret: self.ready.secret.clone().unwrap(),
+            want,
+            snapshot: false,
+            text: false,
+            compress: false,
+        }
+    }
+
     async fn says(&mut self, frame: ClientFrame) {
         self.raw.send(BINARY, &frame.encode()).await;
     }
@@ -189,21 +243,75 @@ async fn the_right_to_write_is_passed_on_and_taken_back() {
     assert_eq!(ann.notice("left").await.viewer, Some(number));
     assert_eq!(ann.notice("may-write").await.in_next, Some(11));
     ann.types(11, "four").await;
-    let seen = scene.seen.lock().unwrap();
-    let changes: Vec<_> = seen
-        .iter()
-        .filter(|(operation, ..)| !["exec.open", "exec.watch"].contains(&operation.as_str()))
-        .map(|(operation, who, outcome)| (operation.as_str(), who.as_str(), *outcome))
-        .collect();
+    let left = format!("exec.give-back bob done viewer={number}");
+    let changes = scene.changes(&left).await;
     let expected = [
-        ("exec.grant", "bob", "not done"),
-        ("exec.take-back", "bob", "not done"),
-        ("exec.grant", "ann", "done"),
-        ("exec.take-back", "ann", "done"),
-        ("exec.grant", "ann", "done"),
+        ("exec.grant ann", format!("to=bob viewer={number}")),
+        ("exec.take-back ann", "to=ann viewer=0".into()),
+        ("exec.grant ann", format!("to=bob viewer={number}")),
     ];
-    let expected = expected.map(|(what, who, came)| [(what, who, "starts"), (what, who, came)]);
-    assert_eq!(changes, expected.concat());
+    let mut told = vec![format!("exec.watch bob done mode=approve viewer={number}")];
+    for (what, labels) in expected {
+        told.extend(["starts", "done"].map(|outcome| format!("{what} {outcome} {labels}")));
+    }
+    told.push(left);
+    assert_eq!(changes, told);
+}
+
+/// Who has no say in it does not fill the record, which fails closed when it is full.
+#[tokio::test(start_paused = true)]
+async fn who_may_not_change_anything_leaves_no_record() {
+    let scene = Scene::new();
+    let mut ann = scene.join("ann", OpenMode::Exec, "web").await;
+    let session = ann.ready.session.clone();
+    let mut eve = scene.join("eve", OpenMode::Watch, &session).await;
+    for _ in 0..20 {
+        eve.says(ClientFrame::TakeBack).await;
+        eve.says(ClientFrame::Grant(1)).await;
+        eve.notice("not-granted").await;
+        // Nor does what changes nothing.
+        ann.says(ClientFrame::TakeBack).await;
+        ann.says(ClientFrame::Grant(0)).await;
+    }
+    ann.types(0, "mine").await;
+    let count = |scene: &Scene| {
+        let seen = scene.seen.lock().unwrap();
+        let changes = seen
+            .iter()
+            .filter(|line| line.starts_with("exec.grant") || line.starts_with("exec.take-back"));
+        changes.count()
+    };
+    assert_eq!(count(&scene), 0);
+    // Who has a say fills it slowly.
+    for _ in 0..40 {
+        ann.says(ClientFrame::Grant(77)).await;
+        ann.notice("not-granted").await;
+    }
+    assert_eq!(count(&scene), 16);
+    scene.server.clock.sleep(Duration::from_secs(2)).await;
+    for _ in 0..40 {
+        ann.says(ClientFrame::Grant(77)).await;
+        ann.notice("not-granted").await;
+    }
+    assert_eq!(count(&scene), 20);
+}
+
+/// Also when the connection that asked is gone before it is written.
+#[tokio::test(start_paused = true)]
+async fn what_came_of_a_change_is_on_the_record() {
+    let scene = Scene::new();
+    let mut ann = scene.join("ann", OpenMode::Exec, "web").await;
+    let session = ann.ready.session.clone();
+    let mut bob = scene.join("bob", OpenMode::Approve, &session).await;
+    let number = ann.notice("joined").await.viewer.unwrap();
+    scene.slow.store(true, Ordering::Relaxed);
+    ann.says(ClientFrame::Grant(number)).await;
+    bob.notice("may-write").await;
+    // Another connection takes over, which ends the one that asked.
+    let back = ann.back(0);
+    let _again = scene.first(&ClientFrame::Resume(back)).await;
+    let done = format!("exec.grant ann done to=bob viewer={number}");
+    assert!(scene.changes(&done).await.contains(&done));
 }
 
 /// What can't be recorded does not happen.
@@ -277,18 +385,10 @@ async fn who_comes_back_has_the_right_again() {
         .grant(&name, ViewerId::new(number))
         .unwrap();
     bob.notice("may-write").await;
-    let secret = ann.ready.secret.clone().unwrap();
+    let back = ann.back(3);
     drop(ann);
     scene.server.clock.sleep(Duration::from_secs(1)).await;
     bob.types(3, "two").await;
-    let back = Resume {
-        session,
-        secret,
-        want: 3,
-        snapshot: false,
-        text: false,
-        compress: false,
-    };
     let mut ann = scene.first(&ClientFrame::Resume(back)).await;
     assert_eq!(ann.ready.in_next, 6);
     bob.notice("read-only").await;

@@ -79,8 +79,10 @@ export function decode(frame) {
       return { type: "exit", end: exit, outLen: whole(exit.out_len, "out_len") };
     }
     case 0x87: {
-      const { level, code, text } = object();
-      return { type: "notice", level: String(level), code: String(code), text: String(text) };
+      const { level, code, text, in_next } = object();
+      const notice = { type: "notice", level: String(level), code: String(code), text: String(text) };
+      if (in_next != null) notice.inNext = whole(in_next, "in_next");
+      return notice;
     }
     case 0x8a:
       return { type: "pong", token: number(1) };
@@ -96,6 +98,7 @@ function ready(value) {
     base: whole(value.base, "base"),
     head: whole(value.head, "head"),
     inNext: whole(value.in_next, "in_next"),
+    inOwn: whole(value.in_own ?? 0, "in_own"),
     inWindow: whole(value.in_window, "in_window"),
   };
 }

@@ -23,6 +23,12 @@ export class Session {
   #input = new Uint8Array();
   #taken = 0;
   #sent = 0;
+  /** The furthest that was ever sent. */
+  #reached = 0;
+  /** Whether the gateway takes input of this connection. */
+  #mayType = false;
+  /** From here on the input is this client's alone. */
+  #ownFrom = 0;
   #size;
   #sizeSent = false;
   #connected = false;
@@ -117,12 +123,28 @@ export class Session {
         this.#skip(frame.offset);
         return { type: "snapshot", bytes: frame.bytes };
       case "inputAck":
-        if (frame.offset > this.#sent) throw new ProtocolError("input acknowledged, never sent");
+        // It may have taken what was sent before we heard that it would not.
+        if (frame.offset > Math.max(this.#sent, this.#reached)) {
+          throw new ProtocolError("input acknowledged, never sent");
+        }
         if (frame.offset > this.#taken) {
           this.#input = this.#input.slice(frame.offset - this.#taken);
           this.#taken = frame.offset;
+          this.#sent = Math.max(this.#sent, frame.offset);
         }
         return null;
+      case "notice":
+        if (frame.code === "read-only") {
+          this.#mayType = false;
+          this.#typeAnewAt(this.#sent);
+        } else if (frame.code === "may-write" && frame.inNext !== undefined) {
+          this.#mayType = true;
+          this.#ownFrom = frame.inNext;
+          this.#typeAnewAt(frame.inNext);
+          // Whoever typed meanwhile had another terminal.
+          this.#sizeSent = false;
+        }
+        return frame;
       case "exit":
         if (frame.outLen !== this.#want) throw new ProtocolError("the end came before all output");
         this.#end = frame.end;
@@ -136,7 +158,7 @@ export class Session {
   /** The next frame to send, or `null`. */
   poll() {
     if (!this.#connected) return null;
-    if (!this.#sizeSent && this.writes) {
+    if (!this.#sizeSent && this.#mayType) {
       this.#sizeSent = true;
       return frames.resize(...this.#size);
     }
@@ -147,9 +169,10 @@ export class Session {
     }
     const typed = this.#taken + this.#input.length;
     const limit = Math.min(typed, this.#taken + this.#ready.inWindow, this.#sent + PIECE);
-    if (this.#sent < limit) {
+    if (this.#mayType && this.#sent < limit) {
       const from = this.#sent;
       this.#sent = limit;
+      this.#reached = Math.max(this.#reached, limit);
       return frames.input(from, this.#input.slice(from - this.#taken, limit - this.#taken));
     }
     if (this.#ending && this.writes) {
@@ -164,8 +187,10 @@ export class Session {
     this.#drawn = Math.min(this.#drawn + bytes, this.#want);
   }
 
-  /** Types; `false` when too much waits already, and then nothing of it is sent. */
+  /** Types; `false` when too much waits already, and then nothing of it is sent. While another has
+   * the right to type, it goes nowhere: it does not come to run later. */
   type(bytes) {
+    if (this.#came && !this.#mayType && this.#end === null) return true;
     if (this.#end !== null || this.#input.length + bytes.length > MOST_INPUT) return false;
     const joined = new Uint8Array(this.#input.length + bytes.length);
     joined.set(this.#input);
@@ -194,7 +219,11 @@ export class Session {
       // What the page before this one typed is not known here.
       if (!this.#came) this.#taken = ready.inNext;
       const typed = this.#taken + this.#input.length;
-      if (ready.inNext > typed) throw new ProtocolError("the gateway has input nobody typed");
+      // Somebody else has typed: what waits here was meant for another state of the program.
+      const isShared = ready.inOwn > this.#ownFrom || ready.inNext > typed;
+      if (isShared || (this.#came && !this.#mayType)) this.#typeAnewAt(ready.inNext);
+      this.#ownFrom = Math.max(this.#ownFrom, ready.inOwn);
+      this.#mayType = true;
       this.#sent = Math.max(ready.inNext, this.#taken);
     }
     // It may have been set while nobody listened.
@@ -204,6 +233,12 @@ export class Session {
     this.#ready = ready;
     this.#connected = true;
     return { type: "ready", first };
+  }
+
+  /** Drops what waits to be sent; the next input is this offset's. */
+  #typeAnewAt(offset) {
+    this.#input = new Uint8Array();
+    this.#taken = this.#sent = offset;
   }
 
   /** Output up to `offset` will not come, and need not be drawn. */

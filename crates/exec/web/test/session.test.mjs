@@ -12,7 +12,7 @@ import { MOST_INPUT, Session } from "../src/session.mjs";
 
 const bytes = (text) => new TextEncoder().encode(text);
 const ready = (more = {}) => ({
-  type: "ready", session: "s", secret: "x", base: 0, head: 0, inNext: 0, inWindow: 100, ...more,
+  type: "ready", session: "s", secret: "x", base: 0, head: 0, inNext: 0, inOwn: 0, inWindow: 100, ...more,
 });
 const joined = (more) => {
   const session = new Session({ target: "web", token: "t", cols: 80, rows: 24 });
@@ -143,10 +143,12 @@ test("a page that is loaded again comes back: all output, and no input of before
   assert.ok(session.type(bytes("ab")));
   const typed = all(session).filter((frame) => frame[0] === 0x03);
   assert.deepEqual([number(typed[0]), new TextDecoder().decode(typed[0].subarray(9))], [7, "ab"]);
-  // Later on, input that nobody typed is a fault again.
+  // Later on, input that nobody here typed is another's: ours goes on behind it.
   session.disconnected();
   session.connect();
-  assert.throws(() => session.handle(ready({ secret: "z", inNext: 10 })), frames.ProtocolError);
+  session.handle(ready({ secret: "z", inNext: 10 }));
+  session.type(bytes("c"));
+  assert.deepEqual(all(session).filter((frame) => frame[0] === 0x03).map(number), [10]);
 });
 
 test("a tab keeps its session for its own page, and never the token", () => {
@@ -327,4 +329,44 @@ test("typing waits for a socket that is full", () => {
   made.last().bufferedAmount = 0;
   made.pass(50);
   assert.equal(made.last().sent.at(-1)[0], 0x03);
+});
+
+const inputs = (session) => all(session).filter((frame) => frame[0] === 0x03)
+  .map((frame) => [number(frame), new TextDecoder().decode(frame.subarray(9))]);
+const told = (session, code, inNext) => session.handle({ type: "notice", code, inNext });
+
+test("what is typed without the right to never runs", () => {
+  const session = joined();
+  session.type(bytes("ab"));
+  assert.deepEqual(inputs(session), [[0, "ab"]]);
+  session.handle({ type: "inputAck", offset: 2 });
+  session.type(bytes("lost"));
+  assert.deepEqual(inputs(session), [[2, "lost"]]);
+  told(session, "read-only");
+  session.type(bytes("mute"));
+  assert.deepEqual(inputs(session), []);
+  session.connect();
+  session.handle(ready({ inNext: 2 }));
+  session.type(bytes("c"));
+  assert.deepEqual(inputs(session), [[2, "c"]]);
+  told(session, "read-only");
+  told(session, "may-write", 40);
+  assert.equal(session.poll()[0], 0x05, "the terminal had another size meanwhile");
+  session.type(bytes("d"));
+  assert.deepEqual(inputs(session), [[40, "d"]]);
+  session.handle({ type: "inputAck", offset: 41 });
+  assert.throws(() => session.handle({ type: "inputAck", offset: 42 }), frames.ProtocolError);
+});
+
+test("an owner who was cut hears that another typed, once", () => {
+  const session = joined();
+  session.type(bytes("x".repeat(90)));
+  all(session);
+  session.connect();
+  session.handle(ready({ inNext: 50, inOwn: 50 }));
+  assert.deepEqual(inputs(session), []);
+  session.type(bytes("d"));
+  session.connect();
+  session.handle(ready({ inNext: 50, inOwn: 50 }));
+  assert.deepEqual(inputs(session), [[50, "d"]]);
 });

@@ -2,7 +2,7 @@ use longshore_core::OutputKind;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::GapCause;
+use crate::{protocol::native::NoticeFrame, session::GapCause};
 
 proptest! {
     /// The entry of the fuzz target: a hostile gateway does no more than get itself refused.
@@ -13,7 +13,7 @@ proptest! {
     ) {
         let mut core = ClientCore::new(Open::default());
         core.connect();
-        let ready = ReadyFrame { session: "s".into(), secret: Some("x".into()), base: 0, head: 0, in_next: 0, caps: vec![], in_window: 99 };
+        let ready = ReadyFrame { session: "s".into(), secret: Some("x".into()), base: 0, head: 0, in_next: 0, in_own: 0, caps: vec![], in_window: 99 };
         prop_assert_eq!(core.handle(ServerFrame::Ready(ready)).unwrap(), ClientEvent::Ready);
         core.write(&[7; 300]);
         for (mut frame, kind) in frames.into_iter().zip(kinds) {
@@ -39,6 +39,7 @@ fn back(before: u64, base: u64, head: u64) -> ClientCore {
             base,
             head,
             in_next: 0,
+            in_own: 0,
             caps: vec![],
             in_window: 99,
         })
@@ -60,6 +61,124 @@ fn output(core: &mut ClientCore, from: u64, bytes: u64) {
     let bytes = vec![b'x'; bytes as usize].into();
     let frame = ServerFrame::Output(from, OutputKind::Stdout, bytes);
     core.handle(frame).unwrap();
+}
+
+fn joins(core: &mut ClientCore, secret: bool, in_next: u64, in_own: u64) {
+    core.connect();
+    let ready = ReadyFrame {
+        session: "s".into(),
+        secret: secret.then(|| "x".into()),
+        base: 0,
+        head: 0,
+        in_next,
+        in_own,
+        caps: vec![],
+        in_window: 99,
+    };
+    core.handle(ServerFrame::Ready(ready)).unwrap();
+}
+
+fn notice(core: &mut ClientCore, code: &str, in_next: Option<u64>) {
+    let notice = NoticeFrame {
+        level: "info".into(),
+        code: code.into(),
+        text: String::new(),
+        viewer: None,
+        in_next,
+    };
+    core.handle(ServerFrame::Notice(notice)).unwrap();
+}
+
+/// What it sends of input: from where, and what.
+fn sends(core: &mut ClientCore) -> Vec<(u64, Bytes)> {
+    let frames = std::iter::from_fn(|| core.poll_frame());
+    let input = frames.filter_map(|frame| match frame {
+        ClientFrame::Input(offset, bytes) => Some((offset, bytes)),
+        _ => None,
+    });
+    input.collect()
+}
+
+#[test]
+fn who_is_granted_the_right_goes_on_where_the_input_is() {
+    let mut core = ClientCore::new(Open::default());
+    joins(&mut core, false, 3, 0);
+    core.write(b"before");
+    assert_eq!(sends(&mut core), []);
+    notice(&mut core, "may-write", Some(5));
+    core.handle(ServerFrame::InputAck(5)).unwrap();
+    core.write(b"ab");
+    assert_eq!(sends(&mut core), [(5, "ab".into())]);
+    core.handle(ServerFrame::InputAck(7)).unwrap();
+    core.write(b"c");
+    assert_eq!(sends(&mut core), [(7, "c".into())]);
+    core.handle(ServerFrame::InputAck(9)).unwrap_err();
+}
+
+#[test]
+fn what_was_typed_without_the_right_never_runs() {
+    let mut core = ClientCore::new(Open::default());
+    joins(&mut core, true, 0, 0);
+    core.resize(TerminalSize::new(80, 24));
+    core.write(b"ab");
+    assert_eq!(sends(&mut core), [(0, "ab".into())]);
+    core.handle(ServerFrame::InputAck(2)).unwrap();
+    core.write(b"lost");
+    assert_eq!(sends(&mut core), [(2, "lost".into())]);
+    notice(&mut core, "read-only", None);
+    core.write(b"mute");
+    assert_eq!(sends(&mut core), []);
+    // Also not after a resume, with or without somebody else's input before it.
+    core.disconnected();
+    joins(&mut core, true, 2, 0);
+    assert_eq!(sends(&mut core), []);
+    core.write(b"c");
+    assert_eq!(sends(&mut core), [(2, "c".into())]);
+    core.handle(ServerFrame::InputAck(3)).unwrap();
+    notice(&mut core, "read-only", None);
+    notice(&mut core, "may-write", Some(40));
+    // The terminal had another size meanwhile.
+    let size = ClientFrame::Resize(TerminalSize::new(80, 24));
+    assert_eq!(core.poll_frame(), Some(size));
+    core.write(b"d");
+    assert_eq!(sends(&mut core), [(40, "d".into())]);
+}
+
+/// A word that was on its way when the right changed hands twice.
+#[test]
+fn input_that_was_taken_all_the_same_is_no_fault() {
+    let mut core = ClientCore::new(Open::default());
+    joins(&mut core, true, 0, 0);
+    core.write(b"abc");
+    assert_eq!(sends(&mut core), [(0, "abc".into())]);
+    notice(&mut core, "may-write", Some(0));
+    core.handle(ServerFrame::InputAck(3)).unwrap();
+    core.write(b"d");
+    assert_eq!(sends(&mut core), [(3, "d".into())]);
+}
+
+#[test]
+fn an_owner_who_was_cut_hears_that_others_typed() {
+    // More than this one ever typed.
+    let mut core = ClientCore::new(Open::default());
+    joins(&mut core, true, 0, 0);
+    core.write(b"abc");
+    sends(&mut core);
+    core.disconnected();
+    joins(&mut core, true, 50, 50);
+    assert_eq!(sends(&mut core), []);
+    core.write(b"d");
+    assert_eq!(sends(&mut core), [(50, "d".into())]);
+    // Less than this one typed and did not send, but not its own; once told, it is over.
+    core.write(&[b'x'; 200]);
+    sends(&mut core);
+    core.disconnected();
+    joins(&mut core, true, 70, 70);
+    assert_eq!(sends(&mut core), []);
+    core.write(b"e");
+    core.disconnected();
+    joins(&mut core, true, 70, 70);
+    assert_eq!(sends(&mut core), [(70, "e".into())]);
 }
 
 #[test]
@@ -132,6 +251,7 @@ mod packed {
             base: 0,
             head: at as u64,
             in_next: 0,
+            in_own: 0,
             caps: vec![],
             in_window: 99,
         })

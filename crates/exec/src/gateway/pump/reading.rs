@@ -1,16 +1,14 @@
 use futures::StreamExt;
-use longshore_core::{AuditOutcome, Error, Result};
+use longshore_core::{Error, Result};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::{Between, Pump, lock};
 use crate::{
     gateway::{
-        admit::Onlooker,
         held::HeldInput,
         socket::{self, Receiving},
     },
     protocol::{Closing, Command, Decoder, Incoming, Refusal},
-    session::{Attachment, Notice},
 };
 
 /// Why the reading side stopped.
@@ -114,8 +112,8 @@ impl Pump<'_> {
                 attachment.acknowledge(offset)?;
             }
             Command::Pause(paused) => attachment.set_paused(paused),
-            Command::Grant(to) => self.change("exec.grant", |it| it.grant(to)).await,
-            Command::TakeBack => self.change("exec.take-back", Attachment::take_back).await,
+            Command::Grant(to) => self.change(Some(to), between).await,
+            Command::TakeBack => self.change(None, between).await,
             Command::Detach => return Ok(false),
             Command::End => attachment.release(),
             Command::Ping(token) => between
@@ -125,32 +123,6 @@ impl Pump<'_> {
             Command::Ignore => {}
         }
         Ok(true)
-    }
-}
-
-impl Pump<'_> {
-    /// Changes who writes. That is on the record before it happens, and what came of it behind; the
-    /// client is told when it did not.
-    async fn change(
-        &self,
-        operation: &'static str,
-        change: impl FnOnce(&Attachment) -> Result<()>,
-    ) {
-        let session = &self.attachment.ready().session;
-        let who = self.onlooker.map(Onlooker::who);
-        let record = |outcome| self.shared.record_change(session, who, operation, outcome);
-        let outcome = match record(AuditOutcome::Started).await {
-            Ok(()) => match change(self.attachment) {
-                Ok(()) => AuditOutcome::Done,
-                Err(error) => AuditOutcome::Denied(error.to_string()),
-            },
-            Err(error) => AuditOutcome::Failed(error.to_string()),
-        };
-        if outcome != AuditOutcome::Done {
-            self.attachment.tell(Notice::NotGranted);
-        }
-        // A failure is in the log; it has happened, or not.
-        let _ = record(outcome).await;
     }
 }
 

@@ -99,7 +99,7 @@ impl Pump<'_> {
                     if let Some(offset) = consumed.filter(|_| !acknowledges) {
                         let bytes = out.messages.iter().map(Bytes::len).sum();
                         self.send(sending, &mut out).await.ok()?;
-                        let next = lock(&between.receipts).sent(offset, bytes);
+                        let next = lock(&between.receipts).sent(offset, bytes, self.attachment.window());
                         match next {
                             Next::Acknowledge(offset) => self.attachment.acknowledge(offset).ok()?,
                             Next::Ask(token) => {

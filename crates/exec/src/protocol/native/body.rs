@@ -130,11 +130,20 @@ pub struct ReadyFrame {
     pub head: u64,
     /// The offset of the next input; an earlier one is known already.
     pub in_next: u64,
+    /// The offset from which on the input is the owner's alone. Before it somebody who was granted the
+    /// right to write may have typed: what the client typed before that, it does not send again. Absent:
+    /// 0, there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_own: u64,
     /// What the server can do: `signal`, `resume`; `deflate` where it sends PACKED on this connection.
     #[serde(default)]
     pub caps: Vec<String>,
     /// Bytes of input that may be unacknowledged.
     pub in_window: u64,
+}
+
+fn is_zero(offset: &u64) -> bool {
+    *offset == 0
 }
 
 /// Hides the secret.

@@ -216,6 +216,7 @@ pub fn ready_frame(ready: &Ready, packs: bool) -> ServerFrame {
         base: ready.base,
         head: ready.head,
         in_next: ready.next_input,
+        in_own: ready.own_input,
         caps,
         in_window: ready.input_window as u64,
     })

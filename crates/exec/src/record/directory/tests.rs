@@ -371,3 +371,49 @@ async fn nobody_waits_for_files_that_are_removed_to_make_room() {
         assert!(!dir.path().join(format!("{name}.log")).exists());
     }
 }
+
+/// Patterns are compared where that holds up neither a task nor the ledger.
+#[test]
+fn a_long_search_holds_up_no_session() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = DirectoryRecords::open(dir.path(), RecordLimits::default()).unwrap();
+        let memory = crate::record::MemoryRecords::new(RecordLimits::default());
+        for records in [&directory as &dyn Recorder, &memory] {
+            let at = Timestamp::from_secs(1);
+            records.record(&id("one"), at, &opened()).await.unwrap();
+        }
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || gate.recv());
+        let query = SessionQuery {
+            command: "%a%a%a%b".into(),
+            ..Default::default()
+        };
+        let commands = crate::record::CommandQuery {
+            of: query.clone(),
+            ..Default::default()
+        };
+        for records in [&directory as &dyn crate::record::RecordStore, &memory] {
+            let (mut sessions, mut guesses) =
+                (records.sessions(&query), records.commands(&commands));
+            assert!(futures::poll!(&mut sessions).is_pending());
+            assert!(futures::poll!(&mut guesses).is_pending());
+            assert!(directory.inner.ledger.try_lock().is_ok());
+        }
+        go.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        assert_eq!(directory.sessions(&query).await.unwrap().len(), 0);
+        assert_eq!(
+            memory
+                .sessions(&SessionQuery::default())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+    });
+}

@@ -19,6 +19,21 @@ impl SessionCore {
     /// # Errors
     /// Too many are here, the session is over, or `from` lies ahead of all output.
     pub fn attach(&mut self, role: Role, from: Option<u64>, now: Timestamp) -> Result<ViewerId> {
+        self.attach_as(role, None, from, now)
+    }
+
+    /// As [`attach`](Self::attach), with the name of whoever comes: they approve no input of their
+    /// own.
+    ///
+    /// # Errors
+    /// As for [`attach`](Self::attach).
+    pub fn attach_as(
+        &mut self,
+        role: Role,
+        who: Option<&str>,
+        from: Option<u64>,
+        now: Timestamp,
+    ) -> Result<ViewerId> {
         if self.is_over(now) {
             return Err(Error::closed("the session is over"));
         }
@@ -48,6 +63,7 @@ impl SessionCore {
             self.options.queued,
         );
         let mut viewer = Viewer::new(role, from, window);
+        viewer.who = who.map(str::to_owned);
         let id = ViewerId(self.next_viewer);
         self.next_viewer += 1;
         match role {
@@ -59,6 +75,8 @@ impl SessionCore {
                     old.superseded = true;
                 }
                 (self.writer, self.owner) = (Some(id), Some(id));
+                self.author.clone_from(&viewer.who);
+                self.belongs_to_owner();
                 self.alone_until = None;
                 self.floor = self.floor.max(from);
                 if self.phase == Phase::Running {
@@ -67,12 +85,17 @@ impl SessionCore {
                 if self.is_held() {
                     viewer.notice(Notice::InputHeld);
                 }
+                for (id, here) in &self.viewers {
+                    if here.rests_as == Role::Approver && !here.done {
+                        viewer.notice(Notice::Joined(*id));
+                    }
+                }
                 self.viewers.insert(id, viewer);
             }
             Role::Approver => {
                 let held = self.is_held();
                 self.viewers.insert(id, viewer);
-                if held {
+                if held && !self.is_held() {
                     self.tell_writer(Notice::InputReleased);
                 }
                 self.tell_owner(Notice::Joined(id));
@@ -84,15 +107,23 @@ impl SessionCore {
         Ok(id)
     }
 
-    /// A connection has gone. A writer may come back within the grace time.
+    /// A connection has gone. The owner may come back within the grace time, also where somebody else
+    /// writes meanwhile; without grace the session ends with it.
     pub fn detach(&mut self, id: ViewerId, now: Timestamp) {
         let held = self.is_held();
+        let was_writer = self.writer == Some(id);
+        if was_writer && self.owner != Some(id) {
+            self.drop_unwritten();
+        }
         let Some(viewer) = self.viewers.remove(&id) else {
             return;
         };
-        let was_writer = self.writer == Some(id);
         if self.owner == Some(id) {
             self.owner = None;
+            self.alone_until = Some(now.after(self.options.grace));
+            if self.options.grace.is_zero() && self.phase != Phase::Ended {
+                self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
+            }
         } else if viewer.rests_as == Role::Approver {
             self.tell_owner(Notice::Left(id));
         }
@@ -101,11 +132,7 @@ impl SessionCore {
         }
         if was_writer && self.give_back().is_none() {
             self.refills = viewer.refills;
-            self.alone_until = Some(now.after(self.options.grace));
             self.floor = self.floor.max(viewer.acknowledged);
-            if self.options.grace.is_zero() && self.phase != Phase::Ended {
-                self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
-            }
         }
         if !held && self.is_held() {
             self.tell_writer(Notice::InputHeld);
@@ -113,12 +140,14 @@ impl SessionCore {
         self.trim();
     }
 
-    /// The writer gives the session up, or has heard its end.
+    /// The owner gives the session up, or has heard its end. Who was granted the right to write may end
+    /// the process; what it said last, and how it ended, is kept for the owner.
     pub fn release(&mut self, id: ViewerId, now: Timestamp) {
-        if self.writer != Some(id) {
+        if self.owner == Some(id) {
+            self.released = true;
+        } else if self.writer != Some(id) {
             return self.refuse(id);
         }
-        self.released = true;
         if self.phase != Phase::Ended {
             let end = SessionEnd::new(EndReason::EndedByOperator).with_text("the client ended it");
             self.terminate(end, now);
@@ -240,6 +269,12 @@ impl SessionCore {
         Ok(())
     }
 
+    /// How many bytes of output a connection may have unacknowledged now.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn window(&self, id: ViewerId) -> u64 {
+        self.viewers.get(&id).map_or(0, |it| it.window.size())
+    }
+
     /// Stops or resumes output to a connection.
     pub fn set_paused(&mut self, id: ViewerId, paused: bool) {
         if let Some(viewer) = self.viewers.get_mut(&id) {
@@ -267,14 +302,14 @@ impl SessionCore {
     }
 
     /// Whether a connection may not see any more of the session: another took over from it, or leave
-    /// to be in the session ended, which is the writer's.
+    /// to be in the session ended, which is the owner's.
     #[cfg(feature = "gateway")]
     pub(in crate::session) fn is_barred(&self, id: ViewerId) -> bool {
         let ends = [&self.forced, &self.end];
         let mut ends = ends.into_iter().flatten();
         let expired = ends.any(|end| end.reason == EndReason::AuthExpired);
         self.viewers.get(&id).is_none_or(|viewer| viewer.superseded)
-            || expired && self.writer == Some(id)
+            || expired && self.owner == Some(id)
     }
 
     /// The connection takes what it missed from the session's record, when it comes back as the

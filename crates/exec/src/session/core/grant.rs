@@ -2,8 +2,22 @@
 
 use longshore_core::{Error, ErrorKind, Result};
 
+#[cfg(feature = "gateway")]
+use super::Phase;
 use super::SessionCore;
 use crate::session::{Notice, Role, ViewerId};
+
+/// What would come of passing the right to write on.
+#[cfg(feature = "gateway")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// Nothing: who asks has no say in it.
+    Barred,
+    /// Nothing: who would get it has it.
+    Same,
+    /// Somebody gets it, if it is here and may; with the name, where it is known.
+    Passes(ViewerId, Option<String>),
+}
 
 impl SessionCore {
     /// Passes the right to write to another connection. Who writes may do so, and, also while another
@@ -36,7 +50,30 @@ impl SessionCore {
         self.grant_from_outside(id)
     }
 
-    /// Passes the right to write on, whoever has it.
+    /// What a connection would change by passing the right to write on; `None`: by taking it back.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn prospect(&self, from: ViewerId, to: Option<ViewerId>) -> Prospect {
+        let holds = self.owner == Some(from);
+        let may = holds || to.is_some() && self.writer == Some(from);
+        let heir = to.unwrap_or(from);
+        match may {
+            false => Prospect::Barred,
+            true if self.writer == Some(heir) => Prospect::Same,
+            true => {
+                let who = self.viewers.get(&heir).and_then(|it| it.who.clone());
+                Prospect::Passes(heir, who)
+            }
+        }
+    }
+
+    /// Whether a connection has the right to write, and does not hold the session.
+    #[cfg(feature = "gateway")]
+    pub(in crate::session) fn is_heir(&self, id: ViewerId) -> bool {
+        self.writer == Some(id) && self.owner != Some(id) && self.phase != Phase::Ended
+    }
+
+    /// Passes the right to write on, whoever has it. In a moderated session input that waits then
+    /// is dropped, and counts as taken: whoever typed it does not come to approve it.
     ///
     /// # Errors
     /// As for [`grant`](Self::grant), for `to`.
@@ -80,6 +117,7 @@ impl SessionCore {
 
     pub(super) fn demote_writer(&mut self) {
         let was_held = self.is_held();
+        self.drop_unwritten();
         let Some(old) = self.writer.and_then(|id| self.viewers.get_mut(&id)) else {
             return;
         };
@@ -99,7 +137,12 @@ impl SessionCore {
         heir.role = Role::Writer;
         heir.notice(Notice::MayWrite { next_input });
         self.floor = self.floor.max(heir.acknowledged);
+        self.author.clone_from(&heir.who);
         self.writer = Some(id);
+        match self.owner == Some(id) {
+            true => self.belongs_to_owner(),
+            false => self.is_shared = true,
+        }
         if self.is_held() {
             self.tell_writer(Notice::InputHeld);
         }

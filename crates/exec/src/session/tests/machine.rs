@@ -253,6 +253,220 @@ fn a_moderated_session_takes_input_while_an_approver_is_there() {
     assert_eq!(core.take_input(9), None);
 }
 
+/// Whatever way the right to write is lost: what waited does not go through because its author may
+/// approve again.
+#[test]
+fn nobody_approves_what_they_typed_themselves() {
+    type Way = fn(&mut SessionCore, ViewerId, ViewerId);
+    let ways: [Way; 5] = [
+        |core, ann, bob| core.grant(bob, ann).unwrap(),
+        |core, ann, _| core.take_back(ann).unwrap(),
+        |core, ann, _| core.grant_from_outside(ann).unwrap(),
+        |core, _, _| assert!(core.attach(Role::Writer, Some(0), START).is_ok()),
+        |core, _, bob| {
+            core.detach(bob, START);
+            core.attach(Role::Approver, None, START).unwrap();
+        },
+    ];
+    for (number, way) in ways.into_iter().enumerate() {
+        let (mut core, ann) = begin(SessionOptions::default().with_moderation());
+        start(&mut core);
+        let bob = core.attach(Role::Approver, None, START).unwrap();
+        core.receive(ann, None, "ls\n".into(), START).unwrap();
+        assert_eq!(core.take_input(9).unwrap(), "ls\n");
+        core.grant(ann, bob).unwrap();
+        core.receive(bob, None, "rm\n".into(), START).unwrap();
+        assert_eq!(core.take_input(9), None);
+        way(&mut core, ann, bob);
+        assert_eq!(core.take_input(9), None, "way {number}");
+        // It counts as taken, and what comes behind it goes through, but for what is being written.
+        core.input_written(3);
+        assert_eq!(core.input_room(), SessionOptions::default().input);
+        let mut here = core.connections().into_iter();
+        let (writer, _) = here.find(|(_, role)| *role == Role::Writer).unwrap();
+        core.receive(writer, Some(6), "id\n".into(), START).unwrap();
+        assert_eq!(core.take_input(9).unwrap(), "id\n", "way {number}");
+    }
+    // Who comes back to a session finds what it typed, and waits for leave, as it was.
+    let (mut core, ann) = begin(SessionOptions::default().with_moderation());
+    start(&mut core);
+    core.receive(ann, None, "ls".into(), START).unwrap();
+    core.detach(ann, START);
+    core.attach(Role::Writer, Some(0), START).unwrap();
+    core.attach(Role::Approver, None, START).unwrap();
+    assert_eq!(core.take_input(9).unwrap(), "ls");
+}
+
+#[test]
+fn a_second_connection_of_the_same_person_approves_nothing() {
+    let mut core = SessionCore::new(SessionOptions::default().with_moderation(), START);
+    let as_who = |core: &mut SessionCore, role, who| {
+        core.attach_as(role, Some(who), Some(0), START).unwrap()
+    };
+    let ann = as_who(&mut core, Role::Writer, "ann");
+    start(&mut core);
+    as_who(&mut core, Role::Approver, "ann");
+    core.receive(ann, None, "a".into(), START).unwrap();
+    assert_eq!(core.take_input(9), None);
+    // Nor when the first one has gone.
+    core.detach(ann, START);
+    assert_eq!(core.take_input(9), None);
+    let ann = as_who(&mut core, Role::Writer, "ann");
+    let bob = as_who(&mut core, Role::Approver, "bob");
+    assert_eq!(core.take_input(9).unwrap(), "a");
+    as_who(&mut core, Role::Approver, "bob");
+    core.detach(ViewerId(1), START);
+    core.grant(ann, bob).unwrap();
+    core.receive(bob, None, "b".into(), START).unwrap();
+    assert_eq!(core.take_input(9), None);
+    as_who(&mut core, Role::Approver, "eve");
+    assert_eq!(core.take_input(9).unwrap(), "b");
+}
+
+#[test]
+fn the_last_word_on_who_writes_is_never_left_out() {
+    let (mut core, ann) = begin(SessionOptions::default());
+    start(&mut core);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    for _ in 0..20 {
+        core.attach(Role::Watcher, None, START).unwrap_or(bob);
+        core.tell(ann, Notice::SignalFailed);
+        core.tell(ann, Notice::NotGranted);
+    }
+    core.grant(ann, bob).unwrap();
+    core.grant(ann, ann).unwrap();
+    core.grant(ann, bob).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| core.poll_event(ann, START)).collect();
+    let rights: Vec<_> = told
+        .iter()
+        .filter(|it| {
+            let rights =
+                |notice: &Notice| matches!(notice, Notice::MayWrite { .. } | Notice::ReadOnly);
+            matches!(it, ViewerEvent::Notice(notice) if rights(notice))
+        })
+        .collect();
+    assert_eq!(rights, [&ViewerEvent::Notice(Notice::ReadOnly)]);
+    core.grant(ann, ann).unwrap();
+    let may = ViewerEvent::Notice(Notice::MayWrite { next_input: 0 });
+    assert_eq!(core.poll_event(ann, START), Some(may));
+}
+
+#[test]
+fn who_comes_back_is_told_who_is_there_and_whose_the_input_is() {
+    let (mut core, ann) = begin(SessionOptions::default());
+    start(&mut core);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    core.grant(ann, bob).unwrap();
+    core.receive(bob, None, "ls".into(), START).unwrap();
+    core.detach(ann, START);
+    assert_eq!(core.own_input(), 0);
+    let back = core.attach(Role::Writer, Some(0), START).unwrap();
+    assert_eq!((core.own_input(), core.next_input()), (2, 2));
+    let told: Vec<_> = std::iter::from_fn(|| core.poll_event(back, START)).collect();
+    assert!(
+        told.contains(&ViewerEvent::Notice(Notice::Joined(bob))),
+        "{told:?}"
+    );
+    // Also when the other has left before.
+    core.grant(back, bob).unwrap();
+    core.receive(bob, None, "ls".into(), START).unwrap();
+    core.detach(back, START);
+    core.detach(bob, START);
+    core.attach(Role::Writer, Some(0), START).unwrap();
+    assert_eq!(core.own_input(), 4);
+    // What the owner types is its own.
+    let owner = core.attach(Role::Writer, Some(0), START).unwrap();
+    core.receive(owner, None, "id".into(), START).unwrap();
+    core.detach(owner, START);
+    core.attach(Role::Writer, Some(0), START).unwrap();
+    assert_eq!(core.own_input(), 4);
+}
+
+/// Ann has granted Bob the right to write.
+fn lent(options: SessionOptions) -> (SessionCore, ViewerId, ViewerId) {
+    let (mut core, ann) = begin(options);
+    start(&mut core);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    core.grant(ann, bob).unwrap();
+    (core, ann, bob)
+}
+
+#[test]
+fn a_session_is_its_owners_to_end() {
+    // Also while another writes.
+    let (mut core, ann, _) = lent(SessionOptions::default());
+    core.release(ann, START);
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    // Who only looks may not.
+    let (mut core, _, bob) = lent(SessionOptions::default());
+    let eve = core.attach(Role::Watcher, None, START).unwrap();
+    core.release(eve, START);
+    assert_eq!(core.poll_action(), None);
+    // What an heir ends is kept for the owner, with its last words.
+    core.output(OutputKind::Stdout, b"last", START);
+    core.exited(ExitStatus::exited(3), START);
+    core.output_ended(START);
+    core.release(bob, START);
+    for id in [0, 1, 2].map(ViewerId) {
+        while core.poll_event(id, START).is_some() {}
+        core.detach(id, START);
+    }
+    assert!(!core.is_over(START));
+    let ann = core.attach(Role::Writer, Some(0), START).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| core.poll_event(ann, START)).collect();
+    let Some(ViewerEvent::Ended(end)) = told.last() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(end.code, Some(3));
+    core.release(ann, START);
+    assert!(core.is_over(START));
+}
+
+#[test]
+fn the_grace_time_is_that_of_the_owners_absence() {
+    let options = SessionOptions::default().with_grace(Duration::from_secs(60));
+    let (mut core, ann, bob) = lent(options);
+    core.detach(ann, later(10));
+    core.detach(bob, later(40));
+    assert_eq!(core.next_deadline(later(40)), Some(later(70)));
+    core.handle_deadline(later(69));
+    assert_eq!(core.poll_action(), None);
+    core.handle_deadline(later(70));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    // Nobody else keeps it for longer.
+    let (mut core, ann, bob) = lent(options);
+    core.detach(ann, later(10));
+    core.receive(bob, None, "ls".into(), later(69)).unwrap();
+    core.handle_deadline(later(70));
+    assert_eq!(core.poll_action(), Some(Action::Close));
+    // Who gets the right while the owner is away does not either, and who comes back ends the wait.
+    let (mut core, ann, bob) = lent(options);
+    core.take_back(ann).unwrap();
+    core.detach(ann, later(10));
+    core.grant_from_outside(bob).unwrap();
+    core.attach(Role::Writer, Some(0), later(50)).unwrap();
+    core.handle_deadline(later(200));
+    assert_eq!(core.poll_action(), None);
+    // Without grace it ends with the owner's connection, and with no other.
+    let (mut core, ann, bob) = lent(options.with_grace(Duration::ZERO));
+    core.detach(bob, START);
+    assert_eq!(core.poll_action(), None);
+    let bob = core.attach(Role::Approver, None, START).unwrap();
+    core.grant(ann, bob).unwrap();
+    core.detach(ann, START);
+    assert_eq!(core.poll_action(), Some(Action::Close));
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn an_owner_whose_leave_ends_reads_on_no_more_whoever_writes() {
+    let (mut core, ann, bob) = lent(SessionOptions::default());
+    assert!(!core.is_barred(ann));
+    core.not_authorized(&Error::new(ErrorKind::PermissionDenied, "no"), START);
+    assert!(core.is_barred(ann));
+    assert!(!core.is_barred(bob), "their leave is their own");
+}
+
 #[test]
 fn unacknowledged_output_is_bounded_by_the_window() {
     let (mut core, writer) = begin(SessionOptions::default());

@@ -345,14 +345,15 @@ proptest! {
 
 /// Connections that do what they please.
 fn hostile(bytes: &[u8]) {
-    let options = small();
+    let mut options = small();
+    options.moderated = bytes.len() % 2 == 1;
     let mut now = Timestamp::from_secs(1);
     let mut core = SessionCore::new(options, now);
     let mut ids: Vec<ViewerId> = Vec::new();
     for pair in bytes.chunks_exact(2) {
         let (what, value) = (pair[0], pair[1]);
         let id = ids.get(usize::from(value) % ids.len().max(1)).copied();
-        match (what % 14, id) {
+        match (what % 17, id) {
             (0, _) => core.started(),
             (1, _) => {
                 let role = [Role::Writer, Role::Watcher, Role::Approver][usize::from(value % 3)];
@@ -376,12 +377,18 @@ fn hostile(bytes: &[u8]) {
                 now = now.after(Duration::from_secs(u64::from(value)));
                 core.handle_deadline(now);
             }
-            (10, Some(id)) => drop(core.grant(id, ids[0])),
+            (10, Some(id)) => drop(core.grant(id, ids[usize::from(what / 17) % ids.len()])),
+            (13, Some(id)) => drop(core.take_back(id)),
+            (14, Some(id)) => core.only_looks(id),
+            (15, Some(id)) => drop(core.grant_from_outside(id)),
             (11, Some(id)) if value > 250 => core.release(id, now),
             (12, _) => drop(core.take_input(usize::from(value))),
             _ => while core.poll_action().is_some() {},
         }
         assert!(core.kept() <= options.log + options.history + options.input + (16 << 10));
+        let here = core.connections().into_iter();
+        let writers = here.filter(|(_, role)| *role == Role::Writer).count();
+        assert_eq!(writers, usize::from(core.has_writer()));
         if let Some(deadline) = core.next_deadline(now) {
             // A deadline that has passed is dealt with by saying so.
             if deadline <= now {
