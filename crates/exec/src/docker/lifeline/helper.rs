@@ -16,9 +16,12 @@ use crate::{
 ///
 /// It ends by itself when its shell does, at the end of its input or after ten seconds of silence at
 /// the latest, and the engine removes it then (`AutoRemove`). What was made and not started it does
-/// not remove, nor what somebody in the container has stopped: they can end it, as they can a shell
-/// inside, but having no `SYS_PTRACE` they can't look into it. So whenever this is dropped, it is seen to that nothing stays; what could not be seen
+/// not remove, nor what somebody in the container has stopped: root there can end it, as it can a
+/// shell inside. So whenever this is dropped, it is seen to that nothing stays; what could not be seen
 /// to, because this program died, is left to the next [`reap`](crate::DockerExec::reap).
+///
+/// A container that was given `SYS_PTRACE` itself can take its helper over. It gains the
+/// capabilities of [`CAPABILITIES`] by that, and no more.
 #[derive(Debug)]
 pub(super) struct Helper {
     api: Arc<Api>,
@@ -137,7 +140,7 @@ fn config(workload: &WorkloadId, identity: &Identity, image: &str, command: &[&s
     // It stays beside what runs there, so it has no more than it needs: to find and to end the
     // processes of all users.
     host["CapDrop"] = json!(["ALL"]);
-    host["CapAdd"] = json!(["DAC_READ_SEARCH", "KILL", "SYS_PTRACE"]);
+    host["CapAdd"] = json!(CAPABILITIES);
     config
 }
 
@@ -156,6 +159,10 @@ fn not_running(workload: &WorkloadId) -> Error {
     Error::new(ErrorKind::Conflict, text).with_retryable(false)
 }
 
+/// To open the environments of other users' processes, to signal them, and to be let at their memory.
+/// Engines give the first two to every container. `DAC_READ_SEARCH` would open those files as well,
+/// and by `open_by_handle_at` any file of the host's for who takes the helper over.
+const CAPABILITIES: [&str; 3] = ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"];
 /// A shell that acts has looked for latecomers for half a minute by then.
 const FAREWELL: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -127,7 +127,7 @@ async fn a_helper_has_what_it_needs_and_no_more() {
         "PidMode": "container:web",
         "NetworkMode": "none",
         "CapDrop": ["ALL"],
-        "CapAdd": ["DAC_READ_SEARCH", "KILL", "SYS_PTRACE"],
+        "CapAdd": ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"],
         "ReadonlyRootfs": true,
         "AutoRemove": true,
         "LogConfig": { "Type": "none" },
