@@ -8,7 +8,7 @@ use crate::{
     cleanup::{Identity, LATE_START},
     docker::{
         api::Api,
-        sidecar::{self, GATEWAY, LIFE, LIFELINE, ROLE},
+        sidecar::{self, GATEWAY, LIFE, LIFELINE, NAMED, ROLE},
     },
 };
 
@@ -43,7 +43,7 @@ impl Helper {
     /// Makes it and starts it. Its stream is attached before, so that no word is missed.
     ///
     /// # Errors
-    /// `Conflict` when the container does not run.
+    /// `Conflict` when the container does not run, `Unsupported` where its processes are the host's.
     ///
     /// # Cancel safety
     /// Dropped, what was made is removed.
@@ -55,11 +55,17 @@ impl Helper {
     ) -> Result<(BoxByteStream, Self)> {
         // The engine would make a helper for one that does not run, and refuse to start it.
         let container = api.inspect_container(&key.workload).await;
-        if !container.map_err(gone)?.state.running {
+        let container = container.map_err(gone)?;
+        if !container.state.running {
             return Err(not_running(&key.workload));
         }
+        // It would stand among the host's processes, for as long as there are sessions.
+        if container.is_among_the_hosts() {
+            let text = "the container is in the host's process namespace; no helper joins it there";
+            return Err(Error::unsupported(text));
+        }
         let mut helper = Self {
-            name: format!("longshore-exec-lifeline-{}", api.random.hex(8)),
+            name: format!("{NAMED}{LIFELINE}-{}", api.random.hex(8)),
             api: Arc::clone(api),
             stage: Stage::Asked,
         };
@@ -141,6 +147,9 @@ fn config(workload: &WorkloadId, identity: &Identity, image: &str, command: &[&s
     // processes of all users.
     host["CapDrop"] = json!(["ALL"]);
     host["CapAdd"] = json!(CAPABILITIES);
+    // Nor can it be made to take much from the host.
+    host["Memory"] = json!(MEMORY);
+    host["PidsLimit"] = json!(PROCESSES);
     config
 }
 
@@ -163,6 +172,10 @@ fn not_running(workload: &WorkloadId) -> Error {
 /// Engines give the first two to every container. `DAC_READ_SEARCH` would open those files as well,
 /// and by `open_by_handle_at` any file of the host's for who takes the helper over.
 const CAPABILITIES: [&str; 3] = ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"];
+/// In bytes. A search holds one environment of a process at a time, and the numbers of all.
+const MEMORY: u64 = 64 << 20;
+/// Four searches at a time, of a few processes each.
+const PROCESSES: u32 = 64;
 /// A shell that acts has looked for latecomers for half a minute by then.
 const FAREWELL: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
