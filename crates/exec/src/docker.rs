@@ -71,7 +71,8 @@ use crate::{
 ///
 /// # Signals
 /// They go to the foreground process group of the session's terminal, else to the command's own.
-/// Without a stub, and without a shell in the container or an image for one beside it, it is
+/// Without a stub, and without a shell in the container or an image for one beside it, or where the
+/// container is in the host's process namespace, it is
 /// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported): the API has none.
 ///
 /// # How it ended
