@@ -15,7 +15,7 @@ mod terminal;
 use std::{
     io::{Read, Write},
     os::unix::net::UnixListener,
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
     thread,
 };
 
@@ -33,7 +33,7 @@ type Step = fn(&Server);
 #[test]
 fn a_person_enters() {
     let mut server = Server::start();
-    let steps: [(&str, Step); 16] = [
+    let steps: [(&str, Step); 17] = [
         ("exit codes are passed on", exit_codes_are_passed_on),
         ("a pipe is byte-exact", a_pipe_is_byte_exact),
         ("a pipe has no terminal", a_pipe_has_no_terminal),
@@ -54,6 +54,10 @@ fn a_person_enters() {
         (
             "attaching to lines is left by ^C or an escape",
             attaching_to_lines_is_left_by_interrupt_or_escape,
+        ),
+        (
+            "looking on in the background goes on",
+            looking_on_in_the_background_goes_on,
         ),
         (
             "attaching to a terminal is left by an escape",
@@ -403,6 +407,26 @@ fn attaching_to_lines_is_left_by_interrupt_or_escape(server: &Server) {
     terminal.expect("looking on at lines; Ctrl-C leaves");
     terminal.type_in("~.\r");
     assert_eq!(terminal.exit_code(), 0);
+}
+
+/// One that reads the terminal there would be stopped by it.
+fn looking_on_in_the_background_goes_on(server: &Server) {
+    server.run("ticks", false, "while :; do echo tick; sleep 0.1; done");
+    let attach = server.platform(&["attach", "--no-stdin", "ticks"]);
+    let mut shell = Command::new("sh");
+    // With job control, so that it is a group of its own.
+    shell.args([
+        "-mc",
+        r#""$0" "$@" & read line; kill $!; wait $!; echo "code:$?""#,
+    ]);
+    shell.arg(attach.get_program()).args(attach.get_args());
+    for (name, value) in attach.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let terminal = Terminal::open(shell);
+    (0..30).for_each(|_| terminal.expect("tick\r\n"));
+    terminal.type_in("\r");
+    terminal.expect("code:143");
 }
 
 fn attaching_to_a_terminal_is_left_by_an_escape(server: &Server) {

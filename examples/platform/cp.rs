@@ -124,7 +124,7 @@ impl Archives {
             .map_err(|error| Failure::new(error.to_string()))?;
         fed?;
         let report = report.map_err(|error| Failure::new(format!("{from}: {error}")))?;
-        if report.files == 0
+        if report.is_nothing
             && let [only] = report.skipped.as_slice()
         {
             let hint = match only.contains("a symlink") {
@@ -328,6 +328,8 @@ struct Report {
     bytes: u64,
     /// What was not, and why.
     skipped: Vec<String>,
+    /// Whether that was all that was to be copied.
+    is_nothing: bool,
 }
 
 /// Where to unpack: below a folder, under a name.

@@ -85,8 +85,10 @@ pub async fn attach(args: Attach) -> Result<(), Failure> {
     };
     open.stdin = process.reads && !args.no_stdin;
     let is_raw = process.has_terminal && open.stdin && stdout().is_terminal();
+    // Whoever passes nothing on reads only how to leave, and that is for the foreground.
+    let is_watched = stdin().is_terminal() && (open.stdin || terminal::is_ours_to_read());
     let visit = Visit {
-        stdin: match (stdin().is_terminal(), is_raw) {
+        stdin: match (is_watched, is_raw) {
             (false, _) => Stdin::Pipe,
             (true, false) => Stdin::Lines,
             (true, true) => Stdin::Keys,

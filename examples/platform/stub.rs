@@ -56,10 +56,13 @@ pub fn find(choice: &StubChoice, sidecar_image: Option<&str>) -> Result<Option<S
 fn without(sidecar_image: Option<&str>) -> String {
     let shell = "where an image has a shell, that ends what they leave behind";
     match sidecar_image {
-        Some(image) => format!("{shell}; where it has none, a container of {image} does"),
+        Some(image) => format!(
+            "{shell}; where it has none, a container of {image} does, beside it during sessions, and \
+             delivers signals"
+        ),
         None => format!(
             "{shell}; where it has none, nothing does, and nobody gets a shell there \
-             (--exec-sidecar-image IMAGE names one that cleans up)"
+             (--exec-sidecar-image IMAGE names one that cleans up and delivers signals)"
         ),
     }
 }

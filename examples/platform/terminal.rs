@@ -3,7 +3,10 @@
 use std::io::{self, stdin, stdout};
 
 use longshore::core::TerminalSize;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::{
+    process::getpgrp,
+    termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr},
+};
 
 use crate::Failure;
 
@@ -12,6 +15,13 @@ pub fn size() -> TerminalSize {
     tcgetwinsize(stdout())
         .map(|size| TerminalSize::new(size.ws_col, size.ws_row))
         .unwrap_or_default()
+}
+
+/// Whether we may read the terminal that is our input: one in the background that does is stopped. Of
+/// one that no shell shares out everybody may.
+pub fn is_ours_to_read() -> bool {
+    let front = tcgetpgrp(stdin());
+    front.map_or(true, |front| front == getpgrp())
 }
 
 /// The terminal in raw mode until dropped, also by a panic.

@@ -212,8 +212,11 @@ fn a_helper_that_was_made_and_not_started_is_reaped_by_the_next_life() {
         let labels = labels
             .split_whitespace()
             .flat_map(|label| ["--label", label]);
-        let words = ["create"].into_iter().chain(labels);
-        docker(&words.chain([IMAGE, "true"]).collect::<Vec<_>>());
+        let create = |name: &'static str| {
+            let words = ["create", "--name", name].into_iter().chain(labels.clone());
+            docker(&words.chain([IMAGE, "true"]).collect::<Vec<_>>());
+        };
+        create("longshore-exec-lifeline-left");
         for (reaper, left) in [(&gateway, 2), (&life("other"), 2), (&life("lab"), 1)] {
             reaper.reap().await.expect("the engine answers");
             let there = helpers(world.host());
@@ -223,6 +226,10 @@ fn a_helper_that_was_made_and_not_started_is_reaped_by_the_next_life() {
             docker(&["ps", "--quiet", "--filter", "label=longshore.exec"]),
             running
         );
+        // What only has its labels, as if by its image, is nobody's to remove.
+        create("database");
+        life("lab").reap().await.expect("the engine answers");
+        docker(&["rm", "database"]);
     });
     no_helpers(world.host(), LIMIT * 2);
     world.lab.stop().expect("a clean end");

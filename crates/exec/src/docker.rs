@@ -71,7 +71,8 @@ use crate::{
 ///
 /// # Signals
 /// They go to the foreground process group of the session's terminal, else to the command's own.
-/// Without a stub, and without a shell in the container or an image for one beside it, it is
+/// Without a stub, and without a shell in the container or an image for one beside it, or where the
+/// container is in the host's process namespace, it is
 /// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported): the API has none.
 ///
 /// # How it ended
@@ -151,8 +152,8 @@ impl DockerExec {
     /// The first session in such a container has a helper container made of it, which watches over
     /// all sessions there until a minute after the last. It is in the container's process namespace
     /// and in no network, its root can't be written, and it may read and signal the processes of all
-    /// users (`SYS_PTRACE`, `KILL`, `DAC_READ_SEARCH`) and nothing else. The engine lists it like any
-    /// container, with the label `longshore.exec` of the value `lifeline`, and removes it when it has
+    /// users (`SYS_PTRACE`, `KILL`, `DAC_OVERRIDE`). A container that has `SYS_PTRACE` of its own can
+    /// take it over, and gains no more than these. The engine lists it like any container, with the label `longshore.exec` of the value `lifeline`, and removes it when it has
     /// ended: at its work's end, with the container, or half a minute after this program died. What
     /// was only made by then, and not started, [`reap`](Self::reap) removes.
     ///

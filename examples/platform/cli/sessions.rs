@@ -20,8 +20,10 @@ pub struct Sessions {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Exec sessions")]
 pub struct SessionArgs {
-    /// Image, on the nodes already, with sh, tr, grep, sleep and kill in it: a container of it ends what
-    /// a session left behind where there is no stub and the container's own image has no shell.
+    /// Image, on the nodes already, with sh, tr, grep, sleep and kill in it, for containers without a
+    /// shell where there is no stub: one of it stands beside such a container during sessions there and
+    /// for a minute after them, in its process namespace, as root with SYS_PTRACE, KILL and DAC_OVERRIDE,
+    /// without a network. It delivers signals, and ends what sessions leave behind.
     #[arg(long, value_name = "IMAGE")]
     pub exec_sidecar_image: Option<String>,
     /// Ends a session in which nothing came in or out for so long; `none`: never.

@@ -374,6 +374,17 @@ fn links_within_stay_and_modes_are_tame() {
 }
 
 #[test]
+fn a_folder_with_nothing_but_what_is_left_out_is_a_copy() {
+    let outside = link(EntryType::Symlink, "a/out", "/etc/passwd");
+    let (keep, report) = unpacked(&[entry(EntryType::Directory, "a/", "", b""), outside]);
+    let report = report.unwrap();
+    assert!(keep.path().join("inner/copy").is_dir());
+    assert_eq!((report.skipped.len(), report.is_nothing), (1, false));
+    let (_, report) = unpacked(&[link(EntryType::Symlink, "a", "/etc/passwd")]);
+    assert!(report.unwrap().is_nothing);
+}
+
+#[test]
 fn a_symlink_that_is_there_already_is_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();

@@ -200,6 +200,7 @@ impl Unpacking<'_> {
     }
 
     fn skip(&mut self, path: &[OsString], why: &str) {
+        self.report.is_nothing |= path.len() == 1;
         let path: PathBuf = path.iter().collect();
         let text = format!("{}: {why}", path.display());
         if self.report.skipped.len() < MOST_SKIPPED {

@@ -132,9 +132,10 @@ impl LifelineCore {
         self.gathering.get_or_insert(now.after(GATHER));
     }
 
-    /// Sends a signal to the foreground of a session. False: nobody is there to do it.
-    pub(crate) fn signal(&mut self, marker: &Marker, signal: Signal) -> bool {
-        let up = matches!(self.phase, Phase::Up { .. });
+    /// Sends a signal to the foreground of a session. False: nobody is there to do it, or was heard
+    /// of for as long as the shell itself waits.
+    pub(crate) fn signal(&mut self, marker: &Marker, signal: Signal, now: Timestamp) -> bool {
+        let up = matches!(self.phase, Phase::Up { heard } if now < heard.after(SILENCE));
         if up {
             let line = format!("s {} {}\n", marker.value(), signal.number());
             self.orders.push_back(Order::Say(line));
@@ -294,6 +295,8 @@ impl LifelineCore {
 const BEAT: Duration = Duration::from_secs(2);
 /// Two and a half beats. The shell acts after ten seconds of silence.
 const FRESH: Duration = Duration::from_secs(5);
+/// After which a shell acts by itself.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long a shell waits for the container's next session.
 const IDLE: Duration = Duration::from_secs(60);
 const MOST_BATCHES: usize = 4;

@@ -67,6 +67,8 @@ pub(super) struct ContainerConfig {
 pub(super) struct HostConfig {
     #[serde(default)]
     pub(super) cap_drop: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) pid_mode: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +95,13 @@ struct Ended {
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
+}
+
+impl ContainerState {
+    /// Whether its processes are among those of the host.
+    pub(super) fn is_among_the_hosts(&self) -> bool {
+        self.host_config.pid_mode == "host"
+    }
 }
 
 impl Api {

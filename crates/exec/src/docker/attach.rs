@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{
     api::Api,
     exec::take,
-    exit_facts,
+    exit_facts::{self, Before},
     input::DockerInput,
     link::Link,
     output::{DockerOutput, Opening},
@@ -55,11 +55,16 @@ impl DockerAttachment {
         let clock = Arc::clone(&api.clock);
         let output = DockerOutput::new(link.clone(), tty, Opening::default(), clock);
         let input = stdin.then(|| Box::pin(DockerInput::new(link.clone())) as ExecInput);
+        let attached = api.clock.now();
         let end = watch_end(
             api,
             &link,
             request.workload.clone(),
             !container.state.running,
+            Before {
+                at: attached,
+                out_of_memory: container.state.running && container.state.oom_killed,
+            },
         );
         Ok(Self {
             api: Arc::clone(api),
@@ -95,17 +100,15 @@ fn watch_end(
     link: &Link,
     workload: WorkloadId,
     next: bool,
+    before: Before,
 ) -> watch::Receiver<Option<End>> {
     let (told, end) = watch::channel(None);
     let api = Arc::clone(api);
     let closed = link.closed().clone();
-    let attached = api.clock.now();
     tokio::spawn(closed.run_until_cancelled_owned(async move {
         let code = api.wait_container(&workload, next).await;
         told.send_replace(Some(match code {
-            Ok(code) => {
-                End::Exited(exit_facts::of_container(&api, &workload, attached, code).await)
-            }
+            Ok(code) => End::Exited(exit_facts::of_container(&api, &workload, before, code).await),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 End::Exited(ExitStatus::unknown("the container was removed"))
             }

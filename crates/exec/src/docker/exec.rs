@@ -330,7 +330,16 @@ impl ExecSession for DockerSession {
             return Ok(());
         }
         match &self.lifeline {
-            Some(lifeline) => lifeline.signal(signal).await,
+            Some(lifeline) => {
+                let container = self.api.inspect_container(&self.workload).await;
+                if container.is_ok_and(|container| container.is_among_the_hosts()) {
+                    return Err(Error::unsupported(format!(
+                        "{signal} can't be sent: the container is in the host's process namespace, \
+                         where the session's foreground can't be told from the outside"
+                    )));
+                }
+                lifeline.signal(signal).await
+            }
             None => Err(Error::unsupported(format!(
                 "{signal} can't be sent: Docker's API has no way to, there is no stub, and no \
                  lifeline for lack of a shell in the container and of an image for one beside it, \

@@ -90,14 +90,25 @@ impl ExitFacts {
     }
 }
 
-/// How the process of a container ended that was attached to at `attached`, by the engine's code.
+/// What was known of a container when it was attached to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    pub(super) at: Timestamp,
+    /// Memory had run out in this run of it: not what ended it.
+    pub(super) out_of_memory: bool,
+}
+
+/// How the process of a container ended that was attached to, by the engine's code.
+///
+/// The engine's flag says that the kernel killed something in it since it was started, not what ended
+/// it. It is believed where it was not up before.
 ///
 /// # Cancel safety
 /// Safe.
 pub(super) async fn of_container(
     api: &Api,
     workload: &WorkloadId,
-    attached: Timestamp,
+    before: Before,
     code: i64,
 ) -> ExitStatus {
     let status = meaning(code, &[&KILLS[..], &FAULTS].concat());
@@ -106,12 +117,14 @@ pub(super) async fn of_container(
     }
     // One that is removed with its end can only be asked about by its events.
     match api.inspect_container(workload).await {
-        Ok(container) if container.state.oom_killed => out_of_memory(status),
-        _ => complete(api, workload, attached, status).await,
+        Ok(container) if container.state.oom_killed && !before.out_of_memory => {
+            out_of_memory(status)
+        }
+        _ => complete(api, workload, before.at, status).await,
     }
 }
 
-/// Adds whether memory ran out, since a time of ours.
+/// Adds whether memory ran out just now, and not before a time of ours.
 async fn complete(
     api: &Api,
     workload: &WorkloadId,
@@ -134,7 +147,8 @@ async fn complete(
 /// In the engine's own time, which may differ from ours.
 async fn ran_out_of_memory(api: &Api, workload: &WorkloadId, started: Timestamp) -> Result<bool> {
     let until = api.engine_time().await?;
-    let lasted = api.clock.now().since(started);
+    // What ran out of it earlier did not end this.
+    let lasted = api.clock.now().since(started).min(LAST_MOMENTS);
     let since = until.before(lasted).before(START_DELAY);
     // The event may come a moment after the end that it explains.
     let until = until.after(Duration::from_secs(1));
@@ -211,6 +225,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// From the start of a command to our knowing of it.
 const START_DELAY: Duration = Duration::from_millis(200);
+/// From the kernel's decision to our asking, on a loaded machine.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
 /// An engine that restarts is back within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 

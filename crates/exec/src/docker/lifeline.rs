@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use longshore_core::{ClockExt, Error, Result, Signal, Timestamp, WorkloadId};
+use longshore_core::{ClockExt, Error, ErrorKind, Result, Signal, Timestamp, WorkloadId};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use self::{driver::Driver, line::SAID, refusals::Refusals, seat::Seat};
@@ -37,7 +37,15 @@ pub(super) struct Lifelines {
 }
 
 #[derive(Debug, Default)]
-struct Table(Mutex<HashMap<Key, Lifeline>>);
+struct Table(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Those that sessions can join.
+    current: HashMap<Key, Lifeline>,
+    /// How many there are in all. One that was lost goes on while sessions are under its watch.
+    counts: HashMap<Key, usize>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -124,7 +132,8 @@ impl Lifelines {
         let key = Key::new(&context.settings, workload, seat.clone());
         let now = context.api.clock.now();
         let table = self.table.lock();
-        table.get(&key).is_some_and(|there| there.is_usable(now))
+        let there = table.current.get(&key);
+        there.is_some_and(|there| there.is_usable(now))
     }
 
     fn hold(&self, context: &Context, key: &Key) -> Result<(Hold, latest::Receiver<Trust>)> {
@@ -133,13 +142,14 @@ impl Lifelines {
             .ok_or_else(|| Error::internal("a lifeline with nothing to do"))?;
         let mut table = self.table.lock();
         let now = api.clock.now();
-        let usable = table.get(key).filter(|lifeline| lifeline.is_usable(now));
+        let there = table.current.get(key);
+        let usable = there.filter(|lifeline| lifeline.is_usable(now));
         let lifeline = match usable {
             Some(lifeline) => lifeline.clone(),
             None => {
-                let place = (Arc::downgrade(&self.table), key.clone());
+                let place = table.place(&self.table, key)?;
                 let lifeline = Driver::spawn(Arc::clone(api), place, group);
-                table.insert(key.clone(), lifeline.clone());
+                table.current.insert(key.clone(), lifeline.clone());
                 lifeline
             }
         };
@@ -188,13 +198,58 @@ impl Lifeline {
 }
 
 impl Table {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Lifeline>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a lifeline stands in its table.
-type Place = (Weak<Table>, Key);
+impl Entries {
+    /// A place for one more. Who ends one lifeline after the other makes each new session take
+    /// another, and each that was lost is replaced for its own sessions: of containers beside a
+    /// container there are not more than a few, whatever it does.
+    fn place(&mut self, table: &Arc<Table>, key: &Key) -> Result<Place> {
+        let count = self.counts.entry(key.clone()).or_default();
+        if matches!(key.seat, Seat::Beside(_)) && *count >= MOST_BESIDE {
+            let text = format!("{MOST_BESIDE} helpers of this container were lost under sessions");
+            return Err(Error::new(ErrorKind::ResourceExhausted, text).with_retryable(false));
+        }
+        *count += 1;
+        Ok(Place {
+            table: Arc::downgrade(table),
+            key: key.clone(),
+        })
+    }
+
+    /// Another may stand there already.
+    fn remove_if_own(&mut self, key: &Key, group: &Group) {
+        let there = self.current.get(key);
+        if there.is_some_and(|there| there.group == *group) {
+            self.current.remove(key);
+        }
+    }
+}
+
+/// Where a lifeline stands in its table. It counts until this is dropped.
+#[derive(Debug)]
+struct Place {
+    table: Weak<Table>,
+    key: Key,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(table) = self.table.upgrade() else {
+            return;
+        };
+        let mut entries = table.lock();
+        if let Some(count) = entries.counts.get_mut(&self.key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                entries.counts.remove(&self.key);
+            }
+        }
+    }
+}
 
 impl Hold {
     /// The mark that the session's processes are to carry.
@@ -237,4 +292,6 @@ impl Drop for Hold {
     }
 }
 
+/// For a container, and a policy.
+const MOST_BESIDE: usize = 4;
 const START_LIMIT: std::time::Duration = std::time::Duration::from_secs(25);

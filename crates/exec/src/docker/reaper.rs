@@ -16,7 +16,6 @@ use crate::cleanup::{COLUMNS, CleanupReport, Marker, ProcessTable, Reaped};
 /// holds. One that the engine does not answer for holds up no other.
 pub(super) async fn reap(context: &Context) -> Result<Reaped> {
     let running = context.api.running_containers().await?;
-    unstarted::remove_left(context).await;
     let mut reaped = Reaped {
         containers: running.len(),
         ..Reaped::default()
@@ -39,6 +38,8 @@ pub(super) async fn reap(context: &Context) -> Result<Reaped> {
             }
         }
     }
+    // They hold nobody up, so nobody waits for them.
+    unstarted::remove_left(context).await;
     Ok(reaped)
 }
 

@@ -34,6 +34,10 @@ pub(super) const ROLE: &str = "longshore.exec";
 pub(super) const SIDECAR: &str = "sidecar";
 /// A lifeline's shell is in it.
 pub(super) const LIFELINE: &str = "lifeline";
+/// It lends the stub.
+pub(super) const STUB: &str = "stub";
+/// What their names begin with.
+pub(super) const NAMED: &str = "longshore-exec-";
 /// Whose a lifeline's is, and of which life.
 pub(super) const GATEWAY: &str = "longshore.exec.gateway";
 pub(super) const LIFE: &str = "longshore.exec.life";

@@ -7,7 +7,7 @@ use super::{
     context::Context,
     keeper::Watched,
     lifeline::{SCRIPT, SWEEP},
-    sidecar::{self, SIDECAR},
+    sidecar::{self, NAMED, SIDECAR},
     stub,
 };
 use crate::cleanup::{CleanupRung, Marker};
@@ -79,7 +79,7 @@ pub(super) async fn sidecar(
     };
     for command in command {
         let config = sidecar::config(workload, &image, &command, SIDECAR);
-        let name = format!("longshore-exec-sidecar-{}", api.random.hex(8));
+        let name = format!("{NAMED}{SIDECAR}-{}", api.random.hex(8));
         let id = api.create_container(&name, &config).await?;
         let ended = match api.start_container(&id).await {
             Ok(()) => api.wait_for_helper(&id).await,

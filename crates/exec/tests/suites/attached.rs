@@ -1,8 +1,11 @@
 //! How the end of a container is told to who is attached to it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,8 +30,14 @@ struct Ends {
     code: i64,
     /// Whether the container's state says that its memory ran out.
     flagged: bool,
+    /// Whether it said so already when it was attached to.
+    before: bool,
     /// Whether an event does.
     told: bool,
+    /// How many seconds before the end that was.
+    ago: u64,
+    /// How many it runs on.
+    lasts: u64,
     /// Whether the container is removed with its end.
     gone: bool,
     ended: Arc<AtomicBool>,
@@ -46,11 +55,14 @@ impl Ends {
             http("200 OK", r#"{"SystemTime":"2026-01-01T00:00:10Z"}"#)
         } else if line.contains("/events") {
             let event = r#"{"Type":"container","Action":"oom"}"#;
-            http("200 OK", if self.told { event } else { "" })
+            let since = line.split("since=").nth(1).unwrap();
+            let since: f64 = since.split('&').next().unwrap().parse().unwrap();
+            let told = self.told && since <= (ENDED - self.ago) as f64;
+            http("200 OK", if told { event } else { "" })
         } else if self.gone && !running {
             http("404 Not Found", r#"{"message":"No such container: web"}"#)
         } else {
-            let flagged = self.flagged && !running;
+            let flagged = self.flagged && (self.before || !running);
             let state = format!(r#"{{"Running":{running},"OOMKilled":{flagged}}}"#);
             let config = r#"{"Tty":false,"OpenStdin":false}"#;
             http(
@@ -71,6 +83,9 @@ impl Connector for Ends {
             let count = far.read(&mut request).await.unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..count]).into_owned();
             let line = request.lines().next().unwrap_or_default();
+            if line.contains("/wait") {
+                tokio::time::sleep(Duration::from_secs(engine.lasts)).await;
+            }
             let _ = far.write_all(&engine.answer(line)).await;
         });
         Ok(Box::new(near))
@@ -138,6 +153,39 @@ async fn a_container_that_ran_out_of_memory_is_told_so() {
     assert_eq!(ended(other).await, ExitStatus::exited(1));
 }
 
+/// The engine's flag stays up while the container runs, whoever in it was ended, and its events stay.
+#[tokio::test(start_paused = true)]
+async fn memory_that_ran_out_earlier_did_not_end_a_container() {
+    let running = Ends {
+        lasts: 60,
+        ..with(137)
+    };
+    for engine in [
+        Ends {
+            flagged: true,
+            before: true,
+            ..running.clone()
+        },
+        Ends {
+            told: true,
+            ago: 30,
+            ..running.clone()
+        },
+    ] {
+        let status = ended(engine.clone()).await;
+        assert_eq!(status, ExitStatus::signaled(Signal::KILL), "{engine:?}");
+    }
+    // It ran out again, and that was the end.
+    let again = Ends {
+        flagged: true,
+        before: true,
+        told: true,
+        ago: 1,
+        ..running
+    };
+    assert!(ended(again).await.out_of_memory);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_signal_that_ended_a_container_is_named() {
     for (code, signal) in [
@@ -155,3 +203,6 @@ async fn a_signal_that_ended_a_container_is_named() {
     assert!(end.text.unwrap().contains("SIGINT"));
     assert_eq!(ended(with(0)).await, ExitStatus::exited(0));
 }
+
+/// By the engine's clock, which stands still.
+const ENDED: u64 = 1_767_225_610;

@@ -58,6 +58,10 @@ pub(crate) struct Daemon {
     pub(crate) hanging: Mutex<Vec<String>>,
     /// Whether no container has a shell.
     pub(crate) shellless: AtomicBool,
+    /// What a lifeline's shell says on its second stream, and then it ends.
+    pub(crate) trouble: Mutex<Option<String>>,
+    /// Whether containers are in the host's process namespace.
+    pub(crate) among_hosts: AtomicBool,
     pub(crate) helpers: Helpers,
 }
 
@@ -129,6 +133,8 @@ impl Daemon {
             crowd: Mutex::default(),
             hanging: Mutex::default(),
             shellless: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            among_hosts: AtomicBool::new(false),
             helpers: Helpers::default(),
         })
     }
@@ -229,9 +235,14 @@ impl Daemon {
                     let id = WorkloadId::new(*id).unwrap();
                     let tty = self.state.lock().unwrap().terminals.contains(&id);
                     let runs = !self.helpers.is_stopped(id.as_str());
+                    let mode = match self.among_hosts.load(Ordering::SeqCst) {
+                        true => "host",
+                        false => "",
+                    };
                     let body = json!({
                         "Config": { "Tty": tty, "OpenStdin": true },
                         "State": { "Running": runs },
+                        "HostConfig": { "PidMode": mode },
                     });
                     match self.exec.attach(&AttachRequest::new(id)).await {
                         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -357,6 +368,13 @@ impl Daemon {
             let text = "OCI runtime exec failed: exec failed: exec: \"sh\": executable file not \
                         found in $PATH: unknown\r\n";
             let said = framed(OutputKind::Stdout, text.as_bytes(), tty);
+            let _ = stream.write_all(&said).await;
+            self.state.lock().unwrap().execs.remove(id);
+            return;
+        }
+        let trouble = self.trouble.lock().unwrap().clone();
+        if let Some(text) = trouble.filter(|_| role == Some("longshore-lifeline")) {
+            let said = framed(OutputKind::Stderr, text.as_bytes(), tty);
             let _ = stream.write_all(&said).await;
             self.state.lock().unwrap().execs.remove(id);
             return;

@@ -172,13 +172,18 @@ fn shells_that_are_killed_in_a_row_are_replaced_ever_more_slowly() {
 fn signals_are_passed_on_or_refused() {
     let mut core = up();
     let marker = marks(1).remove(0);
-    assert!(core.signal(&marker, Signal::TERM));
+    assert!(core.signal(&marker, Signal::TERM, later(9)));
     assert_eq!(
         orders(&mut core),
         [say(&format!("s {} 15\n", marker.value()))]
     );
-    core.lost(NOW);
-    assert!(!core.signal(&marker, Signal::TERM));
+    // Stopped, it says nothing, and would do nothing of what it is told.
+    assert!(!core.signal(&marker, Signal::TERM, later(10)));
+    assert_eq!(orders(&mut core), []);
+    core.heard(later(11), "b");
+    assert!(core.signal(&marker, Signal::TERM, later(12)));
+    core.lost(later(12));
+    assert!(!core.signal(&marker, Signal::TERM, later(12)));
 }
 
 #[test]

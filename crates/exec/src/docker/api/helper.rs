@@ -72,11 +72,21 @@ impl Api {
 
     /// Ends and removes a container, and tells whether it was there.
     pub(in crate::docker) async fn remove_container(&self, id: &str) -> Result<bool> {
-        let path = format!("/containers/{}?force=1&v=1", segment(id));
-        match self.send(Method::DELETE, &path, None).await? {
+        self.remove(&format!("/containers/{}?force=1&v=1", segment(id)))
+            .await
+    }
+
+    /// Removes a container if it does not run; the engine refuses where it does.
+    pub(in crate::docker) async fn remove_container_at_rest(&self, id: &str) -> Result<bool> {
+        self.remove(&format!("/containers/{}?v=1", segment(id)))
+            .await
+    }
+
+    async fn remove(&self, path: &str) -> Result<bool> {
+        match self.send(Method::DELETE, path, None).await? {
             (status, _) if status.is_success() => Ok(true),
             (StatusCode::NOT_FOUND, _) => Ok(false),
-            // It is being removed.
+            // It is being removed, or it runs and is not to be.
             (StatusCode::CONFLICT, _) => Ok(true),
             (status, body) => Err(refused(status, &body)),
         }

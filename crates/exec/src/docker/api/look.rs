@@ -20,9 +20,10 @@ struct Listed {
 #[serde(rename_all = "PascalCase")]
 pub(in crate::docker) struct AtRest {
     pub(in crate::docker) id: String,
-    /// When it was made, in seconds of the engine's clock since 1970.
     #[serde(default)]
-    created: i64,
+    names: Option<Vec<String>>,
+    /// When it was made, in seconds of the engine's clock since 1970.
+    created: Option<u64>,
     #[serde(default)]
     state: String,
     #[serde(default)]
@@ -34,8 +35,14 @@ impl AtRest {
         self.labels.as_ref()?.get(name).map(String::as_str)
     }
 
-    pub(in crate::docker) fn made(&self) -> Timestamp {
-        Timestamp::from_secs(u64::try_from(self.created).unwrap_or_default())
+    /// Each begins with a slash.
+    pub(in crate::docker) fn names(&self) -> &[String] {
+        self.names.as_deref().unwrap_or_default()
+    }
+
+    /// `None` where the engine does not say.
+    pub(in crate::docker) fn made(&self) -> Option<Timestamp> {
+        self.created.map(Timestamp::from_secs)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use longshore_core::ClockExt;
 use tokio::{
@@ -6,7 +6,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use super::{Key, Lifeline, Place, Request, Trust, line::Line};
+use super::{Lifeline, Place, Request, Trust, line::Line};
 use crate::{
     cleanup::{Group, LifelineCore, Marker, Order},
     docker::api::Api,
@@ -161,14 +161,14 @@ impl Driver {
             }
             Request::Leave => self.core.leave(now),
             Request::Signal(marker, signal, answer) => {
-                let _ = answer.send(self.core.signal(&marker, signal));
+                let _ = answer.send(self.core.signal(&marker, signal, now));
             }
         }
     }
 
     /// Starts the shell. Requests wait meanwhile.
     async fn start(&mut self) {
-        let starting = Line::start(&self.api, &self.place.1, &self.group);
+        let starting = Line::start(&self.api, &self.place.key, &self.group);
         let started = self
             .api
             .clock
@@ -210,7 +210,7 @@ impl Driver {
 
     /// Lets it go, unless somebody has just come.
     fn retire(&mut self) {
-        let Some(table) = self.place.0.upgrade() else {
+        let Some(table) = self.place.table.upgrade() else {
             return self.core.retire();
         };
         let mut entries = table.lock();
@@ -218,7 +218,7 @@ impl Driver {
             // Whoever comes from now on takes another.
             self.requests.close();
             self.trust.send_replace(Trust::Gone);
-            entries.remove_if_own(&self.place.1, &self.group);
+            entries.remove_if_own(&self.place.key, &self.group);
             self.core.retire();
         }
     }
@@ -226,8 +226,8 @@ impl Driver {
     /// Writes what is left to say, and closes.
     async fn finish(mut self) {
         self.requests.close();
-        if let Some(table) = self.place.0.upgrade() {
-            table.lock().remove_if_own(&self.place.1, &self.group);
+        if let Some(table) = self.place.table.upgrade() {
+            table.lock().remove_if_own(&self.place.key, &self.group);
         }
         let Some(mut line) = self.line.take() else {
             return;
@@ -238,19 +238,6 @@ impl Driver {
             line.write.flush().await
         };
         let _ = clock.timeout(FINISH_LIMIT, "a farewell", writing).await;
-    }
-}
-
-trait Entries {
-    fn remove_if_own(&mut self, key: &Key, group: &Group);
-}
-
-impl Entries for HashMap<Key, Lifeline> {
-    /// Another may stand there already.
-    fn remove_if_own(&mut self, key: &Key, group: &Group) {
-        if self.get(key).is_some_and(|there| there.group == *group) {
-            self.remove(key);
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     cleanup::{Identity, LATE_START},
     docker::{
         api::Api,
-        sidecar::{self, GATEWAY, LIFE, LIFELINE, ROLE},
+        sidecar::{self, GATEWAY, LIFE, LIFELINE, NAMED, ROLE},
     },
 };
 
@@ -16,9 +16,12 @@ use crate::{
 ///
 /// It ends by itself when its shell does, at the end of its input or after ten seconds of silence at
 /// the latest, and the engine removes it then (`AutoRemove`). What was made and not started it does
-/// not remove, nor what somebody in the container has stopped: they can end it, as they can a shell
-/// inside, but having no `SYS_PTRACE` they can't look into it. So whenever this is dropped, it is seen to that nothing stays; what could not be seen
+/// not remove, nor what somebody in the container has stopped: root there can end it, as it can a
+/// shell inside. So whenever this is dropped, it is seen to that nothing stays; what could not be seen
 /// to, because this program died, is left to the next [`reap`](crate::DockerExec::reap).
+///
+/// A container that was given `SYS_PTRACE` itself can take its helper over. It gains the
+/// capabilities of [`CAPABILITIES`] by that, and no more.
 #[derive(Debug)]
 pub(super) struct Helper {
     api: Arc<Api>,
@@ -40,7 +43,7 @@ impl Helper {
     /// Makes it and starts it. Its stream is attached before, so that no word is missed.
     ///
     /// # Errors
-    /// `Conflict` when the container does not run.
+    /// `Conflict` when the container does not run, `Unsupported` where its processes are the host's.
     ///
     /// # Cancel safety
     /// Dropped, what was made is removed.
@@ -52,11 +55,17 @@ impl Helper {
     ) -> Result<(BoxByteStream, Self)> {
         // The engine would make a helper for one that does not run, and refuse to start it.
         let container = api.inspect_container(&key.workload).await;
-        if !container.map_err(gone)?.state.running {
+        let container = container.map_err(gone)?;
+        if !container.state.running {
             return Err(not_running(&key.workload));
         }
+        // It would stand among the host's processes, for as long as there are sessions.
+        if container.is_among_the_hosts() {
+            let text = "the container is in the host's process namespace; no helper joins it there";
+            return Err(Error::unsupported(text));
+        }
         let mut helper = Self {
-            name: format!("longshore-exec-lifeline-{}", api.random.hex(8)),
+            name: format!("{NAMED}{LIFELINE}-{}", api.random.hex(8)),
             api: Arc::clone(api),
             stage: Stage::Asked,
         };
@@ -137,7 +146,10 @@ fn config(workload: &WorkloadId, identity: &Identity, image: &str, command: &[&s
     // It stays beside what runs there, so it has no more than it needs: to find and to end the
     // processes of all users.
     host["CapDrop"] = json!(["ALL"]);
-    host["CapAdd"] = json!(["DAC_READ_SEARCH", "KILL", "SYS_PTRACE"]);
+    host["CapAdd"] = json!(CAPABILITIES);
+    // Nor can it be made to take much from the host.
+    host["Memory"] = json!(MEMORY);
+    host["PidsLimit"] = json!(PROCESSES);
     config
 }
 
@@ -156,6 +168,14 @@ fn not_running(workload: &WorkloadId) -> Error {
     Error::new(ErrorKind::Conflict, text).with_retryable(false)
 }
 
+/// To open the environments of other users' processes, to signal them, and to be let at their memory.
+/// Engines give the first two to every container. `DAC_READ_SEARCH` would open those files as well,
+/// and by `open_by_handle_at` any file of the host's for who takes the helper over.
+const CAPABILITIES: [&str; 3] = ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"];
+/// In bytes. A search holds one environment of a process at a time, and the numbers of all.
+const MEMORY: u64 = 64 << 20;
+/// Four searches at a time, of a few processes each.
+const PROCESSES: u32 = 64;
 /// A shell that acts has looked for latecomers for half a minute by then.
 const FAREWELL: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -20,6 +20,8 @@ pub(super) struct Said {
     read: ReadHalf<BoxByteStream>,
     frames: Demultiplexer,
     unfinished: Vec<u8>,
+    /// What was said on the other stream.
+    complaint: Vec<u8>,
     buffer: Box<[u8; 512]>,
 }
 
@@ -32,6 +34,7 @@ impl Line {
             read,
             frames: Demultiplexer::new(),
             unfinished: Vec::new(),
+            complaint: Vec::new(),
             buffer: Box::new([0; 512]),
         };
         let mut line = Self {
@@ -45,11 +48,14 @@ impl Line {
         {
             if lines.iter().any(|said| said == READY) {
                 line.helper.iter_mut().for_each(Helper::stands);
+                line.said.complaint = Vec::new();
                 return Ok(line);
             }
             other.extend(lines);
         }
-        other.push_str(&String::from_utf8_lossy(&line.said.unfinished));
+        for rest in [&line.said.unfinished, &line.said.complaint] {
+            other.push_str(&String::from_utf8_lossy(rest));
+        }
         let said = printable(other.trim(), 200).into_owned();
         Err(Error::unsupported(key.seat.complaint()).with_context(SAID, said))
     }
@@ -69,6 +75,8 @@ impl Said {
         let mut lines = Vec::new();
         while let Some(output) = self.frames.next(&mut piece).ok()? {
             if output.kind != OutputKind::Stdout {
+                let room = LONGEST_COMPLAINT.saturating_sub(self.complaint.len());
+                self.complaint.extend(output.bytes.iter().take(room));
                 continue;
             }
             for byte in output.bytes {

@@ -2,7 +2,12 @@ use std::sync::Arc;
 
 use longshore_core::{Error, ErrorKind, ExecRequest, Result};
 
-use super::{Hold, line::SAID, refusals::Place, seat::Seat};
+use super::{
+    Hold,
+    line::SAID,
+    refusals::{Place, Refused},
+    seat::Seat,
+};
 use crate::{cleanup::Cleanup, docker::context::Context};
 
 /// Who watches over a session.
@@ -33,15 +38,17 @@ impl Watch {
             user: request.user.clone(),
             image: image.clone(),
         });
+        let mut refused = None;
         if let Some(place) = &beside {
             let now = context.api.clock.now();
-            if lifelines.refusals.holds(place, now) {
-                return Ok(Self::nobody());
+            refused = lifelines.refusals.holds(place, now);
+            if refused == Some(Refused { no_program: true }) {
+                return Ok(Self::nobody(true));
             }
             // Whoever found that there is no shell had it made, and it serves all users.
             let stands = |seat: &Seat| lifelines.stands(context, &place.workload, seat);
-            if stands(&place.seat()) && !stands(&inside) {
-                return Ok(Self::beside(context, place).await);
+            if refused.is_none() && stands(&place.seat()) && !stands(&inside) {
+                return Ok(Self::beside(context, place, true).await);
             }
         }
         let joined = lifelines.join(context, &request.workload, inside).await;
@@ -53,30 +60,30 @@ impl Watch {
         };
         tracing::debug!(error = error.chain(), "no lifeline in the container");
         let said = error.context(SAID);
-        match beside.filter(|_| said.is_some_and(is_useless)) {
-            Some(place) => Ok(Self::beside(context, &place).await),
+        let no_program = said.is_some_and(has_no_program);
+        let is_useless = said.is_some_and(is_useless);
+        match beside.filter(|_| is_useless && refused.is_none()) {
+            Some(place) => Ok(Self::beside(context, &place, no_program).await),
             // A shell that could not start or go on for a moment may be able to later.
-            None => Ok(Self {
-                hold: None,
-                shellless: said.is_some_and(has_no_program),
-            }),
+            None => Ok(Self::nobody(no_program)),
         }
     }
 
-    async fn beside(context: &Context, place: &Place) -> Self {
+    /// By a helper. `no_program`: the container surely has no shell.
+    async fn beside(context: &Context, place: &Place, no_program: bool) -> Self {
         let lifelines = &context.shared.lifelines;
         let joined = lifelines.join(context, &place.workload, place.seat());
         match joined.await {
-            Ok(hold) => Self::by(hold, true),
+            Ok(hold) => Self::by(hold, no_program),
             Err(error) => {
                 let workload = &place.workload;
                 tracing::debug!(%workload, error = error.chain(), "no lifeline beside it either");
                 if is_lasting(&error) {
-                    lifelines
-                        .refusals
-                        .note(place.clone(), context.api.clock.now());
+                    let now = context.api.clock.now();
+                    let refused = Refused { no_program };
+                    lifelines.refusals.note(place.clone(), refused, now);
                 }
-                Self::nobody()
+                Self::nobody(no_program)
             }
         }
     }
@@ -88,11 +95,11 @@ impl Watch {
         }
     }
 
-    /// Neither a shell in the container nor a helper.
-    fn nobody() -> Self {
+    /// Neither a shell in the container nor a helper, just now.
+    fn nobody(shellless: bool) -> Self {
         Self {
             hold: None,
-            shellless: true,
+            shellless,
         }
     }
 }
@@ -103,9 +110,9 @@ fn has_no_program(said: &str) -> bool {
 }
 
 /// Whether it has none that the script can do with. One without `tr` or `grep` leaves and says
-/// nothing.
+/// nothing; without a `printf` of its own it names that.
 fn is_useless(said: &str) -> bool {
-    let words = ["permission denied", "exec format error"];
+    let words = ["permission denied", "exec format error", "not found"];
     said.is_empty() || has_no_program(said) || words.iter().any(|words| said.contains(words))
 }
 
@@ -131,6 +138,7 @@ mod tests {
             "",
             "exec /bin/sh: exec format error",
             "sh: permission denied",
+            "sh: 5: printf: not found",
         ] {
             assert!(is_useless(said), "{said}");
         }
@@ -139,6 +147,8 @@ mod tests {
             "unable to find user ann: no matching entries in passwd file",
             "Container 4a2 is not running",
             "fork: Resource temporarily unavailable",
+            "sh: 12: Cannot fork",
+            "sh: can't fork: Out of memory",
         ] {
             assert!(!is_useless(said), "{said}");
         }

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use longshore_core::{Result, Timestamp};
+use longshore_core::{ClockExt, Result, Timestamp};
 
 use crate::{
     cleanup::Identity,
     docker::{
         api::AtRest,
         context::Context,
-        sidecar::{GATEWAY, LIFE, ROLE},
+        sidecar::{GATEWAY, LIFE, LIFELINE, NAMED, ROLE, SIDECAR, STUB},
     },
 };
 
 /// Removes helper containers that do not run: those of other lives of this gateway, and whoever's is
 /// old. One that runs ends by itself, as nobody holds its input, and the engine removes it then; but
-/// what was made just before its gateway died was never started. What can't be seen or removed now is
-/// there the next time.
+/// what was made just before its gateway died was never started. What can't be seen or removed now,
+/// within half a minute in all, is there the next time.
 pub(super) async fn remove_left(context: &Context) {
-    if let Err(error) = remove(context).await {
+    let clock = &context.api.clock;
+    let removing = clock.timeout(LIMIT, "the engine", remove(context)).await;
+    if let Err(error) = removing.and_then(|removed| removed) {
         let error = error.chain();
         tracing::debug!(
             error,
@@ -29,7 +31,8 @@ pub(super) async fn remove_left(context: &Context) {
 
 async fn remove(context: &Context) -> Result<()> {
     let api = &context.api;
-    let listed = api.containers_at_rest(ROLE).await?;
+    let mut listed = api.containers_at_rest(ROLE).await?;
+    listed.retain(is_ours);
     if listed.is_empty() {
         return Ok(());
     }
@@ -41,7 +44,7 @@ async fn remove(context: &Context) -> Result<()> {
             helper = helper.id,
             "a helper container that was left is removed"
         );
-        match api.remove_container(&helper.id).await {
+        match api.remove_container_at_rest(&helper.id).await {
             Err(error) if error.is_retryable() => return Err(error),
             // The others have nothing to do with it.
             Err(error) => tracing::debug!(error = error.chain(), "it can't be removed"),
@@ -51,13 +54,22 @@ async fn remove(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// A label alone says little: containers have those of their images, whoever wrote them.
+fn is_ours(one: &AtRest) -> bool {
+    let role = one.label(ROLE).unwrap_or_default();
+    let named = |name: &String| name.trim_start_matches('/').starts_with(NAMED);
+    [LIFELINE, SIDECAR, STUB].contains(&role) && one.names().iter().any(named)
+}
+
 fn is_left(one: &AtRest, identity: &Identity, now: Timestamp) -> bool {
     let of_gateway = one.label(GATEWAY) == Some(identity.gateway());
     let of_another_life = of_gateway && one.label(LIFE) != Some(identity.life());
-    of_another_life || one.made().after(LONGEST_START) < now
+    let is_old = |made: Timestamp| made.after(LONGEST_START) < now;
+    of_another_life || one.made().is_some_and(is_old)
 }
 
 /// Whoever makes one starts it within half a minute, or removes it.
 const LONGEST_START: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(30);
 /// Of one engine at a time.
 const MOST: usize = 64;

@@ -11,7 +11,10 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::Stub;
-use crate::docker::api::Api;
+use crate::docker::{
+    api::Api,
+    sidecar::{NAMED, ROLE, STUB},
+};
 
 /// Where the stub is, by container.
 #[derive(Debug, Default)]
@@ -72,13 +75,13 @@ async fn put(api: &Api, container: &str, stub: &Stub) -> Result<String> {
 async fn lend(api: &Api, container: &str, stub: &Stub) -> Result<String> {
     let image = image(api, stub).await?;
     let short = &container[..container.len().min(16)];
-    let name = format!("longshore-exec-stub-{short}-{}", stub.name());
+    let name = format!("{NAMED}{STUB}-{short}-{}", stub.name());
     let config = json!({
         "Image": image,
         "Cmd": [format!("/{PROGRAM}"), "hold"],
         "User": "0:0",
         "Tty": true,
-        "Labels": { "longshore.exec": "stub" },
+        "Labels": { (ROLE): STUB },
         "HostConfig": {
             "PidMode": format!("container:{container}"),
             "NetworkMode": "none",

@@ -24,6 +24,8 @@ pub(crate) struct Helpers {
     /// Containers that do not run.
     stopped: Mutex<Vec<String>>,
     there: Mutex<BTreeMap<String, Helper>>,
+    /// What was removed without being asked whether it runs.
+    pub(crate) forced: Mutex<Vec<String>>,
 }
 
 /// What the engine does wrong, or does not do.
@@ -45,7 +47,7 @@ pub(crate) enum Fault {
 struct Helper {
     config: Value,
     /// In seconds since 1970.
-    made: i64,
+    made: Option<i64>,
     attached: Option<DuplexStream>,
     runs: Option<AbortHandle>,
 }
@@ -60,7 +62,7 @@ impl Helpers {
     }
 
     /// One that nobody started.
-    pub(crate) fn leave(&self, name: &str, labels: Value, made: i64) {
+    pub(crate) fn leave(&self, name: &str, labels: Value, made: Option<i64>) {
         let helper = Helper {
             config: json!({ "Labels": labels }),
             made,
@@ -86,6 +88,11 @@ impl Helpers {
         self.there.lock().unwrap()
     }
 
+    fn runs(&self, name: &str) -> bool {
+        let there = self.there();
+        there.get(name).is_some_and(|helper| helper.runs.is_some())
+    }
+
     fn has_fault(&self, fault: Fault) -> bool {
         *self.fault.lock().unwrap() == fault
     }
@@ -102,12 +109,16 @@ impl Helpers {
         let there = self.there();
         let at_rest = there.iter().filter(|(_, helper)| helper.runs.is_none());
         let told = at_rest.map(|(name, helper)| {
-            json!({
+            let mut told = json!({
                 "Id": name,
-                "Created": helper.made,
+                "Names": [format!("/{name}")],
                 "State": "created",
                 "Labels": helper.config["Labels"],
-            })
+            });
+            if let Some(made) = helper.made {
+                told["Created"] = json!(made);
+            }
+            told
         });
         told.collect()
     }
@@ -127,7 +138,14 @@ impl Daemon {
                 self.make(&request.query["name"], &request.body).await
             }
             ("POST", ["containers", name, "start"]) if helpers.has(name) => self.run(name),
-            ("DELETE", ["containers", name]) if name.starts_with("longshore-exec-lifeline") => {
+            ("DELETE", ["containers", name])
+                if helpers.has(name) || name.contains("-lifeline-") =>
+            {
+                if request.query.contains_key("force") {
+                    helpers.forced.lock().unwrap().push((*name).to_owned());
+                } else if helpers.runs(name) {
+                    return Some(("409 Conflict", refusal("stop it first")));
+                }
                 match helpers.remove(name) {
                     true => ("204 No Content", Value::Null),
                     false => ("404 Not Found", refusal("No such container")),
@@ -164,7 +182,7 @@ impl Daemon {
         }
         let helper = Helper {
             config: config.clone(),
-            made: 0,
+            made: Some(0),
             attached: None,
             runs: None,
         };

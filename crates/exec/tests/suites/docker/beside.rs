@@ -127,10 +127,12 @@ async fn a_helper_has_what_it_needs_and_no_more() {
         "PidMode": "container:web",
         "NetworkMode": "none",
         "CapDrop": ["ALL"],
-        "CapAdd": ["DAC_READ_SEARCH", "KILL", "SYS_PTRACE"],
+        "CapAdd": ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"],
         "ReadonlyRootfs": true,
         "AutoRemove": true,
         "LogConfig": { "Type": "none" },
+        "Memory": 64 << 20,
+        "PidsLimit": 64,
     });
     assert_eq!(config["HostConfig"], expected);
     let names = place.daemon.helpers.names();
@@ -276,6 +278,84 @@ async fn a_helper_that_was_killed_is_replaced_under_its_sessions() {
     assert_eq!(started(&place), 1);
 }
 
+/// Each that is lost goes on for its own sessions, and the next session would take one more.
+#[tokio::test(start_paused = true)]
+async fn whoever_ends_helpers_gets_no_more_than_a_few_of_them() {
+    let place = shellless();
+    place.daemon.sidecars.store(true, Ordering::SeqCst);
+    let mut sessions = Vec::new();
+    for _ in 0..10 {
+        sessions.push(place.exec.exec(&stubborn()).await.unwrap());
+        pass(1).await;
+        place.daemon.killed.notify_waiters();
+        pass(1).await;
+    }
+    pass(60).await;
+    let count = place.daemon.helpers.names().len();
+    assert!((2..=4).contains(&count), "{count} helpers");
+    assert_eq!(place.daemon.running().await, 10);
+    for session in sessions {
+        session.close().await.unwrap();
+    }
+    assert_eq!(place.daemon.running().await, 0);
+    // Then there is room again.
+    pass(120).await;
+    assert_eq!(place.daemon.helpers.names(), [""; 0]);
+    let session = place.exec.exec(&stubborn()).await.unwrap();
+    session.signal(Signal::WINCH).await.unwrap();
+}
+
+/// It would stand among the host's processes. Nor is a signal said to be sent that nobody gets.
+#[tokio::test(start_paused = true)]
+async fn no_helper_joins_the_hosts_process_namespace() {
+    for has_shell in [false, true] {
+        let place = shellless();
+        place.daemon.among_hosts.store(true, Ordering::SeqCst);
+        place.daemon.sidecars.store(true, Ordering::SeqCst);
+        place.daemon.shellless.store(!has_shell, Ordering::SeqCst);
+        let session = place.exec.exec(&stubborn()).await.unwrap();
+        let error = session.signal(Signal::TERM).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(asked(&place), 0);
+        session.close().await.unwrap();
+        assert_eq!(place.daemon.running().await, 0);
+    }
+}
+
+/// It is there, and had no process or memory left for a moment.
+#[tokio::test(start_paused = true)]
+async fn a_shell_that_fails_for_a_moment_is_not_taken_for_none() {
+    let trouble = |place: &InMemory, said: Option<&str>| {
+        *place.daemon.trouble.lock().unwrap() = said.map(str::to_owned);
+    };
+    for (said, tries) in [
+        ("sh: fork: Resource temporarily unavailable\n", 0),
+        // As one without `tr` does: that may be for good, and a helper is tried.
+        ("", 1),
+    ] {
+        let place = shellless();
+        place.daemon.shellless.store(false, Ordering::SeqCst);
+        *place.daemon.helpers.fault.lock().unwrap() = Fault::RefusesStart;
+        let (exec, reports) = heard(&place.exec);
+        trouble(&place, Some(said));
+        let first = exec.exec(&stubborn()).await.unwrap();
+        assert_eq!(asked(&place), tries, "{said}");
+        let error = first.signal(Signal::TERM).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        // What refused the helper does not keep the next from the shell.
+        trouble(&place, None);
+        let second = exec.exec(&stubborn()).await.unwrap();
+        second.signal(Signal::WINCH).await.unwrap();
+        assert_eq!(asked(&place), tries, "{said}");
+        // And the first is swept by it.
+        first.close().await.unwrap();
+        let report = reports.lock().unwrap()[0].clone();
+        assert_eq!(report.rungs, [CleanupRung::Sweep], "{said}");
+        assert_eq!(report.outcome, CleanupOutcome::Clean, "{said}");
+        assert_eq!(place.daemon.running().await, 1);
+    }
+}
+
 /// A helper goes with the container, and none is made for one that does not run.
 #[tokio::test(start_paused = true)]
 async fn a_container_that_stops_takes_its_helper_with_it() {
@@ -317,29 +397,59 @@ async fn helpers_that_nobody_will_start_are_reaped() {
         labels.push(place.daemon.helpers.configs()[0]["Labels"].clone());
     }
     let helpers = &place.daemon.helpers;
+    let is = |role: &str| json!({ "longshore.exec": role });
+    let (new, old) = (Some(now - 20), Some(now - 700));
     for (name, labels, made) in [
-        ("of-another-life", labels[0].clone(), now),
-        ("of-this-life", labels[1].clone(), now),
-        ("of-another-gateway", labels[2].clone(), now - 300),
-        ("old", labels[2].clone(), now - 700),
         (
-            "old-sweep",
-            json!({ "longshore.exec": "sidecar" }),
-            now - 700,
+            "longshore-exec-lifeline-of-another-life",
+            labels[0].clone(),
+            Some(now),
         ),
-        ("sweep", json!({ "longshore.exec": "sidecar" }), now - 20),
-        ("nobodys", json!({ "a": "b" }), now - 700),
+        (
+            "longshore-exec-lifeline-of-this-life",
+            labels[1].clone(),
+            Some(now),
+        ),
+        (
+            "longshore-exec-lifeline-of-another",
+            labels[2].clone(),
+            Some(now - 300),
+        ),
+        ("longshore-exec-lifeline-old", labels[2].clone(), old),
+        ("longshore-exec-lifeline-of-no-age", labels[2].clone(), None),
+        ("longshore-exec-sidecar-old", is("sidecar"), old),
+        ("longshore-exec-sidecar-new", is("sidecar"), new),
+        ("longshore-exec-stub-old", is("stub"), old),
+        // An image may have a label like ours, and anybody a name like ours.
+        ("database", is("lifeline"), old),
+        ("database-of-another-life", labels[0].clone(), old),
+        ("longshore-exec-other", is("whatever"), old),
+        ("longshore-exec-nobodys", json!({ "a": "b" }), old),
     ] {
-        helpers.leave(&format!("longshore-exec-lifeline-{name}"), labels, made);
+        helpers.leave(name, labels, made);
     }
     let exec = place.exec.clone().with_gateway(life);
     assert_eq!(exec.reap().await.unwrap().reports, []);
-    let left = helpers.names();
-    let left = left
-        .iter()
-        .map(|name| name.trim_start_matches("longshore-exec-lifeline-"));
-    let stays = ["nobodys", "of-another-gateway", "of-this-life", "sweep"];
-    assert_eq!(left.collect::<Vec<_>>(), stays);
+    let stays = [
+        "database",
+        "database-of-another-life",
+        "longshore-exec-lifeline-of-another",
+        "longshore-exec-lifeline-of-no-age",
+        "longshore-exec-lifeline-of-this-life",
+        "longshore-exec-nobodys",
+        "longshore-exec-other",
+        "longshore-exec-sidecar-new",
+    ];
+    assert_eq!(helpers.names(), stays);
+    // What somebody starts meanwhile stays.
+    assert_eq!(*helpers.forced.lock().unwrap(), [""; 0]);
+    let requests = place.daemon.requests();
+    let lines = requests.iter().map(|(line, _)| line.as_str());
+    let removals = lines.clone().filter(|line| line.starts_with("DELETE"));
+    assert_eq!(removals.count(), 4);
+    // First who may still run, and then what does not.
+    let place_of = |what: &str| lines.clone().position(|line| line.contains(what));
+    assert!(place_of("/top") < place_of("DELETE"), "{requests:?}");
 }
 
 pub(super) const IMAGE: &str = "tools";
