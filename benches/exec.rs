@@ -43,6 +43,8 @@ mod idle;
 mod line;
 #[path = "exec/opening.rs"]
 mod opening;
+#[path = "exec/peers.rs"]
+mod peers;
 #[path = "common/report.rs"]
 mod report;
 #[path = "exec/stdout.rs"]

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::{
     line::{Line, Program, Scene, ready},
-    report::{Arguments, Measurement, Report, median},
+    peers::beside,
+    report::{Arguments, Report, median},
 };
 
 const CAT: Program = Program {
@@ -58,35 +59,23 @@ pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, repor
         "echo-ws" => "ratio at most 1.4",
         _ => "ratio at most 2",
     };
-    for (ours, peer, peer_name, bar) in [
-        (ours, direct, "the engine directly, p50", bar),
-        (
-            ours_99,
-            direct_99,
-            "the engine directly, p99",
-            "ratio at most 2",
-        ),
-        (ours, typed, "docker exec, p50", "none"),
-        (ours, page, "ttyd, docker exec, p50", "ratio at most 0.8"),
-        (
-            ours_99,
-            page_99,
-            "ttyd, docker exec, p99",
-            "ratio at most 1",
-        ),
-    ] {
-        if peer.is_nan() {
-            continue;
-        }
-        report.add(&Measurement {
-            case,
-            ours,
-            peer,
-            peer_name,
-            unit: "us",
-            bar,
-        });
-    }
+    beside(
+        report,
+        (case, ours, "us"),
+        &[
+            (direct, "the engine directly, p50", bar),
+            (typed, "docker exec, p50", "none"),
+            (page, "ttyd, docker exec, p50", "ratio at most 0.8"),
+        ],
+    );
+    beside(
+        report,
+        (case, ours_99, "us"),
+        &[
+            (direct_99, "the engine directly, p99", "ratio at most 2"),
+            (page_99, "ttyd, docker exec, p99", "ratio at most 1"),
+        ],
+    );
 }
 
 async fn echo(line: &mut impl Line) -> f64 {

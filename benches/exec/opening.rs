@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::{
     line::{Line, Program, Scene},
-    report::{Arguments, Measurement, Report, median},
+    peers::beside,
+    report::{Arguments, Report, median},
 };
 
 const HELLO: Program = Program {
@@ -43,28 +44,19 @@ pub async fn run(case: &'static str, scene: &Scene, arguments: &Arguments, repor
             end(line).await;
         }
     }
-    let ours = median(&mut ours);
-    for (peer, peer_name, bar) in [
-        (
-            median(&mut peer),
-            "create, start, first byte",
-            "ratio at most 1.15",
-        ),
-        (median(&mut typed), "docker exec, first byte", "none"),
-        (median(&mut page), "ttyd, docker exec", "ratio at most 1"),
-    ] {
-        if peer.is_nan() {
-            continue;
-        }
-        report.add(&Measurement {
-            case,
-            ours,
-            peer,
-            peer_name,
-            unit: "ms",
-            bar,
-        });
-    }
+    beside(
+        report,
+        (case, median(&mut ours), "ms"),
+        &[
+            (
+                median(&mut peer),
+                "create, start, first byte",
+                "ratio at most 1.15",
+            ),
+            (median(&mut typed), "docker exec, first byte", "none"),
+            (median(&mut page), "ttyd, docker exec", "ratio at most 1"),
+        ],
+    );
 }
 
 /// Nothing of the session is left when the next one begins.

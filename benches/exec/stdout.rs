@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::{
     line::{Line, Program, Scene},
-    report::{Arguments, Measurement, Report, median},
+    peers::beside,
+    report::{Arguments, Report, median},
 };
 
 const BYTES: usize = 32 << 20;
@@ -39,28 +40,19 @@ pub async fn run(
             page.push(flow(ttyd.open().await).await);
         }
     }
-    let ours = median(&mut ours);
-    for (peer, peer_name, bar) in [
-        (
-            median(&mut peer),
-            "the engine directly",
-            "ratio at least 0.9",
-        ),
-        (median(&mut typed), "docker exec", "none"),
-        (median(&mut page), "ttyd, docker exec", "ratio at least 1"),
-    ] {
-        if peer.is_nan() {
-            continue;
-        }
-        report.add(&Measurement {
-            case,
-            ours,
-            peer,
-            peer_name,
-            unit: "MiB/s",
-            bar,
-        });
-    }
+    beside(
+        report,
+        (case, median(&mut ours), "MiB/s"),
+        &[
+            (
+                median(&mut peer),
+                "the engine directly",
+                "ratio at least 0.9",
+            ),
+            (median(&mut typed), "docker exec", "none"),
+            (median(&mut page), "ttyd, docker exec", "ratio at least 1"),
+        ],
+    );
 }
 
 /// MiB per second.
