@@ -9,6 +9,7 @@ mod input;
 mod keeper;
 mod lifeline;
 mod link;
+mod looks;
 mod output;
 mod reaper;
 mod sidecar;

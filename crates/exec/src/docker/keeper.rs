@@ -13,10 +13,8 @@ use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, W
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{api::Api, context::Context, lifeline::Hold, sweep};
-use crate::cleanup::{
-    COLUMNS, CleanupOutcome, CleanupReport, CleanupRung, Ladder, Look, Marker, ProcessTable, Step,
-};
+use super::{api::Api, context::Context, lifeline::Hold, looks::Unseen, sweep};
+use crate::cleanup::{CleanupOutcome, CleanupReport, CleanupRung, Ladder, Look, Marker, Step};
 
 /// What is cleaned up behind.
 #[derive(Clone, Debug)]
@@ -137,9 +135,10 @@ impl Keeper {
             state.running.then_some(pid)
         };
         let pid = runs().await?;
-        let answer = api.top(workload, COLUMNS).await.ok()?;
-        let Ok(table) = ProcessTable::parse(&answer) else {
-            return Some(Sight::Missing);
+        let table = match self.context.shared.looks.at(api, workload).await {
+            Ok(table) => table,
+            Err(Unseen::Unreadable(_)) => return Some(Sight::Missing),
+            Err(Unseen::Failed(_)) => return None,
         };
         match table.shows(pid, marker) {
             Some(true) => Some(Sight::Marked),
@@ -295,13 +294,12 @@ impl Keeper {
                 "the engine's process table does not show sessions with their marks".to_owned(),
             );
         }
-        let answer = match self.context.api.top(&self.watched.workload, COLUMNS).await {
-            Ok(answer) => answer,
-            Err(error) => return self.not_seen(error).await,
-        };
-        let table = match ProcessTable::parse(&answer) {
+        let api = &self.context.api;
+        let seen = self.context.shared.looks.at(api, &self.watched.workload);
+        let table = match seen.await {
             Ok(table) => table,
-            Err(why) => return Look::Blind(why.to_owned()),
+            Err(Unseen::Failed(error)) => return self.not_seen(&error).await,
+            Err(Unseen::Unreadable(why)) => return Look::Blind(why.to_owned()),
         };
         // A stub's tree loses nobody, so nobody outside it is suspected.
         let by_stub = self.watched.working == Some(CleanupRung::Stub);
@@ -312,7 +310,7 @@ impl Keeper {
         Look::Found(table.look(&self.watched.marker, &mut sessions, lasted))
     }
 
-    async fn not_seen(&self, error: Error) -> Look {
+    async fn not_seen(&self, error: &Error) -> Look {
         match error.kind() {
             ErrorKind::Conflict => Look::Gone,
             ErrorKind::NotFound => {
