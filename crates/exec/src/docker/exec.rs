@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     api::Api,
+    behind::Behind,
     context::Context,
     exit_facts::ExitFacts,
     input::DockerInput,
-    keeper::{Keeper, Watched, begun, clean_later},
+    keeper::{Keeper, Watched, clean_later},
     lifeline::{Hold, Watch},
     link::Link,
     output::{DockerOutput, Opening},
@@ -107,14 +108,16 @@ impl DockerSession {
             keeper.check_sight();
         }
         let over = CancellationToken::new();
-        clean_up_behind(
-            api,
-            &session_id,
-            &link,
-            &over,
-            lifeline.clone(),
-            keeper.clone(),
-        );
+        let behind = Behind {
+            context: context.clone(),
+            workload: request.workload.clone(),
+            session: session_id.clone(),
+            link: link.clone(),
+            over: over.clone(),
+            lifeline: lifeline.clone(),
+            keeper: keeper.clone(),
+        };
+        tokio::spawn(behind.run());
         Ok(Self {
             facts: ExitFacts::new(context, request.workload.clone(), session_id.clone()),
             api: Arc::clone(api),
@@ -240,70 +243,6 @@ impl Drop for StartGuard<'_> {
     }
 }
 
-/// Has the session's processes ended when it is over, however that came, and sees to it that it
-/// worked.
-fn clean_up_behind(
-    api: &Arc<Api>,
-    session: &SessionId,
-    link: &Link,
-    over: &CancellationToken,
-    lifeline: Option<Arc<Hold>>,
-    keeper: Option<Arc<Keeper>>,
-) {
-    if lifeline.is_none() && keeper.is_none() {
-        return;
-    }
-    let (api, session) = (Arc::clone(api), session.clone());
-    let (link, over) = (link.clone(), over.clone());
-    tokio::spawn(async move {
-        let left_alone = tokio::select! {
-            () = link.closed().cancelled() => true,
-            () = link.ended().cancelled() => false,
-            () = over.cancelled() => false,
-        };
-        match (keeper, lifeline) {
-            (Some(keeper), _) if left_alone => {
-                keeper.end();
-                let letting_go = async {
-                    tokio::select! {
-                        () = keeper.acted() => {}
-                        () = api.clock.sleep(LET_GO) => {}
-                    }
-                    link.close();
-                };
-                tokio::join!(keeper.clean(), letting_go);
-            }
-            (Some(keeper), _) => {
-                keeper.clean().await;
-            }
-            (None, Some(lifeline)) => {
-                // Whoever has begun by now waits for no answer of the engine.
-                drop(lifeline.end());
-                if left_alone {
-                    api.clock.sleep(LONGEST_PAUSE).await;
-                    link.close();
-                }
-                let until = api.clock.now().after(LATE_START);
-                let mut pause = SHORTEST_PAUSE;
-                let mut is_late = false;
-                while !begun(&api, &session).await && api.clock.now() < until {
-                    is_late = true;
-                    api.clock.sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                drop(lifeline.end());
-                if is_late {
-                    // It may have been about to become the command.
-                    api.clock.sleep(LONGEST_PAUSE).await;
-                    drop(lifeline.end());
-                }
-                lifeline.leave();
-            }
-            (None, None) => {}
-        }
-    });
-}
-
 #[async_trait]
 impl ExecSession for DockerSession {
     fn id(&self) -> &SessionId {
@@ -388,9 +327,6 @@ pub(super) fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// How long a stream that nobody takes is held behind its end. An engine that can't get rid of what a
-/// command said tells no other end in that container (moby#53614).
-const LET_GO: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the end of its stream a command may still be running.

@@ -135,6 +135,8 @@ impl StubSession {
         let link = pump.link.clone();
         let facts = ExitFacts::new(context, request.workload.clone(), id.clone());
         let behind = keeper.clone();
+        let (starts, workload) = (context.starts.clone(), request.workload.clone());
+        let (api, session) = (Arc::clone(&context.api), id.clone());
         let closing = ending.clone();
         let clock = Arc::clone(&context.api.clock);
         tokio::spawn(async move {
@@ -171,9 +173,13 @@ impl StubSession {
                 link.close();
             };
             tokio::join!(telling, pumping);
-            if let Some(keeper) = behind {
-                keeper.clean().await;
-            }
+            let cleaning = async {
+                if let Some(keeper) = behind {
+                    keeper.clean().await;
+                }
+            };
+            let untold = starts.untold(&workload);
+            tokio::join!(untold.until_told(&api, &session), cleaning);
         });
         let output = stream::unfold(received, |mut received| async move {
             Some((received.recv().await?, received))
