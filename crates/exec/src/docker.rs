@@ -2,6 +2,7 @@
 
 mod api;
 mod attach;
+mod behind;
 mod context;
 mod exec;
 mod exit_facts;
