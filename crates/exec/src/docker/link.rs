@@ -108,3 +108,39 @@ impl AsyncWrite for Link {
 /// 1.6 MB/s: a pipe, a socket and an engine's buffer are empty within a quarter of a second.
 const DRIP: usize = 16 * 1024;
 const BETWEEN_DRIPS: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::SystemClock;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_that_nobody_takes_is_let_through_slowly_and_its_end_is_soon() {
+        let (ours, mut engine) = tokio::io::duplex(64 << 10);
+        let link = Link::new(Box::new(ours));
+        link.leave();
+        let clock = SystemClock::new();
+        let piece = vec![b'y'; 4096];
+        let mut passed = 0;
+        let flooding = async {
+            while engine.write_all(&piece).await.is_ok() {
+                passed += piece.len();
+            }
+        };
+        let second = clock.sleep(Duration::from_secs(1));
+        tokio::select! {
+            () = flooding => panic!("it has no end"),
+            () = link.drip(&clock) => panic!("it has not ended"),
+            () = second => {}
+        }
+        assert!((1 << 20..2 << 20).contains(&passed), "{passed}");
+        // Ended, it is rid of what it had to say.
+        let ending = async {
+            engine.write_all(&[b'y'; 48 << 10]).await.unwrap();
+            drop(engine);
+        };
+        tokio::join!(ending, link.drip(&clock));
+    }
+}

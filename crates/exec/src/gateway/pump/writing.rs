@@ -140,7 +140,8 @@ impl Pump<'_> {
         if out.messages.is_empty() {
             return Ok(());
         }
-        self.send_on(&mut *sending.lock().await, out).await
+        let mut sending = sending.lock().await;
+        self.send_on(&mut sending, out).await
     }
 
     pub(super) async fn send_on(&self, sending: &mut Sending, out: &mut Outgoing) -> Result<()> {
