@@ -11,7 +11,7 @@
 //! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
 //!
 //! `/api/sessions` and `/api/commands` take what LAIN's do (`session_id`, `user`, `app_name`,
-//! `since`, `limit`, `offset`, `content`), and `container`, `node`, `command` and `until`; what each
+//! `since`, `limit`, `offset`, `content`), and `container`, `node`, `command`, `cleanup` and `until`; what each
 //! means is [`SessionQuery`](crate::record::SessionQuery)'s.
 //!
 //! Tokens come in a header, a cookie or the first message, never in a URL.
