@@ -282,7 +282,10 @@ mod tests {
             let asked = request().with_cleanup(cleanup);
             let written = serde_json::to_value(&asked).unwrap();
             assert_eq!(written["cleanup"], cleanup.as_str());
-            assert_eq!(serde_json::from_value::<ExecRequest>(written).unwrap(), asked);
+            assert_eq!(
+                serde_json::from_value::<ExecRequest>(written).unwrap(),
+                asked
+            );
         }
     }
 

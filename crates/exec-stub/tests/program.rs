@@ -224,8 +224,14 @@ fn a_shell_that_may_leave_its_background_does() {
         let mut session = Session::spawn(&mut command);
         let [behind, before] = [format!("1{}", number(place)), format!("2{}", number(place))];
         let job = format!("sh -c 'trap \"\" HUP TERM; sleep {before}; sleep {before}'\n");
-        let job = if has_job { job } else { "echo re''ady\n".to_owned() };
-        session.say(&ToStub::Input(format!("sleep {behind} &\n{job}").into_bytes()));
+        let job = if has_job {
+            job
+        } else {
+            "echo re''ady\n".to_owned()
+        };
+        session.say(&ToStub::Input(
+            format!("sleep {behind} &\n{job}").into_bytes(),
+        ));
         until("the background", || processes(&behind) == 1);
         match has_job {
             true => until("the foreground", || processes(&before) == 1),

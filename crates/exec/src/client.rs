@@ -16,8 +16,8 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Cleanup, Clock, Connector, Error, ErrorKind, ExecBackend, ExecRequest, ExecSession,
-    Random, Result, TerminalSize,
+    AttachRequest, Cleanup, Clock, Connector, Error, ErrorKind, ExecBackend, ExecRequest,
+    ExecSession, Random, Result, TerminalSize,
 };
 
 pub use self::{

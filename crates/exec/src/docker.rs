@@ -231,7 +231,6 @@ impl DockerExec {
             self.context.api.clock.sleep(pause).await;
         }
     }
-
 }
 
 async fn through_stub(
@@ -265,7 +264,10 @@ impl ExecBackend for DockerExec {
         let is_helper = request.command == [HELPER_SHELL];
         // What nobody is to end is nobody's to own.
         if is_helper && settings.cleanup == Cleanup::Nothing {
-            return Err(no_helper("it ends with its session, and cleanup none ends nothing", None));
+            return Err(no_helper(
+                "it ends with its session, and cleanup none ends nothing",
+                None,
+            ));
         }
         if let Some(stub) = settings
             .stub

@@ -15,8 +15,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, BoxFuture, Cleanup, Error, ErrorKind, ExecBackend, ExecRequest, ExecSession, Result,
-    SessionId, WorkloadId,
+    AttachRequest, BoxFuture, Cleanup, Error, ErrorKind, ExecBackend, ExecRequest, ExecSession,
+    Result, SessionId, WorkloadId,
 };
 
 pub use self::process::ScriptedProcess;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use longshore_core::{
-    AttachRequest, ErrorKind, ExecBackend, ExecRequest, ExitStatus, Identity, OsRandom, Shutdown, Signal,
-    SystemClock, TerminalSize,
+    AttachRequest, ErrorKind, ExecBackend, ExecRequest, ExitStatus, Identity, OsRandom, Shutdown,
+    Signal, SystemClock, TerminalSize,
     testkit::{
         exec::{Harness, Place},
         programs::{Programs, Shell},
@@ -292,13 +292,23 @@ async fn leaves(live: &Live, place: &Place, request: ExecRequest, [behind, befor
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let left = [there, here].map(|word| processes(live, place, word));
     let [left_there, left_here] = left;
-    assert_eq!([left_there.await, left_here.await], [behind, before], "{about}");
+    assert_eq!(
+        [left_there.await, left_here.await],
+        [behind, before],
+        "{about}"
+    );
     let kill = "for dir in /proc/[0-9]*; do
                     case $(tr '\\000' ' ' <$dir/cmdline) in sleep\\ 4321*|*sleep\\ 8765*) ;; *) continue ;; esac
                     [ ${dir#/proc/} = $$ ] || kill -KILL ${dir#/proc/}
                 done 2>/dev/null; true";
     let request = ExecRequest::new(place.workload.clone(), ["sh", "-c", kill]);
-    live.exec.exec(&request).await.unwrap().wait().await.unwrap();
+    live.exec
+        .exec(&request)
+        .await
+        .unwrap()
+        .wait()
+        .await
+        .unwrap();
     until(|| async {
         processes(live, place, there).await + processes(live, place, here).await == 0
     })

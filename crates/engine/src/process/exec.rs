@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Cleanup, Error, ErrorKind, EventAction, ExecBackend, ExecRequest, ExecSession, Result,
-    SessionId,
+    AttachRequest, Cleanup, Error, ErrorKind, EventAction, ExecBackend, ExecRequest, ExecSession,
+    Result, SessionId,
 };
 
 use super::{

@@ -2,8 +2,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Cleanup, Error, ErrorKind, ExecBackend, ExecInput, ExecRequest, ExecSession, Result,
-    SessionId,
+    AttachRequest, Cleanup, Error, ErrorKind, ExecBackend, ExecInput, ExecRequest, ExecSession,
+    Result, SessionId,
 };
 use tokio_util::sync::CancellationToken;
 

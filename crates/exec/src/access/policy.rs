@@ -92,9 +92,7 @@ impl TokenPolicy {
                 user: written.user,
                 hash,
                 grants: Grants::parse(&written.enter, &written.read)
-                    .map_err(|error| {
-                        Error::invalid(format!("the token policy is wrong: {error}"))
-                    })?
+                    .map_err(|error| Error::invalid(format!("the token policy is wrong: {error}")))?
                     .with_least_cleanup(written.least_cleanup),
                 recheck: written.recheck_seconds.map(Duration::from_secs),
             })

@@ -50,7 +50,9 @@ pub(super) async fn open(
     let mut socket = join(&mut core, &dialler).await?;
     if let Err(error) = core.check_cleanup() {
         // Whatever it does with this: the connection goes, and with it the session in the end.
-        let _ = socket.send(Message::Binary(ClientFrame::End.encode())).await;
+        let _ = socket
+            .send(Message::Binary(ClientFrame::End.encode()))
+            .await;
         return Err(error);
     }
     let session = core.session().unwrap_or_default();

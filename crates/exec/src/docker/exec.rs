@@ -6,8 +6,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    BoxFuture, ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus, Result,
-    SessionId, Signal, TerminalSize, WorkloadId,
+    BoxFuture, ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
+    Result, SessionId, Signal, TerminalSize, WorkloadId,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use super::{
     exit_facts::ExitFacts,
     input::DockerInput,
     keeper::{Keeper, Watched, begun, clean_later},
-    lifeline::{Hold, Watch},
+    lifeline::{Hold, Watch, not_running},
     link::Link,
     output::{DockerOutput, Opening},
 };
@@ -212,10 +212,13 @@ async fn can_end_the_foreground(
     workload: &WorkloadId,
     has_lifeline: bool,
 ) -> Result<()> {
-    let why = if !has_lifeline {
+    let container = api.inspect_container(workload).await?;
+    let why = if !container.state.running {
+        return Err(not_running(workload));
+    } else if !has_lifeline {
         "there is no stub, and no lifeline just now for lack of a shell in the container and of an \
          image for one beside it"
-    } else if api.inspect_container(workload).await?.is_among_the_hosts() {
+    } else if container.is_among_the_hosts() {
         "there is no stub, and the container is in the host's process namespace"
     } else {
         return Ok(());

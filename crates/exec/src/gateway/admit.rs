@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use longshore_core::{
-    Access, Action, AuditEvent, AuditOutcome, Cleanup, CleanupReport, ClockExt, Error, ErrorKind, Identity, Labels, Result,
-    SessionId, Target, WorkloadId, printable,
+    Access, Action, AuditEvent, AuditOutcome, Cleanup, CleanupReport, ClockExt, Error, ErrorKind,
+    Identity, Labels, Result, SessionId, Target, WorkloadId, printable,
 };
 
 use super::Shared;
@@ -198,7 +198,9 @@ impl Shared {
                     .with_origin(origin)
                     .with_leave(admission.access, Arc::new(leave))
                     .with_epilogue(Box::new(move |end| Box::pin(ended.record(end))))
-                    .with_aftermath(Box::new(move |report| Box::pin(cleaned.record_left(report))));
+                    .with_aftermath(Box::new(move |report| {
+                        Box::pin(cleaned.record_left(report))
+                    }));
                 self.hub.open(request)
             }
         };
@@ -233,9 +235,7 @@ impl Shared {
         match asked.await.and_then(|admission| admission) {
             Ok(admission) => {
                 // Who is let in may know what it was that is not allowed.
-                if let Err(error) =
-                    admission.allows(request.cleanup, self.options.least_cleanup)
-                {
+                if let Err(error) = admission.allows(request.cleanup, self.options.least_cleanup) {
                     let outcome = AuditOutcome::Denied(error.to_string());
                     let event = self.event(&admission.who, request, operation, outcome);
                     let _ = self.record(event).await;

@@ -5,13 +5,14 @@ use std::{collections::VecDeque, future::pending, io, sync::Arc, time::Duration}
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use longshore_core::{
-    BoxFuture, CleanupReport, ClockExt, Error, ErrorKind, ExecBackend, ExecInput, ExecOutput, ExecOutputStream,
-    ExecSession, ExitStatus, Result, Shutdown, Timestamp,
+    BoxFuture, CleanupReport, ClockExt, Error, ErrorKind, ExecBackend, ExecInput, ExecOutput,
+    ExecOutputStream, ExecSession, ExitStatus, Result, Shutdown, Timestamp,
 };
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Action, Aftermath, EndReason, InputJudge, Launch, RecordEvent, Recorder, SessionCore, SessionEnd,
+    Action, Aftermath, EndReason, InputJudge, Launch, RecordEvent, Recorder, SessionCore,
+    SessionEnd,
     core::PIECE,
     echo::EchoWitness,
     shared::Shared,

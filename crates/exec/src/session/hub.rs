@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    Access, BoxFuture, CleanupReport, Clock, Error, ExecBackend, Identity, Random, Result, SessionId, Shutdown,
-    Signal,
+    Access, BoxFuture, CleanupReport, Clock, Error, ExecBackend, Identity, Random, Result,
+    SessionId, Shutdown, Signal,
 };
 
 use super::{

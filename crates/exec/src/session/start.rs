@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use longshore_core::{
-    AttachRequest, Cleanup, Clock, ClockExt, Error, ExecBackend, ExecOutput, ExecOutputStream, ExecRequest,
-    ExecSession, Result, TerminalSize,
+    AttachRequest, Cleanup, Clock, ClockExt, Error, ExecBackend, ExecOutput, ExecOutputStream,
+    ExecRequest, ExecSession, Result, TerminalSize,
 };
 
 use super::{EndReason, SessionEnd};

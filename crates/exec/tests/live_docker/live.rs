@@ -149,8 +149,7 @@ impl Live {
 
     /// An idle container of an image with bash.
     pub async fn with_bash(&self) -> Place {
-        let image =
-            env::var("LONGSHORE_TEST_BASH_IMAGE").unwrap_or_else(|_| "bash:lab".to_owned());
+        let image = env::var("LONGSHORE_TEST_BASH_IMAGE").unwrap_or_else(|_| "bash:lab".to_owned());
         let command = [
             "bash",
             "-c",

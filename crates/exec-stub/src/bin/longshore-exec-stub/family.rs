@@ -136,7 +136,12 @@ pub(crate) fn end_foreground(child: &mut Child) -> Ended {
     if !jobs.is_empty() {
         child.stop();
     }
-    let numbers = |groups: &[Pid]| groups.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+    let numbers = |groups: &[Pid]| {
+        groups
+            .iter()
+            .map(|pid| pid.as_raw_nonzero().get())
+            .collect()
+    };
     let job = end(Groups(child, numbers(&jobs)), &POLITE);
     let command = end(Groups(child, numbers(own.as_slice())), &[Signal::TERM]);
     Ended {

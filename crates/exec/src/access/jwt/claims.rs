@@ -112,8 +112,9 @@ struct WrittenGrants {
 }
 
 fn read_grants(value: &Value) -> Result<Grants> {
-    let grants = WrittenGrants::deserialize(value)
-        .map_err(|_| untrusted("what the token grants is not of the form enter, read, least_cleanup"))?;
+    let grants = WrittenGrants::deserialize(value).map_err(|_| {
+        untrusted("what the token grants is not of the form enter, read, least_cleanup")
+    })?;
     // Without its words: they would quote the token.
     let places = Grants::parse(&grants.enter, &grants.read)
         .map_err(|_| untrusted("what the token grants are places of a kind that there is not"))?;

@@ -6,8 +6,8 @@ use std::{
 use async_trait::async_trait;
 use futures::stream;
 use longshore_core::{
-    BoxFuture, ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
-    Result, SessionId, Signal, TerminalSize,
+    BoxFuture, ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession,
+    ExitStatus, Result, SessionId, Signal, TerminalSize,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
