@@ -276,7 +276,9 @@ async fn a_session_whose_right_to_leave_something_is_taken_back_ends() {
             true => scene.access.refuses.store(true, Ordering::Relaxed),
             false => *scene.access.least.lock().unwrap() = Some(Cleanup::Foreground),
         }
-        let end = session.ended().await.unwrap();
+        let clock = SystemClock::new();
+        let ended = clock.timeout(Duration::from_secs(120), "its end", session.ended());
+        let end = ended.await.unwrap().unwrap();
         assert_eq!(end.reason, EndReason::AuthExpired);
     }
 }
