@@ -152,7 +152,9 @@ impl Gateway {
         self
     }
 
-    /// Keeps a record of who opened, attached to, watched and replayed what.
+    /// Keeps a record of who opened, attached to, watched and replayed what; of each session also how it
+    /// ended, what was to happen to its processes then, and in an `exec.cleanup` of its own what its
+    /// backend could not end of them, or could not look at.
     #[must_use]
     pub fn with_audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
         self.shared.audit = Some(audit);

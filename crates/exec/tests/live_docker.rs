@@ -1,6 +1,6 @@
 //! The exec suite against a real Docker engine, through the stub and through a shell beside each
 //! session: `LONGSHORE_TEST_DOCKER` is its unix socket, `LONGSHORE_TEST_IMAGE` an image with a shell
-//! and the usual tools (`busybox:lab`).
+//! and the usual tools (`busybox:lab`), `LONGSHORE_TEST_BASH_IMAGE` one with bash (`bash:lab`).
 #![cfg(all(feature = "docker", unix))]
 #![expect(
     clippy::unwrap_used,

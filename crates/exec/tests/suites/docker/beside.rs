@@ -12,6 +12,7 @@ use longshore_core::{
 };
 use longshore_exec::{
     Cleanup, CleanupOutcome, CleanupReport, CleanupRung, DockerExec, GatewayLife,
+    session::HELPER_SHELL,
 };
 use serde_json::json;
 
@@ -168,6 +169,30 @@ async fn each_policy_has_a_helper_of_its_own_and_none_has_none() {
             "{policy:?}"
         );
     }
+}
+
+/// Where nobody is inside, and nobody can be beside it, the foreground can't be ended. It is said, and nothing
+/// is started.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_can_end_is_not_begun() {
+    let place = fresh(4096);
+    place.daemon.shellless.store(true, Ordering::SeqCst);
+    let foreground = stubborn().with_cleanup(Cleanup::Foreground);
+    let error = place.exec.exec(&foreground).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("cleanup foreground"), "{error}");
+    assert_eq!(place.daemon.running().await, 0);
+    // All of them are looked for from outside, and nothing is what can always be had.
+    for cleanup in [Cleanup::Tree, Cleanup::Nothing] {
+        let request = stubborn().with_cleanup(cleanup);
+        place.exec.exec(&request).await.unwrap();
+    }
+    // The helper ends with its session, whoever it is.
+    let mut helper = ExecRequest::new(id("web"), [HELPER_SHELL]);
+    helper.cleanup = Some(Cleanup::Nothing);
+    let error = place.exec.exec(&helper).await.unwrap_err();
+    assert!(error.to_string().contains("cleanup none"), "{error}");
+    assert_eq!(error.context("exit_code"), Some("127"));
 }
 
 /// A session begins as if no image had been named, and the next does not pay for it.
