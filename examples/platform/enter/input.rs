@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use longshore::core::ExecInput;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest, Stdin as Input, unix::AsyncFd},
+    io::{AsyncReadExt, AsyncWriteExt, Stdin as Input},
     sync::mpsc,
 };
 
@@ -42,13 +42,12 @@ pub async fn forward(
     let mut stdin = tokio::io::stdin();
     // Who passes nothing on may be put into the background, and looks on there.
     let looks_on = kind == Stdin::Lines && input.is_none();
-    let watch = looks_on.then(Watch::new).and_then(Result::ok);
     let mut buffer = vec![0; 16 << 10];
     // A pipe that nobody wants anything of is left to others.
     let (mut waiting, mut open) = (BytesMut::new(), is_terminal || input.is_some());
     while open || (input.is_some() && !waiting.is_empty()) {
         tokio::select! {
-            read = read(&mut stdin, &mut buffer, watch.as_ref()), if open && waiting.len() < most => {
+            read = read(&mut stdin, &mut buffer, looks_on), if open && waiting.len() < most => {
                 let count = read.unwrap_or(0);
                 for typed in escape.handle(&buffer[..count]) {
                     match typed {
@@ -85,36 +84,23 @@ pub async fn forward(
 }
 
 /// Cancel safe.
-async fn read(stdin: &mut Input, buffer: &mut [u8], watch: Option<&Watch>) -> io::Result<usize> {
-    if let Some(watch) = watch {
-        watch.ours().await?;
+async fn read(stdin: &mut Input, buffer: &mut [u8], looks_on: bool) -> io::Result<usize> {
+    if looks_on {
+        typed_for_us().await?;
     }
     stdin.read(buffer).await
 }
 
-/// Whether something was typed that is for us. A program in the background that reads its terminal is
-/// stopped, so nothing is read before.
-struct Watch(AsyncFd<io::Stdin>);
-
-impl Watch {
-    fn new() -> io::Result<Self> {
-        AsyncFd::with_interest(io::stdin(), Interest::READABLE).map(Self)
-    }
-
-    /// Waits until there is something to read, and we are in front.
-    async fn ours(&self) -> io::Result<()> {
-        loop {
-            let mut ready = self.0.readable().await?;
-            // What was there may have been read by somebody else.
-            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-            if poll(&mut fds, Some(&Timespec::default()))? == 0 {
-                ready.clear_ready();
-            } else if terminal::is_ours_to_read() {
-                return Ok(());
-            } else {
-                tokio::time::sleep(PAUSE).await;
-            }
+/// Waits until there is something to read and we are in front. A program in the background that reads its
+/// terminal is stopped, so it is looked at now and then, and not read before.
+async fn typed_for_us() -> io::Result<()> {
+    let input = io::stdin();
+    loop {
+        let mut fds = [PollFd::new(&input, PollFlags::IN)];
+        if poll(&mut fds, Some(&Timespec::default()))? > 0 && terminal::is_ours_to_read() {
+            return Ok(());
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -126,5 +112,5 @@ async fn pass(input: &mut Option<ExecInput>, waiting: &[u8]) -> io::Result<usize
 }
 
 const MOST_TYPED: usize = 1 << 20;
-/// While somebody else has the terminal.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Nobody notices it who types the way out.
+const PAUSE: Duration = Duration::from_millis(100);
