@@ -86,6 +86,7 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
         stub,
         sidecar_image,
         gateway,
+        least_cleanup: plan.sessions.least_cleanup,
         options: plan.sessions.options,
         limits: plan.sessions.limits,
         records,

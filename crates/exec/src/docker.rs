@@ -131,8 +131,13 @@ impl DockerExec {
         }
     }
 
-    /// Sets what happens to what a session leaves behind. A clone may have another policy: that is
-    /// how single sessions get theirs.
+    /// Sets what happens to what a session leaves behind whose request does not say
+    /// ([`ExecRequest::with_cleanup`]).
+    ///
+    /// [`Cleanup::Foreground`] needs somebody inside: a stub, or a shell in the container or beside it.
+    /// Where there is none, and in a container in the host's process namespace that has no stub, such a
+    /// session is refused. With [`Cleanup::Nothing`] nobody is inside, also where there is a stub, so
+    /// there are no signals, and no [`HELPER_SHELL`].
     #[must_use]
     pub fn with_cleanup(mut self, cleanup: Cleanup) -> Self {
         self.context.settings.cleanup = cleanup;
@@ -228,17 +233,16 @@ impl DockerExec {
             self.context.api.clock.sleep(pause).await;
         }
     }
+}
 
-    async fn through_stub(
-        &self,
-        request: &ExecRequest,
-        stub: &Stub,
-    ) -> Result<StubSession, NoStub> {
-        let api = &self.context.api;
-        let container = api.inspect_container(&request.workload).await;
-        let container = container.map_err(NoStub::Refused)?;
-        StubSession::start(&self.context, request, &container, stub).await
-    }
+async fn through_stub(
+    context: &Context,
+    request: &ExecRequest,
+    stub: &Stub,
+) -> Result<StubSession, NoStub> {
+    let container = context.api.inspect_container(&request.workload).await;
+    let container = container.map_err(NoStub::Refused)?;
+    StubSession::start(context, request, &container, stub).await
 }
 
 /// As a program that is not there.
@@ -257,19 +261,26 @@ impl ExecBackend for DockerExec {
         if request.command.is_empty() {
             return Err(Error::invalid("the command to execute is empty"));
         }
-        let settings = &self.context.settings;
+        let context = self.context.under(request.cleanup);
+        let settings = &context.settings;
         let is_helper = request.command == [HELPER_SHELL];
         // What nobody is to end is nobody's to own.
+        if is_helper && settings.cleanup == Cleanup::Nothing {
+            return Err(no_helper(
+                "it ends with its session, and cleanup none ends nothing",
+                None,
+            ));
+        }
         if let Some(stub) = settings
             .stub
             .as_ref()
-            .filter(|_| is_helper || settings.cleanup != Cleanup::Nothing)
-            .filter(|_| !self.context.shared.refuses_stubs())
+            .filter(|_| settings.cleanup != Cleanup::Nothing)
+            .filter(|_| !context.shared.refuses_stubs())
         {
-            match self.through_stub(request, stub).await {
+            match through_stub(&context, request, stub).await {
                 Ok(session) => return Ok(Arc::new(session)),
                 Err(NoStub::Refused(error)) => return Err(error),
-                Err(NoStub::Unusable(error)) if self.context.shared.refuses_stubs() => {
+                Err(NoStub::Unusable(error)) if context.shared.refuses_stubs() => {
                     let error = error.chain();
                     tracing::info!(error, "this engine takes no stub, and is not asked again");
                     if is_helper {
@@ -288,13 +299,15 @@ impl ExecBackend for DockerExec {
         } else if is_helper {
             return Err(no_helper("there is no stub here that could be one", None));
         }
-        Ok(Arc::new(
-            DockerSession::start(&self.context, request).await?,
-        ))
+        Ok(Arc::new(DockerSession::start(&context, request).await?))
     }
 
     async fn attach(&self, request: &AttachRequest) -> Result<Arc<dyn ExecSession>> {
         let session = DockerAttachment::start(&self.context.api, request).await?;
         Ok(Arc::new(session))
+    }
+
+    fn default_cleanup(&self) -> Option<Cleanup> {
+        Some(self.context.settings.cleanup)
     }
 }

@@ -1,8 +1,11 @@
 use std::{path::PathBuf, time::Duration};
 
-use longshore::exec::{
-    record::{RecordLimits, Retention},
-    session::{HubLimits, SessionOptions},
+use longshore::{
+    core::Cleanup,
+    exec::{
+        record::{RecordLimits, Retention},
+        session::{HubLimits, SessionOptions},
+    },
 };
 
 use super::{Problems, positive};
@@ -13,6 +16,7 @@ use crate::cli::{SessionArgs, WhenRecordsAreFull};
 pub struct SessionPlan {
     pub options: SessionOptions,
     pub limits: HubLimits,
+    pub least_cleanup: Cleanup,
     pub sidecar_image: Option<String>,
     pub records: Option<(PathBuf, RecordLimits)>,
 }
@@ -43,6 +47,7 @@ pub fn sessions(args: &SessionArgs, problems: &mut Problems) -> SessionPlan {
     SessionPlan {
         options,
         limits: limits.with_sessions(all, args.exec_sessions),
+        least_cleanup: args.exec_least_cleanup,
         sidecar_image: args.exec_sidecar_image.clone(),
         records: args.exec_records.clone().map(|folder| (folder, kept)),
     }
@@ -84,6 +89,9 @@ mod tests {
         assert_eq!(plain.options.longest, hours(7 * 24));
         assert_eq!(plain.limits.per_user, 100);
         assert!(plain.records.is_none() && plain.sidecar_image.is_none());
+        assert_eq!(plain.least_cleanup, Cleanup::Tree);
+        let less = plan("--exec-least-cleanup none").expect("all is well");
+        assert_eq!(less.least_cleanup, Cleanup::Nothing);
         let line = "--exec-idle none --exec-longest 90m --exec-sessions 20000 --exec-records /r \
                     --exec-sidecar-image busybox";
         let other = plan(line).expect("all is well");
@@ -111,6 +119,10 @@ mod tests {
             ),
             ("--exec-longest soon", "invalid --exec-longest"),
             ("--exec-sessions 0", "--exec-sessions should be at least 1"),
+            (
+                "--exec-least-cleanup all",
+                "expected tree, foreground or none",
+            ),
             ("--exec-sidecar-image=", "--exec-sidecar-image is empty"),
             ("--exec-records-when-full refuse", "--exec-records <DIR>"),
         ] {

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use longshore::core::Cleanup;
 
 use super::HostArg;
 
@@ -32,6 +33,15 @@ pub struct SessionArgs {
     /// Ends a session after so long in all; `none`: never.
     #[arg(long, default_value = "7d", value_name = "DURATION|none")]
     pub exec_longest: String,
+    /// The least that `enter --cleanup` may ask for: what a session's processes may leave behind when it
+    /// ends. `tree`: nothing; `foreground`: what is in the background; `none`: everything. Whoever may
+    /// enter may then leave such processes in the container; nobody ends them but the container's end.
+    #[arg(
+        long,
+        default_value_t = Cleanup::Tree,
+        value_name = "tree|foreground|none"
+    )]
+    pub exec_least_cleanup: Cleanup,
     /// How many sessions one user may have at a time. A user is who a connection proves: a user of
     /// this machine, a certificate's name.
     #[arg(long, default_value_t = 100, value_name = "N")]

@@ -26,6 +26,9 @@ pub fn refused(error: &Error, name: &str) -> Failure {
         None => error.chain(),
     };
     let text = match error.kind() {
+        ErrorKind::PermissionDenied if why.starts_with("cleanup ") => {
+            format!("{why}; the control plane is told so with --exec-least-cleanup")
+        }
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => format!(
             "you may not enter {name}: {why}; the control plane decides by who you are for it (your \
              user on its socket, your certificate on TLS)"

@@ -9,7 +9,7 @@ use std::{
 use longshore::{
     Engine, Error, Result,
     control::{ControlPlane, NodeView},
-    core::{NodeHealth, NodeId, Timestamp},
+    core::{Cleanup, NodeHealth, NodeId, Timestamp},
     exec::{
         DockerExec, GatewayLife, Reaped, Stub,
         record::RecordStore,
@@ -28,6 +28,8 @@ pub struct Sessions {
     pub sidecar_image: Option<String>,
     /// By which the next life of this manager knows them; without it they are nobody's then.
     pub gateway: Option<GatewayName>,
+    /// What one may leave behind that asks for it.
+    pub least_cleanup: Cleanup,
     /// What one may take.
     pub options: SessionOptions,
     /// How many there may be.

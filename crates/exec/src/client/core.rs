@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use longshore_core::{Error, ExecOutput, Result, Signal, TerminalSize};
 
 use crate::{
-    protocol::native::{ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
+    protocol::native::{CLEANUP, ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
     session::SessionEnd,
 };
 
@@ -112,6 +112,24 @@ impl ClientCore {
                 compress: self.takes_packed(),
             }),
             None => ClientFrame::Open(self.open.clone().unwrap_or_default()),
+        }
+    }
+
+    /// Whether the gateway follows the cleanup that was asked for, as its READY says. One that does not
+    /// know of it passes over the wish.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported): it does not.
+    pub fn check_cleanup(&self) -> Result<()> {
+        let asked = self.open.as_ref().and_then(|open| open.cleanup);
+        let caps = self.ready.as_ref().map(|ready| &ready.caps);
+        match asked {
+            Some(asked) if caps.is_some_and(|caps| !caps.iter().any(|cap| cap == CLEANUP)) => {
+                Err(Error::unsupported(format!(
+                    "cleanup {asked}: this gateway is too old to follow it; update it, or do without"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -73,6 +73,15 @@ impl Settings {
 }
 
 impl Context {
+    /// For a session whose request says this of its cleanup.
+    pub(super) fn under(&self, cleanup: Option<Cleanup>) -> Self {
+        let mut context = self.clone();
+        if let Some(cleanup) = cleanup {
+            context.settings.cleanup = cleanup;
+        }
+        context
+    }
+
     /// A marker for a new session.
     pub(super) fn mark(&self) -> Option<Marker> {
         let settings = &self.settings;

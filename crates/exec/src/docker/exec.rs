@@ -6,8 +6,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus, Result,
-    SessionId, Signal, TerminalSize, WorkloadId,
+    BoxFuture, ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
+    Result, SessionId, Signal, TerminalSize, WorkloadId,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +19,11 @@ use super::{
     exit_facts::ExitFacts,
     input::DockerInput,
     keeper::{Keeper, Watched, clean_later},
-    lifeline::{Hold, Watch},
+    lifeline::{Hold, Watch, not_running},
     link::Link,
     output::{DockerOutput, Opening},
 };
-use crate::cleanup::{Cleanup, LATE_START, Marker};
+use crate::cleanup::{Cleanup, CleanupReport, LATE_START, Marker};
 
 /// A command in a container.
 pub(super) struct DockerSession {
@@ -52,6 +52,9 @@ impl DockerSession {
         let mut starting = context.starts.turn(api, &request.workload).await?;
         let watch = Watch::over(context, request).await?;
         let (lifeline, shellless) = (watch.hold, watch.shellless);
+        if policy == Cleanup::Foreground {
+            can_end_the_foreground(api, &request.workload, lifeline.is_some()).await?;
+        }
         let marker = match &lifeline {
             Some(hold) => Some(hold.marker().clone()),
             None => context.mark(),
@@ -206,6 +209,28 @@ impl DockerSession {
     }
 }
 
+/// What is in the foreground is known from inside only, and where it is told from its parent.
+async fn can_end_the_foreground(
+    api: &Api,
+    workload: &WorkloadId,
+    has_lifeline: bool,
+) -> Result<()> {
+    let container = api.inspect_container(workload).await?;
+    let why = if !container.state.running {
+        return Err(not_running(workload));
+    } else if !has_lifeline {
+        "there is no stub, and no lifeline just now for lack of a shell in the container and of an \
+         image for one beside it"
+    } else if container.is_among_the_hosts() {
+        "there is no stub, and the container is in the host's process namespace"
+    } else {
+        return Ok(());
+    };
+    Err(Error::unsupported(format!(
+        "cleanup foreground can't be had here: {why}; ask for tree, or none"
+    )))
+}
+
 /// Ends a command whose start was given up half-way.
 struct StartGuard<'a> {
     api: &'a Arc<Api>,
@@ -303,6 +328,13 @@ impl ExecSession for DockerSession {
                 keeper.cleaned().await
             }
             None => Ok(()),
+        }
+    }
+
+    fn cleaned(&self) -> BoxFuture<'static, Option<CleanupReport>> {
+        match &self.keeper {
+            Some(keeper) => Box::pin(Arc::clone(keeper).reported()),
+            None => Box::pin(std::future::ready(None)),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Keeper {
     /// Terminal sessions that belong to it, between looks.
     sessions: Mutex<HashSet<u32>>,
     report: OnceCell<CleanupReport>,
+    /// Set behind the report.
+    reported: CancellationToken,
     lifeline: Option<Arc<Hold>>,
     /// Whether the session is to end: its command did not end by itself.
     told: AtomicBool,
@@ -59,6 +61,7 @@ impl Keeper {
             ended: OnceLock::new(),
             sessions: Mutex::default(),
             report: OnceCell::new(),
+            reported: CancellationToken::new(),
             lifeline: None,
             told: AtomicBool::new(false),
             acting: Mutex::default(),
@@ -151,7 +154,8 @@ impl Keeper {
     /// Cleans up, once for all who ask. Cancel safe: who asks next goes on.
     pub(super) async fn clean(&self) -> &CleanupReport {
         let ended = *self.ended.get_or_init(|| self.context.api.clock.now());
-        self.report
+        let report = self
+            .report
             .get_or_init(|| async {
                 let (report, may_come) = self.run(ended).await;
                 self.acted.cancel();
@@ -166,7 +170,15 @@ impl Keeper {
                 self.context.report(&report);
                 report
             })
-            .await
+            .await;
+        self.reported.cancel();
+        report
+    }
+
+    /// Waits until somebody has cleaned up, and nobody has to hold the session for it. Cancel safe.
+    pub(super) async fn reported(self: Arc<Self>) -> Option<CleanupReport> {
+        self.reported.cancelled().await;
+        self.report.get().cloned()
     }
 
     /// Cleans up, and fails if anything is left or nobody knows.
@@ -241,16 +253,15 @@ impl Keeper {
             CleanupOutcome::Incomplete => findings.left,
             _ => Vec::new(),
         };
-        let report = CleanupReport {
-            workload: self.watched.workload.clone(),
-            session: self.watched.session.clone(),
-            outcome,
-            rungs: ladder.tried().to_vec(),
-            left,
-            unattributed: findings.unattributed,
-            zombies: findings.zombies,
-            took: clock.now().since(ended),
-        };
+        let Watched {
+            workload, session, ..
+        } = &self.watched;
+        let mut report = CleanupReport::new(workload.clone(), session.clone(), outcome);
+        report.rungs = ladder.tried().to_vec();
+        report.left = left;
+        report.unattributed = findings.unattributed;
+        report.zombies = findings.zombies;
+        report.took = clock.now().since(ended);
         (report, !begun)
     }
 

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use longshore_core::{Action, Error, ErrorKind, Result, Timestamp};
+use longshore_core::{Action, Cleanup, Error, ErrorKind, Result, Timestamp};
 use serde::Serialize;
 
 use super::Shared;
@@ -126,7 +126,8 @@ fn sessions(pairs: &[(String, String)]) -> Result<SessionQuery> {
         .with_patterns(text(pairs, "user")?, text(pairs, "app_name")?)
         // LAIN has none of these.
         .with_place(text(pairs, "container")?, text(pairs, "node")?)
-        .with_command(text(pairs, "command")?);
+        .with_command(text(pairs, "command")?)
+        .with_cleanup(text(pairs, "cleanup")?);
     Ok(match number(pairs, "until", 0)? {
         0 => query,
         until => query.with_until(Timestamp::from_secs(until)),
@@ -192,6 +193,8 @@ struct Session {
     exit_code: Option<i64>,
     #[serde(skip_serializing_if = "is_zero")]
     rules_met: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cleanup: Option<Cleanup>,
 }
 
 impl From<SessionSummary> for Session {
@@ -223,6 +226,7 @@ impl From<SessionSummary> for Session {
             reason: end.map(|end| end.reason.to_string()).unwrap_or_default(),
             exit_code: end.and_then(|end| end.code),
             rules_met: summary.hits,
+            cleanup: about.cleanup,
         }
     }
 }

@@ -5,13 +5,14 @@ use std::{collections::VecDeque, future::pending, io, sync::Arc, time::Duration}
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use longshore_core::{
-    BoxFuture, ClockExt, Error, ErrorKind, ExecBackend, ExecInput, ExecOutput, ExecOutputStream,
-    ExecSession, ExitStatus, Result, Shutdown, Timestamp,
+    BoxFuture, CleanupReport, ClockExt, Error, ErrorKind, ExecBackend, ExecInput, ExecOutput,
+    ExecOutputStream, ExecSession, ExitStatus, Result, Shutdown, Timestamp,
 };
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Action, EndReason, InputJudge, Launch, RecordEvent, Recorder, SessionCore, SessionEnd,
+    Action, Aftermath, EndReason, InputJudge, Launch, RecordEvent, Recorder, SessionCore,
+    SessionEnd,
     core::PIECE,
     echo::EchoWitness,
     shared::Shared,
@@ -41,6 +42,9 @@ pub(super) struct Driver {
     unrecorded_end: bool,
     /// Is told the end once.
     told: Option<Tell>,
+    /// Is told what was left behind, in whose task.
+    aftermath: Option<(Aftermath, Shutdown)>,
+    cleaned: Option<BoxFuture<'static, Option<CleanupReport>>>,
     works: Works,
 }
 
@@ -81,6 +85,8 @@ impl Driver {
             behind: None,
             unrecorded_end: true,
             told: None,
+            aftermath: None,
+            cleaned: None,
             works: Works {
                 starting: Some(starting),
                 ..Works::default()
@@ -91,6 +97,12 @@ impl Driver {
     /// Tells this when the session has ended.
     pub(super) fn telling(mut self, told: Tell) -> Self {
         self.told = Some(told);
+        self
+    }
+
+    /// Tells this, in a task of its own, what was left of the session.
+    pub(super) fn cleaned(mut self, aftermath: Option<(Aftermath, Shutdown)>) -> Self {
+        self.aftermath = aftermath;
         self
     }
 
@@ -272,6 +284,9 @@ impl Driver {
         match started {
             Ok(started) => {
                 let session = started.session;
+                if self.aftermath.is_some() {
+                    self.cleaned = Some(session.cleaned());
+                }
                 self.input = session.take_input();
                 self.output = started.output;
                 self.session = Some(Arc::clone(&session));
@@ -391,6 +406,15 @@ impl Driver {
             && let Some(tell) = self.told.take()
         {
             tell(end);
+        }
+        if let Some((tell, tasks)) = self.aftermath.take()
+            && let Some(cleaned) = self.cleaned.take()
+        {
+            tasks.spawn(async move {
+                if let Some(report) = cleaned.await {
+                    tell(report).await;
+                }
+            });
         }
         if self.unrecorded_end && self.works.recording.is_none() {
             self.unrecorded_end = false;

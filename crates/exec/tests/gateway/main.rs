@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 mod access;
+mod cleanup;
 #[cfg(feature = "compression")]
 mod compression;
 mod continued;

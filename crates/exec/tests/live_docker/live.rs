@@ -147,6 +147,18 @@ impl Live {
         self.container(config, true).await
     }
 
+    /// An idle container of an image with bash.
+    pub async fn with_bash(&self) -> Place {
+        let image = env::var("LONGSHORE_TEST_BASH_IMAGE").unwrap_or_else(|_| "bash:lab".to_owned());
+        let command = [
+            "bash",
+            "-c",
+            "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done",
+        ];
+        self.container(json!({ "Image": image, "Cmd": command }), true)
+            .await
+    }
+
     /// A container that reads a line first, and then becomes this.
     pub async fn waiting(&self, command: &str, limits: Value) -> Place {
         let config = json!({

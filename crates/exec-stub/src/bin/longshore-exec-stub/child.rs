@@ -161,8 +161,19 @@ impl Child {
     /// The groups in the foreground, the terminal's first.
     pub(crate) fn foreground(&self) -> Vec<Pid> {
         let shown = self.terminal.as_ref().and_then(|fd| tcgetpgrp(fd).ok());
-        let own = self.ending.is_none().then_some(self.pid);
-        shown.into_iter().chain(own).collect()
+        shown.into_iter().chain(self.group()).collect()
+    }
+
+    /// The command's own group, while it runs.
+    pub(crate) fn group(&self) -> Option<Pid> {
+        self.ending.is_none().then_some(self.pid)
+    }
+
+    /// Has the command and its group stand still.
+    pub(crate) fn stop(&self) {
+        if let Some(group) = self.group() {
+            let _ = kill_process_group(group, Signal::STOP);
+        }
     }
 
     pub(crate) fn resize(&self, columns: u16, rows: u16) {

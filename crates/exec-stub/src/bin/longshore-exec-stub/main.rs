@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 /// Says how many were left, and nothing of them: what is around may be others' secrets.
 fn sweep(markers: impl Iterator<Item = String>) -> ExitCode {
-    let ended = family::end(family::Marked::new(markers));
+    let ended = family::end(family::Marked::new(markers), &family::POLITE);
     let line = format!("killed {} left {}\n", ended.killed, ended.left);
     let _ = std::io::stdout().write_all(line.as_bytes());
     ExitCode::from(u8::from(ended.left > 0))

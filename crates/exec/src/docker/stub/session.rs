@@ -6,8 +6,8 @@ use std::{
 use async_trait::async_trait;
 use futures::stream;
 use longshore_core::{
-    ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
-    Result, SessionId, Signal, TerminalSize,
+    BoxFuture, ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession,
+    ExitStatus, Result, SessionId, Signal, TerminalSize,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use super::{
     pump::{Ends, Pump},
 };
 use crate::{
-    cleanup::{Cleanup, CleanupRung, Marker},
+    cleanup::{Cleanup, CleanupReport, CleanupRung, Marker},
     docker::{
         api::ContainerState,
         context::Context,
@@ -224,9 +224,7 @@ async fn call(
     if !request.stdin {
         flag(&["--no-input"]);
     }
-    if context.settings.cleanup != Cleanup::Tree {
-        flag(&["--keep"]);
-    }
+    flag(keeping(context.settings.cleanup));
     let user = match request.user.as_str() {
         "" => container.config.user.as_str(),
         user => user,
@@ -275,6 +273,15 @@ async fn call(
         // It may yet begin, and would run the command beside one that is started anew.
         Err(error) if error.kind() == ErrorKind::Timeout => Err(NoStub::Refused(error)),
         Err(error) => Err(NoStub::Unusable(error)),
+    }
+}
+
+/// What a stub is told of what it is to leave, for a session with this cleanup: all that is in the
+/// background, or nothing. One that leaves everything has no stub.
+fn keeping(cleanup: Cleanup) -> &'static [&'static str] {
+    match cleanup {
+        Cleanup::Tree => &[],
+        _ => &["--keep"],
     }
 }
 
@@ -359,6 +366,13 @@ impl ExecSession for StubSession {
                 );
                 waiting.await.and_then(|ended| ended).map(drop)
             }
+        }
+    }
+
+    fn cleaned(&self) -> BoxFuture<'static, Option<CleanupReport>> {
+        match &self.keeper {
+            Some(keeper) => Box::pin(Arc::clone(keeper).reported()),
+            None => Box::pin(std::future::ready(None)),
         }
     }
 }
