@@ -24,7 +24,7 @@ use crate::{
         context::Context,
         exec::take,
         exit_facts::ExitFacts,
-        keeper::{Keeper, Watched},
+        keeper::{Keeper, Watched, clean_later},
         link::Link,
         starts::Starting,
     },
@@ -92,7 +92,8 @@ impl StubSession {
         Ok(Self::run(context, request, id, pump, marker))
     }
 
-    fn run(
+    /// Of a command that runs, or whose end is the first that will be heard.
+    pub(super) fn run(
         context: &Context,
         request: &ExecRequest,
         id: SessionId,
@@ -114,21 +115,7 @@ impl StubSession {
             exit,
             ending: ending.clone(),
         };
-        let keeper = marker
-            .filter(|_| context.settings.cleanup == Cleanup::Tree)
-            .map(|marker| {
-                Arc::new(Keeper::new(
-                    context.clone(),
-                    Watched {
-                        workload: request.workload.clone(),
-                        session: id.clone(),
-                        user: request.user.clone(),
-                        marker,
-                        working: Some(CleanupRung::Stub),
-                        shellless: false,
-                    },
-                ))
-            });
+        let keeper = keep(context, request, &id, marker);
         if let Some(keeper) = &keeper {
             keeper.check_sight();
         }
@@ -191,25 +178,75 @@ impl StubSession {
             context: context.clone(),
         }
     }
+
+    /// Of a command that could not be started: it is over.
+    pub(super) fn not_started(
+        context: &Context,
+        request: &ExecRequest,
+        id: SessionId,
+        marker: Option<Marker>,
+        status: ExitStatus,
+    ) -> Self {
+        let keeper = keep(context, request, &id, marker);
+        if let Some(keeper) = &keeper {
+            clean_later(keeper);
+        }
+        let (near, _) = tokio::io::duplex(1);
+        Self {
+            id,
+            tty: request.tty,
+            input: Mutex::new(request.stdin.then(|| Box::pin(near) as ExecInput)),
+            output: Mutex::new(Some(Box::pin(stream::empty()))),
+            signals: mpsc::channel(1).0,
+            size: watch::channel(None).0,
+            ending: CancellationToken::new(),
+            end: watch::channel(Some(Ok(status))).1,
+            keeper,
+            context: context.clone(),
+        }
+    }
 }
 
-/// Starts the stub and hears its first words.
-async fn call(
+/// Who cleans up behind a session, if anybody is to.
+fn keep(
+    context: &Context,
+    request: &ExecRequest,
+    id: &SessionId,
+    marker: Option<Marker>,
+) -> Option<Arc<Keeper>> {
+    let marker = marker.filter(|_| context.settings.cleanup == Cleanup::Tree)?;
+    let watched = Watched {
+        workload: request.workload.clone(),
+        session: id.clone(),
+        user: request.user.clone(),
+        marker,
+        working: Some(CleanupRung::Stub),
+        shellless: false,
+    };
+    Some(Arc::new(Keeper::new(context.clone(), watched)))
+}
+
+/// What the engine is asked for, and what the stub is told.
+pub(super) struct Wrapped {
+    /// As whom the stub is started.
+    pub(super) user: String,
+    /// The stub's arguments.
+    pub(super) words: Vec<String>,
+}
+
+/// How a session is asked for.
+pub(super) fn wrap(
     context: &Context,
     request: &ExecRequest,
     container: &ContainerState,
-    path: &str,
-    marker: Option<&Marker>,
-    starting: &mut Starting,
-) -> Result<(SessionId, Pump), NoStub> {
-    let api = &context.api;
-    let mut wrapped = request.clone();
-    wrapped.tty = false;
-    wrapped.stdin = true;
-    wrapped.command = vec![path.to_owned(), "session".to_owned()];
+) -> Wrapped {
+    let mut wrapped = Wrapped {
+        user: request.user.clone(),
+        words: vec!["session".to_owned()],
+    };
     let mut flag = |words: &[&str]| {
         let words = words.iter().map(|word| (*word).to_owned());
-        wrapped.command.extend(words);
+        wrapped.words.extend(words);
     };
     if request.tty {
         let size = request.size.unwrap_or_default();
@@ -230,13 +267,34 @@ async fn call(
         flag(&["--user", user]);
         wrapped.user = "0:0".to_owned();
     }
-    flag(&["--"]);
+    wrapped.words.push("--".to_owned());
     if request.command == [HELPER_SHELL] {
         // By this name it finds itself also where its file is another container's.
-        flag(&["/proc/self/exe", "shell"]);
+        let helper = ["/proc/self/exe", "shell"].map(str::to_owned);
+        wrapped.words.extend(helper);
     } else {
-        wrapped.command.extend(request.command.iter().cloned());
+        wrapped.words.extend(request.command.iter().cloned());
     }
+    wrapped
+}
+
+/// Starts the stub and hears its first words.
+async fn call(
+    context: &Context,
+    request: &ExecRequest,
+    container: &ContainerState,
+    path: &str,
+    marker: Option<&Marker>,
+    starting: &mut Starting,
+) -> Result<(SessionId, Pump), NoStub> {
+    let api = &context.api;
+    let session = wrap(context, request, container);
+    let mut wrapped = request.clone();
+    wrapped.tty = false;
+    wrapped.stdin = true;
+    wrapped.user = session.user;
+    wrapped.command = vec![path.to_owned()];
+    wrapped.command.extend(session.words);
     let mut env = request.env.clone();
     env.extend(marker.map(Marker::pair));
     let id = api.create_exec(&wrapped, &env).await.map_err(refuse)?;
@@ -376,6 +434,6 @@ const PIPE: usize = 16 * 1024;
 const PIECES: usize = 2;
 const SIGNALS: usize = 16;
 /// How long a container may take to start the stub.
-const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+pub(super) const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 /// How long a stub may take to end what it started. It gives up after ten seconds itself.
 const END_LIMIT: std::time::Duration = std::time::Duration::from_secs(12);
