@@ -11,6 +11,8 @@
 
 #[path = "live_docker/live.rs"]
 mod live;
+#[path = "live_docker/waiting.rs"]
+mod waiting;
 
 use std::sync::Arc;
 
@@ -53,6 +55,17 @@ mod stub {
         live,
         match super::live() {
             Some(live) => live.with_stub(),
+            None => return,
+        }
+    );
+}
+
+/// Every session of these begins in a stub that has waited for it.
+mod warm {
+    longshore_core::exec_suite!(
+        live,
+        match super::live() {
+            Some(live) => super::waiting::Warm(live.with_waiting_stubs()),
             None => return,
         }
     );
