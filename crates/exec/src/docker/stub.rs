@@ -6,6 +6,7 @@ mod pump;
 mod session;
 mod waiting;
 mod window;
+mod wrapped;
 
 use std::fmt;
 

@@ -1,12 +1,16 @@
 //! Sessions through stubs that waited for them.
 
-use std::{process::Command, sync::Arc};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use http::Method;
 use longshore_core::{
-    AttachRequest, ErrorKind, ExecBackend, ExecRequest, ExecSession, OsRandom, Result,
+    AttachRequest, ErrorKind, ExecBackend, ExecRequest, ExecSession, OsRandom, Result, WorkloadId,
     testkit::exec::{Attachable, Harness, Place},
 };
 use longshore_exec::{CleanupOutcome, GatewayLife, session::EndReason};
@@ -366,3 +370,51 @@ async fn a_login_needs_no_engine_either() {
     until(is_used).await;
     live.finish(place).await;
 }
+
+/// Not a test of its own: what the next one starts as the gateway. Alone it has nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_of_another_test() {
+    let (Ok(container), Some(live)) = (std::env::var(CONTAINER), warm()) else {
+        return;
+    };
+    let place = Place {
+        backend: Arc::new(live.exec.clone()),
+        workload: WorkloadId::new(container).unwrap(),
+        keep: Box::new(()),
+    };
+    enter(&live, &place).await;
+    println!("\nSTANDING");
+    std::future::pending().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_killed_leaves_nobody_waiting() {
+    let Some(live) = super::live() else {
+        return;
+    };
+    let place = live.place().await;
+    let own = std::env::current_exe().unwrap();
+    let mut gateway = Command::new(own)
+        .args([
+            "--exact",
+            "waiting::a_gateway_of_another_test",
+            "--nocapture",
+        ])
+        .env(CONTAINER, place.workload.as_str())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(gateway.stdout.take().unwrap()).lines();
+    let stands = lines
+        .map_while(std::io::Result::ok)
+        .any(|line| line == "STANDING");
+    let before = processes(&live, &place, "exec-stub").await;
+    // SIGKILL.
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    assert!(stands && before == 1);
+    until(|| async { processes(&live, &place, "exec-stub").await == 0 }).await;
+    live.finish(place).await;
+}
+
+const CONTAINER: &str = "LONGSHORE_TEST_WAITING_IN";

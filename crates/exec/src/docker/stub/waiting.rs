@@ -15,7 +15,8 @@ use self::{pool::Key, shelf::Shelf, waiter::Waiter};
 use super::{
     Stub,
     conversation::Event,
-    session::{CALL_LIMIT, StubSession, wrap},
+    session::{CALL_LIMIT, StubSession},
+    wrapped::wrap,
 };
 use crate::{
     cleanup::{Cleanup, Marker},
