@@ -384,7 +384,7 @@ async fn a_gateway_of_another_test() {
     };
     enter(&live, &place).await;
     println!("\nSTANDING");
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,7 +93,7 @@ fn another_version_and_words_out_of_turn_are_refused() {
 fn a_stub_that_waits_becomes_a_session_once_it_is_told() {
     let (mut talk, events) = heard(&[FromStub::Hello(VERSION), FromStub::Waiting]);
     assert_eq!(events.unwrap(), [Event::Waiting]);
-    let mut say = |talk: &mut Conversation, message: FromStub| {
+    let say = |talk: &mut Conversation, message: FromStub| {
         let mut bytes = Vec::new();
         message.write(&mut bytes);
         talk.receive(&bytes);

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{
     WaitingStubs,
     pool::{Key, Pool},
-    waiter::{Wait, Waiter, Wanted},
+    waiter::{Waiter, Wanted},
 };
 use crate::docker::{context::Context, stub::Stub};
 
@@ -138,9 +138,8 @@ impl Task {
     async fn keep(mut self, waiter: Waiter, until: Timestamp) {
         let ended = waiter.wait(&self.context, until, &mut self.asked).await;
         self.leave();
-        match ended {
-            Wait::Over(waiter) => waiter.end(&self.context).await,
-            Wait::Taken | Wait::Lost => {}
+        if let Some(waiter) = ended {
+            waiter.end(&self.context).await;
         }
     }
 

@@ -25,16 +25,6 @@ pub(super) struct Waiter {
 /// Whoever wants it gives where to send it.
 pub(super) type Wanted = oneshot::Sender<Waiter>;
 
-/// How a wait ended.
-pub(super) enum Wait {
-    /// Somebody has it.
-    Taken,
-    /// Nobody wants it any more.
-    Over(Waiter),
-    /// It ended, or can't be talked to.
-    Lost,
-}
-
 /// The mark of a stub that may be there: while nobody saw it end, it may be looked for.
 struct Trace {
     life: GatewayLife,
@@ -99,30 +89,27 @@ impl Waiter {
         self.trace.settled = true;
     }
 
-    /// Keeps it waiting.
+    /// Keeps it waiting until somebody has it, or it is lost. Given back, nobody wants it any more.
     pub(super) async fn wait(
         mut self,
         context: &Context,
         until: Timestamp,
         asked: &mut mpsc::Receiver<Wanted>,
-    ) -> Wait {
+    ) -> Option<Self> {
         let clock = &context.api.clock;
         loop {
             tokio::select! {
                 biased;
                 wanted = asked.recv() => match wanted {
                     // Who has left meanwhile does not have it.
-                    Some(wanted) => match wanted.send(self) {
-                        Ok(()) => return Wait::Taken,
-                        Err(back) => return Wait::Over(back),
-                    },
-                    None => return Wait::Over(self),
+                    Some(wanted) => return wanted.send(self).err(),
+                    None => return Some(self),
                 },
                 heard = self.hears() => if let Err(error) = heard {
                     tracing::debug!(error = error.chain(), "a stub that waited is lost");
-                    return Wait::Lost;
+                    return None;
                 },
-                () = clock.sleep_until(until) => return Wait::Over(self),
+                () = clock.sleep_until(until) => return Some(self),
             }
         }
     }
