@@ -14,6 +14,8 @@
 //! * `open`: from asking for a session to its first byte, p50.
 //! * `echo-stub`, `stdout-tty-stub`, `stdout-raw-stub`, `open-stub`: the same where the stub owns the
 //!   sessions, as `platform manage` has it; still beside the Docker API, which has no stub.
+//! * `open-warm`: the same where a stub waits for the session, as with `platform manage
+//!   --exec-waiting 1`. The peers are started by the engine, as all others.
 //! * `idle-memory`: what 2,000 idle sessions hold, client and gateway together, a session.
 //! * `idle-10k`: what share of a core 10,000 idle sessions take, clients included.
 //!
@@ -65,7 +67,7 @@ use longshore::exec::{
 use longshore_lab::Lab;
 use report::{Arguments, Report};
 
-const CASES: [&str; 14] = [
+const CASES: [&str; 15] = [
     "echo-ws",
     "echo-tunnel",
     "stdout-tty",
@@ -78,6 +80,7 @@ const CASES: [&str; 14] = [
     "stdout-raw-stub",
     "open-stub",
     "interrupt-stub",
+    "open-warm",
     "idle-memory",
     "idle-10k",
 ];
@@ -92,7 +95,7 @@ fn main() {
     if arguments.wants("idle-10k") {
         idle::load(&arguments, &report);
     }
-    if !CASES[..12].iter().any(|case| arguments.wants(case)) {
+    if !CASES[..13].iter().any(|case| arguments.wants(case)) {
         return;
     }
     report.progress("starting a Docker engine");
@@ -166,7 +169,7 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
         let owned = gateway::with_stub(engine);
         let scene = line::Scene {
             gateway: owned.socket.clone(),
-            ..scene
+            ..scene.clone()
         };
         if arguments.wants("echo-stub") {
             runtime.block_on(echo::run("echo-stub", &scene, arguments, report));
@@ -189,5 +192,14 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
             ));
         }
         owned.stop();
+    }
+    if arguments.wants("open-warm") {
+        let (served, waiting) = gateway::with_waiting_stubs(engine);
+        let scene = line::Scene {
+            gateway: served.socket.clone(),
+            ..scene
+        };
+        runtime.block_on(opening::warm(&scene, &waiting, arguments, report));
+        served.stop();
     }
 }

@@ -13,7 +13,7 @@ use longshore::{
     core::{OsRandom, Shutdown, SystemClock},
     engine::UnixConnector,
     exec::{
-        DockerExec, Stub,
+        DockerExec, Stub, WaitingStubs,
         access::{AnybodyMay, StaticDirectory},
         gateway::{Gateway, GatewayOptions},
         session::{HubLimits, SessionHub},
@@ -108,6 +108,23 @@ pub fn with_stub(engine: &Path) -> Served {
         let exec = DockerExec::new(connector, clock, Arc::new(OsRandom));
         Arc::new(exec.with_stub(stub)) as Arc<dyn ExecBackend>
     })
+}
+
+/// As [`with_stub`], where stubs wait for sessions to come. What is given with it tells how many do.
+pub fn with_waiting_stubs(engine: &Path) -> (Served, DockerExec) {
+    let stub = std::fs::read(longshore_lab::stub()).expect("the stub is built");
+    let stub = Stub::new(stub).expect("a static program");
+    let clock = Arc::new(SystemClock::new());
+    let connector = Arc::new(UnixConnector::new(engine));
+    let exec = DockerExec::new(connector, clock, Arc::new(OsRandom));
+    let exec = exec
+        .with_stub(stub)
+        .with_waiting_stubs(WaitingStubs::default());
+    let backend = Arc::new(exec.clone());
+    let served = Served::start(GatewayOptions::default(), async move |_| {
+        backend as Arc<dyn ExecBackend>
+    });
+    (served, exec)
 }
 
 pub fn over_unix(engine: &Path, options: GatewayOptions) -> Served {

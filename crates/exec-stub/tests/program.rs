@@ -2,6 +2,9 @@
 #![cfg(all(feature = "program", target_os = "linux"))]
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
+#[path = "program/waiting.rs"]
+mod waiting;
+
 use std::{
     io::{Read, Write},
     process::{Child, ChildStdin, Command, Stdio},

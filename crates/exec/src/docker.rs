@@ -26,14 +26,14 @@ use longshore_core::{
     Random, Result, http::HttpClient,
 };
 
-pub use self::stub::Stub;
+pub use self::stub::{Stub, WaitingStubs};
 use self::{
     api::Api,
     attach::DockerAttachment,
     context::{Context, Listener, Settings, Shared},
     exec::DockerSession,
     starts::Starts,
-    stub::{NoStub, StubSession},
+    stub::{NoStub, StubSession, Waiting},
 };
 use crate::{
     cleanup::{Cleanup, CleanupReport, GatewayLife, Reaped},
@@ -100,6 +100,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct DockerExec {
     context: Context,
+    /// Beside the context: sessions keep that, and not the stubs that wait for others.
+    waiting: Option<Waiting>,
 }
 
 impl DockerExec {
@@ -128,6 +130,7 @@ impl DockerExec {
                 settings,
                 starts: Starts::default(),
             },
+            waiting: None,
         }
     }
 
@@ -150,6 +153,48 @@ impl DockerExec {
     pub fn with_stub(mut self, stub: Stub) -> Self {
         self.context.settings.stub = Some(stub);
         self
+    }
+
+    /// Has stubs wait in containers where somebody was let in lately, so that the next session there
+    /// begins without the engine: it takes a tenth of the time, and less. Without
+    /// [`with_stub`](Self::with_stub) it does nothing. Off by default: each that waits is a process
+    /// of about a megabyte in the container, and a command of the engine's. Clones share them.
+    ///
+    /// The first session in a container is opened as ever. Then a stub is started behind it, when
+    /// nobody waits for the engine to start a command, and another after each that was used. It
+    /// carries this gateway's mark, so that this life's [`reap`](Self::reap) leaves it alone and the
+    /// next life's ends it; and it ends by itself when this program dies, or was silent for ten
+    /// seconds. When the last clone of this is dropped, all of them end; sessions go on. The engine
+    /// lists it among the container's commands (`ExecIDs`), by the id that its session will have.
+    ///
+    /// A session is the same either way: the stub starts itself anew with the arguments, environment
+    /// and folder that the engine would have started it with, and looks the user up then. What it
+    /// can't do so is left to the engine: `privileged`; a folder that is not absolute, or that can't
+    /// be gone to; a name in `env` without a value, or an empty `HOME`; a request of more than
+    /// 32 KiB; [`Cleanup::Nothing`]; a container that is paused, or shares its process namespace with
+    /// others; and any session when `/etc/passwd` or `/etc/group` have changed since the stub was
+    /// started. So are sessions whose stub has ended, or does not answer within a second. One that
+    /// was told to start the command, and then says nothing for twenty seconds or is cut off, is an
+    /// error ([`ErrorKind::Unavailable`](longshore_core::ErrorKind::Unavailable)): the command is
+    /// never started twice. A program that is not there uses no stub up: the session that ends so has
+    /// the id of the stub's command, and a later one may have it again.
+    ///
+    /// ```no_run
+    /// # fn example(exec: longshore_exec::DockerExec, stub: longshore_exec::Stub) {
+    /// use longshore_exec::WaitingStubs;
+    ///
+    /// let exec = exec.with_stub(stub).with_waiting_stubs(WaitingStubs::default());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_waiting_stubs(mut self, options: WaitingStubs) -> Self {
+        self.waiting = Some(Waiting::new(options));
+        self
+    }
+
+    /// How many stubs wait just now.
+    pub fn waiting_stubs(&self) -> usize {
+        self.waiting.as_ref().map_or(0, Waiting::count)
     }
 
     /// Names an image that the engine has, with `sh`, `tr`, `grep`, `sleep` and `kill` in it, for
@@ -235,14 +280,27 @@ impl DockerExec {
     }
 }
 
-async fn through_stub(
-    context: &Context,
-    request: &ExecRequest,
-    stub: &Stub,
-) -> Result<StubSession, NoStub> {
-    let container = context.api.inspect_container(&request.workload).await;
-    let container = container.map_err(NoStub::Refused)?;
-    StubSession::start(context, request, &container, stub).await
+impl DockerExec {
+    async fn through_stub(
+        &self,
+        context: &Context,
+        request: &ExecRequest,
+        stub: &Stub,
+    ) -> Result<StubSession, NoStub> {
+        let container = context.api.inspect_container(&request.workload).await;
+        let container = &container.map_err(NoStub::Refused)?;
+        let Some(waiting) = &self.waiting else {
+            return StubSession::start(context, request, container, stub).await;
+        };
+        let opened = waiting.open(context, request, container, stub).await;
+        let session = match opened.map_err(NoStub::Refused)? {
+            Some(session) => session,
+            None => StubSession::start(context, request, container, stub).await?,
+        };
+        // The next session may have another cleanup than this one.
+        waiting.entered(&self.context, request, container, stub);
+        Ok(session)
+    }
 }
 
 /// As a program that is not there.
@@ -277,7 +335,7 @@ impl ExecBackend for DockerExec {
             .filter(|_| settings.cleanup != Cleanup::Nothing)
             .filter(|_| !context.shared.refuses_stubs())
         {
-            match through_stub(&context, request, stub).await {
+            match self.through_stub(&context, request, stub).await {
                 Ok(session) => return Ok(Arc::new(session)),
                 Err(NoStub::Refused(error)) => return Err(error),
                 Err(NoStub::Unusable(error)) if context.shared.refuses_stubs() => {

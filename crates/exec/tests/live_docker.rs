@@ -11,6 +11,8 @@
 
 #[path = "live_docker/live.rs"]
 mod live;
+#[path = "live_docker/waiting.rs"]
+mod waiting;
 
 use std::sync::Arc;
 
@@ -58,11 +60,23 @@ mod stub {
     );
 }
 
-/// Both ways into a container.
+/// Every session of these begins in a stub that has waited for it.
+mod warm {
+    longshore_core::exec_suite!(
+        live,
+        match super::live() {
+            Some(live) => super::waiting::Warm(live.with_waiting_stubs()),
+            None => return,
+        }
+    );
+}
+
+/// The ways into a container: all but the first session of the last are opened by stubs that waited.
 fn ways() -> Vec<Live> {
     live()
         .into_iter()
         .chain(live().map(Live::with_stub))
+        .chain(live().map(Live::with_waiting_stubs))
         .collect()
 }
 
@@ -404,9 +418,18 @@ async fn login(live: &Live, place: &Place, tty: bool, typed: &'static str) -> (S
 /// where there is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_without_a_shell_in_the_image_gets_the_helper() {
-    let Some(live) = live().map(Live::with_stub) else {
-        return;
-    };
+    for (live, waiting) in [
+        (live().map(Live::with_stub), 0),
+        (live().map(Live::with_waiting_stubs), 1),
+    ] {
+        if let Some(live) = live {
+            the_helper_is_there(&live, waiting).await;
+        }
+    }
+}
+
+/// `waiting`: how many stubs are to be there for the next login.
+async fn the_helper_is_there(live: &Live, waiting: usize) {
     for (host, user, id) in [
         (json!({}), "", "0"),
         (json!({ "ReadonlyRootfs": true }), "", "0"),
@@ -421,7 +444,7 @@ async fn a_login_without_a_shell_in_the_image_gets_the_helper() {
         let place = live.bare(host.clone(), user).await;
         for tty in [false, true] {
             let typed = "cd /proc/self\nls -l status\n/app hello\necho code=$?\nexit 7\n";
-            let (output, end) = login(&live, &place, tty, typed).await;
+            let (output, end) = login(live, &place, tty, typed).await;
             let what = format!("{host} {user} {tty}: {output} {end}");
             assert_eq!(
                 (end.reason, end.code),
@@ -438,12 +461,14 @@ async fn a_login_without_a_shell_in_the_image_gets_the_helper() {
             );
             assert!(output.contains("code=125"), "{what}");
             assert_eq!(output.contains("has no shell"), tty, "{what}");
+            until(|| async { live.exec.waiting_stubs() == waiting }).await;
         }
-        until(|| async { processes(&live, &place, "shell").await == 0 }).await;
+        until(|| async { processes(live, &place, "shell").await == 0 }).await;
         live.finish(place).await;
+        until(|| async { live.exec.waiting_stubs() == 0 }).await;
     }
     let place = live.place().await;
-    let (output, end) = login(&live, &place, true, "echo $((6 * 7)); exit 3\n").await;
+    let (output, end) = login(live, &place, true, "echo $((6 * 7)); exit 3\n").await;
     assert!(
         output.contains("42") && end.code == Some(3),
         "{output} {end}"

@@ -1,8 +1,9 @@
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use longshore::{
     core::Cleanup,
     exec::{
+        WaitingStubs,
         record::{RecordLimits, Retention},
         session::{HubLimits, SessionOptions},
     },
@@ -18,6 +19,7 @@ pub struct SessionPlan {
     pub limits: HubLimits,
     pub least_cleanup: Cleanup,
     pub sidecar_image: Option<String>,
+    pub waiting: Option<WaitingStubs>,
     pub records: Option<(PathBuf, RecordLimits)>,
 }
 
@@ -39,6 +41,12 @@ pub fn sessions(args: &SessionArgs, problems: &mut Problems) -> SessionPlan {
     if args.exec_sidecar_image.as_deref() == Some("") {
         problems.add("--exec-sidecar-image is empty: expected the name of an image");
     }
+    if args.exec_waiting > MOST_WAITING {
+        problems.add(format!(
+            "--exec-waiting should be at most {MOST_WAITING}: so many stubs wait on a node"
+        ));
+    }
+    let waiting = NonZeroUsize::new(args.exec_waiting);
     let retention = match args.exec_records_when_full {
         WhenRecordsAreFull::RemoveOldest => Retention::RemoveOldest,
         WhenRecordsAreFull::Refuse => Retention::Keep,
@@ -49,9 +57,12 @@ pub fn sessions(args: &SessionArgs, problems: &mut Problems) -> SessionPlan {
         limits: limits.with_sessions(all, args.exec_sessions),
         least_cleanup: args.exec_least_cleanup,
         sidecar_image: args.exec_sidecar_image.clone(),
+        waiting: waiting.map(|count| WaitingStubs::default().with_per_container(count)),
         records: args.exec_records.clone().map(|folder| (folder, kept)),
     }
 }
+
+const MOST_WAITING: usize = 64;
 
 fn limit(flag: &str, text: &str) -> Result<Option<Duration>, String> {
     match text {
@@ -92,8 +103,9 @@ mod tests {
         assert_eq!(plain.least_cleanup, Cleanup::Tree);
         let less = plan("--exec-least-cleanup none").expect("all is well");
         assert_eq!(less.least_cleanup, Cleanup::Nothing);
+        assert_eq!(plain.waiting, None);
         let line = "--exec-idle none --exec-longest 90m --exec-sessions 20000 --exec-records /r \
-                    --exec-sidecar-image busybox";
+                    --exec-sidecar-image busybox --exec-waiting 2";
         let other = plan(line).expect("all is well");
         assert_eq!(other.options.idle, None);
         assert_eq!(other.options.longest, Some(Duration::from_secs(5400)));
@@ -102,6 +114,8 @@ mod tests {
             (20_000, 20_000)
         );
         assert_eq!(other.sidecar_image.as_deref(), Some("busybox"));
+        let two = NonZeroUsize::new(2).map(|two| WaitingStubs::default().with_per_container(two));
+        assert_eq!(other.waiting, two);
         let (folder, limits) = other.records.expect("a folder was named");
         assert_eq!(folder, PathBuf::from("/r"));
         assert_eq!(limits.retention, Retention::RemoveOldest);
@@ -123,6 +137,7 @@ mod tests {
                 "--exec-least-cleanup all",
                 "expected tree, foreground or none",
             ),
+            ("--exec-waiting 65", "--exec-waiting should be at most 64"),
             ("--exec-sidecar-image=", "--exec-sidecar-image is empty"),
             ("--exec-records-when-full refuse", "--exec-records <DIR>"),
         ] {

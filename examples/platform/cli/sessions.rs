@@ -27,6 +27,12 @@ pub struct SessionArgs {
     /// without a network. It delivers signals, and ends what sessions leave behind.
     #[arg(long, value_name = "IMAGE")]
     pub exec_sidecar_image: Option<String>,
+    /// How many stubs wait in each container that somebody was let into in the last five minutes, so
+    /// that the next session there begins at once instead of being started by the engine; 0: none.
+    /// Each is a process of about a megabyte in the container. 64 wait on a node at most. It needs a
+    /// stub: see --exec-stub.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub exec_waiting: usize,
     /// Ends a session in which nothing came in or out for so long; `none`: never.
     #[arg(long, default_value = "24h", value_name = "DURATION|none")]
     pub exec_idle: String,

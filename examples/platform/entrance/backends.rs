@@ -11,7 +11,7 @@ use longshore::{
     control::{ControlPlane, NodeView},
     core::{Cleanup, NodeHealth, NodeId, Timestamp},
     exec::{
-        DockerExec, GatewayLife, Reaped, Stub,
+        DockerExec, GatewayLife, Reaped, Stub, WaitingStubs,
         record::RecordStore,
         session::{HubLimits, SessionOptions},
     },
@@ -24,6 +24,8 @@ use crate::gateway_name::GatewayName;
 pub struct Sessions {
     /// What owns them in their containers.
     pub stub: Option<Stub>,
+    /// How many stubs wait where somebody was let in.
+    pub waiting: Option<WaitingStubs>,
     /// Of what a container is that ends what they leave in images without a shell.
     pub sidecar_image: Option<String>,
     /// By which the next life of this manager knows them; without it they are nobody's then.
@@ -43,6 +45,9 @@ impl Sessions {
     fn ended_by(&self, mut exec: DockerExec, stub: Option<&Stub>) -> DockerExec {
         if let Some(stub) = stub {
             exec = exec.with_stub(stub.clone());
+            if let Some(waiting) = self.waiting {
+                exec = exec.with_waiting_stubs(waiting);
+            }
         }
         match &self.sidecar_image {
             Some(image) => exec.with_sidecar_image(image),

@@ -75,6 +75,11 @@ impl Starts {
         }))
     }
 
+    /// Whether nobody waits in line.
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) == 0
+    }
+
     /// Waits in line: first before the container, so that its other callers hold up nobody else.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use super::{
     Stub,
     conversation::Event,
     pump::{Ends, Pump},
+    wrapped::wrap,
 };
 use crate::{
     cleanup::{Cleanup, CleanupReport, CleanupRung, Marker},
@@ -24,11 +25,10 @@ use crate::{
         context::Context,
         exec::take,
         exit_facts::ExitFacts,
-        keeper::{Keeper, Watched},
+        keeper::{Keeper, Watched, clean_later},
         link::Link,
         starts::Starting,
     },
-    session::HELPER_SHELL,
 };
 
 /// A command in a container, owned by a stub there.
@@ -92,7 +92,8 @@ impl StubSession {
         Ok(Self::run(context, request, id, pump, marker))
     }
 
-    fn run(
+    /// Of a command that runs, or whose end is the first that will be heard.
+    pub(super) fn run(
         context: &Context,
         request: &ExecRequest,
         id: SessionId,
@@ -114,21 +115,7 @@ impl StubSession {
             exit,
             ending: ending.clone(),
         };
-        let keeper = marker
-            .filter(|_| context.settings.cleanup == Cleanup::Tree)
-            .map(|marker| {
-                Arc::new(Keeper::new(
-                    context.clone(),
-                    Watched {
-                        workload: request.workload.clone(),
-                        session: id.clone(),
-                        user: request.user.clone(),
-                        marker,
-                        working: Some(CleanupRung::Stub),
-                        shellless: false,
-                    },
-                ))
-            });
+        let keeper = keep(context, request, &id, marker);
         if let Some(keeper) = &keeper {
             keeper.check_sight();
         }
@@ -197,6 +184,52 @@ impl StubSession {
             context: context.clone(),
         }
     }
+
+    /// Of a command that could not be started: it is over.
+    pub(super) fn not_started(
+        context: &Context,
+        request: &ExecRequest,
+        id: SessionId,
+        marker: Option<Marker>,
+        status: ExitStatus,
+    ) -> Self {
+        let keeper = keep(context, request, &id, marker);
+        if let Some(keeper) = &keeper {
+            clean_later(keeper);
+        }
+        let (near, _) = tokio::io::duplex(1);
+        Self {
+            id,
+            tty: request.tty,
+            input: Mutex::new(request.stdin.then(|| Box::pin(near) as ExecInput)),
+            output: Mutex::new(Some(Box::pin(stream::empty()))),
+            signals: mpsc::channel(1).0,
+            size: watch::channel(None).0,
+            ending: CancellationToken::new(),
+            end: watch::channel(Some(Ok(status))).1,
+            keeper,
+            context: context.clone(),
+        }
+    }
+}
+
+/// Who cleans up behind a session, if anybody is to.
+fn keep(
+    context: &Context,
+    request: &ExecRequest,
+    id: &SessionId,
+    marker: Option<Marker>,
+) -> Option<Arc<Keeper>> {
+    let marker = marker.filter(|_| context.settings.cleanup == Cleanup::Tree)?;
+    let watched = Watched {
+        workload: request.workload.clone(),
+        session: id.clone(),
+        user: request.user.clone(),
+        marker,
+        working: Some(CleanupRung::Stub),
+        shellless: false,
+    };
+    Some(Arc::new(Keeper::new(context.clone(), watched)))
 }
 
 /// Starts the stub and hears its first words.
@@ -209,38 +242,13 @@ async fn call(
     starting: &mut Starting,
 ) -> Result<(SessionId, Pump), NoStub> {
     let api = &context.api;
+    let session = wrap(context, request, container);
     let mut wrapped = request.clone();
     wrapped.tty = false;
     wrapped.stdin = true;
-    wrapped.command = vec![path.to_owned(), "session".to_owned()];
-    let mut flag = |words: &[&str]| {
-        let words = words.iter().map(|word| (*word).to_owned());
-        wrapped.command.extend(words);
-    };
-    if request.tty {
-        let size = request.size.unwrap_or_default();
-        flag(&["--tty", &format!("{}x{}", size.columns, size.rows)]);
-    }
-    if !request.stdin {
-        flag(&["--no-input"]);
-    }
-    flag(keeping(context.settings.cleanup));
-    let user = match request.user.as_str() {
-        "" => container.config.user.as_str(),
-        user => user,
-    };
-    // As root it reaches what changed its user, and the file of a helper container.
-    if !is_root(user) && may_become_others(container) {
-        flag(&["--user", user]);
-        wrapped.user = "0:0".to_owned();
-    }
-    flag(&["--"]);
-    if request.command == [HELPER_SHELL] {
-        // By this name it finds itself also where its file is another container's.
-        flag(&["/proc/self/exe", "shell"]);
-    } else {
-        wrapped.command.extend(request.command.iter().cloned());
-    }
+    wrapped.user = session.user;
+    wrapped.command = vec![path.to_owned()];
+    wrapped.command.extend(session.words);
     let mut env = request.env.clone();
     env.extend(marker.map(Marker::pair));
     let id = api.create_exec(&wrapped, &env).await.map_err(refuse)?;
@@ -276,15 +284,6 @@ async fn call(
     }
 }
 
-/// What a stub is told of what it is to leave, for a session with this cleanup: all that is in the
-/// background, or nothing. One that leaves everything has no stub.
-fn keeping(cleanup: Cleanup) -> &'static [&'static str] {
-    match cleanup {
-        Cleanup::Tree => &[],
-        _ => &["--keep"],
-    }
-}
-
 /// Refusals that hold for every way in.
 fn refuse(error: Error) -> NoStub {
     match error.kind() {
@@ -296,22 +295,6 @@ fn refuse(error: Error) -> NoStub {
         | ErrorKind::PermissionDenied => NoStub::Refused(error),
         _ => NoStub::Unusable(error),
     }
-}
-
-fn is_root(user: &str) -> bool {
-    matches!(
-        user,
-        "" | "0" | "root" | "0:0" | "root:root" | "0:root" | "root:0"
-    )
-}
-
-/// Without these capabilities root can't become anybody.
-fn may_become_others(container: &ContainerState) -> bool {
-    let dropped = container.host_config.cap_drop.iter().flatten();
-    !dropped.into_iter().any(|name| {
-        let name = name.to_ascii_uppercase();
-        matches!(name.trim_start_matches("CAP_"), "ALL" | "SETUID" | "SETGID")
-    })
 }
 
 #[async_trait]
@@ -396,6 +379,6 @@ const PIPE: usize = 16 * 1024;
 const PIECES: usize = 2;
 const SIGNALS: usize = 16;
 /// How long a container may take to start the stub.
-const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+pub(super) const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 /// How long a stub may take to end what it started. It gives up after ten seconds itself.
 const END_LIMIT: std::time::Duration = std::time::Duration::from_secs(12);
