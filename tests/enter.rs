@@ -470,6 +470,7 @@ fn looking_on_that_is_put_into_the_background_goes_on(server: &Server) {
     terminal.type_in("fg\r");
     (0..5).for_each(|_| terminal.expect("tock\r\n"));
     terminal.type_in("~.\r");
+    terminal.expect("left tocks, which goes on");
     terminal.type_in("echo code:$?\r");
     terminal.expect("code:0");
     terminal.type_in("exit\r");
