@@ -7,6 +7,8 @@
 //! * `echo-ws`: one byte typed into `cat` on a terminal and read back, p50, over WebSocket.
 //! * `echo-tunnel`: the same where the engine is reached through a tunnel with mutual TLS.
 //! * `stdout-tty`, `stdout-raw`: text through a session, with and without a terminal.
+//! * `recording-raw`, `recording-tty`: the same text with a record of the session on disk, beside our
+//!   own gateway without one.
 //! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s, in a session that
 //!   drops unsent output then (`with_interrupt_flush`).
 //! * `interrupt-lossless`, `interrupt-stub`: the same in a session as it is by default, which drops
@@ -45,6 +47,8 @@ mod line;
 mod opening;
 #[path = "exec/peers.rs"]
 mod peers;
+#[path = "exec/recording.rs"]
+mod recording;
 #[path = "common/report.rs"]
 mod report;
 #[path = "exec/stdout.rs"]
@@ -65,7 +69,7 @@ use longshore::exec::{
 use longshore_lab::Lab;
 use report::{Arguments, Report};
 
-const CASES: [&str; 14] = [
+const CASES: [&str; 16] = [
     "echo-ws",
     "echo-tunnel",
     "stdout-tty",
@@ -78,6 +82,8 @@ const CASES: [&str; 14] = [
     "stdout-raw-stub",
     "open-stub",
     "interrupt-stub",
+    "recording-raw",
+    "recording-tty",
     "idle-memory",
     "idle-10k",
 ];
@@ -92,7 +98,7 @@ fn main() {
     if arguments.wants("idle-10k") {
         idle::load(&arguments, &report);
     }
-    if !CASES[..12].iter().any(|case| arguments.wants(case)) {
+    if !CASES[..14].iter().any(|case| arguments.wants(case)) {
         return;
     }
     report.progress("starting a Docker engine");
@@ -160,6 +166,9 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
     }
     if arguments.wants("open") {
         runtime.block_on(opening::run("open", &scene, arguments, report));
+    }
+    if CASES[12..14].iter().any(|case| arguments.wants(case)) {
+        recording::run(&runtime, &scene, engine, arguments, report);
     }
     near.stop();
     if CASES[7..12].iter().any(|case| arguments.wants(case)) {
