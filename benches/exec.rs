@@ -7,6 +7,8 @@
 //! * `echo-ws`: one byte typed into `cat` on a terminal and read back, p50, over WebSocket.
 //! * `echo-tunnel`: the same where the engine is reached through a tunnel with mutual TLS.
 //! * `stdout-tty`, `stdout-raw`: text through a session, with and without a terminal.
+//! * `recording-raw`, `recording-tty`: the same text with a record of the session on disk, beside our
+//!   own gateway without one.
 //! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s, in a session that
 //!   drops unsent output then (`with_interrupt_flush`).
 //! * `interrupt-lossless`, `interrupt-stub`: the same in a session as it is by default, which drops
@@ -47,6 +49,8 @@ mod line;
 mod opening;
 #[path = "exec/peers.rs"]
 mod peers;
+#[path = "exec/recording.rs"]
+mod recording;
 #[path = "common/report.rs"]
 mod report;
 #[path = "exec/stdout.rs"]
@@ -67,7 +71,7 @@ use longshore::exec::{
 use longshore_lab::Lab;
 use report::{Arguments, Report};
 
-const CASES: [&str; 15] = [
+const CASES: [&str; 17] = [
     "echo-ws",
     "echo-tunnel",
     "stdout-tty",
@@ -81,6 +85,8 @@ const CASES: [&str; 15] = [
     "open-stub",
     "interrupt-stub",
     "open-warm",
+    "recording-raw",
+    "recording-tty",
     "idle-memory",
     "idle-10k",
 ];
@@ -95,7 +101,7 @@ fn main() {
     if arguments.wants("idle-10k") {
         idle::load(&arguments, &report);
     }
-    if !CASES[..13].iter().any(|case| arguments.wants(case)) {
+    if !CASES[..15].iter().any(|case| arguments.wants(case)) {
         return;
     }
     report.progress("starting a Docker engine");
@@ -163,6 +169,9 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
     }
     if arguments.wants("open") {
         runtime.block_on(opening::run("open", &scene, arguments, report));
+    }
+    if CASES[12..14].iter().any(|case| arguments.wants(case)) {
+        recording::run(&runtime, &scene, engine, arguments, report);
     }
     near.stop();
     if CASES[7..12].iter().any(|case| arguments.wants(case)) {
