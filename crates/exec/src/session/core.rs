@@ -1,5 +1,6 @@
 mod connections;
 mod grant;
+mod people;
 mod process;
 mod time;
 
@@ -37,6 +38,8 @@ pub struct SessionCore {
     input: InputQueue,
     viewers: BTreeMap<ViewerId, Viewer>,
     next_viewer: u64,
+    /// Counts the changes of who is here and who writes.
+    people_version: u64,
     writer: Option<ViewerId>,
     /// The connection that holds the session by right: the right to write comes back to it.
     owner: Option<ViewerId>,
@@ -110,6 +113,7 @@ impl SessionCore {
             input: InputQueue::new(options.input),
             viewers: BTreeMap::new(),
             next_viewer: 0,
+            people_version: 1,
             writer: None,
             owner: None,
             author: None,

@@ -104,6 +104,7 @@ impl SessionCore {
                 self.viewers.insert(id, viewer);
             }
         }
+        self.people_changed();
         Ok(id)
     }
 
@@ -118,6 +119,7 @@ impl SessionCore {
         let Some(viewer) = self.viewers.remove(&id) else {
             return;
         };
+        self.people_changed();
         if self.owner == Some(id) {
             self.owner = None;
             self.alone_until = Some(now.after(self.options.grace));
@@ -337,6 +339,10 @@ impl SessionCore {
         if let Some(notice) = viewer.next_notice() {
             return Some(ViewerEvent::Notice(notice));
         }
+        if let Some(people) = self.untold_people(id) {
+            return Some(ViewerEvent::People(people));
+        }
+        let viewer = self.viewers.get_mut(&id)?;
         if writes && viewer.told_taken < taken {
             viewer.told_taken = taken;
             return Some(ViewerEvent::InputTaken(taken));

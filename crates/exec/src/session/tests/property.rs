@@ -252,7 +252,7 @@ impl World {
                 );
                 client.end = Some(end.reason);
             }
-            Some(ViewerEvent::Notice(_)) => {}
+            Some(ViewerEvent::Notice(_) | ViewerEvent::People(_)) => {}
             Some(ViewerEvent::Snapshot { .. }) => panic!("nobody asked for one"),
             Some(ViewerEvent::Superseded) => panic!("only old connections are superseded"),
             None => {
@@ -359,6 +359,7 @@ fn hostile(bytes: &[u8]) {
                 let role = [Role::Writer, Role::Watcher, Role::Approver][usize::from(value % 3)];
                 let from = (value > 100).then(|| u64::from(value) * 50);
                 ids.extend(core.attach(role, from, now));
+                ids.iter().for_each(|id| core.accept_people(*id));
             }
             (2, Some(id)) => core.detach(id, now),
             (3, Some(id)) => {
