@@ -14,6 +14,7 @@ mod interrupt;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod lain;
+mod lent;
 mod page;
 mod peers;
 #[path = "../suites/programs.rs"]

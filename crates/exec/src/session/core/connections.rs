@@ -78,6 +78,7 @@ impl SessionCore {
                 self.author.clone_from(&viewer.who);
                 self.belongs_to_owner();
                 self.alone_until = None;
+                self.take_place();
                 self.floor = self.floor.max(from);
                 if self.phase == Phase::Running {
                     viewer.notice(Notice::Started);
@@ -122,6 +123,10 @@ impl SessionCore {
         self.people_changed();
         if self.owner == Some(id) {
             self.owner = None;
+            if !was_writer {
+                self.refills = viewer.refills;
+                self.place = self.place.filter(|_| !self.is_live());
+            }
             self.alone_until = Some(now.after(self.options.grace));
             if self.options.grace.is_zero() && self.phase != Phase::Ended {
                 self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
@@ -133,8 +138,14 @@ impl SessionCore {
             self.writer = None;
         }
         if was_writer && self.give_back().is_none() {
-            self.refills = viewer.refills;
-            self.floor = self.floor.max(viewer.acknowledged);
+            match self.place.is_some() {
+                // The owner is away, and what it misses is what counts.
+                true => self.take_place(),
+                false => {
+                    self.refills = viewer.refills;
+                    self.floor = self.floor.max(viewer.acknowledged);
+                }
+            }
         }
         if !held && self.is_held() {
             self.tell_writer(Notice::InputHeld);
@@ -265,6 +276,9 @@ impl SessionCore {
             viewer.window.acknowledged(offset, new, now);
             if self.writer == Some(id) {
                 self.floor = self.floor.max(offset);
+            }
+            if self.owner == Some(id) {
+                self.place = self.place.map(|place| place.max(offset));
             }
             self.trim();
         }

@@ -133,6 +133,10 @@ impl SessionCore {
 
     fn promote(&mut self, id: ViewerId) {
         let next_input = self.input.next();
+        match self.owner == Some(id) {
+            true => self.take_place(),
+            false => self.keep_place(),
+        }
         let Some(heir) = self.viewers.get_mut(&id) else {
             return;
         };
