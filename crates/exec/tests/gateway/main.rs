@@ -15,6 +15,7 @@ mod interrupt;
 mod jwt;
 mod lain;
 mod lent;
+mod live;
 mod page;
 mod peers;
 #[path = "../suites/programs.rs"]
