@@ -235,7 +235,10 @@ fn sessions_have_bounds_and_without_records_that_is_said() {
         text(&listed.stderr).contains("--exec-records"),
         "{listed:?}"
     );
-    assert!(text(&listed.stdout).starts_with("SESSION"), "{listed:?}");
+    assert!(
+        text(&listed.stdout).trim_start().starts_with("SESSION"),
+        "{listed:?}"
+    );
     let mut first = cluster.platform(&["enter", "web", "--", "sh", "-c", "echo in; sleep 1000"]);
     let mut first = first.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = [0; 3];

@@ -106,8 +106,12 @@ fn the_keyboard_is_lent_and_taken_back() {
     assert_eq!(bob.exit_code(), 0);
     assert!(!bob.is_raw());
     assert!(bob.seen().contains("which goes on"), "{}", bob.seen());
-    ann.expect("platform: bob has left");
-    ann.expect("platform: you type again");
+    // In either order.
+    let is_told = || {
+        let seen = ann.seen();
+        seen.contains("platform: bob has left") && seen.matches("you type again").count() == 2
+    };
+    until(is_told, || ann.seen());
     ann.type_in("d");
     ann.expect("[d]");
     ann.type_in("q");
