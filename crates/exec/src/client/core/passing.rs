@@ -7,7 +7,7 @@ use crate::session::ViewerId;
 
 impl ClientCore {
     /// Passes the right to write to another connection, or takes it back: `None`. It is answered by
-    /// [`ClientEvent::Passed`], one after the other; what is not answered when the connection breaks is
+    /// [`ClientEvent::Passed`](super::ClientEvent::Passed), one after the other; what is not answered when the connection breaks is
     /// not known.
     ///
     /// # Errors

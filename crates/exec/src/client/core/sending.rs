@@ -7,7 +7,7 @@ use super::ClientCore;
 use crate::protocol::native::ClientFrame;
 
 impl ClientCore {
-    /// The next frame to send, once [`ClientEvent::Ready`] came.
+    /// The next frame to send, once [`ClientEvent::Ready`](super::ClientEvent::Ready) came.
     pub fn poll_frame(&mut self) -> Option<ClientFrame> {
         if !self.connected {
             return None;
