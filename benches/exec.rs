@@ -7,6 +7,8 @@
 //! * `echo-ws`: one byte typed into `cat` on a terminal and read back, p50, over WebSocket.
 //! * `echo-tunnel`: the same where the engine is reached through a tunnel with mutual TLS.
 //! * `stdout-tty`, `stdout-raw`: text through a session, with and without a terminal.
+//! * `recording-raw`, `recording-tty`: the same text with a record of the session on disk, beside our
+//!   own gateway without one.
 //! * `interrupt-under-flood`: from ^C under `yes` to the next prompt, at 100 kB/s, in a session that
 //!   drops unsent output then (`with_interrupt_flush`).
 //! * `interrupt-lossless`, `interrupt-stub`: the same in a session as it is by default, which drops
@@ -14,6 +16,8 @@
 //! * `open`: from asking for a session to its first byte, p50.
 //! * `echo-stub`, `stdout-tty-stub`, `stdout-raw-stub`, `open-stub`: the same where the stub owns the
 //!   sessions, as `platform manage` has it; still beside the Docker API, which has no stub.
+//! * `open-warm`: the same where a stub waits for the session, as with `platform manage
+//!   --exec-waiting 1`. The peers are started by the engine, as all others.
 //! * `idle-memory`: what 2,000 idle sessions hold, client and gateway together, a session.
 //! * `idle-10k`: what share of a core 10,000 idle sessions take, clients included.
 //!
@@ -45,6 +49,8 @@ mod line;
 mod opening;
 #[path = "exec/peers.rs"]
 mod peers;
+#[path = "exec/recording.rs"]
+mod recording;
 #[path = "common/report.rs"]
 mod report;
 #[path = "exec/stdout.rs"]
@@ -65,7 +71,7 @@ use longshore::exec::{
 use longshore_lab::Lab;
 use report::{Arguments, Report};
 
-const CASES: [&str; 14] = [
+const CASES: [&str; 17] = [
     "echo-ws",
     "echo-tunnel",
     "stdout-tty",
@@ -78,6 +84,9 @@ const CASES: [&str; 14] = [
     "stdout-raw-stub",
     "open-stub",
     "interrupt-stub",
+    "open-warm",
+    "recording-raw",
+    "recording-tty",
     "idle-memory",
     "idle-10k",
 ];
@@ -92,7 +101,7 @@ fn main() {
     if arguments.wants("idle-10k") {
         idle::load(&arguments, &report);
     }
-    if !CASES[..12].iter().any(|case| arguments.wants(case)) {
+    if !CASES[..15].iter().any(|case| arguments.wants(case)) {
         return;
     }
     report.progress("starting a Docker engine");
@@ -161,12 +170,15 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
     if arguments.wants("open") {
         runtime.block_on(opening::run("open", &scene, arguments, report));
     }
+    if CASES[12..14].iter().any(|case| arguments.wants(case)) {
+        recording::run(&runtime, &scene, engine, arguments, report);
+    }
     near.stop();
     if CASES[7..12].iter().any(|case| arguments.wants(case)) {
         let owned = gateway::with_stub(engine);
         let scene = line::Scene {
             gateway: owned.socket.clone(),
-            ..scene
+            ..scene.clone()
         };
         if arguments.wants("echo-stub") {
             runtime.block_on(echo::run("echo-stub", &scene, arguments, report));
@@ -189,5 +201,14 @@ fn with_engine(engine: &std::path::Path, arguments: &Arguments, report: &Report)
             ));
         }
         owned.stop();
+    }
+    if arguments.wants("open-warm") {
+        let (served, waiting) = gateway::with_waiting_stubs(engine);
+        let scene = line::Scene {
+            gateway: served.socket.clone(),
+            ..scene
+        };
+        runtime.block_on(opening::warm(&scene, &waiting, arguments, report));
+        served.stop();
     }
 }

@@ -33,7 +33,7 @@ type Step = fn(&Server);
 #[test]
 fn a_person_enters() {
     let mut server = Server::start();
-    let steps: [(&str, Step); 17] = [
+    let steps: [(&str, Step); 18] = [
         ("exit codes are passed on", exit_codes_are_passed_on),
         ("a pipe is byte-exact", a_pipe_is_byte_exact),
         ("a pipe has no terminal", a_pipe_has_no_terminal),
@@ -58,6 +58,10 @@ fn a_person_enters() {
         (
             "looking on in the background goes on",
             looking_on_in_the_background_goes_on,
+        ),
+        (
+            "looking on that is put into the background goes on",
+            looking_on_that_is_put_into_the_background_goes_on,
         ),
         (
             "attaching to a terminal is left by an escape",
@@ -184,6 +188,16 @@ fn refusals_name_the_cause(server: &Server) {
         &["enter", "-H", "unix:///no/such.sock", container],
         255,
         "is the platform running?",
+    );
+    check(
+        &["enter", "--cleanup", "none", container],
+        255,
+        "cleanup none is not allowed, tree at the least; the control plane is told so with",
+    );
+    check(
+        &["enter", "--cleanup", "all", container],
+        2,
+        "expected tree, foreground or none",
     );
     check(
         &["enter", "--escape", "ab", container],
@@ -427,6 +441,39 @@ fn looking_on_in_the_background_goes_on(server: &Server) {
     (0..30).for_each(|_| terminal.expect("tick\r\n"));
     terminal.type_in("\r");
     terminal.expect("code:143");
+}
+
+/// By ^Z and bg, as a person does it; and in front again it is left as before.
+fn looking_on_that_is_put_into_the_background_goes_on(server: &Server) {
+    server.run("tocks", false, "while :; do echo tock; sleep 0.1; done");
+    let attach = server.platform(&["attach", "--no-stdin", "tocks"]);
+    let mut shell = Command::new("bash");
+    shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "> ");
+    let words = [attach.get_program()].into_iter().chain(attach.get_args());
+    let line: Vec<_> = words
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    for (name, value) in attach.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let terminal = Terminal::open(shell);
+    terminal.type_in(&format!("{}\r", line.join(" ")));
+    (0..5).for_each(|_| terminal.expect("tock\r\n"));
+    terminal.type_in("\x1a");
+    terminal.expect("Stopped");
+    terminal.type_in("bg\r");
+    (0..30).for_each(|_| terminal.expect("tock\r\n"));
+    // What is typed now is the shell's.
+    terminal.type_in("echo it''s mine\r");
+    terminal.expect("its mine");
+    (0..10).for_each(|_| terminal.expect("tock\r\n"));
+    terminal.type_in("fg\r");
+    (0..5).for_each(|_| terminal.expect("tock\r\n"));
+    terminal.type_in("~.\r");
+    terminal.expect("left tocks, which goes on");
+    terminal.type_in("echo code:$?\r");
+    terminal.expect("code:0");
+    terminal.type_in("exit\r");
 }
 
 fn attaching_to_a_terminal_is_left_by_an_escape(server: &Server) {

@@ -13,9 +13,10 @@ use longshore::{
     core::{OsRandom, Shutdown, SystemClock},
     engine::UnixConnector,
     exec::{
-        DockerExec, Stub,
+        DockerExec, Stub, WaitingStubs,
         access::{AnybodyMay, StaticDirectory},
         gateway::{Gateway, GatewayOptions},
+        record::{DirectoryRecords, RecordLimits},
         session::{HubLimits, SessionHub},
     },
 };
@@ -37,6 +38,18 @@ impl Served {
     where
         F: Future<Output = Arc<dyn ExecBackend>>,
     {
+        Self::start_with(options, |hub| hub, engine)
+    }
+
+    /// As [`start`](Self::start), with something more for the hub.
+    fn start_with<F>(
+        options: GatewayOptions,
+        with: impl FnOnce(SessionHub) -> SessionHub + Send + 'static,
+        engine: impl FnOnce(Shutdown) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Arc<dyn ExecBackend>>,
+    {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let socket = directory.path().join("gateway.sock");
         let shutdown = Shutdown::new();
@@ -49,7 +62,8 @@ impl Served {
                 .expect("a runtime");
             runtime.block_on(async move {
                 let clock = Arc::new(SystemClock::new());
-                let gateway = gateway(engine(ended.clone()).await, &ended).with_options(options);
+                let engine = engine(ended.clone()).await;
+                let gateway = over(engine, &ended, with).with_options(options);
                 let listener = Listener::bind(&address, ListenOptions::default())
                     .await
                     .expect("a socket");
@@ -77,16 +91,20 @@ impl Served {
     }
 }
 
-/// Anybody may enter any container of this engine.
-pub fn gateway(engine: Arc<dyn ExecBackend>, shutdown: &Shutdown) -> Gateway {
-    limited(engine, shutdown, HubLimits::default())
+/// For more or fewer sessions.
+pub fn limited(engine: Arc<dyn ExecBackend>, shutdown: &Shutdown, limits: HubLimits) -> Gateway {
+    over(engine, shutdown, |hub| hub.with_limits(limits))
 }
 
-/// As [`gateway`], for more or fewer sessions.
-pub fn limited(engine: Arc<dyn ExecBackend>, shutdown: &Shutdown, limits: HubLimits) -> Gateway {
+/// Anybody may enter any container of this engine.
+fn over(
+    engine: Arc<dyn ExecBackend>,
+    shutdown: &Shutdown,
+    with: impl FnOnce(SessionHub) -> SessionHub,
+) -> Gateway {
     let clock = Arc::new(SystemClock::new());
     let hub = SessionHub::new(clock.clone(), Arc::new(OsRandom), shutdown.clone());
-    let hub = hub.with_limits(limits);
+    let hub = with(hub);
     let directory = StaticDirectory::new().with_engine(engine);
     Gateway::new(hub, Arc::new(directory), clock, shutdown.clone())
         .with_access(Arc::new(AnybodyMay))
@@ -110,7 +128,35 @@ pub fn with_stub(engine: &Path) -> Served {
     })
 }
 
+/// As [`with_stub`], where stubs wait for sessions to come. What is given with it tells how many do.
+pub fn with_waiting_stubs(engine: &Path) -> (Served, DockerExec) {
+    let stub = std::fs::read(longshore_lab::stub()).expect("the stub is built");
+    let stub = Stub::new(stub).expect("a static program");
+    let clock = Arc::new(SystemClock::new());
+    let connector = Arc::new(UnixConnector::new(engine));
+    let exec = DockerExec::new(connector, clock, Arc::new(OsRandom));
+    let exec = exec
+        .with_stub(stub)
+        .with_waiting_stubs(WaitingStubs::default());
+    let backend = Arc::new(exec.clone());
+    let served = Served::start(GatewayOptions::default(), async move |_| {
+        backend as Arc<dyn ExecBackend>
+    });
+    (served, exec)
+}
+
 pub fn over_unix(engine: &Path, options: GatewayOptions) -> Served {
     let connector = Arc::new(UnixConnector::new(engine));
     Served::start(options, async move |_| docker(connector))
+}
+
+/// As [`over_unix`], with a record of each session in a directory.
+pub fn recording(engine: &Path, records: &Path, limits: RecordLimits) -> Served {
+    let connector = Arc::new(UnixConnector::new(engine));
+    let records = DirectoryRecords::open(records, limits).expect("a directory of records");
+    Served::start_with(
+        GatewayOptions::default(),
+        move |hub| hub.with_recorder(Arc::new(records)),
+        async move |_| docker(connector),
+    )
 }

@@ -9,12 +9,12 @@ use crate::{
 };
 
 const BYTES: usize = 32 << 20;
-const TEXT: &[&str] = &[
+pub const TEXT: &[&str] = &[
     "sh",
     "-c",
     "read line; yes 'the quick brown fox jumps over the lazy dog, again and again' | head -c 33554432",
 ];
-const ON_TERMINAL: &[&str] = &[
+pub const ON_TERMINAL: &[&str] = &[
     "sh",
     "-c",
     "stty raw -echo; read line; yes 'the quick brown fox jumps over the lazy dog, again and again' | head -c 33554432",
@@ -56,7 +56,7 @@ pub async fn run(
 }
 
 /// MiB per second.
-async fn flow(mut line: impl Line) -> f64 {
+pub async fn flow(mut line: impl Line) -> f64 {
     // Until `stty` has had its turn.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     line.put(b"\n").await;

@@ -52,6 +52,7 @@ pub async fn enter(args: Enter) -> Result<(), Failure> {
     open.user = args.user;
     open.dir = args.workdir;
     open.argv = args.command;
+    open.cleanup = args.cleanup;
     if open.tty {
         let size = terminal::size();
         (open.cols, open.rows) = (size.columns, size.rows);

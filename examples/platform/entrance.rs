@@ -110,7 +110,9 @@ fn gateway(
     if let Some(records) = &records {
         hub = hub.with_recorder(records.clone());
     }
-    let options = GatewayOptions::default().with_session(sessions.options);
+    let options = GatewayOptions::default()
+        .with_session(sessions.options)
+        .with_least_cleanup(sessions.least_cleanup);
     let is_known_again = sessions.gateway.is_some();
     let backends = Arc::new(Backends::new(plane.clone(), sessions));
     if is_known_again {

@@ -39,6 +39,9 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     let records = entrance::records(plan.sessions.records.as_ref());
     let records = problems.check(records).flatten();
     problems.or(())?;
+    if stub.is_none() && plan.sessions.waiting.is_some() {
+        tracing::warn!("--exec-waiting does nothing without a stub, and there is none");
+    }
     let mut parts = parts.ok_or_else(|| Failure::new("the configuration is incomplete"))?;
 
     let mut renewal = parts.renewal.take();
@@ -84,8 +87,10 @@ pub async fn run(args: Manage) -> Result<(), Failure> {
     plane.start();
     let sessions = Sessions {
         stub,
+        waiting: plan.sessions.waiting,
         sidecar_image,
         gateway,
+        least_cleanup: plan.sessions.least_cleanup,
         options: plan.sessions.options,
         limits: plan.sessions.limits,
         records,

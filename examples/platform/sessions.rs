@@ -80,6 +80,7 @@ fn table(listed: &[Value]) -> Table {
         "NODE",
         "BEGAN",
         "STATE",
+        "CLEANUP",
         "COMMAND",
     ]);
     for session in listed {
@@ -92,6 +93,7 @@ fn table(listed: &[Value]) -> Table {
             text(&session["node_ip"]),
             time(&session["created_at"]),
             ended(session),
+            text(&session["cleanup"]),
             // Of a shell, those that were tried.
             commands.join(" | "),
         ]);
@@ -145,7 +147,7 @@ mod tests {
             json!({"session_id": "e6", "status": "active", "is_held": false}),
             json!({"session_id": "e8", "user": "unix:0", "container_id": "891e1b7534c6889033c2",
                 "node_ip": "node-1", "status": "inactive", "created_at": 1_795_687_702_u64,
-                "reason": "exited", "exit_code": 3, "commands": ["sh -c x"]}),
+                "reason": "exited", "exit_code": 3, "commands": ["sh -c x"], "cleanup": "none"}),
             json!({"session_id": "e9", "status": "active", "created_at": u64::MAX,
                 "commands": ["/bin/bash", "a\u{1b}[2J"]}),
             json!({"session_id": "ea", "status": "inactive", "reason": "lost"}),
@@ -158,7 +160,7 @@ mod tests {
             [
                 "e7 1970-01-01T00:00:00Z live, 2 watching",
                 "e6 1970-01-01T00:00:00Z live, away",
-                "e8 unix:0 891e1b7534c6 node-1 2026-11-26T10:08:22Z exited 3 sh -c x",
+                "e8 unix:0 891e1b7534c6 node-1 2026-11-26T10:08:22Z exited 3 none sh -c x",
                 "e9 active /bin/bash | a\\u{1b}[2J",
                 "ea 1970-01-01T00:00:00Z lost",
             ]

@@ -106,7 +106,9 @@ impl Load {
                 }
                 input.write_all(b"exit 3\n").await.expect("it reads");
                 at.is("leaving");
+                let left = Instant::now();
                 assert_eq!(ended(&*session, output).await, Some(3));
+                times.told(left.elapsed());
             }
             Self::Flood => {
                 let script = "seq 1 50000; sleep 3; exit 4";
@@ -141,7 +143,9 @@ impl Load {
                 at.is("signalling");
                 session.signal(signal).await.expect("it is sent");
                 at.is("signalled");
+                let sent = Instant::now();
                 assert_eq!(ended(&*session, output).await, Some(9));
+                times.told(sent.elapsed());
             }
             Self::Close => {
                 let (session, output) = open(&["sleep", "100000"], false).await;
@@ -177,16 +181,22 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// How long sessions took to open, and how often they were asked for again.
+/// How long sessions took to open, and those that were left to be told their end, and how often
+/// sessions were asked for again.
 #[derive(Default)]
 pub struct Times {
     opened: Mutex<Vec<Duration>>,
+    told: Mutex<Vec<Duration>>,
     again: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Times {
     fn opened(&self, took: Duration) {
         self.opened.lock().expect("nobody has panicked").push(took);
+    }
+
+    fn told(&self, took: Duration) {
+        self.told.lock().expect("nobody has panicked").push(took);
     }
 
     fn again(&self, why: ErrorKind) {
@@ -201,22 +211,26 @@ impl Times {
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut opened = self.opened.lock().expect("nobody has panicked").clone();
-        opened.sort_unstable();
-        let part = |of: usize| {
-            opened
-                .get(opened.len() * of / 100)
-                .copied()
-                .unwrap_or_default()
-        };
-        let most = opened.last().copied().unwrap_or_default();
-        let (p50, p99, count) = (part(50), part(99), opened.len());
         let again = self.again.lock().expect("nobody has panicked");
         write!(
             f,
-            "{count} opened within {p50:.1?} p50, {p99:.1?} p99, {most:.1?} at most; asked again: {again:?}"
+            "opened within {}; told their end within {}; asked again: {again:?}",
+            spread(&self.opened),
+            spread(&self.told)
         )
     }
+}
+
+fn spread(times: &Mutex<Vec<Duration>>) -> String {
+    let mut times = times.lock().expect("nobody has panicked").clone();
+    times.sort_unstable();
+    let part = |of: usize| {
+        let at = times.get(times.len() * of / 100);
+        at.copied().unwrap_or_default()
+    };
+    let most = times.last().copied().unwrap_or_default();
+    let (p50, p99, count) = (part(50), part(99), times.len());
+    format!("{p50:.1?} p50, {p99:.1?} p99, {most:.1?} at most ({count})")
 }
 
 fn numbers(last: u32) -> String {

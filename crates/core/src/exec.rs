@@ -1,3 +1,6 @@
+mod cleanup;
+mod report;
+
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
@@ -5,7 +8,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
 
-use crate::{BoxStream, ExitStatus, OutputKind, Result, SessionId, Signal, WorkloadId};
+pub use self::{
+    cleanup::Cleanup,
+    report::{CleanupOutcome, CleanupReport, CleanupRung, LeftBehind},
+};
+use crate::{
+    BoxFuture, BoxStream, Error, ExitStatus, OutputKind, Result, SessionId, Signal, WorkloadId,
+};
 
 /// A terminal's size in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +61,10 @@ pub struct ExecRequest {
     pub size: Option<TerminalSize>,
     /// With extended privileges, where the engine knows such.
     pub privileged: bool,
+    /// What happens to its processes when the session ends; `None`: what the backend does by default
+    /// ([`ExecBackend::default_cleanup`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<Cleanup>,
 }
 
 impl ExecRequest {
@@ -71,6 +84,7 @@ impl ExecRequest {
             stdin: false,
             size: None,
             privileged: false,
+            cleanup: None,
         }
     }
 
@@ -95,6 +109,28 @@ impl ExecRequest {
     pub fn with_env(mut self, pair: impl Into<String>) -> Self {
         self.env.push(pair.into());
         self
+    }
+
+    /// Says what happens to its processes when the session ends.
+    #[must_use]
+    pub fn with_cleanup(mut self, cleanup: Cleanup) -> Self {
+        self.cleanup = Some(cleanup);
+        self
+    }
+
+    /// For backends that end all processes of a session with it and can do no less.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): another cleanup is asked for.
+    pub fn only_cleans_up_all(&self, backend: &'static str) -> Result<()> {
+        match self.cleanup {
+            None | Some(Cleanup::Tree) => Ok(()),
+            Some(other) => Err(Error::unsupported(format!(
+                "cleanup {other}: all processes of a session end with it here, ask for tree or leave \
+                 it out"
+            ))
+            .with_backend(backend)),
+        }
     }
 }
 
@@ -187,6 +223,13 @@ pub trait ExecSession: Debug + Send + Sync + 'static {
     /// Gives the session up: its streams end, the process is ended as far as the backend can.
     /// Closing twice is no error. Dropping the last handle does the same without waiting.
     async fn close(&self) -> Result<()>;
+
+    /// What became of the session's processes behind its end, once that is known; `None` where the
+    /// backend does not look. It holds nothing open: a session whose last handle is dropped ends all
+    /// the same, and what was ended behind it is told here.
+    fn cleaned(&self) -> BoxFuture<'static, Option<CleanupReport>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Getting into workloads of one engine.
@@ -197,8 +240,9 @@ pub trait ExecBackend: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown workload,
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for one that does not run,
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty command. A program
-    /// that can't be found or run is reported here, or by `wait` with code 126 or 127.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty command,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a cleanup that can't be had. A
+    /// program that can't be found or run is reported here, or by `wait` with code 126 or 127.
     ///
     /// # Cancel safety
     /// Safe: a command started by a dropped call is closed.
@@ -210,4 +254,50 @@ pub trait ExecBackend: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Safe.
     async fn attach(&self, request: &AttachRequest) -> Result<Arc<dyn ExecSession>>;
+
+    /// What happens to the processes of a session whose request does not say; `None`: the backend
+    /// does not know, because it is decided elsewhere.
+    fn default_cleanup(&self) -> Option<Cleanup> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn request() -> ExecRequest {
+        ExecRequest::new(WorkloadId::new("web").unwrap(), ["sh"])
+    }
+
+    /// What a peer wrote that knows of no cleanup, and what it is sent.
+    #[test]
+    fn a_request_without_a_cleanup_is_written_and_read_as_before() {
+        let written = serde_json::to_value(request()).unwrap();
+        assert!(!written.as_object().unwrap().contains_key("cleanup"));
+        let read: ExecRequest = serde_json::from_value(written).unwrap();
+        assert_eq!(read, request());
+        for cleanup in Cleanup::ALL {
+            let asked = request().with_cleanup(cleanup);
+            let written = serde_json::to_value(&asked).unwrap();
+            assert_eq!(written["cleanup"], cleanup.as_str());
+            assert_eq!(
+                serde_json::from_value::<ExecRequest>(written).unwrap(),
+                asked
+            );
+        }
+    }
+
+    #[test]
+    fn who_can_only_end_all_refuses_what_is_less_and_names_it() {
+        assert!(request().only_cleans_up_all("sim").is_ok());
+        let asked = |cleanup| request().with_cleanup(cleanup).only_cleans_up_all("sim");
+        assert!(asked(Cleanup::Tree).is_ok());
+        for less in [Cleanup::Foreground, Cleanup::Nothing] {
+            let error = asked(less).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains(less.as_str()), "{error}");
+        }
+    }
 }

@@ -89,8 +89,8 @@ pub use engine::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exec::{
-    AttachRequest, ExecBackend, ExecInput, ExecOutput, ExecOutputStream, ExecRequest, ExecSession,
-    TerminalSize,
+    AttachRequest, Cleanup, CleanupOutcome, CleanupReport, CleanupRung, ExecBackend, ExecInput,
+    ExecOutput, ExecOutputStream, ExecRequest, ExecSession, LeftBehind, TerminalSize,
 };
 pub use explain::{
     Explanation, FilterFailure, NodeVerdict, Placement, Refusal, Remedy, ScorePart, Scored,

@@ -13,9 +13,9 @@ use std::{
 
 use futures::{FutureExt, future};
 use longshore_core::{
-    Backoff, BoxByteStream, Carrier, Clock, ClockExt, Discovery, Engine, Error, ErrorKind, KvStore,
-    Membership, PutOptions, Result, Revision, SeededRandom, StreamTarget, SystemClock,
-    TunnelTransport, WorkloadId,
+    AttachRequest, Backoff, BoxByteStream, Carrier, Cleanup, Clock, ClockExt, Discovery, Engine,
+    Error, ErrorKind, ExecBackend, ExecRequest, ExecSession, KvStore, Membership, PutOptions,
+    Result, Revision, SeededRandom, StreamTarget, SystemClock, TunnelTransport, WorkloadId,
     decorate::{Fault, Faulty, LayerExt, Retry, Timeout, Traced},
     testkit::mocks::{MockCarrier, MockDiscovery, MockEngine, MockKvStore, MockTunnelTransport},
 };
@@ -496,4 +496,30 @@ mod transport {
             faulty.layer().injected()
         );
     }
+}
+
+/// Nor does it hide what the inner backend says of itself.
+#[test]
+fn an_exec_backends_default_cleanup_is_told_through_a_decorator() {
+    #[derive(Debug)]
+    struct Keeps;
+
+    #[async_trait::async_trait]
+    impl ExecBackend for Keeps {
+        async fn exec(&self, _: &ExecRequest) -> Result<Arc<dyn ExecSession>> {
+            Err(Error::unsupported("nothing runs here"))
+        }
+
+        async fn attach(&self, _: &AttachRequest) -> Result<Arc<dyn ExecSession>> {
+            Err(Error::unsupported("nothing runs here"))
+        }
+
+        fn default_cleanup(&self) -> Option<Cleanup> {
+            Some(Cleanup::Foreground)
+        }
+    }
+
+    let inner: Arc<dyn ExecBackend> = Arc::new(Keeps);
+    let decorated = retry(3).wrap(inner);
+    assert_eq!(decorated.default_cleanup(), Some(Cleanup::Foreground));
 }

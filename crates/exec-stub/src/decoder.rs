@@ -100,7 +100,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Ending;
+    use crate::{Ending, Opening};
+
+    fn opening() -> impl Strategy<Value = Opening> {
+        let words = || proptest::collection::vec(".{0,40}", 0..5);
+        (".{0,40}", words(), words()).prop_map(|(directory, arguments, environment)| Opening {
+            directory,
+            arguments,
+            environment,
+        })
+    }
 
     fn to_stub() -> impl Strategy<Value = ToStub> {
         prop_oneof![
@@ -110,6 +119,7 @@ mod tests {
             Just(ToStub::End),
             any::<u8>().prop_map(ToStub::Signal),
             any::<u32>().prop_map(ToStub::Room),
+            opening().prop_map(ToStub::Open),
             any::<(u16, u16)>().prop_map(|(columns, rows)| ToStub::Resize { columns, rows }),
         ]
     }
@@ -122,6 +132,8 @@ mod tests {
         ];
         prop_oneof![
             Just(FromStub::Started),
+            Just(FromStub::Waiting),
+            ".{0,80}".prop_map(FromStub::Declined),
             any::<u8>().prop_map(FromStub::Hello),
             (any::<u8>(), ".{0,80}").prop_map(|(code, reason)| FromStub::Failed { code, reason }),
             proptest::collection::vec(any::<u8>(), 0..300).prop_map(FromStub::Output),

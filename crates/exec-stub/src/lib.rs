@@ -23,9 +23,11 @@
 
 mod decoder;
 mod message;
+mod opening;
 
 pub use decoder::{Decoder, Message, ProtocolError};
 pub use message::{Ending, FromStub, ToStub};
+pub use opening::Opening;
 
 /// The longest payload of a frame.
 pub const LONGEST_PAYLOAD: usize = 32 * 1024;
@@ -39,7 +41,7 @@ pub const INPUT_WINDOW: usize = 64 * 1024;
 pub const OUTPUT_WINDOW: usize = 32 * 1024;
 
 /// The version of this protocol, told by the stub in its first frame.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Said between two frames at least every two seconds.
 pub const BEAT: std::time::Duration = std::time::Duration::from_secs(2);

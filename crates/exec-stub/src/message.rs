@@ -1,4 +1,4 @@
-use crate::{LONGEST_PAYLOAD, ProtocolError};
+use crate::{LONGEST_PAYLOAD, Opening, ProtocolError};
 
 /// What the stub is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum ToStub {
     /// So many bytes of output more may be sent. The first [`OUTPUT_WINDOW`](crate::OUTPUT_WINDOW)
     /// need no word.
     Room(u32),
+    /// To a stub that waits: become this session. Nothing else is said before it has answered.
+    Open(Opening),
 }
 
 /// What the stub says.
@@ -32,9 +34,14 @@ pub enum ToStub {
 pub enum FromStub {
     /// The first frame: the version of the protocol.
     Hello(u8),
+    /// It waits for an [`Open`](ToStub::Open). Said once unasked, and again for each beat.
+    Waiting,
+    /// What it was to become can't be had here, and nothing was started: why, for people. It ends.
+    Declined(String),
     /// The command runs.
     Started,
-    /// The command could not be started. Nothing but [`Cleaned`](Self::Cleaned) follows.
+    /// The command could not be started. Nothing but [`Cleaned`](Self::Cleaned) follows; of a stub
+    /// that was not yet a session nothing, as it goes on waiting.
     Failed {
         /// As shells report it: 127 not found, 126 found and not runnable, 125 a fault of the stub.
         code: u8,
@@ -84,6 +91,7 @@ impl ToStub {
             Self::Beat => frame(out, BEAT, &[]),
             Self::End => frame(out, END, &[]),
             Self::Room(bytes) => frame(out, ROOM, &bytes.to_be_bytes()),
+            Self::Open(opening) => frame(out, OPEN, &opening.payload()),
         }
     }
 
@@ -99,6 +107,7 @@ impl ToStub {
             (BEAT, []) => Ok(Self::Beat),
             (END, []) => Ok(Self::End),
             (ROOM, [a, b, c, d]) => Ok(Self::Room(u32::from_be_bytes([*a, *b, *c, *d]))),
+            (OPEN, payload) => Opening::parse(payload).map(Self::Open),
             _ => Err(unknown(kind, payload)),
         }
     }
@@ -109,11 +118,12 @@ impl FromStub {
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Hello(version) => frame(out, HELLO, &[*version]),
+            Self::Waiting => frame(out, WAITING, &[]),
+            Self::Declined(reason) => frame(out, DECLINED, cut(reason).as_bytes()),
             Self::Started => frame(out, STARTED, &[]),
             Self::Failed { code, reason } => {
-                let reason = &reason[..reason.floor_char_boundary(LONGEST_REASON)];
                 let mut payload = vec![*code];
-                payload.extend_from_slice(reason.as_bytes());
+                payload.extend_from_slice(cut(reason).as_bytes());
                 frame(out, FAILED, &payload);
             }
             Self::Output(bytes) => Self::write_output(bytes, out),
@@ -143,6 +153,11 @@ impl FromStub {
     pub(crate) fn read(kind: u8, payload: &[u8]) -> Result<Self, ProtocolError> {
         match (kind, payload) {
             (HELLO, [version]) => Ok(Self::Hello(*version)),
+            (WAITING, []) => Ok(Self::Waiting),
+            (DECLINED, reason) => {
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                Ok(Self::Declined(reason))
+            }
             (STARTED, []) => Ok(Self::Started),
             (FAILED, [code, reason @ ..]) => Ok(Self::Failed {
                 code: *code,
@@ -180,6 +195,10 @@ fn pieces(out: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
     }
 }
 
+fn cut(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(LONGEST_REASON)]
+}
+
 fn unknown(kind: u8, payload: &[u8]) -> ProtocolError {
     ProtocolError(format!(
         "a frame of kind {kind} with {} bytes has no meaning here",
@@ -194,6 +213,7 @@ const SIGNAL: u8 = 4;
 const BEAT: u8 = 5;
 const END: u8 = 6;
 const ROOM: u8 = 7;
+const OPEN: u8 = 8;
 
 const HELLO: u8 = 64;
 const STARTED: u8 = 65;
@@ -203,5 +223,7 @@ const ERRORS: u8 = 68;
 const TAKEN: u8 = 69;
 const EXIT: u8 = 70;
 const CLEANED: u8 = 71;
+const WAITING: u8 = 72;
+const DECLINED: u8 = 73;
 
 const LONGEST_REASON: usize = 1024;

@@ -2,6 +2,9 @@
 #![cfg(all(feature = "program", target_os = "linux"))]
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
+#[path = "program/waiting.rs"]
+mod waiting;
+
 use std::{
     io::{Read, Write},
     process::{Child, ChildStdin, Command, Stdio},
@@ -207,6 +210,43 @@ fn a_command_that_ends_by_itself_takes_its_background_along_unless_it_may_stay()
     assert_eq!((ending, processes(&number(4))), (Ending::Code(4), 1));
     let swept = Command::new(STUB).arg("sweep").arg(&mark).status().unwrap();
     assert!(swept.success() && processes(&number(4)) == 0);
+}
+
+/// An interactive bash passes a hang-up on to what is in its background. What is to stay is not ended
+/// that way, whether a job is in the foreground that minds no signal, or the shell itself.
+#[test]
+fn a_shell_that_may_leave_its_background_does() {
+    for (place, has_job) in [(6, true), (7, false)] {
+        let mark = format!("LONGSHORE_EXEC_ID=jobs-{place}-{}", std::process::id());
+        let (name, value) = mark.split_once('=').unwrap();
+        let mut command = Command::new(STUB);
+        command
+            .args(["session", "--keep", "--tty", "80x24", "--"])
+            .args(["bash", "--norc", "--noprofile", "-i"])
+            .env(name, value);
+        let mut session = Session::spawn(&mut command);
+        let [behind, before] = [format!("1{}", number(place)), format!("2{}", number(place))];
+        let job = format!("sh -c 'trap \"\" HUP TERM; sleep {before}; sleep {before}'\n");
+        let job = if has_job {
+            job
+        } else {
+            "echo re''ady\n".to_owned()
+        };
+        session.say(&ToStub::Input(
+            format!("sleep {behind} &\n{job}").into_bytes(),
+        ));
+        until("the background", || processes(&behind) == 1);
+        match has_job {
+            true => until("the foreground", || processes(&before) == 1),
+            false => session.read_until("ready"),
+        }
+        session.say(&ToStub::End);
+        let (_, left, _) = session.end();
+        let there = (processes(&behind), processes(&before), left);
+        let swept = Command::new(STUB).arg("sweep").arg(&mark).status().unwrap();
+        assert_eq!(there, (1, 0, 0), "with a job: {has_job}");
+        assert!(swept.success() && processes(&behind) == 0);
+    }
 }
 
 #[test]

@@ -18,8 +18,8 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Clock, Connector, Error, ErrorKind, ExecBackend, ExecRequest, ExecSession,
-    Random, Result, SessionId, TerminalSize,
+    AttachRequest, Cleanup, Clock, Connector, Error, ErrorKind, ExecBackend, ExecRequest,
+    ExecSession, Random, Result, SessionId, TerminalSize,
 };
 
 pub use self::{
@@ -64,13 +64,17 @@ impl RemoteExec {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the gateway can't be reached,
     /// [`ErrorKind::PermissionDenied`], [`ErrorKind::NotFound`] and
-    /// [`ErrorKind::ResourceExhausted`] as the gateway says.
+    /// [`ErrorKind::ResourceExhausted`] as the gateway says, [`ErrorKind::Unsupported`] when it does not
+    /// follow a [`cleanup`](Open::cleanup).
     ///
     /// # Cancel safety
     /// Safe: a session opened by a dropped call ends with its grace time.
     pub async fn open(&self, mut open: Open) -> Result<RemoteSession> {
         if open.token.is_none() {
             open.token.clone_from(&self.options.token);
+        }
+        if open.mode == OpenMode::Exec && open.cleanup.is_none() {
+            open.cleanup = self.options.cleanup;
         }
         open.compress |= self.options.compress;
         open.people = true;
@@ -141,6 +145,7 @@ impl ExecBackend for RemoteExec {
             env: request.env.clone(),
             dir: request.working_dir.clone(),
             user: request.user.clone(),
+            cleanup: request.cleanup,
             ..Open::default()
         };
         self.start(open).await
@@ -155,6 +160,11 @@ impl ExecBackend for RemoteExec {
             ..Open::default()
         };
         self.start(open).await
+    }
+
+    /// What the options ask for; else the gateway decides.
+    fn default_cleanup(&self) -> Option<Cleanup> {
+        self.options.cleanup
     }
 }
 

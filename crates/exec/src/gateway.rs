@@ -12,7 +12,7 @@
 //! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
 //!
 //! `/api/sessions` and `/api/commands` take what LAIN's do (`session_id`, `user`, `app_name`,
-//! `since`, `limit`, `offset`, `content`), and `container`, `node`, `command` and `until`; what each
+//! `since`, `limit`, `offset`, `content`), and `container`, `node`, `command`, `cleanup` and `until`; what each
 //! means is [`SessionQuery`](crate::record::SessionQuery)'s.
 //!
 //! A replay takes `speed=2` (times as fast) and `idle=1.5` (seconds that a pause has at most).
@@ -169,7 +169,9 @@ impl Gateway {
         self
     }
 
-    /// Keeps a record of who opened, attached to, watched and replayed what.
+    /// Keeps a record of who opened, attached to, watched and replayed what; of each session also how it
+    /// ended, what was to happen to its processes then, and in an `exec.cleanup` of its own what its
+    /// backend could not end of them, or could not look at.
     #[must_use]
     pub fn with_audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
         self.shared.audit = Some(audit);

@@ -71,7 +71,7 @@ pub use cleanup::{
     Cleanup, CleanupOutcome, CleanupReport, CleanupRung, GatewayLife, LeftBehind, Reaped,
 };
 #[cfg(feature = "docker")]
-pub use docker::{DockerExec, Stub};
+pub use docker::{DockerExec, Stub, WaitingStubs};
 pub use scripted::{ScriptedExec, ScriptedProcess};
 #[cfg(feature = "record")]
 pub use utf8::Utf8Tail;

@@ -38,7 +38,7 @@ mod typescript;
 
 pub use self::{
     announced::Announced,
-    asciicast::{AsciicastWriter, read_asciicast},
+    asciicast::{AsciicastVersion, AsciicastWriter, read_asciicast},
     commands::CommandGuess,
     directory::{DirectoryRecords, Recovered},
     import::{ImportLimits, Imported},

@@ -15,8 +15,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, BoxFuture, Error, ErrorKind, ExecBackend, ExecRequest, ExecSession, Result,
-    SessionId, WorkloadId,
+    AttachRequest, BoxFuture, Cleanup, Error, ErrorKind, ExecBackend, ExecRequest, ExecSession,
+    Result, SessionId, WorkloadId,
 };
 
 pub use self::process::ScriptedProcess;
@@ -136,6 +136,7 @@ impl ExecBackend for ScriptedExec {
             }
             Some(Workload::Running(_)) => {}
         }
+        request.only_cleans_up_all("scripted")?;
         let running = run(self.program(request)?, request);
         let session = ScriptedSession::exec(self.session_id()?, running, request.stdin);
         Ok(Arc::new(session))
@@ -157,6 +158,10 @@ impl ExecBackend for ScriptedExec {
         };
         let session = ScriptedSession::attach(self.session_id()?, running, request.stdin, output);
         Ok(Arc::new(session))
+    }
+
+    fn default_cleanup(&self) -> Option<Cleanup> {
+        Some(Cleanup::Tree)
     }
 }
 

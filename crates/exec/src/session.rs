@@ -39,7 +39,7 @@ pub use self::{
     core::{Action, SessionCore},
     end::{EndReason, SessionEnd},
     guard::{InputGuard, InputJudge, Judgement, RuleAction, RuleHit},
-    hub::{Epilogue, Leave, OpenRequest, Opened, SessionHub},
+    hub::{Aftermath, Epilogue, Leave, OpenRequest, Opened, SessionHub},
     limits::{HubLimits, UserTime},
     options::{SessionOptions, WhileDetached},
     person::Person,

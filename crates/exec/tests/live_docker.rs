@@ -1,6 +1,6 @@
 //! The exec suite against a real Docker engine, through the stub and through a shell beside each
 //! session: `LONGSHORE_TEST_DOCKER` is its unix socket, `LONGSHORE_TEST_IMAGE` an image with a shell
-//! and the usual tools (`busybox:lab`).
+//! and the usual tools (`busybox:lab`), `LONGSHORE_TEST_BASH_IMAGE` one with bash (`bash:lab`).
 #![cfg(all(feature = "docker", unix))]
 #![expect(
     clippy::unwrap_used,
@@ -11,13 +11,15 @@
 
 #[path = "live_docker/live.rs"]
 mod live;
+#[path = "live_docker/waiting.rs"]
+mod waiting;
 
 use std::sync::Arc;
 
 use futures::StreamExt;
 use longshore_core::{
-    AttachRequest, ExecBackend, ExecRequest, ExitStatus, Identity, OsRandom, Shutdown, Signal,
-    SystemClock, TerminalSize,
+    AttachRequest, ErrorKind, ExecBackend, ExecRequest, ExitStatus, Identity, OsRandom, Shutdown,
+    Signal, SystemClock, TerminalSize,
     testkit::{
         exec::{Harness, Place},
         programs::{Programs, Shell},
@@ -58,11 +60,23 @@ mod stub {
     );
 }
 
-/// Both ways into a container.
+/// Every session of these begins in a stub that has waited for it.
+mod warm {
+    longshore_core::exec_suite!(
+        live,
+        match super::live() {
+            Some(live) => super::waiting::Warm(live.with_waiting_stubs()),
+            None => return,
+        }
+    );
+}
+
+/// The ways into a container: all but the first session of the last are opened by stubs that waited.
 fn ways() -> Vec<Live> {
     live()
         .into_iter()
         .chain(live().map(Live::with_stub))
+        .chain(live().map(Live::with_waiting_stubs))
         .collect()
 }
 
@@ -256,6 +270,124 @@ async fn what_is_in_the_background_stays_if_so_wished() {
     }
 }
 
+/// Sees to it that of a session that is let go exactly this is left: what was in the background, and what
+/// was in the foreground.
+async fn leaves(live: &Live, place: &Place, request: ExecRequest, [behind, before]: [usize; 2]) {
+    let about = format!("{request:?}");
+    let mut seen = String::new();
+    let session = live.exec.exec(&request).await.unwrap();
+    let (mut input, output) = (session.take_input(), session.take_output());
+    if let Some(input) = &mut input {
+        // An interactive shell, and a job in its foreground that minds no signal.
+        let typed = b"sleep 4321 >/dev/null 2>&1 </dev/null &\n\
+                      sh -c 'trap \"\" HUP TERM; sleep 8765; sleep 8765'\n";
+        input.write_all(typed).await.unwrap();
+        input.flush().await.unwrap();
+    }
+    let mut output = output.unwrap();
+    let reading = async {
+        while let Some(Ok(piece)) = output.next().await {
+            seen.push_str(&String::from_utf8_lossy(&piece.bytes));
+        }
+    };
+    // With its quotes, a word is a whole command line.
+    let [there, here] = ["\"sleep 4321\"", "\"sleep 8765\""];
+    let begun = until(|| async {
+        processes(live, place, there).await == 1 && processes(live, place, here).await == 1
+    });
+    tokio::select! {
+        () = reading => panic!("it ended: {seen}"),
+        () = begun => {}
+    }
+    drop((input, output, session));
+    until(|| async { processes(live, place, here).await <= before }).await;
+    until(|| async { processes(live, place, there).await <= behind }).await;
+    // Whoever is ended later is ended by then: the lifeline and the stub take a second at most.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let left = [there, here].map(|word| processes(live, place, word));
+    let [left_there, left_here] = left;
+    assert_eq!(
+        [left_there.await, left_here.await],
+        [behind, before],
+        "{about}"
+    );
+    let kill = "for dir in /proc/[0-9]*; do
+                    case $(tr '\\000' ' ' <$dir/cmdline) in sleep\\ 4321*|*sleep\\ 8765*) ;; *) continue ;; esac
+                    [ ${dir#/proc/} = $$ ] || kill -KILL ${dir#/proc/}
+                done 2>/dev/null; true";
+    let request = ExecRequest::new(place.workload.clone(), ["sh", "-c", kill]);
+    live.exec
+        .exec(&request)
+        .await
+        .unwrap()
+        .wait()
+        .await
+        .unwrap();
+    until(|| async {
+        processes(live, place, there).await + processes(live, place, here).await == 0
+    })
+    .await;
+}
+
+/// Each session has the policy of its request, whatever the backend's own, with a shell that passes a
+/// hang-up on to its background (bash) and one that does not, and without a shell's jobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_leaves_is_what_its_request_says() {
+    for live in ways() {
+        let [small, large] = [live.place().await, live.with_bash().await];
+        for (place, shell) in [(&small, "sh"), (&large, "bash")] {
+            for cleanup in Cleanup::ALL {
+                let left = match cleanup {
+                    Cleanup::Tree => [0, 0],
+                    Cleanup::Foreground => [1, 0],
+                    _ => [1, 1],
+                };
+                let interactive = ExecRequest::new(place.workload.clone(), [shell, "-i"])
+                    .with_tty(<_>::default())
+                    .with_cleanup(cleanup);
+                leaves(&live, place, interactive, left).await;
+                let script = "setsid sleep 4321 & sleep 8765";
+                let plain = ExecRequest::new(place.workload.clone(), [shell, "-c", script])
+                    .with_cleanup(cleanup);
+                leaves(&live, place, plain, left).await;
+            }
+        }
+        live.finish(small).await;
+        live.finish(large).await;
+    }
+}
+
+/// Where nobody is inside, it is said that the foreground can't be ended, and nothing is started; beside the
+/// container somebody can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_foreground_needs_somebody_inside_or_beside() {
+    let Some(live) = live() else { return };
+    let place = live.bare(json!({}), "").await;
+    let request = ExecRequest::new(place.workload.clone(), ["/app", "hold"])
+        .with_stdin()
+        .with_cleanup(Cleanup::Foreground);
+    let before = processes(&live, &place, "/app hold").await;
+    let error = live.exec.exec(&request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("cleanup foreground"), "{error}");
+    assert_eq!(processes(&live, &place, "/app hold").await, before);
+    let image = std::env::var("LONGSHORE_TEST_IMAGE").unwrap_or_else(|_| "busybox:lab".to_owned());
+    let beside = live.exec.clone().with_sidecar_image(image);
+    let session = beside.exec(&request).await.unwrap();
+    until(|| async { processes(&live, &place, "/app hold").await == before + 1 }).await;
+    drop(session);
+    until(|| async { processes(&live, &place, "/app hold").await == before }).await;
+    live.finish(place).await;
+
+    // Among the host's processes the foreground can't be told.
+    let place = live.limited(json!({ "PidMode": "host" })).await;
+    let request = ExecRequest::new(place.workload.clone(), ["sleep", "4321"])
+        .with_cleanup(Cleanup::Foreground);
+    let error = live.exec.exec(&request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    live.finish(place).await;
+}
+
 /// What a login wrote, and how it ended, having typed this.
 async fn login(live: &Live, place: &Place, tty: bool, typed: &'static str) -> (String, SessionEnd) {
     let clock = Arc::new(SystemClock::new());
@@ -286,9 +418,18 @@ async fn login(live: &Live, place: &Place, tty: bool, typed: &'static str) -> (S
 /// where there is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_without_a_shell_in_the_image_gets_the_helper() {
-    let Some(live) = live().map(Live::with_stub) else {
-        return;
-    };
+    for (live, waiting) in [
+        (live().map(Live::with_stub), 0),
+        (live().map(Live::with_waiting_stubs), 1),
+    ] {
+        if let Some(live) = live {
+            the_helper_is_there(&live, waiting).await;
+        }
+    }
+}
+
+/// `waiting`: how many stubs are to be there for the next login.
+async fn the_helper_is_there(live: &Live, waiting: usize) {
     for (host, user, id) in [
         (json!({}), "", "0"),
         (json!({ "ReadonlyRootfs": true }), "", "0"),
@@ -303,7 +444,7 @@ async fn a_login_without_a_shell_in_the_image_gets_the_helper() {
         let place = live.bare(host.clone(), user).await;
         for tty in [false, true] {
             let typed = "cd /proc/self\nls -l status\n/app hello\necho code=$?\nexit 7\n";
-            let (output, end) = login(&live, &place, tty, typed).await;
+            let (output, end) = login(live, &place, tty, typed).await;
             let what = format!("{host} {user} {tty}: {output} {end}");
             assert_eq!(
                 (end.reason, end.code),
@@ -320,12 +461,14 @@ async fn a_login_without_a_shell_in_the_image_gets_the_helper() {
             );
             assert!(output.contains("code=125"), "{what}");
             assert_eq!(output.contains("has no shell"), tty, "{what}");
+            until(|| async { live.exec.waiting_stubs() == waiting }).await;
         }
-        until(|| async { processes(&live, &place, "shell").await == 0 }).await;
+        until(|| async { processes(live, &place, "shell").await == 0 }).await;
         live.finish(place).await;
+        until(|| async { live.exec.waiting_stubs() == 0 }).await;
     }
     let place = live.place().await;
-    let (output, end) = login(&live, &place, true, "echo $((6 * 7)); exit 3\n").await;
+    let (output, end) = login(live, &place, true, "echo $((6 * 7)); exit 3\n").await;
     assert!(
         output.contains("42") && end.code == Some(3),
         "{output} {end}"

@@ -1,8 +1,12 @@
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use longshore::exec::{
-    record::{RecordLimits, Retention},
-    session::{HubLimits, SessionOptions},
+use longshore::{
+    core::Cleanup,
+    exec::{
+        WaitingStubs,
+        record::{RecordLimits, Retention},
+        session::{HubLimits, SessionOptions},
+    },
 };
 
 use super::{Problems, positive};
@@ -13,7 +17,9 @@ use crate::cli::{SessionArgs, WhenRecordsAreFull};
 pub struct SessionPlan {
     pub options: SessionOptions,
     pub limits: HubLimits,
+    pub least_cleanup: Cleanup,
     pub sidecar_image: Option<String>,
+    pub waiting: Option<WaitingStubs>,
     pub records: Option<(PathBuf, RecordLimits)>,
 }
 
@@ -38,6 +44,12 @@ pub fn sessions(args: &SessionArgs, problems: &mut Problems) -> SessionPlan {
     if args.exec_sidecar_image.as_deref() == Some("") {
         problems.add("--exec-sidecar-image is empty: expected the name of an image");
     }
+    if args.exec_waiting > MOST_WAITING {
+        problems.add(format!(
+            "--exec-waiting should be at most {MOST_WAITING}: so many stubs wait on a node"
+        ));
+    }
+    let waiting = NonZeroUsize::new(args.exec_waiting);
     let retention = match args.exec_records_when_full {
         WhenRecordsAreFull::RemoveOldest => Retention::RemoveOldest,
         WhenRecordsAreFull::Refuse => Retention::Keep,
@@ -46,10 +58,14 @@ pub fn sessions(args: &SessionArgs, problems: &mut Problems) -> SessionPlan {
     SessionPlan {
         options,
         limits: limits.with_sessions(all, args.exec_sessions),
+        least_cleanup: args.exec_least_cleanup,
         sidecar_image: args.exec_sidecar_image.clone(),
+        waiting: waiting.map(|count| WaitingStubs::default().with_per_container(count)),
         records: args.exec_records.clone().map(|folder| (folder, kept)),
     }
 }
+
+const MOST_WAITING: usize = 64;
 
 fn limit(flag: &str, text: &str) -> Result<Option<Duration>, String> {
     match text {
@@ -94,8 +110,12 @@ mod tests {
                 .options
                 .moderated
         );
+        assert_eq!(plain.least_cleanup, Cleanup::Tree);
+        let less = plan("--exec-least-cleanup none").expect("all is well");
+        assert_eq!(less.least_cleanup, Cleanup::Nothing);
+        assert_eq!(plain.waiting, None);
         let line = "--exec-idle none --exec-longest 90m --exec-sessions 20000 --exec-records /r \
-                    --exec-sidecar-image busybox";
+                    --exec-sidecar-image busybox --exec-waiting 2";
         let other = plan(line).expect("all is well");
         assert_eq!(other.options.idle, None);
         assert_eq!(other.options.longest, Some(Duration::from_secs(5400)));
@@ -104,6 +124,8 @@ mod tests {
             (20_000, 20_000)
         );
         assert_eq!(other.sidecar_image.as_deref(), Some("busybox"));
+        let two = NonZeroUsize::new(2).map(|two| WaitingStubs::default().with_per_container(two));
+        assert_eq!(other.waiting, two);
         let (folder, limits) = other.records.expect("a folder was named");
         assert_eq!(folder, PathBuf::from("/r"));
         assert_eq!(limits.retention, Retention::RemoveOldest);
@@ -121,6 +143,11 @@ mod tests {
             ),
             ("--exec-longest soon", "invalid --exec-longest"),
             ("--exec-sessions 0", "--exec-sessions should be at least 1"),
+            (
+                "--exec-least-cleanup all",
+                "expected tree, foreground or none",
+            ),
+            ("--exec-waiting 65", "--exec-waiting should be at most 64"),
             ("--exec-sidecar-image=", "--exec-sidecar-image is empty"),
             ("--exec-records-when-full refuse", "--exec-records <DIR>"),
         ] {

@@ -1,6 +1,7 @@
 use std::str::FromStr;
 
 use clap::Args;
+use longshore::core::Cleanup;
 
 use super::HostArg;
 
@@ -42,6 +43,14 @@ pub struct Enter {
         hide_default_value = true
     )]
     pub workdir: String,
+    /// What happens to its processes when the session ends, also when the connection is lost for good:
+    /// `tree`: all of them end; `foreground`: the command and the job in its terminal's foreground end,
+    /// and what was put into the background stays (with & in an interactive shell, with setsid or
+    /// nohup; redirect its output); `none`: nothing is ended, and there are no signals. Less than tree
+    /// only as far as the control plane allows it (manage --exec-least-cleanup). Without it, what the
+    /// control plane does: tree.
+    #[arg(long, value_name = "tree|foreground|none")]
+    pub cleanup: Option<Cleanup>,
     /// Container by name, id or id prefix.
     pub container: String,
     /// The command and its arguments; without, a shell.
@@ -146,6 +155,7 @@ impl FromStr for EscapeKey {
 mod tests {
     use clap::Parser;
 
+    use super::*;
     use crate::cli::{Cli, Command};
 
     #[track_caller]
@@ -158,6 +168,21 @@ mod tests {
         assert_eq!(args.command, ["sh", "-it"], "{line}");
         let wants = [true, false].map(|is_here| args.wants_terminal(is_here));
         assert_eq!(wants, [here, elsewhere], "{line}");
+    }
+
+    #[test]
+    fn a_cleanup_is_one_of_three_words() {
+        for cleanup in Cleanup::ALL {
+            let word = cleanup.as_str();
+            let cli = Cli::try_parse_from(["platform", "enter", "--cleanup", word, "web"]);
+            let Some(Command::Enter(args)) = cli.expect("it is understood").command else {
+                panic!("{word}");
+            };
+            assert_eq!(args.cleanup, Some(cleanup));
+        }
+        let told = Cli::try_parse_from(["platform", "enter", "--cleanup", "all", "web"]);
+        let told = told.expect_err("it is none").to_string();
+        assert!(told.contains("expected tree, foreground or none"), "{told}");
     }
 
     #[test]

@@ -104,6 +104,7 @@ Examples:
   platform enter --node node-2 web-1 -- sh -c 'exit 7'; echo $?
   platform enter -it web-1 sh                       as with docker exec; -t alone is the same
   platform enter -i web-1 sh < script.sh            input, and no terminal
+  platform enter --cleanup foreground web-1         what is put into the background may stay
   platform enter -H tcp://plane:2376 --tlsverify --tlscacert ca.pem --tlscert me.pem --tlskey me-key.pem web-1
 
 Where input is a terminal, at the beginning of a line:

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use longshore::core::Cleanup;
 
 use super::HostArg;
 
@@ -80,6 +81,12 @@ pub struct SessionArgs {
     /// without a network. It delivers signals, and ends what sessions leave behind.
     #[arg(long, value_name = "IMAGE")]
     pub exec_sidecar_image: Option<String>,
+    /// How many stubs wait in each container that somebody was let into in the last five minutes, so
+    /// that the next session there begins at once instead of being started by the engine; 0: none.
+    /// Each is a process of about a megabyte in the container. 64 wait on a node at most. It needs a
+    /// stub: see --exec-stub.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub exec_waiting: usize,
     /// Ends a session in which nothing came in or out for so long; `none`: never.
     #[arg(long, default_value = "24h", value_name = "DURATION|none")]
     pub exec_idle: String,
@@ -90,6 +97,15 @@ pub struct SessionArgs {
     /// watch --approve. People whom the control plane knows by the same name can't approve for each other.
     #[arg(long)]
     pub exec_moderated: bool,
+    /// The least that `enter --cleanup` may ask for: what a session's processes may leave behind when it
+    /// ends. `tree`: nothing; `foreground`: what is in the background; `none`: everything. Whoever may
+    /// enter may then leave such processes in the container; nobody ends them but the container's end.
+    #[arg(
+        long,
+        default_value_t = Cleanup::Tree,
+        value_name = "tree|foreground|none"
+    )]
+    pub exec_least_cleanup: Cleanup,
     /// How many sessions one user may have at a time. A user is who a connection proves: a user of
     /// this machine, a certificate's name.
     #[arg(long, default_value_t = 100, value_name = "N")]

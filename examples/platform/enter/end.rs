@@ -27,6 +27,9 @@ pub fn refused(error: &Error, kind: Kind, name: &str) -> Failure {
         None => error.chain(),
     };
     let text = match error.kind() {
+        ErrorKind::PermissionDenied if why.starts_with("cleanup ") => {
+            format!("{why}; the control plane is told so with --exec-least-cleanup")
+        }
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated if kind == Kind::Watch => format!(
             "you may not look on at {name}, or not with --approve: {why}; the control plane decides by \
              who you are for it (your user on its socket, your certificate on TLS)"

@@ -1,15 +1,17 @@
 //! From our standard input to the process.
 
-use std::future::pending;
+use std::{future::pending, io, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use longshore::core::ExecInput;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, Stdin as Input},
     sync::mpsc,
 };
 
 use super::escape::{Escape, Typed};
+use crate::terminal;
 
 /// What our standard input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +54,14 @@ pub async fn forward(
     let leaves_at_end = kind == Stdin::Keys || (is_terminal && input.is_none());
     let most = if is_terminal { MOST_TYPED } else { 1 };
     let mut stdin = tokio::io::stdin();
+    // Who passes nothing on may be put into the background, and looks on there.
+    let looks_on = kind == Stdin::Lines && input.is_none();
     let mut buffer = vec![0; 16 << 10];
     // A pipe that nobody wants anything of is left to others.
     let (mut waiting, mut open) = (BytesMut::new(), is_terminal || input.is_some());
     while open || (input.is_some() && !waiting.is_empty()) {
         tokio::select! {
-            read = stdin.read(&mut buffer), if open && waiting.len() < most => {
+            read = read(&mut stdin, &mut buffer, looks_on), if open && waiting.len() < most => {
                 let count = read.unwrap_or(0);
                 for typed in escape.handle(&buffer[..count]) {
                     match typed {
@@ -97,7 +101,28 @@ pub async fn forward(
     pending::<()>().await;
 }
 
-async fn pass(input: &mut Option<ExecInput>, waiting: &[u8]) -> std::io::Result<usize> {
+/// Cancel safe.
+async fn read(stdin: &mut Input, buffer: &mut [u8], looks_on: bool) -> io::Result<usize> {
+    if looks_on {
+        typed_for_us().await?;
+    }
+    stdin.read(buffer).await
+}
+
+/// Waits until there is something to read and we are in front. A program in the background that reads its
+/// terminal is stopped, so it is looked at now and then, and not read before.
+async fn typed_for_us() -> io::Result<()> {
+    let input = io::stdin();
+    loop {
+        let mut fds = [PollFd::new(&input, PollFlags::IN)];
+        if poll(&mut fds, Some(&Timespec::default()))? > 0 && terminal::is_ours_to_read() {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn pass(input: &mut Option<ExecInput>, waiting: &[u8]) -> io::Result<usize> {
     match input {
         Some(input) if !waiting.is_empty() => input.write(waiting).await,
         _ => pending().await,
@@ -105,3 +130,5 @@ async fn pass(input: &mut Option<ExecInput>, waiting: &[u8]) -> std::io::Result<
 }
 
 const MOST_TYPED: usize = 1 << 20;
+/// Nobody notices it who types the way out.
+const PAUSE: Duration = Duration::from_millis(100);

@@ -9,9 +9,9 @@ use std::{
 use longshore::{
     Engine, Error, Result,
     control::{ControlPlane, NodeView},
-    core::{NodeHealth, NodeId, Timestamp},
+    core::{Cleanup, NodeHealth, NodeId, Timestamp},
     exec::{
-        DockerExec, GatewayLife, Reaped, Stub,
+        DockerExec, GatewayLife, Reaped, Stub, WaitingStubs,
         record::RecordStore,
         session::{HubLimits, SessionOptions},
     },
@@ -24,10 +24,14 @@ use crate::gateway_name::GatewayName;
 pub struct Sessions {
     /// What owns them in their containers.
     pub stub: Option<Stub>,
+    /// How many stubs wait where somebody was let in.
+    pub waiting: Option<WaitingStubs>,
     /// Of what a container is that ends what they leave in images without a shell.
     pub sidecar_image: Option<String>,
     /// By which the next life of this manager knows them; without it they are nobody's then.
     pub gateway: Option<GatewayName>,
+    /// What one may leave behind that asks for it.
+    pub least_cleanup: Cleanup,
     /// What one may take.
     pub options: SessionOptions,
     /// How many there may be.
@@ -41,6 +45,9 @@ impl Sessions {
     fn ended_by(&self, mut exec: DockerExec, stub: Option<&Stub>) -> DockerExec {
         if let Some(stub) = stub {
             exec = exec.with_stub(stub.clone());
+            if let Some(waiting) = self.waiting {
+                exec = exec.with_waiting_stubs(waiting);
+            }
         }
         match &self.sidecar_image {
             Some(image) => exec.with_sidecar_image(image),

@@ -32,11 +32,13 @@ impl Servers {
         let lab = Lab::builder().hosts(1).start_or_skip("live Docker engine");
         if let Some(lab) = &lab {
             lab.import_busybox(IMAGE)
+                .and_then(|()| lab.import_bash(BASH_IMAGE))
                 .map_err(|error| error.to_string())?;
             let stub = longshore_lab::build_stub(&workspace::root())?;
             let variables = [
                 ("LONGSHORE_TEST_DOCKER", lab.host(0).docker_host()),
                 ("LONGSHORE_TEST_IMAGE", IMAGE.to_owned()),
+                ("LONGSHORE_TEST_BASH_IMAGE", BASH_IMAGE.to_owned()),
                 (longshore_lab::STUB, stub.display().to_string()),
             ];
             environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
@@ -73,3 +75,4 @@ const STORES: [(StoreKind, usize); 4] = [
 ];
 
 const IMAGE: &str = "busybox:lab";
+const BASH_IMAGE: &str = "bash:lab";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    AttachRequest, ExecBackend, ExecRequest, ExecSession, Result,
+    AttachRequest, Cleanup, ExecBackend, ExecRequest, ExecSession, Result,
     decorate::{Decorated, Layer, Operation},
 };
 
@@ -25,5 +25,9 @@ impl<T: ExecBackend + ?Sized, L: Layer> ExecBackend for Decorated<T, L> {
         self.layer
             .call(operation, || self.inner.attach(request))
             .await
+    }
+
+    fn default_cleanup(&self) -> Option<Cleanup> {
+        self.inner.default_cleanup()
     }
 }

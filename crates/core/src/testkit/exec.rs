@@ -38,7 +38,8 @@ pub use output::{
     output_is_byte_exact, output_that_begins_with_a_low_byte_is_exact, outputs_are_told_apart,
 };
 pub use refusal::{
-    a_missing_program_is_told, a_stopped_workload_is_a_conflict, an_empty_command_is_invalid,
+    a_cleanup_is_followed_or_refused_by_name, a_missing_program_is_told,
+    a_stopped_workload_is_a_conflict, an_empty_command_is_invalid,
     an_unknown_workload_is_not_found,
 };
 pub use terminal::{
@@ -140,6 +141,7 @@ macro_rules! exec_suite {
                 an_unknown_workload_is_not_found,
                 a_stopped_workload_is_a_conflict,
                 an_empty_command_is_invalid,
+                a_cleanup_is_followed_or_refused_by_name,
                 a_missing_program_is_told,
                 an_attachment_carries_input_and_output,
                 an_attachment_ends_with_its_workload,

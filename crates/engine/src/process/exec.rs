@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Error, ErrorKind, EventAction, ExecBackend, ExecRequest, ExecSession, Result,
-    SessionId,
+    AttachRequest, Cleanup, Error, ErrorKind, EventAction, ExecBackend, ExecRequest, ExecSession,
+    Result, SessionId,
 };
 
 use super::{
@@ -27,6 +27,7 @@ impl ExecBackend for ProcessEngine {
         if request.command.is_empty() {
             return Err(Error::invalid("the command to execute is empty"));
         }
+        request.only_cleans_up_all("process")?;
         let permit = Arc::clone(&host.sessions)
             .try_acquire_owned()
             .map_err(|_| {
@@ -58,5 +59,9 @@ impl ExecBackend for ProcessEngine {
         let cell = self.host.cell(&request.workload)?;
         let id = SessionId::new(self.host.random.hex(32))?;
         Ok(Arc::new(Attachment::new(id, cell, request)))
+    }
+
+    fn default_cleanup(&self) -> Option<Cleanup> {
+        Some(Cleanup::Tree)
     }
 }

@@ -2,8 +2,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use longshore_core::{
-    AttachRequest, Error, ErrorKind, ExecBackend, ExecInput, ExecRequest, ExecSession, Result,
-    SessionId,
+    AttachRequest, Cleanup, Error, ErrorKind, ExecBackend, ExecInput, ExecRequest, ExecSession,
+    Result, SessionId,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::{
 #[async_trait]
 impl ExecBackend for SimEngine {
     async fn exec(&self, request: &ExecRequest) -> Result<Arc<dyn ExecSession>> {
+        request.only_cleans_up_all("sim")?;
         let shared = &self.shared;
         let cell = shared
             .call(|node, now| {
@@ -84,5 +85,9 @@ impl ExecBackend for SimEngine {
             output: Mutex::new(Some(output)),
             closed,
         }))
+    }
+
+    fn default_cleanup(&self) -> Option<Cleanup> {
+        Some(Cleanup::Tree)
     }
 }

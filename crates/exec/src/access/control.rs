@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use longshore_core::{Access, Action, Error, ErrorKind, Identity, Result};
+use longshore_core::{Access, Action, Cleanup, Error, ErrorKind, Identity, Result};
 
 use super::Place;
 
@@ -75,6 +75,8 @@ pub struct AccessRequest {
     pub dir: String,
     /// As whom it is to run; empty: as the container.
     pub user: String,
+    /// What is to happen to its processes at the session's end; `None`: what is done by default.
+    pub cleanup: Option<Cleanup>,
 }
 
 impl AccessRequest {
@@ -88,6 +90,7 @@ impl AccessRequest {
             env: Vec::new(),
             dir: String::new(),
             user: String::new(),
+            cleanup: None,
         }
     }
 
@@ -104,9 +107,16 @@ impl AccessRequest {
         (self.env, self.dir, self.user) = (env, dir, user);
         self
     }
+
+    /// Adds what is to happen to its processes.
+    #[must_use]
+    pub fn with_cleanup(mut self, cleanup: Option<Cleanup>) -> Self {
+        self.cleanup = cleanup;
+        self
+    }
 }
 
-/// Leave: who it is, and for how long.
+/// Leave: who it is, for how long, and what may be left behind.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Admission {
@@ -114,6 +124,10 @@ pub struct Admission {
     pub who: Identity,
     /// For how long.
     pub access: Access,
+    /// The least cleanup that may be asked for: to leave processes behind is a right of its own.
+    /// `None`: what the gateway allows everybody
+    /// ([`GatewayOptions::least_cleanup`](crate::gateway::GatewayOptions)), and never less than that.
+    pub least_cleanup: Option<Cleanup>,
 }
 
 impl Admission {
@@ -122,6 +136,7 @@ impl Admission {
         Self {
             who,
             access: Access::default(),
+            least_cleanup: None,
         }
     }
 
@@ -130,6 +145,29 @@ impl Admission {
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = access;
         self
+    }
+
+    /// Says what may be left behind.
+    #[must_use]
+    pub fn with_least_cleanup(mut self, least: Option<Cleanup>) -> Self {
+        self.least_cleanup = least;
+        self
+    }
+
+    /// Whether it covers what was asked for, at a gateway that allows nobody less than `least`. What
+    /// is done by default is the operator's choice and needs no leave.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`]; the message names what may be asked for.
+    pub fn allows(&self, cleanup: Option<Cleanup>, least: Cleanup) -> Result<()> {
+        let least = self.least_cleanup.map_or(least, |own| own.min(least));
+        match cleanup {
+            Some(asked) if asked > least => Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!("cleanup {asked} is not allowed, {least} at the least"),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -171,5 +209,37 @@ impl AccessControl for AnybodyMay {
         let known = request.credentials.identity.clone();
         let anonymous = || Identity::new("anonymous", "none");
         Ok(Admission::new(known.unwrap_or_else(anonymous)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(own: Option<Cleanup>, gateway: Cleanup, asked: Option<Cleanup>, may: bool) {
+        let admission = Admission::new(Identity::new("ann", "token")).with_least_cleanup(own);
+        let told = admission.allows(asked, gateway);
+        assert_eq!(told.is_ok(), may, "{own:?} {gateway} {asked:?}");
+        if let Err(error) = told {
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        }
+    }
+
+    #[test]
+    fn what_may_be_left_behind_is_the_less_of_what_gateway_and_access_control_allow() {
+        let own = Cleanup::ALL.map(Some).into_iter().chain([None]);
+        for own in own {
+            for gateway in Cleanup::ALL {
+                check(own, gateway, None, true);
+                for asked in Cleanup::ALL {
+                    let may = asked <= gateway && own.is_none_or(|own| asked <= own);
+                    check(own, gateway, Some(asked), may);
+                }
+            }
+        }
+        // By default nothing.
+        check(None, Cleanup::default(), Some(Cleanup::Foreground), false);
+        check(None, Cleanup::default(), Some(Cleanup::Tree), true);
     }
 }

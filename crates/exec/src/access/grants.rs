@@ -1,6 +1,6 @@
 mod pattern;
 
-use longshore_core::{Action, Result};
+use longshore_core::{Action, Cleanup, Result};
 
 use self::pattern::Pattern;
 use super::Place;
@@ -11,6 +11,8 @@ use super::Place;
 pub(super) struct Grants {
     enter: Vec<Pattern>,
     read: Vec<Pattern>,
+    /// The least cleanup that may be asked for there; `None`: what the gateway allows.
+    least_cleanup: Option<Cleanup>,
 }
 
 impl Grants {
@@ -25,7 +27,18 @@ impl Grants {
         Ok(Self {
             enter: parse(enter)?,
             read: parse(read)?,
+            least_cleanup: None,
         })
+    }
+
+    /// With what may be left behind there.
+    pub(super) fn with_least_cleanup(mut self, least: Option<Cleanup>) -> Self {
+        self.least_cleanup = least;
+        self
+    }
+
+    pub(super) fn least_cleanup(&self) -> Option<Cleanup> {
+        self.least_cleanup
     }
 
     /// Who may enter may look, too.

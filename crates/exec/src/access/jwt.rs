@@ -88,19 +88,22 @@ impl AccessControl for JwtAccess {
         let token = request.credentials.token.as_deref();
         let token = token.ok_or_else(|| untrusted("there is no token"))?;
         let claims = self.claims(token)?;
-        if !self.rules.allow(&claims, request.action, &request.place) {
+        let allowed = self.rules.allow(&claims, request.action, &request.place);
+        let Some(least_cleanup) = allowed else {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 "the rules for tokens do not allow it",
             )
             .with_context("user", longshore_core::printable(&claims.user, 100))
             .with_context("place", &request.place));
-        }
+        };
         let mut access = Access::default();
         access.valid_for = Some(claims.until.since(self.clock.now()));
         // Another issuer's user of this name is somebody else.
         let proof = format!("token of {}", self.rules.issuer());
-        Ok(Admission::new(Identity::new(claims.user, proof)).with_access(access))
+        Ok(Admission::new(Identity::new(claims.user, proof))
+            .with_access(access)
+            .with_least_cleanup(least_cleanup))
     }
 }
 

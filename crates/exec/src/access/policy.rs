@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use longshore_core::{Access, Error, ErrorKind, Identity, Result};
+use longshore_core::{Access, Cleanup, Error, ErrorKind, Identity, Result};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -23,6 +23,9 @@ use super::{AccessControl, AccessRequest, Admission, grants::Grants};
 ///
 /// A `*` at the end stands for any rest: `lain:shop/web/*`, `pod:*`. A name with a colon in it needs
 /// its kind: `container:node-1:web`.
+///
+/// `"least_cleanup"` is what of a session's processes may be left behind, as far as the gateway allows
+/// it: `tree`, `foreground` or `none`. Without it, what the gateway allows everybody.
 ///
 /// ```
 /// use longshore_exec::access::TokenPolicy;
@@ -58,6 +61,8 @@ struct Written {
     read: Vec<String>,
     #[serde(default)]
     recheck_seconds: Option<u64>,
+    #[serde(default)]
+    least_cleanup: Option<Cleanup>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,9 +91,9 @@ impl TokenPolicy {
             Ok(Entry {
                 user: written.user,
                 hash,
-                grants: Grants::parse(&written.enter, &written.read).map_err(|error| {
-                    Error::invalid(format!("the token policy is wrong: {error}"))
-                })?,
+                grants: Grants::parse(&written.enter, &written.read)
+                    .map_err(|error| Error::invalid(format!("the token policy is wrong: {error}")))?
+                    .with_least_cleanup(written.least_cleanup),
                 recheck: written.recheck_seconds.map(Duration::from_secs),
             })
         });
@@ -125,7 +130,9 @@ impl AccessControl for TokenPolicy {
         }
         let mut access = Access::default();
         access.valid_for = entry.recheck;
-        Ok(Admission::new(Identity::new(&entry.user, "token")).with_access(access))
+        Ok(Admission::new(Identity::new(&entry.user, "token"))
+            .with_access(access)
+            .with_least_cleanup(entry.grants.least_cleanup()))
     }
 }
 
@@ -151,7 +158,7 @@ mod tests {
         let hash = |token: &str| format!("{:x}", Sha256::digest(token));
         TokenPolicy::parse(&format!(
             r#"{{"tokens": [
-                {{"user": "ann", "sha256": "{}", "enter": ["container:shop/web/*"], "read": ["*"], "recheck_seconds": 9}},
+                {{"user": "ann", "sha256": "{}", "enter": ["container:shop/web/*"], "read": ["*"], "recheck_seconds": 9, "least_cleanup": "foreground"}},
                 {{"user": "bob", "sha256": "{}", "read": ["shop/web/1"]}}
             ]}}"#,
             hash("anns"),
@@ -173,6 +180,9 @@ mod tests {
         let ann = ask("anns", Action::Enter, "shop/web/3").await.unwrap();
         assert_eq!(ann.who, Identity::new("ann", "token"));
         assert_eq!(ann.access.valid_for, Some(Duration::from_secs(9)));
+        assert_eq!(ann.least_cleanup, Some(Cleanup::Foreground));
+        let bob = ask("bobs", Action::Read, "shop/web/1").await.unwrap();
+        assert_eq!(bob.least_cleanup, None);
         assert!(ask("anns", Action::Read, "other").await.is_ok());
         assert!(ask("bobs", Action::Read, "shop/web/1").await.is_ok());
         for (token, action, place, kind) in [
@@ -217,6 +227,10 @@ mod tests {
             r#"{"tokens": [{"user": "ann", "sha256": "x", "enters": []}]}"#,
             &format!(
                 r#"{{"tokens": [{{"user": "ann", "sha256": "{}", "enter": ["lian:*"]}}]}}"#,
+                "00".repeat(32)
+            ),
+            &format!(
+                r#"{{"tokens": [{{"user": "ann", "sha256": "{}", "least_cleanup": "nothing"}}]}}"#,
                 "00".repeat(32)
             ),
         ] {

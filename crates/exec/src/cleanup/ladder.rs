@@ -253,10 +253,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1000);
 
     fn found(count: u32) -> Look {
-        let left = (0..count).map(|pid| LeftBehind {
-            pid,
-            name: "sleep".to_owned(),
-        });
+        let left = (0..count).map(|pid| LeftBehind::new(pid, "sleep"));
         Look::Found(Findings {
             left: left.collect(),
             ..Findings::default()

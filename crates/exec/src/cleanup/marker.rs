@@ -48,7 +48,8 @@ impl Group {
         let policy = match policy {
             Cleanup::Tree => TREE,
             Cleanup::Foreground => FOREGROUND,
-            Cleanup::Nothing => return None,
+            // None, and none that this does not know.
+            _ => return None,
         };
         let Identity { gateway, life } = identity;
         let group = random.hex(GROUP);

@@ -168,10 +168,7 @@ impl Process {
     }
 
     fn shown(&self) -> LeftBehind {
-        LeftBehind {
-            pid: self.pid,
-            name: self.name.clone(),
-        }
+        LeftBehind::new(self.pid, self.name.clone())
     }
 }
 

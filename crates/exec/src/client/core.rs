@@ -10,7 +10,7 @@ use longshore_core::{Error, ExecOutput, Result, Signal, TerminalSize};
 use self::told::within_reach;
 use super::Company;
 use crate::{
-    protocol::native::{ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
+    protocol::native::{CLEANUP, ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
     session::{Person, SessionEnd, ViewerId},
 };
 
@@ -141,6 +141,24 @@ impl ClientCore {
                 people: self.open.as_ref().is_some_and(|open| open.people),
             }),
             None => ClientFrame::Open(self.open.clone().unwrap_or_default()),
+        }
+    }
+
+    /// Whether the gateway follows the cleanup that was asked for, as its READY says. One that does not
+    /// know of it passes over the wish.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](longshore_core::ErrorKind::Unsupported): it does not.
+    pub fn check_cleanup(&self) -> Result<()> {
+        let asked = self.open.as_ref().and_then(|open| open.cleanup);
+        let caps = self.ready.as_ref().map(|ready| &ready.caps);
+        match asked {
+            Some(asked) if caps.is_some_and(|caps| !caps.iter().any(|cap| cap == CLEANUP)) => {
+                Err(Error::unsupported(format!(
+                    "cleanup {asked}: this gateway is too old to follow it; update it, or do without"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -52,7 +52,14 @@ pub(super) async fn open(
     dialler: Dialler,
     random: Arc<dyn Random>,
 ) -> Result<RemoteSession> {
-    let socket = join(&mut core, &dialler).await?;
+    let mut socket = join(&mut core, &dialler).await?;
+    if let Err(error) = core.check_cleanup() {
+        // Whatever it does with this: the connection goes, and with it the session in the end.
+        let _ = socket
+            .send(Message::Binary(ClientFrame::End.encode()))
+            .await;
+        return Err(error);
+    }
     let session = core.session().unwrap_or_default();
     let id = SessionId::new(session.to_owned()).map_err(|error| {
         Error::protocol("the gateway gave a malformed session id").with_source(error)

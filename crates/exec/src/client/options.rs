@@ -1,5 +1,7 @@
 use std::{fmt, time::Duration};
 
+use longshore_core::Cleanup;
+
 /// How a client talks to its gateway.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -10,6 +12,9 @@ pub struct ClientOptions {
     pub path: String,
     /// Who asks; sent in the first message.
     pub token: Option<String>,
+    /// What happens to a command's processes at its session's end, where the request does not say.
+    /// `None`: what the gateway does by default.
+    pub cleanup: Option<Cleanup>,
     /// Whether output may come compressed, where the gateway allows it: for slow connections. Off;
     /// without the feature `compression` it has no effect.
     pub compress: bool,
@@ -28,6 +33,7 @@ impl Default for ClientOptions {
             host: "localhost".to_owned(),
             path: "/v1/exec".to_owned(),
             token: None,
+            cleanup: None,
             compress: false,
             connect_limit: Duration::from_secs(10),
             patience: Duration::from_secs(300),
@@ -48,6 +54,13 @@ impl ClientOptions {
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Asks for this cleanup behind each session whose request does not say.
+    #[must_use]
+    pub fn with_cleanup(mut self, cleanup: Cleanup) -> Self {
+        self.cleanup = Some(cleanup);
         self
     }
 

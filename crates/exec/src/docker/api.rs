@@ -76,6 +76,8 @@ pub(super) struct HostConfig {
 pub(super) struct RunState {
     #[serde(default)]
     pub(super) running: bool,
+    #[serde(default)]
+    pub(super) paused: bool,
     #[serde(default, rename = "OOMKilled")]
     pub(super) oom_killed: bool,
 }
@@ -101,6 +103,11 @@ impl ContainerState {
     /// Whether its processes are among those of the host.
     pub(super) fn is_among_the_hosts(&self) -> bool {
         self.host_config.pid_mode == "host"
+    }
+
+    /// Whether all its processes end with it: they are in a process namespace of its own.
+    pub(super) fn ends_its_processes(&self) -> bool {
+        matches!(self.host_config.pid_mode.as_str(), "" | "private")
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
 
 use longshore_core::{Error, ErrorKind, Random};
 
-use super::{Cleanup, Stub, api::Api, lifeline::Lifelines, starts::Starts, stub::Placements};
+use super::{
+    Cleanup, Stub, api::Api, lifeline::Lifelines, looks::Looks, starts::Starts, stub::Placements,
+};
 use crate::cleanup::{CleanupReport, GatewayLife, Marker};
 
 /// What a session needs to know of its backend.
@@ -51,6 +53,7 @@ impl fmt::Debug for Listener {
 pub(super) struct Shared {
     pub(super) placements: Placements,
     pub(super) lifelines: Lifelines,
+    pub(super) looks: Looks,
     /// Whether the engine's process table shows environments, once that was seen.
     pub(super) sight: OnceLock<bool>,
     /// Set once the engine has said that it takes no files at all.
@@ -70,6 +73,15 @@ impl Settings {
 }
 
 impl Context {
+    /// For a session whose request says this of its cleanup.
+    pub(super) fn under(&self, cleanup: Option<Cleanup>) -> Self {
+        let mut context = self.clone();
+        if let Some(cleanup) = cleanup {
+            context.settings.cleanup = cleanup;
+        }
+        context
+    }
+
     /// A marker for a new session.
     pub(super) fn mark(&self) -> Option<Marker> {
         let settings = &self.settings;

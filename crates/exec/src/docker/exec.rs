@@ -6,23 +6,24 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus, Result,
-    SessionId, Signal, TerminalSize, WorkloadId,
+    BoxFuture, ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
+    Result, SessionId, Signal, TerminalSize, WorkloadId,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     api::Api,
+    behind::Behind,
     context::Context,
     exit_facts::ExitFacts,
     input::DockerInput,
-    keeper::{Keeper, Watched, begun, clean_later},
-    lifeline::{Hold, Watch},
+    keeper::{Keeper, Watched, clean_later},
+    lifeline::{Hold, Watch, not_running},
     link::Link,
     output::{DockerOutput, Opening},
 };
-use crate::cleanup::{Cleanup, LATE_START, Marker};
+use crate::cleanup::{Cleanup, CleanupReport, LATE_START, Marker};
 
 /// A command in a container.
 pub(super) struct DockerSession {
@@ -51,6 +52,9 @@ impl DockerSession {
         let mut starting = context.starts.turn(api, &request.workload).await?;
         let watch = Watch::over(context, request).await?;
         let (lifeline, shellless) = (watch.hold, watch.shellless);
+        if policy == Cleanup::Foreground {
+            can_end_the_foreground(api, &request.workload, lifeline.is_some()).await?;
+        }
         let marker = match &lifeline {
             Some(hold) => Some(hold.marker().clone()),
             None => context.mark(),
@@ -107,14 +111,16 @@ impl DockerSession {
             keeper.check_sight();
         }
         let over = CancellationToken::new();
-        clean_up_behind(
-            api,
-            &session_id,
-            &link,
-            &over,
-            lifeline.clone(),
-            keeper.clone(),
-        );
+        let behind = Behind {
+            context: context.clone(),
+            workload: request.workload.clone(),
+            session: session_id.clone(),
+            link: link.clone(),
+            over: over.clone(),
+            lifeline: lifeline.clone(),
+            keeper: keeper.clone(),
+        };
+        tokio::spawn(behind.run());
         Ok(Self {
             facts: ExitFacts::new(context, request.workload.clone(), session_id.clone()),
             api: Arc::clone(api),
@@ -203,6 +209,28 @@ impl DockerSession {
     }
 }
 
+/// What is in the foreground is known from inside only, and where it is told from its parent.
+async fn can_end_the_foreground(
+    api: &Api,
+    workload: &WorkloadId,
+    has_lifeline: bool,
+) -> Result<()> {
+    let container = api.inspect_container(workload).await?;
+    let why = if !container.state.running {
+        return Err(not_running(workload));
+    } else if !has_lifeline {
+        "there is no stub, and no lifeline just now for lack of a shell in the container and of an \
+         image for one beside it"
+    } else if container.is_among_the_hosts() {
+        "there is no stub, and the container is in the host's process namespace"
+    } else {
+        return Ok(());
+    };
+    Err(Error::unsupported(format!(
+        "cleanup foreground can't be had here: {why}; ask for tree, or none"
+    )))
+}
+
 /// Ends a command whose start was given up half-way.
 struct StartGuard<'a> {
     api: &'a Arc<Api>,
@@ -238,70 +266,6 @@ impl Drop for StartGuard<'_> {
             (None, None) => {}
         }
     }
-}
-
-/// Has the session's processes ended when it is over, however that came, and sees to it that it
-/// worked.
-fn clean_up_behind(
-    api: &Arc<Api>,
-    session: &SessionId,
-    link: &Link,
-    over: &CancellationToken,
-    lifeline: Option<Arc<Hold>>,
-    keeper: Option<Arc<Keeper>>,
-) {
-    if lifeline.is_none() && keeper.is_none() {
-        return;
-    }
-    let (api, session) = (Arc::clone(api), session.clone());
-    let (link, over) = (link.clone(), over.clone());
-    tokio::spawn(async move {
-        let left_alone = tokio::select! {
-            () = link.closed().cancelled() => true,
-            () = link.ended().cancelled() => false,
-            () = over.cancelled() => false,
-        };
-        match (keeper, lifeline) {
-            (Some(keeper), _) if left_alone => {
-                keeper.end();
-                let letting_go = async {
-                    tokio::select! {
-                        () = keeper.acted() => {}
-                        () = api.clock.sleep(LET_GO) => {}
-                    }
-                    link.close();
-                };
-                tokio::join!(keeper.clean(), letting_go);
-            }
-            (Some(keeper), _) => {
-                keeper.clean().await;
-            }
-            (None, Some(lifeline)) => {
-                // Whoever has begun by now waits for no answer of the engine.
-                drop(lifeline.end());
-                if left_alone {
-                    api.clock.sleep(LONGEST_PAUSE).await;
-                    link.close();
-                }
-                let until = api.clock.now().after(LATE_START);
-                let mut pause = SHORTEST_PAUSE;
-                let mut is_late = false;
-                while !begun(&api, &session).await && api.clock.now() < until {
-                    is_late = true;
-                    api.clock.sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                drop(lifeline.end());
-                if is_late {
-                    // It may have been about to become the command.
-                    api.clock.sleep(LONGEST_PAUSE).await;
-                    drop(lifeline.end());
-                }
-                lifeline.leave();
-            }
-            (None, None) => {}
-        }
-    });
 }
 
 #[async_trait]
@@ -366,6 +330,13 @@ impl ExecSession for DockerSession {
             None => Ok(()),
         }
     }
+
+    fn cleaned(&self) -> BoxFuture<'static, Option<CleanupReport>> {
+        match &self.keeper {
+            Some(keeper) => Box::pin(Arc::clone(keeper).reported()),
+            None => Box::pin(std::future::ready(None)),
+        }
+    }
 }
 
 impl Drop for DockerSession {
@@ -388,9 +359,6 @@ pub(super) fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// How long a stream that nobody takes is held behind its end. An engine that can't get rid of what a
-/// command said tells no other end in that container (moby#53614).
-const LET_GO: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the end of its stream a command may still be running.

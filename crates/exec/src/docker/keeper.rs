@@ -13,10 +13,8 @@ use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, W
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{api::Api, context::Context, lifeline::Hold, sweep};
-use crate::cleanup::{
-    COLUMNS, CleanupOutcome, CleanupReport, CleanupRung, Ladder, Look, Marker, ProcessTable, Step,
-};
+use super::{api::Api, context::Context, lifeline::Hold, looks::Unseen, sweep};
+use crate::cleanup::{CleanupOutcome, CleanupReport, CleanupRung, Ladder, Look, Marker, Step};
 
 /// What is cleaned up behind.
 #[derive(Clone, Debug)]
@@ -41,6 +39,8 @@ pub(super) struct Keeper {
     /// Terminal sessions that belong to it, between looks.
     sessions: Mutex<HashSet<u32>>,
     report: OnceCell<CleanupReport>,
+    /// Set behind the report.
+    reported: CancellationToken,
     lifeline: Option<Arc<Hold>>,
     /// Whether the session is to end: its command did not end by itself.
     told: AtomicBool,
@@ -61,6 +61,7 @@ impl Keeper {
             ended: OnceLock::new(),
             sessions: Mutex::default(),
             report: OnceCell::new(),
+            reported: CancellationToken::new(),
             lifeline: None,
             told: AtomicBool::new(false),
             acting: Mutex::default(),
@@ -137,9 +138,10 @@ impl Keeper {
             state.running.then_some(pid)
         };
         let pid = runs().await?;
-        let answer = api.top(workload, COLUMNS).await.ok()?;
-        let Ok(table) = ProcessTable::parse(&answer) else {
-            return Some(Sight::Missing);
+        let table = match self.context.shared.looks.at(api, workload).await {
+            Ok(table) => table,
+            Err(Unseen::Unreadable(_)) => return Some(Sight::Missing),
+            Err(Unseen::Failed(_)) => return None,
         };
         match table.shows(pid, marker) {
             Some(true) => Some(Sight::Marked),
@@ -152,7 +154,8 @@ impl Keeper {
     /// Cleans up, once for all who ask. Cancel safe: who asks next goes on.
     pub(super) async fn clean(&self) -> &CleanupReport {
         let ended = *self.ended.get_or_init(|| self.context.api.clock.now());
-        self.report
+        let report = self
+            .report
             .get_or_init(|| async {
                 let (report, may_come) = self.run(ended).await;
                 self.acted.cancel();
@@ -167,7 +170,15 @@ impl Keeper {
                 self.context.report(&report);
                 report
             })
-            .await
+            .await;
+        self.reported.cancel();
+        report
+    }
+
+    /// Waits until somebody has cleaned up, and nobody has to hold the session for it. Cancel safe.
+    pub(super) async fn reported(self: Arc<Self>) -> Option<CleanupReport> {
+        self.reported.cancelled().await;
+        self.report.get().cloned()
     }
 
     /// Cleans up, and fails if anything is left or nobody knows.
@@ -242,16 +253,15 @@ impl Keeper {
             CleanupOutcome::Incomplete => findings.left,
             _ => Vec::new(),
         };
-        let report = CleanupReport {
-            workload: self.watched.workload.clone(),
-            session: self.watched.session.clone(),
-            outcome,
-            rungs: ladder.tried().to_vec(),
-            left,
-            unattributed: findings.unattributed,
-            zombies: findings.zombies,
-            took: clock.now().since(ended),
-        };
+        let Watched {
+            workload, session, ..
+        } = &self.watched;
+        let mut report = CleanupReport::new(workload.clone(), session.clone(), outcome);
+        report.rungs = ladder.tried().to_vec();
+        report.left = left;
+        report.unattributed = findings.unattributed;
+        report.zombies = findings.zombies;
+        report.took = clock.now().since(ended);
         (report, !begun)
     }
 
@@ -295,13 +305,12 @@ impl Keeper {
                 "the engine's process table does not show sessions with their marks".to_owned(),
             );
         }
-        let answer = match self.context.api.top(&self.watched.workload, COLUMNS).await {
-            Ok(answer) => answer,
-            Err(error) => return self.not_seen(error).await,
-        };
-        let table = match ProcessTable::parse(&answer) {
+        let api = &self.context.api;
+        let seen = self.context.shared.looks.at(api, &self.watched.workload);
+        let table = match seen.await {
             Ok(table) => table,
-            Err(why) => return Look::Blind(why.to_owned()),
+            Err(Unseen::Failed(error)) => return self.not_seen(&error).await,
+            Err(Unseen::Unreadable(why)) => return Look::Blind(why.to_owned()),
         };
         // A stub's tree loses nobody, so nobody outside it is suspected.
         let by_stub = self.watched.working == Some(CleanupRung::Stub);
@@ -312,7 +321,7 @@ impl Keeper {
         Look::Found(table.look(&self.watched.marker, &mut sessions, lasted))
     }
 
-    async fn not_seen(&self, error: Error) -> Look {
+    async fn not_seen(&self, error: &Error) -> Look {
         match error.kind() {
             ErrorKind::Conflict => Look::Gone,
             ErrorKind::NotFound => {

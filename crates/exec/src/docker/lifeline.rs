@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use self::{driver::Driver, line::SAID, refusals::Refusals, seat::Seat};
 pub(super) use self::{
+    helper::not_running,
     script::{SCRIPT, SWEEP},
     watch::Watch,
 };

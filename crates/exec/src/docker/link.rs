@@ -5,10 +5,11 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use longshore_core::BoxByteStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use longshore_core::{BoxByteStream, Clock, ClockExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 /// One hijacked stream. Whoever holds it may close it for all.
@@ -33,6 +34,21 @@ impl Link {
     /// Nobody reads or writes any more, and the stream stays: what it holds up is held up.
     pub(super) fn leave(&self) {
         self.closed.cancel();
+    }
+
+    /// Throws away what comes, behind [`leave`](Self::leave), until the stream ends: so slowly that
+    /// a command which floods it stands still nearly all the time, and fast enough that what was on
+    /// its way when it ended is gone soon. An engine that can't get rid of what a command said tells
+    /// no other end in that container (moby#53614).
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(super) async fn drip(&self, clock: &dyn Clock) {
+        let mut link = self.clone();
+        let mut buffer = vec![0; DRIP];
+        while matches!(link.read(&mut buffer).await, Ok(count) if count > 0) {
+            clock.sleep(BETWEEN_DRIPS).await;
+        }
     }
 
     pub(super) fn close(&self) {
@@ -86,5 +102,45 @@ impl AsyncWrite for Link {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|stream| stream.poll_shutdown(context))
+    }
+}
+
+/// 1.6 MB/s: a pipe, a socket and an engine's buffer are empty within a quarter of a second.
+const DRIP: usize = 16 * 1024;
+const BETWEEN_DRIPS: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::SystemClock;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_that_nobody_takes_is_let_through_slowly_and_its_end_is_soon() {
+        let (ours, mut engine) = tokio::io::duplex(64 << 10);
+        let link = Link::new(Box::new(ours));
+        link.leave();
+        let clock = SystemClock::new();
+        let piece = vec![b'y'; 4096];
+        let mut passed = 0;
+        let flooding = async {
+            while engine.write_all(&piece).await.is_ok() {
+                passed += piece.len();
+            }
+        };
+        let second = clock.sleep(Duration::from_secs(1));
+        tokio::select! {
+            () = flooding => panic!("it has no end"),
+            () = link.drip(&clock) => panic!("it has not ended"),
+            () = second => {}
+        }
+        assert!((1 << 20..2 << 20).contains(&passed), "{passed}");
+        // Ended, it is rid of what it had to say.
+        let ending = async {
+            engine.write_all(&[b'y'; 48 << 10]).await.unwrap();
+            drop(engine);
+        };
+        tokio::join!(ending, link.drip(&clock));
     }
 }

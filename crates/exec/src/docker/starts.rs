@@ -4,10 +4,15 @@
 //!
 //! A start also waits for what is in the container, its shell or its stub, and a container may be
 //! slow on purpose: so no container has more than a part of the turns.
+//!
+//! And an engine learns of the ends of a container's commands one by one, each with several calls to
+//! what ran it: some ten a second, on a busy host three. Where more are started than that, the ends
+//! are told the later the longer it goes on; so starts also wait while many of them are not known.
 
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -15,8 +20,8 @@ use std::{
     time::Duration,
 };
 
-use longshore_core::{ClockExt, Error, ErrorKind, Result, SessionId, WorkloadId};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use longshore_core::{Clock, ClockExt, Error, ErrorKind, Result, SessionId, WorkloadId};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{api::Api, keeper::begun};
@@ -31,9 +36,20 @@ struct Lines {
     all: Arc<Semaphore>,
     /// Turns of one container at a time.
     at_once_in_one: usize,
-    /// The lines before the containers that somebody waits for, or has a turn of.
-    by_workload: Mutex<HashMap<WorkloadId, Weak<Semaphore>>>,
+    /// The lines before the containers that somebody waits for, or has a turn of, or that something
+    /// has ended in.
+    by_workload: Mutex<HashMap<WorkloadId, Weak<Line>>>,
     waiting: AtomicUsize,
+}
+
+/// What is before one container.
+#[derive(Debug)]
+struct Line {
+    turns: Arc<Semaphore>,
+    /// Commands that have ended and of which the engine does not know it.
+    untold: AtomicUsize,
+    /// Notified when it knows of one more.
+    told: Notify,
 }
 
 /// A command may be started.
@@ -41,7 +57,12 @@ struct Lines {
 struct Turn {
     _of_all: OwnedSemaphorePermit,
     _of_workload: OwnedSemaphorePermit,
+    _line: Arc<Line>,
 }
+
+/// A command that has ended, or is about to, and of which the engine does not know it.
+#[derive(Debug)]
+pub(super) struct Untold(Arc<Line>);
 
 impl Starts {
     pub(super) fn new(at_once: NonZeroUsize) -> Self {
@@ -52,6 +73,11 @@ impl Starts {
             by_workload: Mutex::default(),
             waiting: AtomicUsize::new(0),
         }))
+    }
+
+    /// Whether nobody waits in line.
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Waits in line: first before the container, so that its other callers hold up nobody else.
@@ -65,8 +91,10 @@ impl Starts {
         let lines = &self.0;
         let waiting = Waiting::new(&lines.waiting)?;
         let closed = |_: AcquireError| Error::closed("no command is started any more");
-        let before = lines.before(workload);
-        let of_workload = before.acquire_owned().await.map_err(closed)?;
+        let line = lines.before(workload);
+        let of_workload = Arc::clone(&line.turns).acquire_owned().await;
+        let of_workload = of_workload.map_err(closed)?;
+        line.settles(&*api.clock).await;
         let of_all = Arc::clone(&lines.all).acquire_owned().await;
         drop(waiting);
         Ok(Starting {
@@ -75,10 +103,18 @@ impl Starts {
             turn: Some(Turn {
                 _of_all: of_all.map_err(closed)?,
                 _of_workload: of_workload,
+                _line: line,
             }),
             session: None,
             ended: CancellationToken::new(),
         })
+    }
+
+    /// A command ends, and the engine will know it later.
+    pub(super) fn untold(&self, workload: &WorkloadId) -> Untold {
+        let line = self.0.before(workload);
+        line.untold.fetch_add(1, Ordering::Relaxed);
+        Untold(line)
     }
 }
 
@@ -89,7 +125,7 @@ impl Default for Starts {
 }
 
 impl Lines {
-    fn before(&self, workload: &WorkloadId) -> Arc<Semaphore> {
+    fn before(&self, workload: &WorkloadId) -> Arc<Line> {
         let mut by_workload = self
             .by_workload
             .lock()
@@ -99,9 +135,55 @@ impl Lines {
         }
         // Nobody is there any more.
         by_workload.retain(|_, line| line.strong_count() > 0);
-        let line = Arc::new(Semaphore::new(self.at_once_in_one));
+        let line = Arc::new(Line {
+            turns: Arc::new(Semaphore::new(self.at_once_in_one)),
+            untold: AtomicUsize::new(0),
+            told: Notify::new(),
+        });
         by_workload.insert(workload.clone(), Arc::downgrade(&line));
         line
+    }
+}
+
+impl Line {
+    /// Waits while the engine has many ends to learn of, for as long as one can be patient.
+    async fn settles(&self, clock: &dyn Clock) {
+        let until = clock.now().after(PATIENCE);
+        let mut told = pin!(self.told.notified());
+        loop {
+            told.as_mut().enable();
+            if self.untold.load(Ordering::Relaxed) < MOST_UNTOLD {
+                return;
+            }
+            tokio::select! {
+                () = told.as_mut() => told.set(self.told.notified()),
+                () = clock.sleep_until(until) => return,
+            }
+        }
+    }
+}
+
+impl Untold {
+    /// Asks the engine until it knows, or forgot, that this command has ended.
+    pub(super) async fn until_told(self, api: &Api, session: &SessionId) {
+        let until = api.clock.now().after(LONGEST_UNTOLD);
+        let mut pause = FIRST_PAUSE;
+        while api.clock.now() < until {
+            match api.inspect_exec(session.as_str()).await {
+                Ok(state) if state.running => {}
+                Err(error) if error.is_retryable() => {}
+                Ok(_) | Err(_) => return,
+            }
+            api.clock.sleep(pause).await;
+            pause = (pause * 2).min(BETWEEN_QUESTIONS);
+        }
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        self.0.untold.fetch_sub(1, Ordering::Relaxed);
+        self.0.told.notify_waiters();
     }
 }
 
@@ -190,5 +272,68 @@ const AT_ONCE: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// One container has a quarter of the turns at most.
 const PARTS: usize = 4;
 const MOST_WAITING: usize = 4096;
+/// Where so many ends in a container are not known, starts there wait. A client that vanishes ends
+/// that many at once, and nobody should wait for those.
+const MOST_UNTOLD: usize = 32;
+/// How long a start waits for them. An engine that tells no ends at all still starts.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an end counts of which the engine learns nothing.
+const LONGEST_UNTOLD: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// Whoever asks costs the engine a little of what it needs to learn of ends.
+const BETWEEN_QUESTIONS: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use longshore_core::SystemClock;
+
+    use super::*;
+
+    fn container(name: &str) -> WorkloadId {
+        WorkloadId::new(name).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_many_ends_are_not_known_starts_wait_for_one_that_is() {
+        let (starts, clock) = (Starts::default(), SystemClock::new());
+        let web = container("web");
+        let mut untold: Vec<_> = (1..MOST_UNTOLD).map(|_| starts.untold(&web)).collect();
+        let line = starts.0.before(&web);
+        assert!(line.settles(&clock).now_or_never().is_some());
+        untold.push(starts.untold(&web));
+        let mut waiting = Box::pin(line.settles(&clock));
+        assert!((&mut waiting).now_or_never().is_none());
+        let other = starts.0.before(&container("db"));
+        assert!(other.settles(&clock).now_or_never().is_some());
+        untold.pop();
+        let start = tokio::time::Instant::now();
+        waiting.await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_tells_no_ends_still_starts() {
+        let (starts, clock) = (Starts::default(), SystemClock::new());
+        let web = container("web");
+        let _untold: Vec<_> = (0..MOST_UNTOLD * 2).map(|_| starts.untold(&web)).collect();
+        let start = tokio::time::Instant::now();
+        starts.0.before(&web).settles(&clock).await;
+        assert!(start.elapsed() >= PATIENCE);
+    }
+
+    #[test]
+    fn what_is_not_known_is_counted_though_nobody_waits() {
+        let starts = Starts::default();
+        let web = container("web");
+        let untold = starts.untold(&web);
+        drop(starts.0.before(&web));
+        // Another container's line lets go of those that nobody needs.
+        drop(starts.0.before(&container("db")));
+        let count = |starts: &Starts| starts.0.before(&web).untold.load(Ordering::Relaxed);
+        assert_eq!(count(&starts), 1);
+        drop(untold);
+        assert_eq!(count(&starts), 0);
+    }
+}

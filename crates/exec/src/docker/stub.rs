@@ -4,16 +4,20 @@ mod conversation;
 mod placement;
 mod pump;
 mod session;
+mod waiting;
 mod window;
+mod wrapped;
 
 use std::fmt;
 
 use bytes::Bytes;
 use longshore_core::{Error, Result};
 
+pub use self::waiting::WaitingStubs;
 pub(super) use self::{
     placement::{PROGRAM, Placements, image},
     session::{NoStub, StubSession},
+    waiting::Waiting,
 };
 
 /// The small static program that owns a session inside a container: it delivers signals, tells how

@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use longshore_core::{
-    Access, Action, AuditEvent, AuditOutcome, ClockExt, Error, ErrorKind, Identity, Labels, Result,
-    SessionId, Target, WorkloadId, printable,
+    Access, Action, AuditEvent, AuditOutcome, Cleanup, CleanupReport, ClockExt, Error, ErrorKind,
+    Identity, Labels, Result, SessionId, Target, WorkloadId, printable,
 };
 
 use super::Shared;
@@ -31,12 +31,14 @@ struct Again {
     access: Arc<dyn AccessControl>,
     request: AccessRequest,
     who: Identity,
+    least_cleanup: Cleanup,
 }
 
 #[async_trait]
 impl Leave for Again {
     async fn ask(&self) -> Result<Access> {
         let admission = self.access.admit(&self.request).await?;
+        admission.allows(self.request.cleanup, self.least_cleanup)?;
         if admission.who == self.who {
             return Ok(admission.access);
         }
@@ -110,6 +112,7 @@ impl Shared {
             access: Arc::clone(&self.access),
             request,
             who: admission.who,
+            least_cleanup: self.options.least_cleanup,
         };
         let valid_for = admission.access.valid_for;
         Ok(Onlooker { leave, valid_for })
@@ -169,6 +172,7 @@ impl Shared {
                     access: Arc::clone(&self.access),
                     request: wish.request.clone(),
                     who: admission.who.clone(),
+                    least_cleanup: self.options.least_cleanup,
                 };
                 let origin = place
                     .origin()
@@ -179,17 +183,24 @@ impl Shared {
                 let ended = Ended {
                     shared: self.clone(),
                     who: admission.who.clone(),
-                    request: wish.request.clone(),
+                    request: AccessRequest {
+                        cleanup: launch.cleanup(&*located.backend),
+                        ..wish.request.clone()
+                    },
                     operation: wish.operation,
                     node: node.clone(),
                     session: session.clone(),
                 };
+                let cleaned = ended.clone();
                 let request = OpenRequest::new(located.backend, launch, admission.who.clone())
                     .with_id(session.clone())
                     .with_options(wish.options)
                     .with_origin(origin)
                     .with_leave(admission.access, Arc::new(leave))
-                    .with_epilogue(Box::new(move |end| Box::pin(ended.record(end))));
+                    .with_epilogue(Box::new(move |end| Box::pin(ended.record(end))))
+                    .with_aftermath(Box::new(move |report| {
+                        Box::pin(cleaned.record_left(report))
+                    }));
                 self.hub.open(request)
             }
         };
@@ -235,6 +246,13 @@ impl Shared {
             .timeout(limit, "access control", self.access.admit(request));
         match asked.await.and_then(|admission| admission) {
             Ok(admission) => {
+                // Who is let in may know what it was that is not allowed.
+                if let Err(error) = admission.allows(request.cleanup, self.options.least_cleanup) {
+                    let outcome = AuditOutcome::Denied(error.to_string());
+                    let event = self.event(&admission.who, request, operation, outcome);
+                    let _ = self.record(event).await;
+                    return Err(error);
+                }
                 let mut event =
                     self.event(&admission.who, request, operation, AuditOutcome::Started);
                 event.target.labels.extend(labels.iter());
@@ -274,6 +292,9 @@ impl Shared {
         if !request.command.is_empty() {
             labels.insert("command", words(&request.command));
         }
+        if let Some(cleanup) = request.cleanup {
+            labels.insert("cleanup", cleanup.as_str());
+        }
         let target = Target::new(place.kind(), place.to_string()).with_labels(labels);
         let now = self.clock.now();
         AuditEvent::new(now, who.clone(), request.action, operation, target, outcome)
@@ -301,7 +322,8 @@ impl Shared {
     }
 }
 
-/// A session whose end is to be recorded.
+/// A session whose end is to be recorded, and what is left of it.
+#[derive(Clone)]
 struct Ended {
     shared: Shared,
     who: Identity,
@@ -335,6 +357,26 @@ impl Ended {
         }
         event.node = self.node;
         // A failure is in the log; the session is over in any case.
+        let _ = self.shared.record(of(event, &self.session)).await;
+    }
+
+    /// What was left of it, or may have been. That nothing was is not worth a record.
+    async fn record_left(self, report: CleanupReport) {
+        if report.is_clean() && report.unattributed.is_empty() {
+            return;
+        }
+        let text = printable(&report.to_string(), LONGEST_REPORT).into_owned();
+        let outcome = match report.is_clean() {
+            true => AuditOutcome::Done,
+            false => AuditOutcome::Failed(text.clone()),
+        };
+        let mut event = self
+            .shared
+            .event(&self.who, &self.request, "exec.cleanup", outcome);
+        let labels = &mut event.target.labels;
+        labels.insert("left", text);
+        labels.insert("workload", report.workload.to_string());
+        event.node = self.node;
         let _ = self.shared.record(of(event, &self.session)).await;
     }
 }
@@ -371,3 +413,4 @@ pub(super) fn action(sends_input: bool) -> Action {
 const MOST_WORDS: usize = 32;
 const LONGEST_WORD: usize = 128;
 const LONGEST_END: usize = 512;
+const LONGEST_REPORT: usize = 2048;

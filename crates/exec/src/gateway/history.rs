@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use longshore_core::{Action, Error, ErrorKind, Result, SessionId, Timestamp};
+use longshore_core::{Action, Cleanup, Error, ErrorKind, Result, SessionId, Timestamp};
 use serde::Serialize;
 
 use super::Shared;
@@ -129,7 +129,8 @@ fn sessions(pairs: &[(String, String)]) -> Result<SessionQuery> {
         .with_patterns(text(pairs, "user")?, text(pairs, "app_name")?)
         // LAIN has none of these.
         .with_place(text(pairs, "container")?, text(pairs, "node")?)
-        .with_command(text(pairs, "command")?);
+        .with_command(text(pairs, "command")?)
+        .with_cleanup(text(pairs, "cleanup")?);
     Ok(match number(pairs, "until", 0)? {
         0 => query,
         until => query.with_until(Timestamp::from_secs(until)),
@@ -200,6 +201,8 @@ pub(super) struct Session {
     is_held: Option<bool>,
     #[serde(skip_serializing_if = "is_zero")]
     connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cleanup: Option<Cleanup>,
 }
 
 impl From<SessionSummary> for Session {
@@ -256,6 +259,7 @@ impl Session {
             rules_met: 0,
             is_held: None,
             connections: 0,
+            cleanup: about.cleanup,
         }
     }
 }

@@ -61,15 +61,23 @@ impl Liveness {
         self.lock().listens
     }
 
+    /// When it is dead unless it is heard of; `None` while nobody listens.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.lock().deadline()
+    }
+
+    pub(super) fn is_dead(&self, now: Timestamp) -> bool {
+        let is_dead = self.deadline().is_some_and(|deadline| deadline <= now);
+        if is_dead {
+            tracing::debug!("a client does not answer any more");
+        }
+        is_dead
+    }
+
     /// Waits until the client is dead. Cancel safe; one caller at a time.
     pub(super) async fn lapsed(&self, clock: &dyn Clock) {
-        loop {
-            let deadline = self.lock().deadline();
-            match deadline {
-                Some(at) if at <= clock.now() => {
-                    tracing::debug!("a client does not answer any more");
-                    return;
-                }
+        while !self.is_dead(clock.now()) {
+            match self.deadline() {
                 Some(at) => clock.sleep_until(at).await,
                 None => self.changed.notified().await,
             }

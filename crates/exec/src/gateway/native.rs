@@ -147,6 +147,11 @@ impl Shared {
         let credentials = Credentials::new(token)
             .with_identity(known.identity)
             .with_source(known.source);
+        if open.cleanup.is_some() && open.mode != OpenMode::Exec {
+            return Err(Error::invalid(
+                "cleanup is for commands: whoever attaches or looks on leaves the process alone",
+            ));
+        }
         let looks_on = match open.mode {
             OpenMode::Watch => Some(Role::Watcher),
             OpenMode::Approve => Some(Role::Approver),
@@ -188,7 +193,8 @@ impl Shared {
         let place = Place::Container(open.target.clone());
         let request = AccessRequest::new(credentials, action(!attaches || open.stdin), place)
             .with_command(open.argv.clone())
-            .with_surroundings(open.env.clone(), open.dir.clone(), open.user.clone());
+            .with_surroundings(open.env.clone(), open.dir.clone(), open.user.clone())
+            .with_cleanup(open.cleanup);
         let mut options = self.options.session;
         if open.ephemeral {
             options = options.with_grace(std::time::Duration::ZERO);
@@ -288,6 +294,7 @@ fn launch(open: Open, workload: WorkloadId) -> Launch {
     request.env.extend(open.env);
     request.working_dir = open.dir;
     request.user = open.user;
+    request.cleanup = open.cleanup;
     match is_shell {
         true => Launch::shell(request),
         false => Launch::Exec(request),

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use longshore_core::Cleanup;
+
 use crate::session::SessionOptions;
 
 /// How a gateway treats its connections.
@@ -11,6 +13,12 @@ pub struct GatewayOptions {
     /// bandwidth, time and idleness, are the hub's
     /// [`HubLimits`](crate::session::HubLimits).
     pub session: SessionOptions,
+    /// The least cleanup that anybody may ask for: what of a session's processes may be left behind.
+    /// Access control may allow somebody less than that, and nobody more
+    /// ([`Admission::least_cleanup`](crate::access::Admission)). `tree`: nothing. What is done for those
+    /// who do not ask is the backend's
+    /// ([`default_cleanup`](longshore_core::ExecBackend::default_cleanup)).
+    pub least_cleanup: Cleanup,
     /// Connections at a time. 20,000. Of those beyond, 64 at a time are told so in their protocol's own
     /// words and closed; others get 503 instead of an upgrade, which costs nothing.
     pub connections: usize,
@@ -58,6 +66,7 @@ impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
             session: SessionOptions::default(),
+            least_cleanup: Cleanup::Tree,
             connections: 20_000,
             waiting: 1024,
             first_message_size: 32 << 10,
@@ -83,6 +92,13 @@ impl GatewayOptions {
     #[must_use]
     pub fn with_session(mut self, session: SessionOptions) -> Self {
         self.session = session;
+        self
+    }
+
+    /// Sets the least cleanup that anybody may ask for.
+    #[must_use]
+    pub fn with_least_cleanup(mut self, least: Cleanup) -> Self {
+        self.least_cleanup = least;
         self
     }
 

@@ -1,15 +1,13 @@
 mod changing;
+mod keeping;
 mod reading;
 mod writing;
 
-use std::{
-    future::pending,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::StreamExt;
-use longshore_core::ClockExt;
+use futures::{StreamExt, stream::FuturesUnordered};
+use longshore_core::{BoxFuture, ClockExt};
 use tokio::sync::mpsc;
 
 use self::reading::Stop;
@@ -19,7 +17,7 @@ use super::{
     liveness::Liveness,
     receipts::Receipts,
     refill::{Acknowledged, Refills},
-    socket::{self, Socket},
+    socket::{self, Sending, Socket},
 };
 use crate::{
     protocol::{Closing, Decoder, Encoder, Outgoing},
@@ -37,6 +35,12 @@ pub(super) struct Pump<'a> {
     /// Whether output that is not in memory any more comes from the session's record.
     pub(super) refills: Refills,
 }
+
+/// The way to a client, for messages and for pings between them.
+type Shareable<'a> = tokio::sync::Mutex<&'a mut Sending>;
+
+/// What a connection's end may come from: with how it is closed, or why not by the writing side.
+type Side<'a> = BoxFuture<'a, Result<Option<Closing>, Stop>>;
 
 /// What the two directions of a connection know of each other.
 struct Between {
@@ -70,26 +74,26 @@ impl Pump<'_> {
             changes: Mutex::new(changing::allowance(clock.now())),
         };
         let stop = {
-            let write = self.write(&mut sending, &encoder, first, asked, &between);
+            // Of ten thousand clients that do nothing each answers a ping now and then: only the side
+            // that was woken is looked at.
+            let sending = Shareable::new(&mut sending);
+            let mut sides = FuturesUnordered::<Side<'_>>::new();
+            let write = self.write(&sending, &encoder, first, asked, &between);
+            sides.push(Box::pin(async { Ok(write.await) }));
             let read = self.read(&mut receiving, &mut *decoder, &between);
-            let dead = async {
-                match self.pings {
-                    true => between.life.lapsed(clock).await,
-                    false => pending().await,
-                }
-            };
-            let barred = async {
-                match self.onlooker {
-                    Some(onlooker) => onlooker.lapsed(self.shared).await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                stop = read => Err(stop),
-                closing = write => Ok(closing),
-                () = dead => Err(Stop::Gone),
-                closing = barred => Err(Stop::Barred(closing)),
+            sides.push(Box::pin(async { Err(read.await) }));
+            if self.pings {
+                let kept = self.keep(&sending, &encoder, &between);
+                sides.push(Box::pin(async {
+                    kept.await;
+                    Err(Stop::Gone)
+                }));
             }
+            if let Some(onlooker) = self.onlooker {
+                let barred = onlooker.lapsed(self.shared);
+                sides.push(Box::pin(async { Err(Stop::Barred(barred.await)) }));
+            }
+            sides.next().await.unwrap_or(Ok(None))
         };
         match stop {
             Ok(Some(closing)) => {
@@ -118,7 +122,7 @@ impl Pump<'_> {
             Err(Stop::Refused(refusal)) => {
                 let mut out = Outgoing::default();
                 lock(&encoder).refuse(&refusal, &mut out);
-                if self.send(&mut sending, &mut out).await.is_ok() {
+                if self.send_on(&mut sending, &mut out).await.is_ok() {
                     let closing = out.closing.unwrap_or_else(|| Closing::new(1008, "refused"));
                     socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
                 }

@@ -163,6 +163,7 @@ pub(super) async fn close(
 }
 
 const UPGRADE_LIMIT: Duration = Duration::from_secs(10);
-const BUFFER: usize = 16 << 10;
+/// It is filled with zeros before each read, whatever comes: mostly a key, or the answer to a ping.
+const BUFFER: usize = 8 << 10;
 /// A control frame has room for 125 bytes, two of them for the code.
 const LONGEST_REASON: usize = 120;

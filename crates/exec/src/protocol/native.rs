@@ -30,6 +30,11 @@
 //! session, who writes, and itself. It is the answer to a GRANT or TAKE_BACK that is followed. END is the owner's, at any time; the heir's ends the process, and leaves its last output and
 //! its end for the owner, whose absence is what the grace time counts.
 //!
+//! OPEN's `cleanup` is what of the command's processes ends with the session: `tree`, `foreground` or
+//! `none` ([`Cleanup`](longshore_core::Cleanup)). Less than the server's own needs leave. A server that
+//! knows of it says `cleanup` in READY's `caps`; a client that asked and hears nothing of it ends the
+//! session again.
+//!
 //! SNAPSHOT goes to clients that ask for it, of gateways that keep a screen: behind a GAP, and first
 //! to who only looks on. Its bytes redraw a terminal, and output goes on at its offset.
 //!
@@ -59,6 +64,9 @@ pub use {
     body::{ExitFrame, NoticeFrame, Open, OpenMode, PersonFrame, ReadyFrame, Resume},
     frame::{ClientFrame, ServerFrame},
 };
+
+/// The word in READY's `caps` for OPEN's `cleanup`.
+pub(crate) const CLEANUP: &str = "cleanup";
 
 /// The WebSocket subprotocol's name.
 pub const SUBPROTOCOL: &str = "longshore.exec.v1";

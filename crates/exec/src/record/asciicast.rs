@@ -15,14 +15,30 @@ use crate::{
     utf8::Utf8Tail,
 };
 
-/// Writes asciicast v2, the format of asciinema (`docs.asciinema.org/manual/asciicast/v2`): one
-/// JSON line for the head and one per event, with times from the beginning.
+/// A version of asciicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AsciicastVersion {
+    /// Times from the beginning. Every asciinema since 2.0 plays it, and so do its web player and
+    /// most programs that read asciicast at all.
+    #[default]
+    Two,
+    /// Intervals, and the exit code. For asciinema 3.0 and later and web players of its time: older
+    /// ones refuse it.
+    Three,
+}
+
+/// Writes asciicast, the format of asciinema (`docs.asciinema.org/manual/asciicast/v2` and `v3`): one
+/// JSON line for the head and one per event, with times from the beginning in version 2, and from the
+/// line before in version 3.
 ///
 /// JSON holds text only: bytes that are no UTF-8 become U+FFFD, and a character that two pieces of
 /// output share goes with the second. Both outputs are one. Rules that were met and hidden input
-/// become markers.
+/// become markers. Version 3 also has the exit code, where one is known.
 #[derive(Debug)]
 pub struct AsciicastWriter {
+    version: AsciicastVersion,
+    /// Where times count from.
     start: Timestamp,
     output: Utf8Tail,
     input: Utf8Tail,
@@ -30,23 +46,44 @@ pub struct AsciicastWriter {
 }
 
 impl AsciicastWriter {
-    /// A recording that begins at `start`; and its head, a line.
+    /// A recording of version 2 that begins at `start`; and its head, a line.
     pub fn new(about: &SessionAbout, start: Timestamp) -> (Self, String) {
+        Self::of_version(AsciicastVersion::Two, about, start)
+    }
+
+    /// As [`new`](Self::new), in this version.
+    pub fn of_version(
+        version: AsciicastVersion,
+        about: &SessionAbout,
+        start: Timestamp,
+    ) -> (Self, String) {
         let size = about.size.unwrap_or_default();
         let mut head = json!({
-            "version": 2,
-            "width": size.columns,
-            "height": size.rows,
             "timestamp": start.as_secs(),
             "title": format!("{} in {}", about.who.subject, about.container),
         });
         if let [command] = about.commands.as_slice() {
             head["command"] = Value::from(command.join(" "));
         }
-        if let Some(term) = &about.term {
-            head["env"] = json!({ "TERM": term });
+        match version {
+            AsciicastVersion::Two => {
+                head["version"] = Value::from(2);
+                head["width"] = Value::from(size.columns);
+                head["height"] = Value::from(size.rows);
+                if let Some(term) = &about.term {
+                    head["env"] = json!({ "TERM": term });
+                }
+            }
+            AsciicastVersion::Three => {
+                head["version"] = Value::from(3);
+                head["term"] = json!({ "cols": size.columns, "rows": size.rows });
+                if let Some(term) = &about.term {
+                    head["term"]["type"] = Value::from(&**term);
+                }
+            }
         }
         let writer = Self {
+            version,
             start,
             output: Utf8Tail::default(),
             input: Utf8Tail::default(),
@@ -55,7 +92,8 @@ impl AsciicastWriter {
         (writer, format!("{head}\n"))
     }
 
-    /// The line of an event, if it has one.
+    /// The line of an event, if it has one. The end of version 3 may have two: output that was held
+    /// back comes before it.
     pub fn event(&mut self, at: Timestamp, event: &RecordEvent) -> Option<String> {
         self.last = at;
         let (code, data) = match event {
@@ -68,6 +106,13 @@ impl AsciicastWriter {
             RecordEvent::Hit(hit) => ("m", Bytes::from(format!("{} {}", hit.action, hit.rule))),
             RecordEvent::Full => ("m", Bytes::from_static(b"the rest is missing")),
             RecordEvent::Interrupted => ("m", Bytes::from_static(b"interrupted")),
+            RecordEvent::Ended(end) if self.version == AsciicastVersion::Three => {
+                let rest = self.finish().unwrap_or_default();
+                let code = end
+                    .code
+                    .map(|code| self.line("x", code.to_string().as_bytes()));
+                return Some(rest + &code.unwrap_or_default()).filter(|lines| !lines.is_empty());
+            }
             RecordEvent::Opened(_) | RecordEvent::Ended(_) => return None,
         };
         (!data.is_empty()).then(|| self.line(code, &data))
@@ -79,10 +124,14 @@ impl AsciicastWriter {
         (!rest.is_empty()).then(|| self.line("o", &rest))
     }
 
-    fn line(&self, code: &str, data: &[u8]) -> String {
+    fn line(&mut self, code: &str, data: &[u8]) -> String {
         let text = Value::from(String::from_utf8_lossy(data).into_owned());
         // The time is written by hand: a float would lose digits or gain them.
-        format!("[{}, \"{code}\", {text}]\n", seconds(self.start, self.last))
+        let time = seconds(self.start, self.last);
+        if self.version == AsciicastVersion::Three {
+            self.start = self.start.max(self.last);
+        }
+        format!("[{time}, \"{code}\", {text}]\n")
     }
 }
 

@@ -142,7 +142,7 @@ impl Inner {
         let result = writing.append(&self.files, step, &self.limits);
         let summary = writing.summary();
         self.ledger()
-            .update(&summary.session, |known| known.clone_from(summary));
+            .update(&summary.session, |known| known.catch_up(summary));
         if is_last {
             self.open().remove(&summary.session);
         }

@@ -67,7 +67,8 @@ impl Recorder for MemoryRecords {
             let removed = state.ledger.admit(session, limits)?;
             let (mut tape, step) = Tape::open(session, at, about)?;
             state.forget(&removed);
-            let bytes = step.bytes.clone();
+            let mut bytes = Vec::new();
+            step.bytes.append_to(&mut bytes);
             let _ = tape.accept(step, limits);
             state.ledger.put(tape.summary().clone());
             let log = Log {
@@ -86,10 +87,10 @@ impl Recorder for MemoryRecords {
         }
         let State { ledger, logs } = &mut *state;
         let log = logs.get_mut(session).ok_or_else(|| no_record(session))?;
-        log.bytes.extend_from_slice(&step.bytes);
+        step.bytes.append_to(&mut log.bytes);
         let (command, result) = log.tape.accept(step, limits);
         log.commands.extend(command);
-        ledger.update(session, |summary| summary.clone_from(log.tape.summary()));
+        ledger.update(session, |summary| summary.catch_up(log.tape.summary()));
         result
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use longshore_core::{SessionId, Timestamp};
+use longshore_core::{Cleanup, SessionId, Timestamp};
 
 use super::{CommandGuess, SessionSummary};
 
@@ -33,6 +33,9 @@ pub struct SessionQuery {
     /// where there are several. Of each the first 1,024 bytes are looked at, and of many commands
     /// the first 16. What was typed into a session is found by a [`CommandQuery`].
     pub command: String,
+    /// What was to happen to its processes: `tree`, `foreground` or `none`. Sessions of which that is not
+    /// known are not like any.
+    pub cleanup: String,
 }
 
 impl Default for SessionQuery {
@@ -48,6 +51,7 @@ impl Default for SessionQuery {
             container: String::new(),
             node: String::new(),
             command: String::new(),
+            cleanup: String::new(),
         }
     }
 }
@@ -95,6 +99,13 @@ impl SessionQuery {
         self
     }
 
+    /// Sets what was to happen to its processes.
+    #[must_use]
+    pub fn with_cleanup(mut self, cleanup: impl Into<String>) -> Self {
+        self.cleanup = cleanup.into();
+        self
+    }
+
     /// Sets how many, and how many are left out first.
     #[must_use]
     pub fn with_page(mut self, limit: usize, offset: usize) -> Self {
@@ -112,6 +123,7 @@ impl SessionQuery {
             && (like(&self.container, &about.container) || like(&self.container, &origin.place))
             && like(&self.node, origin.node.as_deref().unwrap_or_default())
             && self.runs(&about.commands)
+            && like(&self.cleanup, about.cleanup.map_or("", Cleanup::as_str))
     }
 
     /// Of these, newest first, the page that is asked for.

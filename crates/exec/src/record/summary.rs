@@ -106,6 +106,30 @@ impl SessionSummary {
         }
     }
 
+    /// Becomes a newer one of the same session. What never changes is not copied: this is done for
+    /// each piece of a flood.
+    pub(super) fn catch_up(&mut self, newer: &Self) {
+        let Self {
+            session: _,
+            about: _,
+            created_at: _,
+            ended_at,
+            status,
+            end,
+            bytes,
+            records,
+            head,
+            output,
+            is_cut,
+            hits,
+        } = newer;
+        (self.ended_at, self.status) = (*ended_at, *status);
+        (self.bytes, self.records, self.output) = (*bytes, *records, *output);
+        (self.is_cut, self.hits) = (*is_cut, *hits);
+        self.head.clone_from(head);
+        self.end.clone_from(end);
+    }
+
     pub(super) fn moved(&mut self, head: &Head, bytes: u64) {
         (self.records, self.bytes) = (head.records, bytes);
         self.head = head.hash();

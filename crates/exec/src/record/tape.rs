@@ -2,7 +2,7 @@ use longshore_core::{Error, ErrorKind, Result, SessionId, Timestamp};
 
 use super::{
     CommandGuess, RecordLimits, SessionStatus, SessionSummary, WhenFull,
-    log::{Head, LogEncoder},
+    log::{Head, LogEncoder, Pieces},
 };
 use crate::session::{RecordEvent, SessionAbout};
 
@@ -20,7 +20,7 @@ pub(super) struct Tape {
 #[derive(Debug)]
 pub(super) struct Step {
     /// To append, all or nothing.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Pieces,
     head: Head,
     at: Timestamp,
     event: Option<RecordEvent>,
@@ -35,10 +35,10 @@ impl Tape {
         at: Timestamp,
         about: &SessionAbout,
     ) -> Result<(Self, Step)> {
-        let (encoder, mut bytes) = LogEncoder::new(session);
+        let (encoder, begin) = LogEncoder::new(session);
         let event = RecordEvent::Opened(Box::new(about.clone()));
-        let (opened, head) = encoder.encode(at, &event)?;
-        bytes.extend_from_slice(&opened);
+        let mut bytes = Pieces::from(begin);
+        let head = encoder.add(&mut bytes, at, &event)?;
         let summary = SessionSummary::new(session.clone(), about.clone(), at);
         let tape = Self {
             encoder,
@@ -85,19 +85,22 @@ impl Tape {
         if summary.is_cut && !is_last {
             return Ok(self.nothing(at, limits));
         }
-        let (bytes, head) = self.encoder.encode(at, event)?;
-        let step = |bytes, head, event, result| Step {
-            bytes,
-            head,
-            at,
-            event: Some(event),
-            result,
+        let step = |event: &RecordEvent, result| {
+            let mut bytes = Pieces::default();
+            let head = self.encoder.add(&mut bytes, at, event)?;
+            Ok(Step {
+                bytes,
+                head,
+                at,
+                event: Some(event.clone()),
+                result,
+            })
         };
-        if is_last || summary.bytes + bytes.len() as u64 + RESERVE <= limits.session {
-            return Ok(step(bytes, head, event.clone(), Ok(())));
+        let whole = step(event, Ok(()))?;
+        if is_last || summary.bytes + whole.bytes.len() as u64 + RESERVE <= limits.session {
+            return Ok(whole);
         }
-        let (bytes, head) = self.encoder.encode(at, &RecordEvent::Full)?;
-        Ok(step(bytes, head, RecordEvent::Full, self.full(limits)))
+        step(&RecordEvent::Full, self.full(limits))
     }
 
     /// A step is in its place. Gives the command that it may be.
@@ -130,7 +133,7 @@ impl Tape {
 
     fn nothing(&self, at: Timestamp, limits: &RecordLimits) -> Step {
         Step {
-            bytes: Vec::new(),
+            bytes: Pieces::default(),
             head: self.encoder.head(),
             at,
             event: None,

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use longshore_core::{Identity, TerminalSize};
+use longshore_core::{Cleanup, Identity, TerminalSize};
 use serde::{Deserialize, Serialize};
 
 use super::Launch;
@@ -32,6 +32,10 @@ pub struct SessionAbout {
     /// Whether the user agreed to have input recorded.
     #[serde(default)]
     pub records_input: bool,
+    /// What happens to its processes when it ends. `None` for an attachment, which leaves them alone,
+    /// and where it is decided elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<Cleanup>,
 }
 
 /// What a session does.
@@ -126,6 +130,7 @@ impl SessionAbout {
                     size: None,
                     term: None,
                     records_input: false,
+                    cleanup: None,
                 };
             }
             Launch::Exec(request) => (request, vec![request.command.clone()]),
@@ -144,7 +149,15 @@ impl SessionAbout {
             size: request.tty.then(|| request.size.unwrap_or_default()),
             term: term.map(str::to_owned),
             records_input: false,
+            cleanup: request.cleanup,
         }
+    }
+
+    /// Says what happens to its processes.
+    #[must_use]
+    pub fn with_cleanup(mut self, cleanup: Option<Cleanup>) -> Self {
+        self.cleanup = cleanup;
+        self
     }
 
     /// The user agreed to have input recorded. Without a terminal there is nothing to see an echo

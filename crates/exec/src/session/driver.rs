@@ -1,17 +1,21 @@
+mod gathered;
+mod output;
 mod recording;
 
 use std::{collections::VecDeque, future::pending, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use longshore_core::{
-    BoxFuture, ClockExt, Error, ErrorKind, ExecBackend, ExecInput, ExecOutput, ExecOutputStream,
-    ExecSession, ExitStatus, Result, Shutdown, Timestamp,
+    BoxFuture, CleanupReport, ClockExt, Error, ErrorKind, ExecBackend, ExecInput, ExecOutput,
+    ExecOutputStream, ExecSession, ExitStatus, Result, Shutdown, Timestamp,
 };
 use tokio::io::AsyncWriteExt;
 
+use self::gathered::Gathered;
 use super::{
-    Action, EndReason, InputJudge, Launch, RecordEvent, Recorder, SessionCore, SessionEnd,
+    Action, Aftermath, EndReason, InputJudge, Launch, RecordEvent, Recorder, SessionCore,
+    SessionEnd,
     core::PIECE,
     echo::EchoWitness,
     shared::Shared,
@@ -34,13 +38,20 @@ pub(super) struct Driver {
     input: Option<ExecInput>,
     output: Option<ExecOutputStream>,
     /// Output for which there is no room yet.
-    pending: Option<ExecOutput>,
-    /// What came behind output that is recorded in one, and was not of it.
+    pending: VecDeque<ExecOutput>,
+    /// Output that is not recorded yet.
+    gathered: Gathered,
+    /// Bytes of output that are being recorded.
+    under_way: usize,
+    /// What came behind what was gathered, and is not of it.
     behind: Option<Option<Result<ExecOutput>>>,
     /// A record of the end is still to be made.
     unrecorded_end: bool,
     /// Is told the end once.
     told: Option<Tell>,
+    /// Is told what was left behind, in whose task.
+    aftermath: Option<(Aftermath, Shutdown)>,
+    cleaned: Option<BoxFuture<'static, Option<CleanupReport>>>,
     works: Works,
 }
 
@@ -77,10 +88,14 @@ impl Driver {
             session: None,
             input: None,
             output: None,
-            pending: None,
+            pending: VecDeque::new(),
+            gathered: Gathered::default(),
+            under_way: 0,
             behind: None,
             unrecorded_end: true,
             told: None,
+            aftermath: None,
+            cleaned: None,
             works: Works {
                 starting: Some(starting),
                 ..Works::default()
@@ -94,6 +109,12 @@ impl Driver {
         self
     }
 
+    /// Tells this, in a task of its own, what was left of the session.
+    pub(super) fn cleaned(mut self, aftermath: Option<(Aftermath, Shutdown)>) -> Self {
+        self.aftermath = aftermath;
+        self
+    }
+
     /// Runs until the session is over.
     ///
     /// # Cancel safety
@@ -102,13 +123,15 @@ impl Driver {
         let mut stopping = false;
         loop {
             self.act();
-            let (over, room, deadline, ended) = self.shared.look(|core, now| {
-                let ended = core.end().is_some();
+            let (over, reads, deadline, ended) = self.shared.look(|core, now| {
+                let is_free = self.works.recording.is_none();
+                let held = is_free.then(|| self.record_due(core.peek_action()));
+                let deadlines = [core.next_deadline(now), held.flatten()];
                 (
                     core.is_over(now),
-                    core.output_room(),
-                    core.next_deadline(now),
-                    ended,
+                    self.reads(core),
+                    deadlines.into_iter().flatten().min(),
+                    core.end().is_some(),
                 )
             });
             if ended {
@@ -117,7 +140,6 @@ impl Driver {
             if over && self.works.closing.is_none() && self.works.recording.is_none() {
                 return;
             }
-            let reads = self.pending.is_none() && self.works.recording.is_none() && room > 0;
             let clock = Arc::clone(&self.shared.clock);
             let works = &mut self.works;
             tokio::select! {
@@ -172,10 +194,8 @@ impl Driver {
     /// Does what the core asks for.
     fn act(&mut self) {
         // Without room nothing changes, and nobody is woken for nothing.
-        if self.shared.look(|core, _| core.output_room()) > 0
-            && let Some(piece) = self.pending.take()
-        {
-            self.take_in(piece);
+        if !self.pending.is_empty() && self.shared.look(|core, _| core.output_room()) > 0 {
+            self.hand_over();
         }
         while let Some(action) = self.next_action() {
             match action {
@@ -230,9 +250,7 @@ impl Driver {
             }
             self.works.writing = Some(Box::pin(write(input, bytes, taken)));
         }
-        if !self.unrecorded.is_empty() && self.works.recording.is_none() {
-            self.record(None);
-        }
+        self.record();
     }
 
     /// The core's next wish whose like is not under way.
@@ -240,7 +258,8 @@ impl Driver {
         let works = &self.works;
         let busy = works.resizing.is_some()
             || works.signalling.is_some()
-            || works.recording.is_some() && self.recorder.is_some();
+            || works.recording.is_some()
+            || !self.gathered.is_empty();
         self.shared.look(|core, _| match core.peek_action() {
             Some(Action::Resize(_) | Action::Signal(_)) if busy => None,
             // The pipe is in use; its end comes behind what is being written.
@@ -272,6 +291,9 @@ impl Driver {
         match started {
             Ok(started) => {
                 let session = started.session;
+                if self.aftermath.is_some() {
+                    self.cleaned = Some(session.cleaned());
+                }
                 self.input = session.take_input();
                 self.output = started.output;
                 self.session = Some(Arc::clone(&session));
@@ -308,68 +330,6 @@ impl Driver {
         }
     }
 
-    fn read(&mut self, piece: Option<Result<ExecOutput>>) {
-        let piece = match piece {
-            Some(Ok(piece)) => piece,
-            other => {
-                if let Some(Err(error)) = other {
-                    tracing::debug!(session = %self.shared.id, error = error.chain(), "the output broke off");
-                }
-                self.output = None;
-                return self.shared.by_driver(SessionCore::output_ended);
-            }
-        };
-        if self.recorder.is_none() {
-            return self.take_in(piece);
-        }
-        let piece = self.gather(piece);
-        let offset = self.shared.look(|core, _| core.output_range().1);
-        let event = RecordEvent::Output {
-            offset,
-            kind: piece.kind,
-            bytes: piece.bytes.clone(),
-        };
-        self.note(event);
-        if let Some(witness) = &mut self.witness {
-            let decided = witness.shown(&piece.bytes);
-            decided.into_iter().for_each(|event| self.note(event));
-        }
-        self.record(Some(piece));
-    }
-
-    /// Takes what is there already, without looking around between its pieces: an engine sends a
-    /// flood in frames of a few thousand bytes.
-    fn read_on(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
-            let reads = self.pending.is_none()
-                && self.recorder.is_none()
-                && self.shared.look(|core, _| core.output_room()) > 0;
-            let Some(output) = self.output.as_mut().filter(|_| reads) else {
-                return;
-            };
-            let Some(piece) = output.next().now_or_never() else {
-                return;
-            };
-            self.read(piece);
-        }
-    }
-
-    /// Gives output to the core as far as there is room.
-    fn take_in(&mut self, mut piece: ExecOutput) {
-        self.shared.by_driver(|core, now| {
-            while !piece.bytes.is_empty() {
-                let room = core.output_room().min(piece.bytes.len());
-                if room == 0 {
-                    break;
-                }
-                core.output(piece.kind, &piece.bytes.split_to(room), now);
-            }
-        });
-        if !piece.bytes.is_empty() {
-            self.pending = Some(piece);
-        }
-    }
-
     fn exited(&mut self, status: Result<ExitStatus>) {
         self.shared.by_driver(|core, now| match status {
             Ok(status) => core.exited(status, now),
@@ -379,8 +339,8 @@ impl Driver {
 
     /// Nothing of the process is needed any more.
     fn let_go(&mut self) {
-        (self.input, self.output, self.pending) = (None, None, None);
-        self.behind = None;
+        (self.input, self.output, self.behind) = (None, None, None);
+        (self.pending, self.gathered) = (VecDeque::new(), Gathered::default());
         self.works.writing = None;
         self.works.exit = None;
         if self.works.closing.is_none() {
@@ -392,6 +352,15 @@ impl Driver {
         {
             tell(end);
         }
+        if let Some((tell, tasks)) = self.aftermath.take()
+            && let Some(cleaned) = self.cleaned.take()
+        {
+            tasks.spawn(async move {
+                if let Some(report) = cleaned.await {
+                    tell(report).await;
+                }
+            });
+        }
         if self.unrecorded_end && self.works.recording.is_none() {
             self.unrecorded_end = false;
             if let Some(end) = self.shared.look(|core, _| core.end().cloned()) {
@@ -402,7 +371,7 @@ impl Driver {
                         .for_each(|event| self.note(event));
                 }
                 self.note(RecordEvent::Ended(end));
-                self.record(None);
+                self.record();
             }
         }
     }
@@ -454,5 +423,4 @@ async fn until(deadline: Option<Timestamp>, clock: &dyn longshore_core::Clock) {
     }
 }
 
-const MOST_AT_ONCE: usize = 64;
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use longshore_core::{
-    Access, BoxFuture, Clock, Error, ExecBackend, Identity, Random, Result, SessionId, Shutdown,
-    Signal, Timestamp,
+    Access, BoxFuture, CleanupReport, Clock, Error, ExecBackend, Identity, Random, Result,
+    SessionId, Shutdown, Signal, Timestamp,
 };
 
 use super::{
@@ -43,12 +43,19 @@ pub struct OpenRequest {
     /// Is called when the session has ended, also while its end is kept for who may come back; the
     /// hub's shutdown waits for what it returns.
     pub epilogue: Option<Epilogue>,
+    /// Is called when it is known what became of the process's own processes behind the session, where
+    /// its backend says so ([`ExecSession::cleaned`](longshore_core::ExecSession::cleaned)). The hub's
+    /// shutdown waits for it.
+    pub aftermath: Option<Aftermath>,
     /// Its id, where that was made before.
     id: Option<SessionId>,
 }
 
 /// What is done with the end of a session.
 pub type Epilogue = Box<dyn FnOnce(SessionEnd) -> BoxFuture<'static, ()> + Send>;
+
+/// What is done with the report on what a session left.
+pub type Aftermath = Box<dyn FnOnce(CleanupReport) -> BoxFuture<'static, ()> + Send>;
 
 impl OpenRequest {
     /// A session with the default bounds.
@@ -61,6 +68,7 @@ impl OpenRequest {
             leave: None,
             origin: SessionOrigin::default(),
             epilogue: None,
+            aftermath: None,
             id: None,
         }
     }
@@ -98,6 +106,13 @@ impl OpenRequest {
     #[must_use]
     pub fn with_epilogue(mut self, epilogue: Epilogue) -> Self {
         self.epilogue = Some(epilogue);
+        self
+    }
+
+    /// Calls this when it is known what was left of the session.
+    #[must_use]
+    pub fn with_aftermath(mut self, aftermath: Aftermath) -> Self {
+        self.aftermath = Some(aftermath);
         self
     }
 }
@@ -234,7 +249,8 @@ impl SessionHub {
             leave
         });
         let about = SessionAbout::new(request.who.clone(), &request.launch, request.origin)
-            .with_input_recorded(request.options.input_recorded);
+            .with_input_recorded(request.options.input_recorded)
+            .with_cleanup(request.launch.cleanup(&*request.backend));
         let clock = Arc::clone(&inner.clock);
         let (shared, given_up) = {
             let mut state = inner.lock();
@@ -265,6 +281,7 @@ impl SessionHub {
         });
         let driver = Driver::new(shared, request.backend, request.launch)
             .telling(ended)
+            .cleaned(request.aftermath.map(|tell| (tell, inner.shutdown.clone())))
             .guarded(inner.guard.as_ref().and_then(|guard| guard.begin(&about)))
             .recording(inner.recorder.clone(), inner.without_record, about);
         let shutdown = inner.shutdown.clone();

@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use longshore_core::{
-    AttachRequest, Clock, ClockExt, Error, ExecBackend, ExecOutput, ExecOutputStream, ExecRequest,
-    ExecSession, Result, TerminalSize,
+    AttachRequest, Cleanup, Clock, ClockExt, Error, ExecBackend, ExecOutput, ExecOutputStream,
+    ExecRequest, ExecSession, Result, TerminalSize,
 };
 
 use super::{EndReason, SessionEnd};
@@ -28,6 +28,17 @@ impl Launch {
             request,
             shells.map(|shell| vec![shell.to_owned()]).collect(),
         )
+    }
+
+    /// What happens to its processes through this backend, as far as that is known; `None` for an
+    /// attachment.
+    pub(crate) fn cleanup(&self, backend: &dyn ExecBackend) -> Option<Cleanup> {
+        match self {
+            Self::Exec(request) | Self::FirstOf(request, _) => {
+                request.cleanup.or_else(|| backend.default_cleanup())
+            }
+            Self::Attach(_) => None,
+        }
     }
 
     /// The size of its terminal, if it has one that is known.

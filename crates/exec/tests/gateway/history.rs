@@ -156,8 +156,14 @@ async fn the_index_answers_who_what_where_and_when() {
         "app_name": "shop", "proc_name": "web", "instance_no": "1", "container_id": "c1",
         "node_ip": "node-1", "status": "inactive", "created_at": null, "ended_at": null,
         "place": "shop/web/1", "commands": ["/bin/bash", "bash", "/bin/sh", "sh", "longshore-shell"], "reason": "exited", "exit_code": 3,
+        "cleanup": "tree",
     });
     assert_eq!(session, expected);
+    let by_cleanup = async |word: &str| {
+        let found = ask(&server, &format!("/api/sessions?cleanup={word}")).await;
+        found.as_array().unwrap().len()
+    };
+    assert_eq!((by_cleanup("tree").await, by_cleanup("none").await), (2, 0));
     let one = session["session_id"].as_str().unwrap();
     assert_eq!(
         ask(&server, &format!("/api/sessions?session_id={one}"))

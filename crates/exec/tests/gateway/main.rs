@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 mod access;
+mod cleanup;
 mod company;
 #[cfg(feature = "compression")]
 mod compression;

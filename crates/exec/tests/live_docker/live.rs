@@ -9,15 +9,15 @@ use std::{
 use async_trait::async_trait;
 use http::{Method, Request};
 use longshore_core::{
-    BoxByteStream, Clock, ClockExt, Connector, Error, OsRandom, Random, Result, SystemClock,
-    WorkloadId,
+    BoxByteStream, Clock, ClockExt, Connector, Error, ExecBackend, ExecRequest, OsRandom, Random,
+    Result, SystemClock, WorkloadId,
     http::{HttpClient, empty_body, full_body, read_body},
     testkit::{
         exec::{Attachable, Harness, Place},
         programs::{Programs, Shell},
     },
 };
-use longshore_exec::{DockerExec, Stub};
+use longshore_exec::{DockerExec, Stub, WaitingStubs};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
@@ -37,6 +37,7 @@ impl Connector for Socket {
     }
 }
 
+#[derive(Clone, Debug)]
 pub struct Live {
     client: HttpClient,
     pub exec: DockerExec,
@@ -69,6 +70,12 @@ impl Live {
     pub fn with_stub(mut self) -> Self {
         self.exec = self.exec.with_stub(stub());
         self
+    }
+
+    pub fn with_waiting_stubs(self) -> Self {
+        let mut live = self.with_stub();
+        live.exec = live.exec.with_waiting_stubs(WaitingStubs::default());
+        live
     }
 
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -108,6 +115,15 @@ impl Live {
         }
     }
 
+    /// The ids of the commands that a container has.
+    pub async fn commands(&self, workload: &WorkloadId) -> Vec<String> {
+        let path = format!("/containers/{workload}/json");
+        let (_, told) = self.call(Method::GET, &path, None).await;
+        let ids = told["ExecIDs"].as_array().cloned().unwrap_or_default();
+        let ids = ids.iter().filter_map(|id| id.as_str());
+        ids.map(str::to_owned).collect()
+    }
+
     /// A container of an image with nothing in it but one static program, which is `/app`.
     pub async fn bare(&self, host: Value, user: &str) -> Place {
         let mut archive = tar::Builder::new(Vec::new());
@@ -145,6 +161,40 @@ impl Live {
         let mut config = json!({ "Cmd": command });
         config["HostConfig"] = limits;
         self.container(config, true).await
+    }
+
+    /// An idle container of an image with bash.
+    pub async fn with_bash(&self) -> Place {
+        let image = env::var("LONGSHORE_TEST_BASH_IMAGE").unwrap_or_else(|_| "bash:lab".to_owned());
+        let command = [
+            "bash",
+            "-c",
+            "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done",
+        ];
+        self.container(json!({ "Image": image, "Cmd": command }), true)
+            .await
+    }
+
+    /// An idle container with an environment, a folder and users of its own.
+    pub async fn furnished(&self) -> Place {
+        let users = "echo 'ann:x:1234:1235::/srv/ann:/bin/sh' >> /etc/passwd; \
+                     printf 'audio:x:29:bob,ann\\nwheel:x:10:root\\n' >> /etc/group; \
+                     trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done";
+        let config = json!({
+            "Cmd": ["sh", "-c", users],
+            "WorkingDir": "/usr/share/furnished",
+            "Env": ["FROM_IMAGE=1", "TOLD_ANEW=before"],
+            "HostConfig": { "Ulimits": [{ "Name": "memlock", "Soft": 1 << 20, "Hard": 2 << 20 }] },
+        });
+        let place = self.container(config, true).await;
+        until(|| async {
+            let look = ["grep", "-q", "^wheel", "/etc/group"];
+            let request = ExecRequest::new(place.workload.clone(), look);
+            let session = self.exec.exec(&request).await.unwrap();
+            session.wait().await.unwrap().is_success()
+        })
+        .await;
+        place
     }
 
     /// A container that reads a line first, and then becomes this.

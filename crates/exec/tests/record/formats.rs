@@ -3,13 +3,13 @@
 use std::{io::Write, process::Command};
 
 use bytes::Bytes;
-use longshore_core::{ErrorKind, TerminalSize, Timestamp};
+use longshore_core::{ErrorKind, ExitStatus, TerminalSize, Timestamp};
 use longshore_exec::{
     record::{
-        AsciicastWriter, ImportLimits, Imported, MemoryRecords, RecordLimits, RecordStore,
-        TypescriptWriter, read_asciicast, read_typescript,
+        AsciicastVersion, AsciicastWriter, ImportLimits, Imported, MemoryRecords, RecordLimits,
+        RecordStore, TypescriptWriter, read_asciicast, read_typescript,
     },
-    session::{RecordEvent, RuleAction, RuleHit},
+    session::{EndReason, RecordEvent, RuleAction, RuleHit, SessionEnd},
 };
 use proptest::prelude::*;
 
@@ -49,12 +49,33 @@ fn events() -> Vec<(Timestamp, RecordEvent)> {
 }
 
 fn asciicast() -> String {
-    let (mut writer, mut text) = AsciicastWriter::new(&about("alice", "shop"), micros(0));
-    for (at, event) in events() {
-        text.extend(writer.event(at, &event));
+    written(
+        AsciicastWriter::new(&about("alice", "shop"), micros(0)),
+        &events(),
+    )
+}
+
+fn written(
+    (mut writer, mut text): (AsciicastWriter, String),
+    events: &[(Timestamp, RecordEvent)],
+) -> String {
+    for (at, event) in events {
+        text.extend(writer.event(*at, event));
     }
     text.extend(writer.finish());
     text
+}
+
+/// The same events, as version 3.
+fn asciicast_3(end: SessionEnd) -> String {
+    let mut events = events();
+    events.pop();
+    events.push((micros(62_000_000), RecordEvent::Ended(end)));
+    let about = about("alice", "shop");
+    written(
+        AsciicastWriter::of_version(AsciicastVersion::Three, &about, micros(0)),
+        &events,
+    )
 }
 
 fn typescript() -> (Vec<u8>, String) {
@@ -107,6 +128,54 @@ fn an_asciicast_is_written_as_its_players_read_it() {
         "\n",
     );
     assert_eq!(asciicast(), expected);
+}
+
+/// The form of `docs.asciinema.org/manual/asciicast/v3`: intervals, and `x` behind everything.
+#[test]
+fn version_3_has_intervals_and_the_exit_code() {
+    let lines = concat!(
+        r#"{"command":"bash -l","term":{"cols":100,"rows":30,"type":"xterm"},"timestamp":1790000000,"title":"alice in c0ffee","version":3}"#,
+        "\n",
+        r#"[0.000000, "o", "$ "]"#,
+        "\n",
+        r#"[0.000001, "o", "gr"]"#,
+        "\n",
+        r#"[1.499999, "o", "öße \"\\\u001b[0m\r\n"]"#,
+        "\n",
+        r#"[0.000001, "i", "ls\r"]"#,
+        "\n",
+        r#"[0.499999, "m", "hidden input"]"#,
+        "\n",
+        r#"[0.000000, "r", "120x40"]"#,
+        "\n",
+        r#"[0.000000, "m", "block halt"]"#,
+        "\n",
+        r#"[1.000000, "o", "�� bye"]"#,
+        "\n",
+        r#"[59.000000, "o", "�"]"#,
+        "\n",
+    );
+    let exit = "[0.000000, \"x\", \"3\"]\n";
+    let exited = SessionEnd::from(ExitStatus::exited(3));
+    assert_eq!(asciicast_3(exited), format!("{lines}{exit}"));
+    // A code that is not known is not written.
+    assert_eq!(asciicast_3(SessionEnd::new(EndReason::Lost)), lines);
+}
+
+#[test]
+fn times_that_run_backwards_make_no_interval_longer() {
+    let about = about("alice", "shop");
+    let events = [(5, b"a"), (2, b"b"), (6, b"c")];
+    let events = events.map(|(at, text)| (micros(at * 1_000_000), output(0, text)));
+    let writer = AsciicastWriter::of_version(AsciicastVersion::Three, &about, micros(0));
+    let text = written(writer, &events);
+    let lines: Vec<_> = text.lines().skip(1).collect();
+    let expected = [
+        r#"[5.000000, "o", "a"]"#,
+        r#"[0.000000, "o", "b"]"#,
+        r#"[1.000000, "o", "c"]"#,
+    ];
+    assert_eq!(lines, expected);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Records of sessions: the stores, what they export and import, and sessions that are recorded.
 #![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
+mod ahead;
 mod floods;
 mod formats;
 mod scene;

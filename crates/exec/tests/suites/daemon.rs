@@ -1,6 +1,7 @@
 //! A Docker daemon in memory: its exec and attach protocol in front of scripted programs.
 
 mod helper;
+mod stub;
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,10 @@ use longshore_exec::ScriptedExec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-pub(crate) use self::helper::{Fault, Helpers, NOW};
+pub(crate) use self::{
+    helper::{Fault, Helpers, NOW},
+    stub::{Mood, Stubs},
+};
 
 /// A clock for whoever needs one.
 pub(crate) fn clock() -> Arc<dyn longshore_core::Clock> {
@@ -63,6 +67,7 @@ pub(crate) struct Daemon {
     /// Whether containers are in the host's process namespace.
     pub(crate) among_hosts: AtomicBool,
     pub(crate) helpers: Helpers,
+    pub(crate) stubs: Stubs,
 }
 
 #[derive(Default)]
@@ -136,6 +141,7 @@ impl Daemon {
             trouble: Mutex::default(),
             among_hosts: AtomicBool::new(false),
             helpers: Helpers::default(),
+            stubs: Stubs::default(),
         })
     }
 
@@ -240,8 +246,9 @@ impl Daemon {
                         false => "",
                     };
                     let body = json!({
+                        "Id": id.as_str(),
                         "Config": { "Tty": tty, "OpenStdin": true },
-                        "State": { "Running": runs },
+                        "State": { "Running": runs, "Paused": self.stubs.is_paused() },
                         "HostConfig": { "PidMode": mode },
                     });
                     match self.exec.attach(&AttachRequest::new(id)).await {
@@ -252,7 +259,7 @@ impl Daemon {
                     }
                 }
                 ("PUT", ["containers", _, "archive"])
-                    if self.silent_stubs.load(Ordering::SeqCst) =>
+                    if self.silent_stubs.load(Ordering::SeqCst) || self.stubs.are_there() =>
                 {
                     answer(&mut stream, "200 OK", &json!({})).await;
                 }
@@ -354,6 +361,12 @@ impl Daemon {
         ("201 Created", json!({ "Id": id }))
     }
 
+    fn begun(&self, id: &str, request: ExecRequest, session: &Arc<dyn ExecSession>) {
+        let mut state = self.state.lock().unwrap();
+        let exec = state.execs.get_mut(id).unwrap();
+        (exec.request, exec.session) = (request, Some(Arc::clone(session)));
+    }
+
     async fn start(&self, mut stream: DuplexStream, id: &str, tty: bool) {
         let request = self.state.lock().unwrap().execs[id].request.clone();
         assert_eq!(request.tty, tty, "the same in both calls");
@@ -362,6 +375,9 @@ impl Daemon {
             && self.silent_stubs.load(Ordering::SeqCst)
         {
             return std::future::pending().await;
+        }
+        if self.stubs.are_there() && request.command[0].contains("exec-stub") {
+            return self.run_stub(stream, id, request).await;
         }
         let role = request.command.get(3).map(String::as_str);
         if self.shellless.load(Ordering::SeqCst) && request.command[0] == "sh" {

@@ -108,6 +108,7 @@ impl Harness for InMemory {
 
 mod beside;
 mod reaping;
+mod waiting;
 
 mod roomy {
     use super::fresh;

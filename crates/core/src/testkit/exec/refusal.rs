@@ -1,6 +1,6 @@
 use super::{Harness, trial::Trial};
 use crate::testkit::suite::does_not_apply;
-use crate::{ErrorKind, ExecRequest, WorkloadId};
+use crate::{Cleanup, ErrorKind, ExecRequest, WorkloadId};
 
 /// Nobody gets into a workload that does not exist.
 pub async fn an_unknown_workload_is_not_found(harness: &dyn Harness) {
@@ -49,6 +49,25 @@ pub async fn a_missing_program_is_told(harness: &dyn Harness) {
         Ok(session) => {
             let status = trial.wait(&*session).await;
             assert!(matches!(status.code, Some(126 | 127)), "{status}");
+        }
+    }
+    trial.finish().await;
+}
+
+/// What is to happen to a session's processes is what was asked for, or the start is refused in words that
+/// name it; that all of them end can always be had.
+pub async fn a_cleanup_is_followed_or_refused_by_name(harness: &dyn Harness) {
+    let trial = Trial::new(harness).await;
+    for cleanup in Cleanup::ALL {
+        let request = trial.request(trial.programs.exit(3)).with_cleanup(cleanup);
+        match trial.within(trial.place.backend.exec(&request)).await {
+            Ok(session) => assert_eq!(trial.wait(&*session).await.code, Some(3), "{cleanup}"),
+            Err(error) => {
+                let kinds = [ErrorKind::Unsupported, ErrorKind::PermissionDenied];
+                assert!(kinds.contains(&error.kind()), "{error:?}");
+                assert!(error.to_string().contains(cleanup.as_str()), "{error}");
+                assert_ne!(cleanup, Cleanup::Tree, "{error}");
+            }
         }
     }
     trial.finish().await;

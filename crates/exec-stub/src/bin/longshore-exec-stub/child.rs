@@ -161,8 +161,19 @@ impl Child {
     /// The groups in the foreground, the terminal's first.
     pub(crate) fn foreground(&self) -> Vec<Pid> {
         let shown = self.terminal.as_ref().and_then(|fd| tcgetpgrp(fd).ok());
-        let own = self.ending.is_none().then_some(self.pid);
-        shown.into_iter().chain(own).collect()
+        shown.into_iter().chain(self.group()).collect()
+    }
+
+    /// The command's own group, while it runs.
+    pub(crate) fn group(&self) -> Option<Pid> {
+        self.ending.is_none().then_some(self.pid)
+    }
+
+    /// Has the command and its group stand still.
+    pub(crate) fn stop(&self) {
+        if let Some(group) = self.group() {
+            let _ = kill_process_group(group, Signal::STOP);
+        }
     }
 
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
@@ -206,12 +217,12 @@ fn exists(program: &OsString) -> bool {
     if path.components().count() > 1 {
         return path.exists();
     }
-    let places = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let places = std::env::var_os("PATH").unwrap_or_else(|| PLACES.into());
     std::env::split_paths(&places).any(|place| place.join(path).exists())
 }
 
 /// In the engine's words, from which its clients make exit codes.
-fn refusal(program: &OsString, error: &io::Error) -> Failure {
+pub(crate) fn refusal(program: &OsString, error: &io::Error) -> Failure {
     let (code, reason) = match error.kind() {
         io::ErrorKind::NotFound => (127, "executable file not found in $PATH".to_owned()),
         io::ErrorKind::PermissionDenied => (126, "permission denied".to_owned()),
@@ -238,3 +249,6 @@ fn to_io(error: pty_process::Error) -> io::Error {
     }
     io::ErrorKind::Other.into()
 }
+
+/// Where programs are looked for that have no `PATH`.
+pub(crate) const PLACES: &str = "/bin:/usr/bin";

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::{child::Child, process::Process};
 
@@ -126,14 +126,39 @@ fn spread(all: &[Process], found: &mut HashSet<i32>) {
     }
 }
 
+/// Ends what is in the foreground of a session: first the job that has the terminal, while the command
+/// stands still and starts no other, and then the command with its group. That is not hung up: shells
+/// pass a hang-up on to what is in their background, which is to stay.
+pub(crate) fn end_foreground(child: &mut Child) -> Ended {
+    let own = child.group();
+    let mut jobs = child.foreground();
+    jobs.retain(|group| Some(*group) != own);
+    if !jobs.is_empty() {
+        child.stop();
+    }
+    let numbers = |groups: &[Pid]| {
+        groups
+            .iter()
+            .map(|pid| pid.as_raw_nonzero().get())
+            .collect()
+    };
+    let job = end(Groups(child, numbers(&jobs)), &POLITE);
+    let command = end(Groups(child, numbers(own.as_slice())), &[Signal::TERM]);
+    Ended {
+        killed: job.killed + command.killed,
+        left: job.left + command.left,
+    }
+}
+
 /// Ends a family: stopped, so that nobody starts others meanwhile; hung up, as a lost terminal does
 /// it; asked to end; killed, until nobody is left.
+/// Of hang-up and request only those that are given.
 ///
 /// After a signal there is time for those that may act on it. Whom it ends by itself, and who
 /// ignores it, needs none.
-pub(crate) fn end(mut family: impl Family) -> Ended {
+pub(crate) fn end(mut family: impl Family, requests: &[Signal]) -> Ended {
     let mut seen = HashSet::new();
-    for signal in [Signal::HUP, Signal::TERM] {
+    for &signal in requests {
         let members = family.members();
         if members.is_empty() {
             break;
@@ -182,6 +207,8 @@ fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
+/// What whoever ends is told, in this order.
+pub(crate) const POLITE: [Signal; 2] = [Signal::HUP, Signal::TERM];
 /// How long a hang-up and a request to end may take. Short: half a second is what a lost client's
 /// processes have in all, and who wants to save something does it on SIGHUP.
 const GRACE: Duration = Duration::from_millis(75);

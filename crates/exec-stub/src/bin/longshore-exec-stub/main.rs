@@ -1,6 +1,7 @@
 //! The program that `longshore-exec` runs inside containers. See the library for what it is.
 //!
 //! * `session [--tty COLUMNSxROWS] [--no-input] [--user USER] [--keep] -- COMMAND…` owns a session;
+//! * `wait` is there before its session, and becomes one when it is told to;
 //! * `sweep MARKER…` ends the processes that carry a marker in their environment, and what belongs
 //!   to them;
 //! * `hold` says its process id and waits, so that others reach this file through `/proc`;
@@ -16,6 +17,7 @@ mod session;
 mod shell;
 mod signals;
 mod user;
+mod wait;
 mod wire;
 
 use std::{io::Write, process::ExitCode, time::Duration};
@@ -28,19 +30,20 @@ fn main() -> ExitCode {
             Ok(options) => session::run(&options),
             Err(error) => refuse(&error),
         },
+        Some("wait") => wait::run(),
         Some("become") => refuse(&user::become_and_run(arguments)),
         Some("sweep") => sweep(arguments.filter_map(|marker| marker.into_string().ok())),
         Some("hold") => hold(),
         Some("shell") => shell::run(),
         _ => refuse(
-            "expected session, shell, sweep, hold or become: this program is run by longshore",
+            "expected session, wait, shell, sweep, hold or become: this program is run by longshore",
         ),
     }
 }
 
 /// Says how many were left, and nothing of them: what is around may be others' secrets.
 fn sweep(markers: impl Iterator<Item = String>) -> ExitCode {
-    let ended = family::end(family::Marked::new(markers));
+    let ended = family::end(family::Marked::new(markers), &family::POLITE);
     let line = format!("killed {} left {}\n", ended.killed, ended.left);
     let _ = std::io::stdout().write_all(line.as_bytes());
     ExitCode::from(u8::from(ended.left > 0))

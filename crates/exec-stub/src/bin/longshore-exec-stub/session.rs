@@ -111,13 +111,11 @@ impl Session {
         }
         self.child.input = None;
         let ended = if !keep {
-            family::end(family::Descendants(&mut self.child))
+            family::end(family::Descendants(&mut self.child), &family::POLITE)
         } else if by_itself {
             family::Ended::default()
         } else {
-            let groups = self.child.foreground().into_iter();
-            let groups = groups.map(|pid| pid.as_raw_nonzero().get()).collect();
-            family::end(family::Groups(&mut self.child, groups))
+            family::end_foreground(&mut self.child)
         };
         self.child.reap();
         if !told {

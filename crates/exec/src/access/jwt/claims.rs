@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use longshore_core::{Result, Timestamp};
+use longshore_core::{Cleanup, Result, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -107,14 +107,18 @@ struct WrittenGrants {
     enter: Vec<String>,
     #[serde(default)]
     read: Vec<String>,
+    #[serde(default)]
+    least_cleanup: Option<Cleanup>,
 }
 
 fn read_grants(value: &Value) -> Result<Grants> {
-    let grants = WrittenGrants::deserialize(value)
-        .map_err(|_| untrusted("what the token grants is not of the form enter, read"))?;
+    let grants = WrittenGrants::deserialize(value).map_err(|_| {
+        untrusted("what the token grants is not of the form enter, read, least_cleanup")
+    })?;
     // Without its words: they would quote the token.
-    Grants::parse(&grants.enter, &grants.read)
-        .map_err(|_| untrusted("what the token grants are places of a kind that there is not"))
+    let places = Grants::parse(&grants.enter, &grants.read)
+        .map_err(|_| untrusted("what the token grants are places of a kind that there is not"))?;
+    Ok(places.with_least_cleanup(grants.least_cleanup))
 }
 
 /// A claim by its name, or inside of others by a JSON pointer.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use longshore_core::{Action, Error, Result};
+use longshore_core::{Action, Cleanup, Error, Result};
 use serde::Deserialize;
 
 use super::{Claims, JwtAlgorithm};
@@ -16,8 +16,8 @@ use crate::access::{Place, grants::Grants};
 /// | `leeway_seconds` | how far the issuer's clock may be off: 30, at most 300 |
 /// | `user_claim` | whose name is the user: `sub`; a JSON pointer (`/a/b`) leads into others |
 /// | `groups_claim` | a name or a list of names: `groups` |
-/// | `grants_claim` | a claim `{"enter": […], "read": […]}` by which the issuer itself says where its users may go; not looked at unless it is named here |
-/// | `grants` | by `user`, by `group`, or for `everybody` with a good token: where they may enter and look, as in a [`TokenPolicy`](crate::access::TokenPolicy) |
+/// | `grants_claim` | a claim `{"enter": […], "read": […], "least_cleanup": …}` by which the issuer itself says where its users may go; not looked at unless it is named here |
+/// | `grants` | by `user`, by `group`, or for `everybody` with a good token: where they may enter and look, and the `least_cleanup` there, as in a [`TokenPolicy`](crate::access::TokenPolicy); of several that open a place the one counts that allows most |
 #[derive(Clone, Debug)]
 pub struct JwtRules {
     written: Written,
@@ -56,6 +56,8 @@ struct WrittenGrant {
     enter: Vec<String>,
     #[serde(default)]
     read: Vec<String>,
+    #[serde(default)]
+    least_cleanup: Option<Cleanup>,
 }
 
 #[derive(Clone, Debug)]
@@ -105,8 +107,10 @@ impl JwtRules {
                     ));
                 }
             };
-            let grants = Grants::parse(&grant.enter, &grant.read);
-            Ok((whom, grants.map_err(|error| wrong(error.to_string()))?))
+            let grants = Grants::parse(&grant.enter, &grant.read)
+                .map_err(|error| wrong(error.to_string()))?
+                .with_least_cleanup(grant.least_cleanup);
+            Ok((whom, grants))
         });
         let grants = grants.collect::<Result<_>>()?;
         Ok(Self {
@@ -144,15 +148,25 @@ impl JwtRules {
         self.written.grants_claim.as_deref()
     }
 
-    pub(super) fn allow(&self, claims: &Claims, action: Action, place: &Place) -> bool {
+    /// `None`: it is not allowed. Else the least cleanup there, `Some(None)` where that is left to the
+    /// gateway.
+    pub(super) fn allow(
+        &self,
+        claims: &Claims,
+        action: Action,
+        place: &Place,
+    ) -> Option<Option<Cleanup>> {
         let holds = |whom: &Whom| match whom {
             Whom::User(user) => *user == claims.user,
             Whom::Group(group) => claims.groups.contains(group),
             Whom::Everybody => true,
         };
         let own = self.grants.iter().filter(|(whom, _)| holds(whom));
-        let mut all = own.map(|(_, grants)| grants).chain([&claims.grants]);
-        all.any(|grants| grants.allow(action, place))
+        let all = own.map(|(_, grants)| grants).chain([&claims.grants]);
+        let open = all.filter(|grants| grants.allow(action, place));
+        let least = open.map(Grants::least_cleanup);
+        // One that leaves it to the gateway allows most.
+        least.reduce(|one, other| Some(one?.max(other?)))
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use longshore_core::{Action, Timestamp, testkit::ManualClock};
+use longshore_core::{Action, Cleanup, Timestamp, testkit::ManualClock};
 use proptest::prelude::*;
 use ring::{hmac, rand::SystemRandom, signature};
 use serde_json::{Value, json};
@@ -125,6 +125,61 @@ fn users_groups_and_what_they_may_do_come_from_the_claims() {
         if let Err(error) = answer {
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         }
+    }
+}
+
+/// Of several grants that open a place the one counts that allows most; one that says nothing leaves it to
+/// the gateway.
+#[test]
+fn what_may_be_left_behind_comes_with_the_grant_for_the_place() {
+    let rules = json!({
+        "issuer": "https://sso.example", "audiences": ["longshore"], "algorithms": ["HS256"],
+        "grants_claim": "places",
+        "grants": [
+            {"group": "developers", "enter": ["web*"], "least_cleanup": "tree"},
+            {"user": "ann", "enter": ["web-1"], "least_cleanup": "foreground"},
+            {"group": "admins", "enter": ["*"]},
+        ],
+    });
+    let rules = JwtRules::parse(&rules.to_string()).unwrap();
+    let clock = ManualClock::new(Timestamp::from_secs(NOW));
+    let access = JwtAccess::new(
+        rules,
+        JwtKeys::secret(None, SECRET).unwrap(),
+        Arc::new(clock),
+    )
+    .unwrap();
+    let least = |change: Value, place: &str| {
+        let mut all = claims();
+        for (name, value) in change.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        ask(&access, &token(&all), Action::Enter, place)
+            .unwrap()
+            .least_cleanup
+    };
+    assert_eq!(least(json!({}), "web-2"), Some(Cleanup::Tree));
+    assert_eq!(least(json!({}), "web-1"), Some(Cleanup::Foreground));
+    assert_eq!(least(json!({"sub": "bob"}), "web-1"), Some(Cleanup::Tree));
+    let admin = json!({"groups": ["developers", "admins"]});
+    assert_eq!(least(admin, "web-1"), None);
+    let own = json!({"places": {"enter": ["db"], "least_cleanup": "none"}});
+    assert_eq!(least(own.clone(), "db"), Some(Cleanup::Nothing));
+    assert_eq!(
+        least(own, "web-2"),
+        Some(Cleanup::Tree),
+        "it is for other places"
+    );
+    for wrong in [json!("nothing"), json!(1)] {
+        let mut all = claims();
+        all["places"] = json!({"enter": ["db"], "least_cleanup": wrong});
+        refused(&access, &token(&all), "not of the form");
+        let rules = json!({
+            "issuer": "i", "audiences": ["a"], "algorithms": ["HS256"],
+            "grants": [{"user": "ann", "enter": ["db"], "least_cleanup": wrong}],
+        });
+        let error = JwtRules::parse(&rules.to_string()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }
 

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use longshore_core::OutputKind;
+use longshore_core::{Cleanup, ErrorKind, OutputKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -80,6 +80,40 @@ fn joins(core: &mut ClientCore, secret: bool, in_next: u64, in_own: u64) {
         in_window: 99,
     };
     core.handle(ServerFrame::Ready(ready)).unwrap();
+}
+
+/// An older gateway passes over what it does not know; its client must not take that for a yes.
+#[test]
+fn a_cleanup_that_the_gateway_knows_nothing_of_is_refused() {
+    for (asked, caps, followed) in [
+        (None, vec!["signal"], true),
+        (Some(Cleanup::Tree), vec!["signal", "resume"], false),
+        (Some(Cleanup::Nothing), vec!["resume", "cleanup"], true),
+    ] {
+        let mut core = ClientCore::new(Open {
+            cleanup: asked,
+            ..Open::default()
+        });
+        core.connect();
+        assert!(core.check_cleanup().is_ok(), "nothing is known yet");
+        let ready = ReadyFrame {
+            session: "s".into(),
+            secret: Some("x".into()),
+            base: 0,
+            head: 0,
+            in_next: 0,
+            in_own: 0,
+            caps: caps.into_iter().map(str::to_owned).collect(),
+            in_window: 99,
+        };
+        core.handle(ServerFrame::Ready(ready)).unwrap();
+        let told = core.check_cleanup();
+        assert_eq!(told.is_ok(), followed, "{asked:?}");
+        if let Err(error) = told {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("cleanup tree"), "{error}");
+        }
+    }
 }
 
 fn notice(core: &mut ClientCore, code: &str, in_next: Option<u64>) {

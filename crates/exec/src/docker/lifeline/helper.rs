@@ -163,7 +163,7 @@ fn gone(error: Error) -> Error {
     }
 }
 
-fn not_running(workload: &WorkloadId) -> Error {
+pub(in crate::docker) fn not_running(workload: &WorkloadId) -> Error {
     let text = format!("container {workload} is not running");
     Error::new(ErrorKind::Conflict, text).with_retryable(false)
 }

@@ -170,12 +170,14 @@ foreground() {
         pid=${dir#/proc/}
         fields "$pid" && [ "$parent" = 0 ] && [ "$pid" -gt 1 ] && marked "$pid" || continue
         [ "$front" -gt 0 ] || front=$group_of
-        kill "-$1" "-$front"
+        [ "$2" = end ] && [ "$front" = "$group_of" ] || kill "-$1" "-$front"
+        # A shell that is hung up passes it on to what is in its background.
+        [ "$2" = end ] && [ "$1" != HUP ] && kill "-$1" "-$group_of"
     done
 } 2>/dev/null
 finish() {
     if [ "$policy" = foreground ]; then
-        for signal in HUP TERM KILL; do foreground "$signal"; nap 0.1; done
+        for signal in HUP TERM KILL; do foreground "$signal" end; nap 0.1; done
     else
         tree
     fi
@@ -218,7 +220,7 @@ while [ "$late" -lt 20 ]; do
     # Most of what is late comes soon; the rest is not worth a search every half second.
     if [ "$late" -le 6 ]; then nap 0.5; else nap 2; fi
     if [ "$policy" = foreground ]; then
-        foreground KILL
+        foreground KILL end
     else
         sessions= known=
         find

@@ -3,7 +3,9 @@ use std::time::Duration;
 use longshore_core::{
     Error, ExecOutput, ExitStatus, OutputKind, Result, Signal, TerminalSize, Timestamp,
 };
-use longshore_exec_stub::{BEAT, Decoder, Ending, FromStub, INPUT_WINDOW, ToStub, VERSION};
+use longshore_exec_stub::{
+    BEAT, Decoder, Ending, FromStub, INPUT_WINDOW, Opening, ToStub, VERSION,
+};
 
 use super::window::Window;
 
@@ -18,6 +20,10 @@ pub(super) struct Conversation {
     input_ended: bool,
     stage: Stage,
     told_to_end: bool,
+    /// Whether it was told what to become, once it waited.
+    is_opened: bool,
+    /// Beats that a stub which waits has not answered.
+    unanswered: u32,
     window: Window,
     /// Told before the rest.
     first: Option<Event>,
@@ -27,6 +33,10 @@ pub(super) struct Conversation {
 enum Stage {
     /// Nothing heard yet.
     Calling,
+    /// It waits to be told what to become.
+    Waiting,
+    /// It was told.
+    Opening,
     /// It is a stub.
     Greeted,
     /// The command runs.
@@ -40,6 +50,12 @@ enum Stage {
 /// What the stub's words mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
+    /// It waits, and has answered every beat so far.
+    Waiting,
+    /// The command of its session could not be started; it goes on waiting.
+    NotStarted(ExitStatus),
+    /// It can't be that session, and has started nothing: why.
+    Declined(String),
     /// The command runs.
     Started,
     Output(ExecOutput),
@@ -61,6 +77,8 @@ impl Conversation {
             input_ended: false,
             stage: Stage::Calling,
             told_to_end: false,
+            is_opened: false,
+            unanswered: 0,
             window: Window::new(now),
             first: None,
         }
@@ -91,9 +109,25 @@ impl Conversation {
 
     fn hear(&mut self, message: FromStub) -> Result<Option<Event>> {
         let event = match (self.stage, message) {
-            (Stage::Calling, FromStub::Hello(VERSION)) => {
+            (Stage::Calling | Stage::Opening, FromStub::Hello(VERSION)) => {
                 self.stage = Stage::Greeted;
                 None
+            }
+            (Stage::Greeted, FromStub::Waiting) if !self.is_opened => {
+                self.stage = Stage::Waiting;
+                Some(Event::Waiting)
+            }
+            (Stage::Waiting | Stage::Opening, FromStub::Waiting) => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                (self.stage == Stage::Waiting && self.unanswered == 0).then_some(Event::Waiting)
+            }
+            (Stage::Opening, FromStub::Failed { code, reason }) => {
+                (self.stage, self.is_opened) = (Stage::Waiting, false);
+                Some(Event::NotStarted(not_started(code, &reason)))
+            }
+            (Stage::Opening, FromStub::Declined(reason)) => {
+                self.stage = Stage::Over;
+                Some(Event::Declined(reason))
             }
             (Stage::Calling, FromStub::Hello(version)) => {
                 return Err(Error::protocol(format!(
@@ -107,10 +141,7 @@ impl Conversation {
             }
             (Stage::Greeted, FromStub::Failed { code, reason }) => {
                 self.stage = Stage::Ended;
-                let status = ExitStatus::exited(i64::from(code));
-                Some(Event::Ended(
-                    status.with_reason(format!("start-failed: {reason}")),
-                ))
+                Some(Event::Ended(not_started(code, &reason)))
             }
             (Stage::Running, FromStub::Output(bytes)) => output(OutputKind::Stdout, bytes),
             (Stage::Running, FromStub::Errors(bytes)) => output(OutputKind::Stderr, bytes),
@@ -135,6 +166,26 @@ impl Conversation {
             }
         };
         Ok(event)
+    }
+
+    /// Tells a stub that waits what to become. Nothing may be said until it has answered: it would be
+    /// lost with what the stub was before.
+    pub(super) fn open(&mut self, opening: &Opening) {
+        if self.stage == Stage::Waiting {
+            (self.stage, self.is_opened) = (Stage::Opening, true);
+            ToStub::Open(opening.clone()).write(&mut self.out);
+        }
+    }
+
+    /// Asks a stub that waits whether it is there: [`Event::Waiting`] follows.
+    pub(super) fn ask(&mut self) {
+        self.unanswered += 1;
+        ToStub::Beat.write(&mut self.out);
+    }
+
+    /// How many beats in a row a stub that waits has not answered.
+    pub(super) fn unanswered(&self) -> u32 {
+        self.unanswered
     }
 
     /// So much output was taken, after it had waited for its reader for so long.
@@ -164,7 +215,7 @@ impl Conversation {
 
     /// How many bytes of input may be said now.
     pub(super) fn input_room(&self) -> usize {
-        if self.input_ended || self.told_to_end || self.has_ended() {
+        if self.input_ended || self.told_to_end || self.stage != Stage::Running {
             return 0;
         }
         INPUT_WINDOW - self.under_way.min(INPUT_WINDOW)
@@ -202,7 +253,11 @@ impl Conversation {
     pub(super) fn tick(&mut self, now: Timestamp) {
         if now >= self.next_beat {
             self.next_beat = now.after(BEAT);
-            ToStub::Beat.write(&mut self.out);
+            match self.stage {
+                Stage::Waiting => self.ask(),
+                Stage::Opening => {}
+                _ => ToStub::Beat.write(&mut self.out),
+            }
         }
     }
 
@@ -218,6 +273,11 @@ impl Conversation {
     pub(super) fn written(&mut self, count: usize) {
         self.out.drain(..count);
     }
+}
+
+fn not_started(code: u8, reason: &str) -> ExitStatus {
+    let status = ExitStatus::exited(i64::from(code));
+    status.with_reason(format!("start-failed: {reason}"))
 }
 
 fn output(kind: OutputKind, bytes: Vec<u8>) -> Option<Event> {
@@ -242,157 +302,4 @@ fn status(ending: Ending) -> ExitStatus {
 const LONGEST_COMPLAINT: usize = 200;
 
 #[cfg(test)]
-mod tests {
-    use longshore_core::ErrorKind;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_secs(5);
-
-    fn heard(messages: &[FromStub]) -> (Conversation, Result<Vec<Event>>) {
-        let mut talk = Conversation::new(NOW);
-        let mut bytes = Vec::new();
-        messages
-            .iter()
-            .for_each(|message| message.write(&mut bytes));
-        talk.receive(&bytes);
-        let mut events = Vec::new();
-        let result = loop {
-            match talk.next_event() {
-                Ok(Some(event)) => events.push(event),
-                Ok(None) => break Ok(events),
-                Err(error) => break Err(error),
-            }
-        };
-        (talk, result)
-    }
-
-    fn said(talk: &mut Conversation) -> Vec<ToStub> {
-        let mut decoder = Decoder::new();
-        decoder.push(talk.out());
-        talk.written(talk.out().len());
-        std::iter::from_fn(|| decoder.next_message().unwrap()).collect()
-    }
-
-    fn running() -> Conversation {
-        heard(&[FromStub::Hello(VERSION), FromStub::Started]).0
-    }
-
-    #[test]
-    fn a_signal_is_told_as_one_and_an_unknown_end_is_never_success() {
-        for (ending, expected) in [
-            (Ending::Code(7), ExitStatus::exited(7)),
-            (Ending::Signal(9), ExitStatus::signaled(Signal::KILL)),
-        ] {
-            let (_, events) = heard(&[
-                FromStub::Hello(VERSION),
-                FromStub::Started,
-                FromStub::Exit(ending),
-            ]);
-            assert_eq!(events.unwrap()[1], Event::Ended(expected));
-        }
-        for ending in [Ending::Unknown, Ending::Signal(0), Ending::Signal(200)] {
-            let (_, events) = heard(&[
-                FromStub::Hello(VERSION),
-                FromStub::Started,
-                FromStub::Exit(ending),
-            ]);
-            let Event::Ended(status) = &events.unwrap()[1] else {
-                panic!("an end");
-            };
-            assert_eq!((status.code, status.is_success()), (None, false));
-        }
-    }
-
-    #[test]
-    fn a_failed_start_has_its_code_and_reason() {
-        let failed = FromStub::Failed {
-            code: 127,
-            reason: "not there".to_owned(),
-        };
-        let (_, events) = heard(&[FromStub::Hello(VERSION), failed]);
-        let expected = ExitStatus::exited(127).with_reason("start-failed: not there");
-        assert_eq!(events.unwrap(), [Event::Ended(expected)]);
-    }
-
-    #[test]
-    fn another_version_and_words_out_of_turn_are_refused() {
-        for messages in [
-            vec![FromStub::Hello(VERSION + 1)],
-            vec![FromStub::Started],
-            vec![FromStub::Hello(VERSION), FromStub::Output(b"x".to_vec())],
-            vec![
-                FromStub::Hello(VERSION),
-                FromStub::Started,
-                FromStub::Exit(Ending::Code(0)),
-                FromStub::Output(b"late".to_vec()),
-            ],
-        ] {
-            let (_, events) = heard(&messages);
-            assert_eq!(events.unwrap_err().kind(), ErrorKind::Protocol);
-        }
-    }
-
-    #[test]
-    fn input_waits_until_it_is_taken() {
-        let mut talk = running();
-        assert_eq!(talk.input_room(), INPUT_WINDOW);
-        talk.input(&vec![0; INPUT_WINDOW]);
-        assert_eq!(talk.input_room(), 0);
-        let mut bytes = Vec::new();
-        FromStub::Taken(10).write(&mut bytes);
-        talk.receive(&bytes);
-        assert_eq!(talk.next_event().unwrap(), None);
-        assert_eq!(talk.input_room(), 10);
-        // A stub that claims more than it was sent gains nothing.
-        let mut bytes = Vec::new();
-        FromStub::Taken(u32::MAX).write(&mut bytes);
-        talk.receive(&bytes);
-        assert_eq!(talk.next_event().unwrap(), None);
-        assert_eq!(talk.input_room(), INPUT_WINDOW);
-    }
-
-    #[test]
-    fn it_beats_every_two_seconds() {
-        let mut talk = running();
-        talk.tick(NOW.after(Duration::from_millis(1999)));
-        assert_eq!(said(&mut talk), []);
-        let mut now = NOW;
-        for _ in 0..3 {
-            now = talk.next_deadline();
-            talk.tick(now);
-            assert_eq!(said(&mut talk), [ToStub::Beat]);
-        }
-        assert_eq!(now.since(NOW), BEAT * 3);
-    }
-
-    #[test]
-    fn ends_are_said_once() {
-        let mut talk = running();
-        talk.end_input();
-        talk.end_input();
-        talk.end();
-        talk.end();
-        assert_eq!(said(&mut talk), [ToStub::InputEnd, ToStub::End]);
-        assert_eq!(talk.input_room(), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn no_words_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), cut in 1usize..50) {
-            let mut talk = Conversation::new(NOW);
-            'talking: for piece in bytes.chunks(cut) {
-                talk.receive(piece);
-                loop {
-                    match talk.next_event() {
-                        Ok(Some(_)) => {}
-                        Ok(None) => break,
-                        Err(_) => break 'talking,
-                    }
-                }
-                prop_assert!(talk.input_room() <= INPUT_WINDOW);
-            }
-        }
-    }
-}
+mod tests;

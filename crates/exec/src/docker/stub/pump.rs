@@ -86,6 +86,39 @@ impl Pump {
         }
     }
 
+    /// The next event, while what is to be said is said, and beats are; `None` at the stream's end.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The stream broke, or a stub that waits has answered nothing for long.
+    pub(super) async fn converse(&mut self) -> Result<Option<Event>> {
+        let mut writer = self.link.clone();
+        loop {
+            if let Some(event) = self.talk.next_event()? {
+                return Ok(Some(event));
+            }
+            self.talk.tick(self.clock.now());
+            if self.talk.unanswered() > MOST_UNANSWERED {
+                return Err(Error::unavailable("the stub that waits answers nothing"));
+            }
+            let deadline = self.talk.next_deadline();
+            tokio::select! {
+                biased;
+                written = writer.write(self.talk.out()), if !self.talk.out().is_empty() => {
+                    match written {
+                        Ok(count) if count > 0 => self.talk.written(count),
+                        _ => return Err(Error::unavailable("the stub's stream is closed")),
+                    }
+                }
+                said = self.source.read() => match said? {
+                    Some(bytes) => self.talk.receive(&bytes),
+                    None => return Ok(None),
+                },
+                () = self.clock.sleep_until(deadline) => {}
+            }
+        }
+    }
+
     /// Runs until the stub's stream ends. The end is told as soon as it is known.
     pub(super) async fn run(mut self, mut ends: Ends) -> Result<()> {
         let mut output = Some(ends.output);
@@ -110,7 +143,8 @@ impl Pump {
                     Ok(Some(Event::Cleaned { left })) if left > 0 => {
                         tracing::debug!(left, "the stub could not end everything");
                     }
-                    Ok(Some(Event::Started | Event::Cleaned { .. })) => {}
+                    // The others are said before a command begins.
+                    Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(error) => return Err(tell(&output, error)),
                 }
@@ -242,5 +276,7 @@ async fn type_in(
     count.ok().filter(|count| *count > 0)
 }
 
+/// Beats, as many as the stub itself goes without before it ends.
+const MOST_UNANSWERED: u32 = 5;
 const READ: usize = 64 * 1024;
 const TYPED: usize = 16 * 1024;

@@ -6,8 +6,8 @@ use std::{
 use async_trait::async_trait;
 use futures::stream;
 use longshore_core::{
-    ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
-    Result, SessionId, Signal, TerminalSize,
+    BoxFuture, ClockExt, Error, ErrorKind, ExecInput, ExecOutputStream, ExecRequest, ExecSession,
+    ExitStatus, Result, SessionId, Signal, TerminalSize,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,19 +16,19 @@ use super::{
     Stub,
     conversation::Event,
     pump::{Ends, Pump},
+    wrapped::wrap,
 };
 use crate::{
-    cleanup::{Cleanup, CleanupRung, Marker},
+    cleanup::{Cleanup, CleanupReport, CleanupRung, Marker},
     docker::{
         api::ContainerState,
         context::Context,
         exec::take,
         exit_facts::ExitFacts,
-        keeper::{Keeper, Watched},
+        keeper::{Keeper, Watched, clean_later},
         link::Link,
         starts::Starting,
     },
-    session::HELPER_SHELL,
 };
 
 /// A command in a container, owned by a stub there.
@@ -92,7 +92,8 @@ impl StubSession {
         Ok(Self::run(context, request, id, pump, marker))
     }
 
-    fn run(
+    /// Of a command that runs, or whose end is the first that will be heard.
+    pub(super) fn run(
         context: &Context,
         request: &ExecRequest,
         id: SessionId,
@@ -114,27 +115,15 @@ impl StubSession {
             exit,
             ending: ending.clone(),
         };
-        let keeper = marker
-            .filter(|_| context.settings.cleanup == Cleanup::Tree)
-            .map(|marker| {
-                Arc::new(Keeper::new(
-                    context.clone(),
-                    Watched {
-                        workload: request.workload.clone(),
-                        session: id.clone(),
-                        user: request.user.clone(),
-                        marker,
-                        working: Some(CleanupRung::Stub),
-                        shellless: false,
-                    },
-                ))
-            });
+        let keeper = keep(context, request, &id, marker);
         if let Some(keeper) = &keeper {
             keeper.check_sight();
         }
         let link = pump.link.clone();
         let facts = ExitFacts::new(context, request.workload.clone(), id.clone());
         let behind = keeper.clone();
+        let (starts, workload) = (context.starts.clone(), request.workload.clone());
+        let (api, session) = (Arc::clone(&context.api), id.clone());
         let closing = ending.clone();
         let clock = Arc::clone(&context.api.clock);
         tokio::spawn(async move {
@@ -171,9 +160,13 @@ impl StubSession {
                 link.close();
             };
             tokio::join!(telling, pumping);
-            if let Some(keeper) = behind {
-                keeper.clean().await;
-            }
+            let cleaning = async {
+                if let Some(keeper) = behind {
+                    keeper.clean().await;
+                }
+            };
+            let untold = starts.untold(&workload);
+            tokio::join!(untold.until_told(&api, &session), cleaning);
         });
         let output = stream::unfold(received, |mut received| async move {
             Some((received.recv().await?, received))
@@ -191,6 +184,52 @@ impl StubSession {
             context: context.clone(),
         }
     }
+
+    /// Of a command that could not be started: it is over.
+    pub(super) fn not_started(
+        context: &Context,
+        request: &ExecRequest,
+        id: SessionId,
+        marker: Option<Marker>,
+        status: ExitStatus,
+    ) -> Self {
+        let keeper = keep(context, request, &id, marker);
+        if let Some(keeper) = &keeper {
+            clean_later(keeper);
+        }
+        let (near, _) = tokio::io::duplex(1);
+        Self {
+            id,
+            tty: request.tty,
+            input: Mutex::new(request.stdin.then(|| Box::pin(near) as ExecInput)),
+            output: Mutex::new(Some(Box::pin(stream::empty()))),
+            signals: mpsc::channel(1).0,
+            size: watch::channel(None).0,
+            ending: CancellationToken::new(),
+            end: watch::channel(Some(Ok(status))).1,
+            keeper,
+            context: context.clone(),
+        }
+    }
+}
+
+/// Who cleans up behind a session, if anybody is to.
+fn keep(
+    context: &Context,
+    request: &ExecRequest,
+    id: &SessionId,
+    marker: Option<Marker>,
+) -> Option<Arc<Keeper>> {
+    let marker = marker.filter(|_| context.settings.cleanup == Cleanup::Tree)?;
+    let watched = Watched {
+        workload: request.workload.clone(),
+        session: id.clone(),
+        user: request.user.clone(),
+        marker,
+        working: Some(CleanupRung::Stub),
+        shellless: false,
+    };
+    Some(Arc::new(Keeper::new(context.clone(), watched)))
 }
 
 /// Starts the stub and hears its first words.
@@ -203,40 +242,13 @@ async fn call(
     starting: &mut Starting,
 ) -> Result<(SessionId, Pump), NoStub> {
     let api = &context.api;
+    let session = wrap(context, request, container);
     let mut wrapped = request.clone();
     wrapped.tty = false;
     wrapped.stdin = true;
-    wrapped.command = vec![path.to_owned(), "session".to_owned()];
-    let mut flag = |words: &[&str]| {
-        let words = words.iter().map(|word| (*word).to_owned());
-        wrapped.command.extend(words);
-    };
-    if request.tty {
-        let size = request.size.unwrap_or_default();
-        flag(&["--tty", &format!("{}x{}", size.columns, size.rows)]);
-    }
-    if !request.stdin {
-        flag(&["--no-input"]);
-    }
-    if context.settings.cleanup != Cleanup::Tree {
-        flag(&["--keep"]);
-    }
-    let user = match request.user.as_str() {
-        "" => container.config.user.as_str(),
-        user => user,
-    };
-    // As root it reaches what changed its user, and the file of a helper container.
-    if !is_root(user) && may_become_others(container) {
-        flag(&["--user", user]);
-        wrapped.user = "0:0".to_owned();
-    }
-    flag(&["--"]);
-    if request.command == [HELPER_SHELL] {
-        // By this name it finds itself also where its file is another container's.
-        flag(&["/proc/self/exe", "shell"]);
-    } else {
-        wrapped.command.extend(request.command.iter().cloned());
-    }
+    wrapped.user = session.user;
+    wrapped.command = vec![path.to_owned()];
+    wrapped.command.extend(session.words);
     let mut env = request.env.clone();
     env.extend(marker.map(Marker::pair));
     let id = api.create_exec(&wrapped, &env).await.map_err(refuse)?;
@@ -283,22 +295,6 @@ fn refuse(error: Error) -> NoStub {
         | ErrorKind::PermissionDenied => NoStub::Refused(error),
         _ => NoStub::Unusable(error),
     }
-}
-
-fn is_root(user: &str) -> bool {
-    matches!(
-        user,
-        "" | "0" | "root" | "0:0" | "root:root" | "0:root" | "root:0"
-    )
-}
-
-/// Without these capabilities root can't become anybody.
-fn may_become_others(container: &ContainerState) -> bool {
-    let dropped = container.host_config.cap_drop.iter().flatten();
-    !dropped.into_iter().any(|name| {
-        let name = name.to_ascii_uppercase();
-        matches!(name.trim_start_matches("CAP_"), "ALL" | "SETUID" | "SETGID")
-    })
 }
 
 #[async_trait]
@@ -355,6 +351,13 @@ impl ExecSession for StubSession {
             }
         }
     }
+
+    fn cleaned(&self) -> BoxFuture<'static, Option<CleanupReport>> {
+        match &self.keeper {
+            Some(keeper) => Box::pin(Arc::clone(keeper).reported()),
+            None => Box::pin(std::future::ready(None)),
+        }
+    }
 }
 
 impl Drop for StubSession {
@@ -376,6 +379,6 @@ const PIPE: usize = 16 * 1024;
 const PIECES: usize = 2;
 const SIGNALS: usize = 16;
 /// How long a container may take to start the stub.
-const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+pub(super) const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 /// How long a stub may take to end what it started. It gives up after ten seconds itself.
 const END_LIMIT: std::time::Duration = std::time::Duration::from_secs(12);

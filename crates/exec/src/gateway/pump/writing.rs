@@ -6,7 +6,7 @@ use longshore_core::{ClockExt, Error, Result, Timestamp};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Between, Pump, lock};
+use super::{Between, Pump, Shareable, lock};
 use crate::{
     gateway::{
         receipts::Next,
@@ -21,19 +21,17 @@ impl Pump<'_> {
     /// Writes what the session tells; `None` when the connection can't be written to.
     pub(super) async fn write(
         &self,
-        sending: &mut Sending,
+        sending: &Shareable<'_>,
         encoder: &Mutex<Box<dyn Encoder>>,
         first: Vec<Bytes>,
         mut asked: mpsc::Receiver<u64>,
         between: &Between,
     ) -> Option<Closing> {
         let clock = &*self.shared.clock;
-        let options = &self.shared.options;
         let mut out = Outgoing {
             messages: first,
             closing: None,
         };
-        let mut next_ping = clock.now().after(options.ping);
         let mut flush_at: Option<Timestamp> = None;
         let mut refill: Option<Refill> = None;
         let mut refills = self.refills;
@@ -103,6 +101,7 @@ impl Pump<'_> {
                         match next {
                             Next::Acknowledge(offset) => self.attachment.acknowledge(offset).ok()?,
                             Next::Ask(token) => {
+                                let sending = &mut *sending.lock().await;
                                 self.ask(sending, Some(token), encoder, &mut out).await.ok()?;
                             }
                             Next::Wait => {}
@@ -113,17 +112,6 @@ impl Pump<'_> {
                 () = held => {
                     flush_at = None;
                     lock(encoder).flush(&mut out);
-                }
-                () = clock.sleep_until(next_ping), if self.pings => {
-                    next_ping = clock.now().after(options.ping);
-                    if !between.life.listens() {
-                        // Its own pings can't be read, and it may give up without an answer: one may
-                        // be sent unasked (RFC 6455, section 5.5.3).
-                        let pong = Message::Pong(Bytes::new());
-                        self.message(sending, pong).await.ok()?;
-                    }
-                    let open = lock(&between.receipts).open();
-                    self.ask(sending, open, encoder, &mut out).await.ok()?;
                 }
             }
         }
@@ -148,7 +136,15 @@ impl Pump<'_> {
     }
 
     /// Each message is flushed by itself, so that each has a TLS record of its own.
-    pub(super) async fn send(&self, sending: &mut Sending, out: &mut Outgoing) -> Result<()> {
+    pub(super) async fn send(&self, sending: &Shareable<'_>, out: &mut Outgoing) -> Result<()> {
+        if out.messages.is_empty() {
+            return Ok(());
+        }
+        let mut sending = sending.lock().await;
+        self.send_on(&mut sending, out).await
+    }
+
+    pub(super) async fn send_on(&self, sending: &mut Sending, out: &mut Outgoing) -> Result<()> {
         for message in out.messages.drain(..) {
             self.message(sending, Message::Binary(message)).await?;
         }
@@ -157,7 +153,7 @@ impl Pump<'_> {
 
     /// Sends a ping, and what shows that the server lives directly behind it: LAIN's stock client
     /// blocks behind a ping until it has a data message.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         sending: &mut Sending,
         token: Option<u64>,
@@ -169,10 +165,10 @@ impl Pump<'_> {
         });
         self.message(sending, Message::Ping(payload)).await?;
         lock(encoder).keepalive(out);
-        self.send(sending, out).await
+        self.send_on(sending, out).await
     }
 
-    async fn message(&self, sending: &mut Sending, message: Message) -> Result<()> {
+    pub(super) async fn message(&self, sending: &mut Sending, message: Message) -> Result<()> {
         let limit = self.shared.options.write_limit;
         let sent = self
             .shared

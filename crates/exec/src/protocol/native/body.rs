@@ -1,5 +1,6 @@
 use std::fmt;
 
+use longshore_core::Cleanup;
 use serde::{Deserialize, Serialize};
 
 use crate::session::{Person, SessionEnd, ViewerId};
@@ -39,6 +40,10 @@ pub struct Open {
     /// As whom; empty: as the container.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
+    /// What happens to the command's processes at the session's end; `None`: what the server does by
+    /// default. A server that follows it says `cleanup` in READY's `caps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<Cleanup>,
     /// Attached: with earlier output first.
     pub backlog: bool,
     /// The client leaves for good when its connection ends.
@@ -157,7 +162,7 @@ pub struct ReadyFrame {
     /// 0, there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub in_own: u64,
-    /// What the server can do: `signal`, `resume`, `people`; `deflate` where it sends PACKED on this connection.
+    /// What the server can do: `signal`, `resume`, `people`, `cleanup`; `deflate` where it sends PACKED on this connection.
     #[serde(default)]
     pub caps: Vec<String>,
     /// Bytes of input that may be unacknowledged.

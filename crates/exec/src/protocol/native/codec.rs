@@ -212,7 +212,9 @@ pub fn close_code(reason: EndReason) -> u16 {
 
 /// READY for a connection that has joined, and may be sent PACKED.
 pub fn ready_frame(ready: &Ready, packs: bool) -> ServerFrame {
-    let mut caps = ["signal", "resume", "people"].map(str::to_owned).to_vec();
+    let mut caps = ["signal", "resume", "people", super::CLEANUP]
+        .map(str::to_owned)
+        .to_vec();
     if packs {
         caps.push("deflate".to_owned());
     }

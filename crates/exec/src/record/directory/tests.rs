@@ -145,6 +145,53 @@ async fn a_torn_end_is_cut_off_and_said() {
     }
 }
 
+/// As a server of the version before has left it, whole or torn, with an index or without.
+#[tokio::test]
+async fn a_record_of_version_1_is_finished_as_what_it_is() {
+    let written = include_bytes!("../log/written/unfinished-1.log");
+    // The last event is a size.
+    let last = written.len() - (13 + 4 + 32);
+    for end in [written.len(), written.len() - 1, last + 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("old.log");
+        fs::write(&log, &written[..end]).unwrap();
+        let records = open(dir.path());
+        let torn = if end == written.len() { 0 } else { end - last };
+        assert_eq!(records.recovered()[0].torn, torn as u64);
+        assert_eq!(records.recovered()[0].damage, None);
+        let verified = records.verify(&id("old"), None).await.unwrap();
+        assert!(verified.is_complete && verified.output == 11);
+        let bytes = fs::read(&log).unwrap();
+        assert!(bytes.starts_with(&written[..if torn == 0 { end } else { last }]));
+        drop(records);
+        let records = open(dir.path());
+        let summary = records.session(&id("old")).await.unwrap();
+        assert_eq!(summary.status, SessionStatus::Interrupted);
+        assert_eq!(summary.head, verified.head.hash());
+        let again = records.verify(&id("old"), Some(&verified.head)).await;
+        assert_eq!(again.unwrap(), verified);
+    }
+}
+
+#[tokio::test]
+async fn a_changed_record_of_version_1_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = include_bytes!("../log/written/unfinished-1.log").to_vec();
+    let at = bytes.windows(5).position(|part| part == b"first").unwrap();
+    bytes[at] = b'F';
+    fs::write(dir.path().join("old.log"), &bytes).unwrap();
+    let records = open(dir.path());
+    assert!(records.recovered()[0].damage.is_some());
+    assert_eq!(fs::read(dir.path().join("old.log")).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn records_are_of_the_newest_version() {
+    let scene = left(true).await;
+    let bytes = fs::read(&scene.log).unwrap();
+    assert!(bytes.starts_with(b"LONGSHORE RECORD 2\n"));
+}
+
 #[tokio::test]
 async fn an_end_of_zeros_is_torn_too() {
     for zeros in [1, 50, 100_000] {

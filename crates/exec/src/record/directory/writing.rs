@@ -1,4 +1,4 @@
-use std::{fs::File, io::Write};
+use std::fs::File;
 
 use longshore_core::{Error, Result, SessionId, Timestamp};
 
@@ -82,7 +82,7 @@ impl Writing {
                 "the record could not be repaired after a failed write",
             ));
         }
-        if let Err(error) = self.file.write_all(&step.bytes) {
+        if let Err(error) = step.bytes.write_to(&mut self.file) {
             self.broken = self.file.set_len(self.summary().bytes).is_err();
             return Err(Error::io("cannot write the record of a session", error)
                 .with_context("session", &self.summary().session));

@@ -3,12 +3,12 @@ use longshore_core::{Error, OutputKind, Result, SessionId, TerminalSize, Timesta
 use serde::de::DeserializeOwned;
 
 use super::{
-    ENDED, ERROR_OUTPUT, FRONT, FULL, HASH, HIT, Head, INPUT, INPUT_HIDDEN, INTERRUPTED, LONGEST,
-    LogEntry, MAGIC, OPENED, OUTPUT, RESIZE,
+    ENDED, ERROR_OUTPUT, FRONT, FULL, Form, HASH, HIT, Head, INPUT, INPUT_HIDDEN, INTERRUPTED,
+    LONGEST, LogEntry, OFFSET, OPENED, OUTPUT, RESIZE,
 };
 use crate::session::RecordEvent;
 
-/// Reads a log from bytes as they come, and checks every record. It holds no more than one record
+/// Reads a log of any version from bytes as they come, and checks every record. It holds no more than one record
 /// and what was pushed last.
 #[derive(Debug)]
 pub struct LogDecoder {
@@ -32,7 +32,7 @@ impl LogDecoder {
         Self {
             session: session.clone(),
             buffer: BytesMut::new(),
-            head: Head::of(session).1,
+            head: Head::of(session, Form::NEWEST).1,
             begun: false,
             whole: 0,
             at: Timestamp::ZERO,
@@ -117,7 +117,12 @@ impl LogDecoder {
         if self.buffer.len() < size {
             return Ok(None);
         }
-        let head = self.head.then(&self.buffer[..FRONT + length]);
+        let lead = match self.buffer[4] {
+            OUTPUT | ERROR_OUTPUT => FRONT + length.min(OFFSET),
+            _ => FRONT,
+        };
+        let (lead, content) = self.buffer[..FRONT + length].split_at(lead);
+        let head = self.head.then(lead, content);
         if head.hash != self.buffer[FRONT + length..size] {
             return Err(self.fault("it, or a record before it, was changed, removed or moved"));
         }
@@ -146,21 +151,29 @@ impl LogDecoder {
     }
 
     fn begin(&mut self) -> Result<bool> {
-        let (expected, _) = Head::of(&self.session);
-        let known = self.buffer.len().min(expected.len());
-        if self.buffer[..known] != expected[..known] {
-            let is_other = self.buffer.starts_with(MAGIC);
-            return Err(Error::protocol(match is_other {
-                true => "this is the record of another session",
-                false => "this is not a session's record",
+        let buffer = &self.buffer[..];
+        let heads = Form::ALL.map(|form| Head::of(&self.session, form));
+        let fits = heads.into_iter().find(|(bytes, _)| {
+            let known = buffer.len().min(bytes.len());
+            buffer[..known] == bytes[..known]
+        });
+        let Some((bytes, head)) = fits else {
+            let is_known = |form: Form| buffer.starts_with(form.magic());
+            return Err(Error::protocol(if Form::ALL.into_iter().any(is_known) {
+                "this is the record of another session"
+            } else if buffer.starts_with(Form::NAME) {
+                "this is a session's record of a version that is not known here"
+            } else {
+                "this is not a session's record"
             })
             .with_context("session", &self.session));
-        }
-        if known < expected.len() {
+        };
+        if buffer.len() < bytes.len() {
             return Ok(false);
         }
-        self.buffer.advance(known);
-        self.whole = known as u64;
+        self.buffer.advance(bytes.len());
+        self.head = head;
+        self.whole = bytes.len() as u64;
         self.begun = true;
         Ok(true)
     }
@@ -170,7 +183,7 @@ impl LogDecoder {
             OPENED => RecordEvent::Opened(Box::new(self.json(body)?)),
             HIT => RecordEvent::Hit(self.json(body)?),
             ENDED => RecordEvent::Ended(self.json(body)?),
-            OUTPUT | ERROR_OUTPUT if body.len() > 8 => {
+            OUTPUT | ERROR_OUTPUT if body.len() > OFFSET => {
                 let offset = body.get_u64();
                 if offset < self.output {
                     return Err(self.fault("its output was there before"));

@@ -2,8 +2,8 @@ use bytes::Bytes;
 use longshore_core::{Error, OutputKind, Result, SessionId, Timestamp};
 
 use super::{
-    ENDED, ERROR_OUTPUT, FRONT, FULL, HASH, HIT, Head, INPUT, INPUT_HIDDEN, INTERRUPTED, LONGEST,
-    LogDecoder, OPENED, OUTPUT, RESIZE,
+    ENDED, ERROR_OUTPUT, FRONT, FULL, Form, HIT, Head, INPUT, INPUT_HIDDEN, INTERRUPTED, LONGEST,
+    LogDecoder, OFFSET, OPENED, OUTPUT, Pieces, RESIZE,
 };
 use crate::session::RecordEvent;
 
@@ -14,13 +14,17 @@ pub struct LogEncoder {
 }
 
 impl LogEncoder {
-    /// A new log, and the bytes it begins with.
+    /// A new log of the newest version, and the bytes it begins with.
     pub fn new(session: &SessionId) -> (Self, Vec<u8>) {
-        let (bytes, head) = Head::of(session);
+        Self::of(session, Form::NEWEST)
+    }
+
+    pub(super) fn of(session: &SessionId, form: Form) -> (Self, Vec<u8>) {
+        let (bytes, head) = Head::of(session, form);
         (Self { head }, bytes)
     }
 
-    /// Goes on behind everything that a decoder has read.
+    /// Goes on behind everything that a decoder has read, in the version of that log.
     pub fn resume(decoder: &LogDecoder) -> Self {
         Self {
             head: decoder.head(),
@@ -37,36 +41,43 @@ impl LogEncoder {
     /// # Errors
     /// The event is longer than a record may be.
     pub fn encode(&self, at: Timestamp, event: &RecordEvent) -> Result<(Vec<u8>, Head)> {
+        let mut pieces = Pieces::default();
+        let head = self.add(&mut pieces, at, event)?;
+        let mut all = Vec::with_capacity(pieces.len());
+        pieces.append_to(&mut all);
+        Ok((all, head))
+    }
+
+    /// As [`encode`](Self::encode), behind what is in `pieces` already.
+    pub(in crate::record) fn add(
+        &self,
+        pieces: &mut Pieces,
+        at: Timestamp,
+        event: &RecordEvent,
+    ) -> Result<Head> {
         let mut head = self.head;
-        let mut out = Vec::new();
-        match event {
-            RecordEvent::Output {
-                offset,
-                kind,
-                bytes,
-            } => {
-                let mut offset = *offset;
-                for piece in bytes.chunks(PIECE) {
-                    let kind = match kind {
-                        OutputKind::Stderr => ERROR_OUTPUT,
-                        OutputKind::Stdout => OUTPUT,
-                    };
-                    put(
-                        &mut out,
-                        &mut head,
-                        kind,
-                        at,
-                        &[&offset.to_be_bytes(), piece],
-                    )?;
-                    offset += piece.len() as u64;
-                }
-            }
-            event => {
-                let (kind, body) = body(event)?;
-                put(&mut out, &mut head, kind, at, &[&body])?;
-            }
+        let RecordEvent::Output {
+            offset,
+            kind,
+            bytes,
+        } = event
+        else {
+            let (kind, body) = body(event)?;
+            put(pieces, &mut head, kind, at, None, body)?;
+            return Ok(head);
+        };
+        let kind = match kind {
+            OutputKind::Stderr => ERROR_OUTPUT,
+            OutputKind::Stdout => OUTPUT,
+        };
+        let (mut offset, mut rest) = (*offset, bytes.clone());
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE));
+            let next = offset + piece.len() as u64;
+            put(pieces, &mut head, kind, at, Some(offset), piece)?;
+            offset = next;
         }
-        Ok((out, head))
+        Ok(head)
     }
 
     /// What was encoded is in its place.
@@ -93,21 +104,29 @@ fn body(event: &RecordEvent) -> Result<(u8, Bytes)> {
     })
 }
 
-fn put(out: &mut Vec<u8>, head: &mut Head, kind: u8, at: Timestamp, body: &[&[u8]]) -> Result<()> {
-    let length: usize = body.iter().map(|part| part.len()).sum();
+fn put(
+    pieces: &mut Pieces,
+    head: &mut Head,
+    kind: u8,
+    at: Timestamp,
+    offset: Option<u64>,
+    content: Bytes,
+) -> Result<()> {
+    let length = content.len() + offset.map_or(0, |_| OFFSET);
     if length > LONGEST {
         return Err(Error::invalid(format!(
             "an event of {length} bytes is longer than the {LONGEST} that a record may hold"
         )));
     }
-    let start = out.len();
-    out.reserve(FRONT + length + HASH);
-    out.extend_from_slice(&(length as u32).to_be_bytes());
-    out.push(kind);
-    out.extend_from_slice(&at.as_micros().to_be_bytes());
-    body.iter().for_each(|part| out.extend_from_slice(part));
-    *head = head.then(&out[start..]);
-    out.extend_from_slice(&head.hash);
+    let mut lead = Vec::with_capacity(FRONT + OFFSET);
+    lead.extend_from_slice(&(length as u32).to_be_bytes());
+    lead.push(kind);
+    lead.extend_from_slice(&at.as_micros().to_be_bytes());
+    lead.extend(offset.iter().flat_map(|offset| offset.to_be_bytes()));
+    *head = head.then(&lead, &content);
+    pieces.put(&lead);
+    pieces.put_shared(content);
+    pieces.put(&head.hash);
     Ok(())
 }
 

@@ -38,12 +38,17 @@ impl SessionCore {
 
     /// How much output may be given now. At 0 the process has to wait.
     pub fn output_room(&self) -> usize {
+        self.output_space().min(PIECE)
+    }
+
+    /// How much output there is room for in all.
+    pub(in super::super) fn output_space(&self) -> usize {
         if self.phase == Phase::Ended || self.forced.is_some() {
             // What a dying process still says is not held up by a client that has gone.
-            return PIECE;
+            return usize::MAX;
         }
         if self.drops_oldest() {
-            return PIECE;
+            return usize::MAX;
         }
         let head = self.log.head();
         let settled = self.settled();
@@ -51,7 +56,7 @@ impl SessionCore {
             return 0;
         }
         let kept = head - settled.max(self.log.base());
-        let room = self.options.log.saturating_sub(kept as usize).min(PIECE);
+        let room = self.options.log.saturating_sub(kept as usize);
         match self.writer.and_then(|id| self.viewers.get(&id)) {
             // The log is for whoever is away. Who is here would only see an answer late that stands
             // behind all of it.

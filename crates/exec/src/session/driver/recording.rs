@@ -1,7 +1,6 @@
 use std::{mem, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use futures::{FutureExt, StreamExt};
+use bytes::Bytes;
 use longshore_core::{ClockExt, ExecOutput, Result};
 
 use super::Driver;
@@ -65,36 +64,6 @@ impl Driver {
         judgement.pass
     }
 
-    /// A piece of output with what is there already behind it, to be recorded in one: a recorder's
-    /// way to the disk costs more than the few thousand bytes that an engine sends in a frame.
-    pub(super) fn gather(&mut self, first: ExecOutput) -> ExecOutput {
-        let mut whole: Option<BytesMut> = None;
-        while let Some(output) = self.output.as_mut() {
-            let length = whole.as_ref().map_or(first.bytes.len(), BytesMut::len);
-            if length >= MOST_GATHERED || self.behind.is_some() {
-                break;
-            }
-            match output.next().now_or_never() {
-                None => break,
-                Some(Some(Ok(piece)))
-                    if piece.kind == first.kind && length + piece.bytes.len() <= MOST_GATHERED =>
-                {
-                    whole
-                        .get_or_insert_with(|| BytesMut::from(&first.bytes[..]))
-                        .extend_from_slice(&piece.bytes);
-                }
-                Some(other) => self.behind = Some(other),
-            }
-        }
-        match whole {
-            Some(whole) => ExecOutput {
-                kind: first.kind,
-                bytes: whole.freeze(),
-            },
-            None => first,
-        }
-    }
-
     pub(super) fn note(&mut self, event: RecordEvent) {
         if self.recorder.is_none() {
             return;
@@ -107,11 +76,40 @@ impl Driver {
         self.unrecorded.push_back(event);
     }
 
-    /// Records what waits, and then shows a piece of output. Nothing may be under way.
-    pub(super) fn record(&mut self, then: Option<ExecOutput>) {
+    fn note_output(&mut self, piece: &ExecOutput) {
+        let waiting: usize = self.pending.iter().map(|piece| piece.bytes.len()).sum();
+        let head = self.shared.look(|core, _| core.output_range().1);
+        self.note(RecordEvent::Output {
+            offset: head + waiting as u64,
+            kind: piece.kind,
+            bytes: piece.bytes.clone(),
+        });
+        if let Some(witness) = &mut self.witness {
+            let decided = witness.shown(&piece.bytes);
+            decided.into_iter().for_each(|event| self.note(event));
+        }
+    }
+
+    /// Records what waits and is due, if nothing is under way; output is shown afterwards.
+    pub(super) fn record(&mut self) {
         let Some(recorder) = self.recorder.clone() else {
             return;
         };
+        if self.works.recording.is_some() {
+            return;
+        }
+        let (now, next) = self.shared.look(|core, now| (now, core.peek_action()));
+        if self.record_due(next).is_some_and(|due| now < due) {
+            return;
+        }
+        let then = self.gathered.take();
+        if let Some(piece) = &then {
+            self.under_way = piece.bytes.len();
+            self.note_output(piece);
+        }
+        if self.unrecorded.is_empty() {
+            return;
+        }
         let shared = Arc::clone(&self.shared);
         let events = mem::take(&mut self.unrecorded);
         self.works.recording = Some(Box::pin(async move {
@@ -133,6 +131,7 @@ impl Driver {
     }
 
     pub(super) fn recorded(&mut self, piece: Option<ExecOutput>, result: Result<()>) {
+        self.under_way = 0;
         self.begun |= result.is_ok() || self.without_record;
         if let Err(error) = result {
             tracing::warn!(session = %self.shared.id, error = error.chain(), "a session could not be recorded");
@@ -151,8 +150,6 @@ impl Driver {
     }
 }
 
-/// As much as a record of the log holds.
-const MOST_GATHERED: usize = 64 << 10;
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// How many hits may wait for the recorder.
 const MOST_UNRECORDED: usize = 64;

@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     SilentShell,
     /// It is stopped behind its first word.
     StoppedShell,
+    /// It takes so many seconds to remove one.
+    SlowRemoval(u64),
 }
 
 /// One that was made.
@@ -141,6 +143,10 @@ impl Daemon {
             ("DELETE", ["containers", name])
                 if helpers.has(name) || name.contains("-lifeline-") =>
             {
+                let fault = *helpers.fault.lock().unwrap();
+                if let Fault::SlowRemoval(seconds) = fault {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                }
                 if request.query.contains_key("force") {
                     helpers.forced.lock().unwrap().push((*name).to_owned());
                 } else if helpers.runs(name) {

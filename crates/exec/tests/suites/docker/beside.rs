@@ -12,6 +12,7 @@ use longshore_core::{
 };
 use longshore_exec::{
     Cleanup, CleanupOutcome, CleanupReport, CleanupRung, DockerExec, GatewayLife,
+    session::HELPER_SHELL,
 };
 use serde_json::json;
 
@@ -147,8 +148,16 @@ async fn each_policy_has_a_helper_of_its_own_and_none_has_none() {
         (Cleanup::Foreground, 1),
         (Cleanup::Tree, 2),
     ] {
-        let exec = place.exec.clone().with_cleanup(policy);
-        let session = exec.exec(&stubborn()).await.unwrap();
+        // The request's word counts, whatever the backend's.
+        let other = if policy == Cleanup::Nothing {
+            Cleanup::Tree
+        } else {
+            Cleanup::Nothing
+        };
+        let exec = place.exec.clone().with_cleanup(other);
+        assert_eq!(exec.default_cleanup(), Some(other));
+        let request = stubborn().with_cleanup(policy);
+        let session = exec.exec(&request).await.unwrap();
         assert_eq!(asked(&place), count);
         let running = place.daemon.running().await;
         drop(session);
@@ -160,6 +169,30 @@ async fn each_policy_has_a_helper_of_its_own_and_none_has_none() {
             "{policy:?}"
         );
     }
+}
+
+/// Where nobody is inside, and nobody can be beside it, the foreground can't be ended. It is said, and nothing
+/// is started.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_can_end_is_not_begun() {
+    let place = fresh(4096);
+    place.daemon.shellless.store(true, Ordering::SeqCst);
+    let foreground = stubborn().with_cleanup(Cleanup::Foreground);
+    let error = place.exec.exec(&foreground).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("cleanup foreground"), "{error}");
+    assert_eq!(place.daemon.running().await, 0);
+    // All of them are looked for from outside, and nothing is what can always be had.
+    for cleanup in [Cleanup::Tree, Cleanup::Nothing] {
+        let request = stubborn().with_cleanup(cleanup);
+        place.exec.exec(&request).await.unwrap();
+    }
+    // The helper ends with its session, whoever it is.
+    let mut helper = ExecRequest::new(id("web"), [HELPER_SHELL]);
+    helper.cleanup = Some(Cleanup::Nothing);
+    let error = place.exec.exec(&helper).await.unwrap_err();
+    assert!(error.to_string().contains("cleanup none"), "{error}");
+    assert_eq!(error.context("exit_code"), Some("127"));
 }
 
 /// A session begins as if no image had been named, and the next does not pay for it.
@@ -450,6 +483,35 @@ async fn helpers_that_nobody_will_start_are_reaped() {
     // First who may still run, and then what does not.
     let place_of = |what: &str| lines.clone().position(|line| line.contains(what));
     assert!(place_of("/top") < place_of("DELETE"), "{requests:?}");
+}
+
+/// However many there are and however long the engine takes for each: whoever reaps is back within half a
+/// minute, having removed no more than 64, and what is left is there the next time.
+#[tokio::test(start_paused = true)]
+async fn removing_what_nobody_will_start_takes_no_more_than_half_a_minute() {
+    let now = Timestamp::parse_rfc3339(NOW).unwrap().unwrap().as_secs();
+    let made = Some(i64::try_from(now).unwrap() - 700);
+    let place = fresh(4096);
+    let helpers = &place.daemon.helpers;
+    for number in 0..70 {
+        let name = format!("longshore-exec-lifeline-{number}");
+        helpers.leave(&name, json!({ "longshore.exec": "lifeline" }), made);
+    }
+    let clock = clock();
+    let reap = async || {
+        let begun = clock.now();
+        place.exec.reap().await.unwrap();
+        clock.now().since(begun).as_secs()
+    };
+    assert_eq!(reap().await, 0);
+    assert_eq!(helpers.names().len(), 6);
+    *helpers.fault.lock().unwrap() = Fault::SlowRemoval(9);
+    assert_eq!(reap().await, 30);
+    let left = helpers.names().len();
+    assert!((2..=3).contains(&left), "{left}");
+    *helpers.fault.lock().unwrap() = Fault::Nothing;
+    assert_eq!(reap().await, 0);
+    assert_eq!(helpers.names(), [""; 0]);
 }
 
 pub(super) const IMAGE: &str = "tools";

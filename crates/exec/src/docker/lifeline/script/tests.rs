@@ -182,11 +182,31 @@ fn a_session_ends_with_its_tree_and_no_other() {
     });
 }
 
+/// Time as the script measures it, for who is waited for: a nap of the grace is counted, and lasts until
+/// something was saved where anything is to be. So no load of the machine makes the time too short.
+fn napping(folder: &std::path::Path, saves: bool) -> String {
+    let folder = folder.display();
+    let until = if saves { r#"-s "$kept""# } else { "1" };
+    format!(
+        r#"
+sleep() {{
+    [ "$1" = 0.0125 ] || {{ command sleep "$1"; return; }}
+    kept={folder}/$group waited=0
+    echo nap >>"$kept.naps"
+    until [ {until} ] || [ "$waited" -ge 3000 ]; do
+        waited=$((waited + 1))
+        command sleep 0.01
+    done
+}}
+"#
+    )
+}
+
 /// Who has something to save at a hang-up gets the time for it.
 #[test]
 fn who_handles_a_hang_up_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
-    in_each_shell(|lifeline, group| {
+    in_each_shell_behind(&napping(folder.path(), true), |lifeline, group| {
         let file = folder.path().join(group);
         let script = format!(
             "trap 'sleep 0.03; echo saved > {}; exit 9' HUP
@@ -200,6 +220,26 @@ fn who_handles_a_hang_up_is_waited_for() {
         assert_eq!(
             std::fs::read_to_string(&file).unwrap_or_default(),
             "saved\n"
+        );
+    });
+}
+
+/// And who handles it and stays is waited for a tenth of a second behind each request.
+#[test]
+fn who_handles_a_hang_up_and_stays_is_not_waited_for_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    in_each_shell_behind(&napping(folder.path(), false), |lifeline, group| {
+        let script = "trap : HUP TERM; echo ready; while :; do sleep 0.01; done";
+        let mut session = Marked::start(&mark(group), script);
+        lifeline.say(&format!("e 1 {}", mark(group)));
+        assert_eq!(lifeline.line(), "d 1");
+        assert!(!session.runs());
+        let naps = folder.path().join(format!("{group}.naps"));
+        let naps = std::fs::read_to_string(naps).unwrap_or_default();
+        assert_eq!(
+            naps.lines().count(),
+            16,
+            "twice eight eightieths of a second"
         );
     });
 }

@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use longshore_core::{SessionId, WorkloadId};
+use crate::{SessionId, WorkloadId};
 
 /// How the cleanup behind a session ended, as seen from outside the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,14 @@ pub struct LeftBehind {
     pub name: String,
 }
 
+impl LeftBehind {
+    /// A process with this number and name.
+    pub fn new(pid: u32, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { pid, name }
+    }
+}
+
 impl CleanupReport {
     /// That a cleanup came to this, and nothing else: for the tests of who is told.
     pub fn new(workload: WorkloadId, session: SessionId, outcome: CleanupOutcome) -> Self {
@@ -81,7 +89,8 @@ impl CleanupReport {
         }
     }
 
-    /// Whether it is known that nothing of the session runs.
+    /// Whether it is known that nothing of the session runs. There may still be
+    /// [`unattributed`](Self::unattributed) processes.
     pub fn is_clean(&self) -> bool {
         matches!(
             self.outcome,
@@ -130,12 +139,4 @@ fn list(f: &mut fmt::Formatter<'_>, left: &[LeftBehind]) -> fmt::Result {
         write!(f, " {} ({})", process.pid, process.name)?;
     }
     Ok(())
-}
-
-/// What one look found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Findings {
-    pub(crate) left: Vec<LeftBehind>,
-    pub(crate) unattributed: Vec<LeftBehind>,
-    pub(crate) zombies: usize,
 }
