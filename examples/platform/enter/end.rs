@@ -37,6 +37,9 @@ pub fn refused(error: &Error, name: &str) -> Failure {
             format!("{why}: the endpoint has no exec gateway; is it a longshore control plane?")
         }
         ErrorKind::NotFound => format!("{why}; 'docker ps -a' shows what there is"),
+        ErrorKind::Conflict if why.contains("not running") => format!(
+            "{name} is not running: `docker start {name}` first; what it said before: `docker logs {name}`"
+        ),
         ErrorKind::ResourceExhausted => format!("{why}; end another session, or try again later"),
         _ => why,
     };
@@ -167,7 +170,16 @@ mod tests {
     fn refusals_say_what_to_do() {
         let denied = Error::new(ErrorKind::PermissionDenied, "not allowed");
         let missing = Error::not_found("No such container: web");
-        for (error, words) in [(denied, "may not enter web"), (missing, "docker ps -a")] {
+        let text = "cannot attach to a container that is not running";
+        let stopped = Error::new(ErrorKind::Conflict, text);
+        for (error, words) in [
+            (denied, "may not enter web"),
+            (missing, "docker ps -a"),
+            (
+                stopped,
+                "`docker start web` first; what it said before: `docker logs web`",
+            ),
+        ] {
             let failure = refused(&error, "web");
             assert!(
                 failure.code == OURS && failure.message.contains(words),
