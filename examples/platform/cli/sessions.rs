@@ -17,7 +17,8 @@ pub struct Sessions {
     pub json: bool,
 }
 
-/// What exec sessions through this manager may take, and what is kept of them.
+/// What exec sessions through this manager may take, and what is kept of them: those of the exec
+/// gateway (enter, attach, the web terminal), not docker exec, docker attach and platform exec.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Exec sessions")]
 pub struct SessionArgs {
@@ -52,10 +53,12 @@ pub struct SessionArgs {
     /// this machine, a certificate's name.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub exec_sessions: usize,
-    /// Records the output of every session in this folder, which is made if missing, and serves the
-    /// records: the list at /api/sessions, a replay at /api/sessions/ID/replay. Whatever a session shows
-    /// is in them, secrets too. A session that can't be recorded is ended, also when its own record
-    /// reaches 256 MiB. One manager uses a folder at a time. Without it nothing is recorded.
+    /// Records the output of every session of the exec gateway in this folder, which is made if missing:
+    /// of enter, attach, the web terminal, LAIN's, Kubernetes' and ttyd's clients. docker exec, docker
+    /// attach and platform exec go through the Docker API, and are neither recorded nor bounded. The
+    /// records are served: the list at /api/sessions, a replay at /api/sessions/ID/replay. Whatever a
+    /// session shows is in them, secrets too. A session that can't be recorded is ended, also when its
+    /// own record reaches 256 MiB. One manager uses a folder at a time. Without it nothing is recorded.
     #[arg(long, value_name = "DIR")]
     pub exec_records: Option<PathBuf>,
     /// What happens when all records together reach 16 GiB, or 10,000 sessions.
