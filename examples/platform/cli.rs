@@ -14,15 +14,16 @@ use clap::{Args, Parser, Subcommand};
 
 use self::examples::{
     ATTACH_EXAMPLES, CERT_EXAMPLES, CP_EXAMPLES, ENTER_EXAMPLES, EXAMPLES, EXEC_EXAMPLES,
-    EXPLAIN_EXAMPLES, JOIN_EXAMPLES, LIST_EXAMPLES, MANAGE_EXAMPLES,
+    EXPLAIN_EXAMPLES, JOIN_EXAMPLES, LIST_EXAMPLES, MANAGE_EXAMPLES, REPLAY_EXAMPLES,
+    SIGNAL_EXAMPLES, WATCH_EXAMPLES,
 };
 pub use self::{
     cert::{Cert, CertRole},
-    enter::{Attach, Connection, Cp, Enter},
+    enter::{Attach, Connection, Cp, Enter, Line, Watch},
     logging::{LogFormat, LogLevel, LogTo, Logging},
     manage::{Manage, StubChoice},
     pending::{Pending, PendingRun},
-    sessions::{SessionArgs, Sessions, WhenRecordsAreFull},
+    sessions::{End, Replay, SendSignal, SessionArgs, Sessions, WhenRecordsAreFull},
     stack::Stack,
     store::{Create, DiscoveryServer, Kv, KvStoreArgs},
 };
@@ -74,12 +75,26 @@ pub enum Command {
     /// Look on at a container's own process, and type to it if it reads.
     #[command(after_help = ATTACH_EXAMPLES, override_usage = "platform attach [OPTIONS] <CONTAINER>")]
     Attach(Attach),
+    /// Look on at a session that somebody else has, or approve its input.
+    #[command(after_help = WATCH_EXAMPLES, override_usage = "platform watch [OPTIONS] <SESSION>")]
+    Watch(Watch),
     /// Copy a file or folder into a container, or out of one.
     #[command(after_help = CP_EXAMPLES,
               override_usage = "platform cp [OPTIONS] <CONTAINER>:<PATH> <LOCAL>\n       platform cp [OPTIONS] <LOCAL> <CONTAINER>:<PATH>\n       platform cp [OPTIONS] <CONTAINER>:<PATH> -\n       platform cp [OPTIONS] - <CONTAINER>:<PATH>")]
     Cp(Cp),
-    /// List recorded exec sessions, the newest first: who was where, what ran, and how it ended.
+    /// List exec sessions, the newest first: who is or was where, what runs, and how it ended. Those that
+    /// go on, and, where they are recorded, those that were.
     Sessions(Sessions),
+    /// Show a recorded session again, in its own time or faster, or write it to a file.
+    #[command(after_help = REPLAY_EXAMPLES, override_usage = "platform replay [OPTIONS] <SESSION>")]
+    Replay(Replay),
+    /// Send a signal to what runs in a session.
+    #[command(after_help = SIGNAL_EXAMPLES,
+              override_usage = "platform signal [OPTIONS] <SESSION> <SIGNAL>")]
+    Signal(SendSignal),
+    /// End a session, and what runs in it.
+    #[command(override_usage = "platform end [OPTIONS] <SESSION>")]
+    End(End),
     /// Say why a container is where it is, or why it can't be placed.
     #[command(after_help = EXPLAIN_EXAMPLES,
               override_usage = "platform explain [OPTIONS] <CONTAINER>\n       platform explain [OPTIONS] --image <IMAGE>")]

@@ -1,11 +1,13 @@
-//! `platform enter` and `platform attach`: into a container as with ssh. The terminal is restored on
+//! `platform enter`, `platform attach` and `platform watch`: into a container as with ssh, or beside
+//! somebody who is there. The terminal is restored on
 //! every way out, and a lost connection is resumed.
 
 mod converse;
 mod end;
 mod escape;
 mod input;
-mod signals;
+mod people;
+pub mod signals;
 mod status;
 mod words;
 
@@ -34,8 +36,8 @@ use self::{
 };
 use crate::{
     Failure, check,
-    cli::{Attach, Connection, Enter, HostArg},
-    client,
+    cli::{Attach, Connection, Enter, HostArg, Line, Watch},
+    client, live,
     say::note,
     terminal::{self, RawTerminal},
 };
@@ -57,19 +59,21 @@ pub async fn enter(args: Enter) -> Result<(), Failure> {
         open.term = std::env::var("TERM").unwrap_or_default();
     }
     let visit = Visit {
-        stdin: match (is_here, open.tty) {
-            (false, _) => Stdin::Pipe,
-            (true, false) => Stdin::Lines,
-            (true, true) => Stdin::Keys,
-        },
+        stdin: Stdin::of(is_here, open.tty),
         has_command: !open.argv.is_empty(),
-        stays: false,
+        kind: Kind::Enter,
         name: args.container,
     };
     let connector = client::connector(&args.host).map_err(ours)?;
     let mut signals = Signals::new().map_err(|error| ours(error.into()))?;
     visit
-        .pay(connector, &args.host, &args.connection, open, &mut signals)
+        .pay(
+            connector,
+            &args.host,
+            &args.connection.line,
+            open,
+            &mut signals,
+        )
         .await
 }
 
@@ -81,7 +85,9 @@ pub async fn attach(args: Attach) -> Result<(), Failure> {
     open.backlog = args.backlog;
     let mut signals = Signals::new().map_err(|error| ours(error.into()))?;
     let process = match signals.or(Process::of(&connector, &open.target)).await {
-        Ok(process) => process.map_err(|error| end::refused(&error, &args.container))?,
+        Ok(process) => {
+            process.map_err(|error| end::refused(&error, Kind::Attach, &args.container))?
+        }
         Err(signal) => return Err(Failure::silent(code_of(signal))),
     };
     open.stdin = process.reads && !args.no_stdin;
@@ -89,27 +95,62 @@ pub async fn attach(args: Attach) -> Result<(), Failure> {
     // Whoever passes nothing on reads only how to leave, and that is for the foreground.
     let is_watched = stdin().is_terminal() && (open.stdin || terminal::is_ours_to_read());
     let visit = Visit {
-        stdin: match (is_watched, is_raw) {
-            (false, _) => Stdin::Pipe,
-            (true, false) => Stdin::Lines,
-            (true, true) => Stdin::Keys,
-        },
+        stdin: Stdin::of(is_watched, is_raw),
         has_command: true,
-        stays: true,
+        kind: Kind::Attach,
         name: args.container,
     };
     visit
-        .pay(connector, &args.host, &args.connection, open, &mut signals)
+        .pay(
+            connector,
+            &args.host,
+            &args.connection.line,
+            open,
+            &mut signals,
+        )
         .await
 }
 
-/// What is the same for both.
+/// Looks on at a session that somebody else has.
+pub async fn watch(args: Watch) -> Result<(), Failure> {
+    let connector = client::connector(&args.host).map_err(ours)?;
+    let mut signals = Signals::new().map_err(|error| ours(error.into()))?;
+    let finding = live::find(connector.clone(), &args.session);
+    let session = match signals.or(finding).await {
+        Ok(found) => found.map_err(ours)?,
+        Err(signal) => return Err(Failure::silent(code_of(signal))),
+    };
+    let is_raw = args.approve && !args.no_tty && stdin().is_terminal() && stdout().is_terminal();
+    let is_watched = stdin().is_terminal() && (args.approve || terminal::is_ours_to_read());
+    let visit = Visit {
+        stdin: Stdin::of(is_watched, is_raw),
+        has_command: true,
+        kind: Kind::Watch,
+        name: format!("session {session}"),
+    };
+    let open = Open::look_on(session, args.approve);
+    visit
+        .pay(connector, &args.host, &args.line, open, &mut signals)
+        .await
+}
+
+/// What somebody wants of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A command of their own.
+    Enter,
+    /// The container's own process.
+    Attach,
+    /// Somebody else's session.
+    Watch,
+}
+
+/// What is the same for all.
 struct Visit {
     /// Our input for as long as this lasts. Of keys the terminal is the container's.
     stdin: Stdin,
     has_command: bool,
-    /// Whether the process goes on when we leave.
-    stays: bool,
+    kind: Kind,
     name: String,
 }
 
@@ -118,11 +159,11 @@ impl Visit {
         self,
         connector: Arc<dyn Connector>,
         host: &HostArg,
-        connection: &Connection,
+        line: &Line,
         open: Open,
         signals: &mut Signals,
     ) -> Result<(), Failure> {
-        let patience = check::positive("--patience", &connection.patience)
+        let patience = check::positive("--patience", &line.patience)
             .map_err(|problem| ours(Failure::new(problem)))?;
         let options = ClientOptions::default()
             .with_address(authority(host), "/v1/exec")
@@ -144,30 +185,37 @@ impl Visit {
             }
         };
         let session = match signals.or(opening).await {
-            Ok(opened) => opened.map_err(|error| end::refused(&error, &self.name))?,
+            Ok(opened) => opened.map_err(|error| end::refused(&error, self.kind, &self.name))?,
             Err(signal) => return Err(self.called_off(signal)),
         };
-        let escape = Escape::new(connection.escape.0.filter(|_| is_watched));
-        if self.stays {
+        let escape = Escape::new(line.escape.0.filter(|_| is_watched));
+        if self.stays() {
             self.greet(&session, &escape, reads, signals).await?;
         }
         let raw = (self.stdin == Stdin::Keys).then(RawTerminal::enter);
         let raw = raw.transpose()?;
-        if self.stays && raw.is_some() {
-            // A terminal that was there before us has another size.
+        if self.stays() && raw.is_some() {
+            // A terminal that was there before us has another size; it is told once we may type.
             let _ = session.resize(terminal::size()).await;
         }
         let here = Here {
             stdin: self.stdin,
             raw: raw.as_ref(),
-            leaving: match self.stays {
-                true => "the container goes on",
-                false => "what runs there is ended",
+            leaving: match self.kind {
+                Kind::Enter => "what runs there is ended",
+                Kind::Attach => "the container goes on",
+                Kind::Watch => "the session goes on",
             },
+            looks_on: self.kind == Kind::Watch,
         };
         let parting = converse(&session, escape, here, signals).await;
         drop(raw);
         self.leave(&session, parting, signals, &*clock).await
+    }
+
+    /// Whether what runs there goes on when we leave.
+    fn stays(&self) -> bool {
+        self.kind != Kind::Enter
     }
 
     /// A signal came before there was anything to see.
@@ -178,7 +226,7 @@ impl Visit {
             true => "\n",
             false => "",
         };
-        note(match self.stays {
+        note(match self.stays() {
             true => format!("{fresh}left before {name} answered"),
             false => format!(
                 "{fresh}left before {name} answered: what may begin there for you is ended when \
@@ -210,7 +258,8 @@ impl Visit {
             Ok(Err(_)) => Ok(()),
             Ok(Ok(())) => {
                 let key = escape.name();
-                if let Some(text) = greeting(&self.name, self.stdin, reads, key.as_deref()) {
+                let greeting = greeting(self.kind, &self.name, self.stdin, reads, key.as_deref());
+                if let Some(text) = greeting {
                     note(format_args!("platform: {text}"));
                 }
                 Ok(())
@@ -229,9 +278,12 @@ impl Visit {
         let code = match parting.over {
             Over::Ended => {
                 let end = session.ended().await;
+                if self.kind == Kind::Watch {
+                    return end::watched(end, &self.name);
+                }
                 return end::told(end, &self.name, self.has_command);
             }
-            Over::Left if self.stays => 0,
+            Over::Left if self.stays() => 0,
             Over::Left => OURS,
             Over::Signalled(signal) => {
                 fresh = self.fresh_line(signal);
@@ -246,7 +298,7 @@ impl Visit {
             true => self.give_up(session, signals, clock).await,
             false => Farewell::Cut,
         };
-        let farewell = match self.stays {
+        let farewell = match self.stays() {
             true => Farewell::Stays,
             false => farewell,
         };
@@ -317,7 +369,7 @@ fn target(connection: &Connection, container: &str) -> String {
 }
 
 /// The endpoint as `Host` names it.
-fn authority(host: &HostArg) -> String {
+pub fn authority(host: &HostArg) -> String {
     let url = host.host.as_deref().unwrap_or_default();
     match url.split_once("://") {
         Some(("tcp" | "http" | "https", rest)) => {

@@ -58,9 +58,12 @@ pub fn app(
     paths.fallback_service(EndpointService::new(plane.clone(), endpoint))
 }
 
-/// Native, LAIN, Kubernetes, ttyd, the web terminal.
-const PATHS: [&str; 13] = [
+/// Native, sessions that go on, LAIN, Kubernetes, ttyd, the web terminal.
+const PATHS: [&str; 16] = [
     "/v1/exec",
+    "/v1/sessions",
+    "/v1/sessions/{id}",
+    "/v1/sessions/{id}/signal",
     "/enter",
     "/attach",
     "/api/sessions/{id}/replay",

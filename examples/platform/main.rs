@@ -20,12 +20,14 @@ mod gateway_name;
 mod join;
 mod kv;
 mod list;
+mod live;
 mod logging;
 mod manage;
 mod page;
 mod pending;
 mod progress;
 mod renewal;
+mod replay;
 mod say;
 mod sessions;
 mod signals;
@@ -132,8 +134,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Exec(args)) => exec::run(args).await,
         Some(Command::Enter(args)) => enter::enter(args).await,
         Some(Command::Attach(args)) => enter::attach(args).await,
+        Some(Command::Watch(args)) => enter::watch(args).await,
         Some(Command::Cp(args)) => cp::run(args).await,
         Some(Command::Sessions(args)) => sessions::run(args).await,
+        Some(Command::Replay(args)) => replay::run(args).await,
+        Some(Command::Signal(args)) => live::signal(args).await,
+        Some(Command::End(args)) => live::end(args).await,
         Some(Command::Explain(args)) => explain::run(args).await,
         Some(Command::Stack(args)) => stack::run(args).await,
         Some(Command::Pending(args)) => pending::run(args).await,

@@ -5,7 +5,10 @@ use std::io::{self, stdin, stdout};
 use longshore::core::TerminalSize;
 use rustix::{
     process::getpgrp,
-    termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr},
+    termios::{
+        LocalModes, OptionalActions, OutputModes, QueueSelector, Termios, tcflush, tcgetattr,
+        tcgetpgrp, tcgetwinsize, tcsetattr,
+    },
 };
 
 use crate::Failure;
@@ -55,5 +58,30 @@ impl Drop for RawTerminal {
     fn drop(&mut self) {
         // A terminal that is gone needs no restoring.
         let _ = self.suspend();
+    }
+}
+
+/// The terminal showing what it is given as it is, and nothing of what is typed, until this is dropped; what
+/// was typed is forgotten then. Ctrl-C is a signal as ever.
+pub struct QuietTerminal {
+    saved: Termios,
+}
+
+impl QuietTerminal {
+    pub fn enter() -> Result<Self, Failure> {
+        let saved = tcgetattr(stdin()).map_err(io::Error::from)?;
+        let mut quiet = saved.clone();
+        quiet.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
+        quiet.output_modes -= OutputModes::OPOST;
+        tcsetattr(stdin(), OptionalActions::Now, &quiet).map_err(io::Error::from)?;
+        Ok(Self { saved })
+    }
+}
+
+impl Drop for QuietTerminal {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no restoring.
+        let _ = tcflush(stdin(), QueueSelector::IFlush);
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.saved);
     }
 }

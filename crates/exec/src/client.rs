@@ -3,6 +3,8 @@
 //! A [`RemoteExec`] is an [`ExecBackend`] at the other side of a gateway. Its sessions survive lost
 //! connections: the client dials again, resumes, and neither side loses or doubles a byte.
 
+mod answers;
+mod company;
 mod connection;
 mod core;
 mod delivery;
@@ -17,10 +19,11 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use longshore_core::{
     AttachRequest, Cleanup, Clock, Connector, Error, ErrorKind, ExecBackend, ExecRequest,
-    ExecSession, Random, Result, TerminalSize,
+    ExecSession, Random, Result, SessionId, TerminalSize,
 };
 
 pub use self::{
+    company::Company,
     core::{ClientCore, ClientEvent},
     notice::Notice,
     options::ClientOptions,
@@ -74,6 +77,7 @@ impl RemoteExec {
             open.cleanup = self.options.cleanup;
         }
         open.compress |= self.options.compress;
+        open.people = true;
         let core = ClientCore::new(open);
         let dialler = connection::Dialler {
             connector: Arc::clone(&self.connector),
@@ -81,6 +85,34 @@ impl RemoteExec {
             clock: Arc::clone(&self.clock),
         };
         driver::open(core, dialler, Arc::clone(&self.random)).await
+    }
+
+    /// Looks on at a session that somebody else opened, from the oldest output that is kept. A lost
+    /// connection is made up for as long as the gateway has what was missed; the session goes on when
+    /// the returned one is dropped or closed.
+    ///
+    /// Must be called within a runtime.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open); [`ErrorKind::NotFound`]: there is no such session.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn watch(&self, session: &SessionId) -> Result<RemoteSession> {
+        self.open(Open::look_on(session.to_string(), false)).await
+    }
+
+    /// As [`watch`](Self::watch), by somebody who may enter the session: the input of a moderated one
+    /// goes through as long as it is there, and its owner may pass the right to write to it
+    /// ([`RemoteSession::grant`]); [`RemoteSession::companies`] tells when that happened.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn approve(&self, session: &SessionId) -> Result<RemoteSession> {
+        self.open(Open::look_on(session.to_string(), true)).await
     }
 
     async fn start(&self, open: Open) -> Result<Arc<dyn ExecSession>> {

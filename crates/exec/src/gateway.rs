@@ -7,12 +7,26 @@
 //! | `/api/ping`, `/api/sessions`, `/api/commands` (no WebSocket) | LAIN Entry's HTTP API, over a [`RecordStore`] |
 //! | `/api/config`, `/api/authorize`, `/api/logout` (no WebSocket) | the same, for pages whose users sign on, over a [`SignOn`] |
 //! | `/api/v1/namespaces/{ns}/pods/{pod}/exec` and `attach` | [Kubernetes](crate::protocol::kubernetes) v5 and v4 |
+//! | `/v1/sessions`, `/v1/sessions/{id}/signal`, `/v1/sessions/{id}` (no WebSocket) | sessions that go on, see below |
 //! | `/ws?target=…`, `/token` | [ttyd's page](crate::protocol::ttyd) |
 //! | `/terminal/` | no protocol: the files of a [web terminal](crate::web), if there is one |
 //!
 //! `/api/sessions` and `/api/commands` take what LAIN's do (`session_id`, `user`, `app_name`,
 //! `since`, `limit`, `offset`, `content`), and `container`, `node`, `command`, `cleanup` and `until`; what each
 //! means is [`SessionQuery`](crate::record::SessionQuery)'s.
+//!
+//! A replay takes `speed=2` (times as fast) and `idle=1.5` (seconds that a pause has at most).
+//! `format=asciicast` gives the whole record at once instead, as
+//! [asciicast](crate::record::AsciicastWriter), a line a text message, and closes with 1000 behind its
+//! last line; both are looking on at the session's record, and on the audit record as `exec.replay`.
+//!
+//! `GET /v1/sessions` lists the sessions that go on, recorded or not, with the fields of `/api/sessions`
+//! and `is_held` and `connections`; leave is asked for as for the records, to read
+//! [`Place::Records`]. `POST /v1/sessions/{id}/signal?signal=TERM` sends a session's process a signal:
+//! when it is answered, the signal is on its way. `DELETE /v1/sessions/{id}?why=…` ends a session as
+//! `ended-by-operator`, and its client is told why. Both take leave to enter
+//! [`Place::Session`], as it takes to type there, and are on the audit record as
+//! `exec.signal` and `exec.end`.
 //!
 //! Tokens come in a header, a cookie or the first message, never in a URL.
 //!
@@ -22,11 +36,13 @@
 //! bytes if it serves other things on the same connections, as longshore's endpoint does.
 
 mod admit;
+mod export;
 mod first;
 mod held;
 mod history;
 mod kubernetes;
 mod lain;
+mod live;
 mod liveness;
 mod native;
 mod options;
@@ -54,6 +70,7 @@ pub use options::GatewayOptions;
 use self::{
     first::FirstBound,
     history::Question,
+    live::LiveQuestion,
     route::Route,
     sign_on::{MOST_SIGN_ONS, SignOnRoute},
     waiting::{Waiting, WaitingRoom},
@@ -226,6 +243,7 @@ impl Gateway {
         match answer {
             Ok(Answer::Response(response)) => response,
             Ok(Answer::History(question)) => self.shared.history(question).await,
+            Ok(Answer::Live(question)) => self.shared.live(question).await,
             Ok(Answer::SignOn(method, route)) => self.shared.sign_on(&method, route).await,
             Err(refused) => *refused,
         }
@@ -270,6 +288,14 @@ impl Gateway {
             return Ok(Answer::History(Question {
                 method: request.method().clone(),
                 route: history,
+                credentials: route.hello(headers, known, source).credentials,
+            }));
+        }
+        if let Route::Live(live) = &route {
+            let live = live.clone();
+            return Ok(Answer::Live(LiveQuestion {
+                method: request.method().clone(),
+                route: live,
                 credentials: route.hello(headers, known, source).credentials,
             }));
         }
@@ -320,6 +346,7 @@ impl Gateway {
 enum Answer {
     Response(Response<Full<Bytes>>),
     History(Question),
+    Live(LiveQuestion),
     SignOn(Method, SignOnRoute),
 }
 
@@ -373,7 +400,11 @@ impl Shared {
             Route::Kubernetes(_) => self.serve_kubernetes(hello, socket, stranger).await,
             Route::Ttyd(_) => self.serve_ttyd(hello, socket, stranger).await,
             // Answered before.
-            Route::TtydToken | Route::History(_) | Route::SignOn(_) | Route::Page(_) => {}
+            Route::TtydToken
+            | Route::History(_)
+            | Route::Live(_)
+            | Route::SignOn(_)
+            | Route::Page(_) => {}
         }
     }
 }

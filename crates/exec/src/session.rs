@@ -18,6 +18,7 @@ mod input;
 mod limits;
 mod log;
 mod options;
+mod person;
 pub(crate) mod plain;
 mod rate;
 mod recorder;
@@ -41,6 +42,7 @@ pub use self::{
     hub::{Aftermath, Epilogue, Leave, OpenRequest, Opened, SessionHub},
     limits::{HubLimits, UserTime},
     options::{SessionOptions, WhileDetached},
+    person::Person,
     recorder::{
         RecordEvent, RecordReach, RecordedOutput, Recorder, RecordingSource, RecordingStream,
     },

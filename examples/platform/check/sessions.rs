@@ -33,6 +33,9 @@ pub fn sessions(args: &SessionArgs, problems: &mut Problems) -> SessionPlan {
     if let Some(longest) = problems.take(longest, None) {
         options = options.with_longest(longest);
     }
+    if args.exec_moderated {
+        options = options.with_moderation();
+    }
     if args.exec_sessions == 0 {
         problems.add("--exec-sessions should be at least 1: with 0 nobody gets in");
     }
@@ -99,7 +102,14 @@ mod tests {
         assert_eq!(plain.options.idle, hours(24));
         assert_eq!(plain.options.longest, hours(7 * 24));
         assert_eq!(plain.limits.per_user, 100);
+        assert!(!plain.options.moderated);
         assert!(plain.records.is_none() && plain.sidecar_image.is_none());
+        assert!(
+            plan("--exec-moderated")
+                .expect("all is well")
+                .options
+                .moderated
+        );
         assert_eq!(plain.least_cleanup, Cleanup::Tree);
         let less = plan("--exec-least-cleanup none").expect("all is well");
         assert_eq!(less.least_cleanup, Cleanup::Nothing);

@@ -83,6 +83,23 @@ pub struct Attach {
 }
 
 #[derive(Args, Debug)]
+pub struct Watch {
+    #[command(flatten)]
+    pub host: HostArg,
+    #[command(flatten)]
+    pub line: Line,
+    /// With leave to enter: the input of a moderated session goes through while you are here, and its
+    /// owner may lend you the keyboard.
+    #[arg(long)]
+    pub approve: bool,
+    /// With --approve, where the session has no terminal: what you type goes line by line.
+    #[arg(long, short = 'T', requires = "approve")]
+    pub no_tty: bool,
+    /// The session's id, or its beginning; `platform sessions --live` lists them.
+    pub session: String,
+}
+
+#[derive(Args, Debug)]
 pub struct Cp {
     #[command(flatten)]
     pub host: HostArg,
@@ -102,6 +119,13 @@ pub struct Connection {
     /// The node that the container is on, where the name alone does not say it.
     #[arg(long, value_name = "NODE")]
     pub node: Option<String>,
+    #[command(flatten)]
+    pub line: Line,
+}
+
+/// How a session is left, and what keeps it.
+#[derive(Args, Debug)]
+pub struct Line {
     /// The key that begins an escape at the beginning of a line; `none`: there is no escape.
     #[arg(long, default_value = "~", value_name = "KEY")]
     pub escape: EscapeKey,

@@ -109,8 +109,13 @@ Examples:
 
 Where input is a terminal, at the beginning of a line:
   ~.   leave; what runs there is ended        ~^Z  suspend the client
-  ~?   this list                              ~~   send one ~
+  ~W   who else is here, and who types        ~G3  and Enter: lend the keyboard to number 3
+  ~T   take the keyboard back                 ~?   this list
+  ~~   send one ~
 Without a terminal in the container they take effect with Enter, and Ctrl-C leaves, too.
+
+Others look on with 'platform watch', and you are told so. While somebody has your keyboard, what you
+type goes nowhere.
 
 Exit code: the command's own; 128 + n when signal n ended it; 126 or 127 when it can't be run; 255 when
 the platform could not do its part. A lost connection is resumed without loss, see --patience.";
@@ -126,6 +131,40 @@ How to leave, so that the container goes on (a line at the beginning says which 
                                     program, which they may end. With --no-stdin Ctrl-C leaves here, too.
 
 The exit code is that of the container's process, if it ends meanwhile.";
+
+pub const WATCH_EXAMPLES: &str = "\
+Examples:
+  platform sessions --live                which sessions there are
+  platform watch 3f9a                     look on at one, by the beginning of its id; Ctrl-C leaves
+  platform watch --approve 3f9a           its input goes through where it is moderated, and its owner may
+                                          lend you the keyboard: ~G, your number and Enter
+
+What was shown before you came and is still kept comes first. Leaving ends nothing, and gives the keyboard
+back. With --approve on a terminal all keys go there once you have the keyboard; at the beginning of a line
+  ~.   leave                                  ~W   who else is here, and who types
+  ~G3  and Enter: pass the keyboard on        ~?   this list
+
+Exit code: 0 when you left or the session ended, whatever its command said; 255 when it was lost.";
+
+pub const REPLAY_EXAMPLES: &str = "\
+Examples:
+  platform sessions                                which sessions are recorded
+  platform replay SESSION
+  platform replay --speed 4 --max-idle 1 SESSION   four times as fast, no pause longer than a second
+  platform replay --to session.cast SESSION        for asciinema, or any other player of asciicast
+  platform replay --to - SESSION | gzip > session.cast.gz
+
+Ctrl-C leaves. The terminal is put back as it was, whatever the recording did to it; its size is yours, so a
+recording of a larger one looks torn. Sessions are recorded where the control plane is started with
+--exec-records. Exit code: 0 when all of it was shown or written, 1 when not, 128 + n for signal n.";
+
+pub const SIGNAL_EXAMPLES: &str = "\
+Examples:
+  platform signal 3f9a HUP                what runs in the session whose id begins so reloads
+  platform signal 3f9a KILL               it ends; 'platform end' ends what it started, too
+
+The signal goes to the session's foreground processes. When this is answered it is on its way; that the
+container's engine has no way to send it is told to who types in the session, and in the manager's log.";
 
 pub const CP_EXAMPLES: &str = "\
 Examples:

@@ -9,12 +9,66 @@ use super::HostArg;
 pub struct Sessions {
     #[command(flatten)]
     pub host: HostArg,
-    /// The newest so many; the server gives at most 1,000.
+    /// Only those that go on.
+    #[arg(long)]
+    pub live: bool,
+    /// Of those that are recorded the newest so many; the server gives at most 1,000.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub limit: u32,
     /// Print it as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Replay {
+    #[command(flatten)]
+    pub host: HostArg,
+    /// How many times as fast as it was, from 0.01 to 1000.
+    #[arg(long, default_value = "1", value_name = "FACTOR", value_parser = speed)]
+    pub speed: f64,
+    /// The longest pause, in seconds of the recording: what is longer is shortened to that.
+    #[arg(long, value_name = "SECONDS", value_parser = idle)]
+    pub max_idle: Option<f64>,
+    /// Write it to this file as asciicast instead; - is the standard output. The file must not be there.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["speed", "max_idle"])]
+    pub to: Option<PathBuf>,
+    /// The session's whole id; `platform sessions` lists those that are recorded.
+    pub session: String,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    within(text, 0.01, 1000.0)
+}
+
+fn idle(text: &str) -> Result<f64, String> {
+    within(text, 0.01, 86_400.0)
+}
+
+fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|it| (least..=most).contains(it));
+    number.ok_or_else(|| format!("expected a number from {least} to {most}"))
+}
+
+#[derive(Args, Debug)]
+pub struct SendSignal {
+    #[command(flatten)]
+    pub host: HostArg,
+    /// The session's id, or its beginning; `platform sessions --live` lists them.
+    pub session: String,
+    /// Which: a name such as TERM, HUP or USR1, or a number.
+    pub signal: String,
+}
+
+#[derive(Args, Debug)]
+pub struct End {
+    #[command(flatten)]
+    pub host: HostArg,
+    /// What its client is told; it is on the audit record, too.
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// The session's id, or its beginning; `platform sessions --live` lists them.
+    pub session: String,
 }
 
 /// What exec sessions through this manager may take, and what is kept of them: those of the exec
@@ -40,6 +94,10 @@ pub struct SessionArgs {
     /// Ends a session after so long in all; `none`: never.
     #[arg(long, default_value = "7d", value_name = "DURATION|none")]
     pub exec_longest: String,
+    /// What is typed in a session waits until somebody else, who may enter it, looks on with platform
+    /// watch --approve. People whom the control plane knows by the same name can't approve for each other.
+    #[arg(long)]
+    pub exec_moderated: bool,
     /// The least that `enter --cleanup` may ask for: what a session's processes may leave behind when it
     /// ends. `tree`: nothing; `foreground`: what is in the background; `none`: everything. Whoever may
     /// enter may then leave such processes in the container; nobody ends them but the container's end.

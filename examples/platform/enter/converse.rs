@@ -1,10 +1,13 @@
 //! Between a person and a session: bytes both ways, sizes, signals, the state of the connection.
 
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream, stream::FuturesUnordered};
 use longshore::{
     ErrorKind, ExecSession,
-    core::{ExecOutputStream, OutputKind},
-    exec::client::RemoteSession,
+    core::{BoxFuture, ExecOutputStream, OutputKind},
+    exec::{
+        client::{Company, RemoteSession},
+        session::ViewerId,
+    },
 };
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::{
@@ -16,6 +19,7 @@ use tokio::{
 use super::{
     escape::{Escape, Typed},
     input::{self, Stdin},
+    people::{self, People},
     signals::Signals,
     status::Status,
 };
@@ -49,6 +53,8 @@ pub struct Here<'a> {
     pub raw: Option<&'a RawTerminal>,
     /// What leaving does.
     pub leaving: &'a str,
+    /// Whether the session is somebody else's.
+    pub looks_on: bool,
 }
 
 /// Until one of the sides has enough.
@@ -70,6 +76,7 @@ async fn carry(
         stdin,
         raw,
         leaving,
+        looks_on,
     }: Here<'_>,
     signals: &mut Signals,
     is_connected: &mut bool,
@@ -78,12 +85,21 @@ async fn carry(
         Ok(resized) => resized,
         Err(error) => return Over::Failed(error.into()),
     };
-    let (help, way_out) = (escape.help(stdin, leaving), escape.way_out());
+    let (help, way_out) = (escape.help(stdin, leaving, !looks_on), escape.way_out());
+    let key = escape.name();
+    let key = key.as_deref();
     let (commands, mut commanded) = mpsc::channel(16);
-    let typing = input::forward(session.take_input(), escape, stdin, commands);
+    let is_taken = || session.company().may_write;
+    let typing = input::forward(session.take_input(), escape, stdin, is_taken, commands);
     let showing = show(session.take_output(), raw);
     let mut status = Status::default();
     let mut links = session.links();
+    let mut companies = session.companies();
+    let mut people = People::default();
+    // Of a company that was known before anybody listened.
+    meet(raw, &mut people, &session.company(), key);
+    let mut has_refused = false;
+    let mut passing = FuturesUnordered::<BoxFuture<'_, longshore::Result<()>>>::new();
     let notices = session.take_notices();
     let mut notices = notices.unwrap_or_else(|| Box::pin(stream::empty()));
     tokio::pin!(typing, showing);
@@ -103,9 +119,26 @@ async fn carry(
                     resize(session, raw);
                 }
                 Typed::Help => note(format_args!("{help}\r")),
-                Typed::Bytes(_) => {}
+                Typed::Who => tell(raw, &people::list(&session.company(), key)),
+                Typed::Give(to) => passing.push(Box::pin(session.grant(ViewerId::new(to)))),
+                Typed::TakeBack => passing.push(Box::pin(session.take_back())),
+                // It was not taken. Once is enough, until something changes.
+                Typed::Bytes(_) if has_refused => {}
+                Typed::Bytes(_) => {
+                    has_refused = true;
+                    tell(raw, &people::refusal(&session.company(), key));
+                }
             },
-            Some(notice) = notices.next() => tell(raw, &notice.text),
+            Some(passed) = passing.next() => if let Err(error) = passed {
+                tell(raw, error.message());
+            },
+            Some(company) = companies.next() => {
+                has_refused = false;
+                meet(raw, &mut people, &company, key);
+            }
+            Some(notice) = notices.next() => if !people.tells(&notice.code) {
+                tell(raw, &notice.text);
+            },
             Some(link) = links.next() => {
                 if let Some(text) = status.of(&link, &way_out) {
                     tell(raw, &text);
@@ -116,6 +149,13 @@ async fn carry(
                 }
             }
         }
+    }
+}
+
+/// Says who came and left, and who types now.
+fn meet(raw: Option<&RawTerminal>, people: &mut People, company: &Company, key: Option<&str>) {
+    for text in people.of(company, key) {
+        tell(raw, &text);
     }
 }
 

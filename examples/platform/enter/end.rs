@@ -5,7 +5,8 @@ use longshore::{
     exec::session::{EndReason, SHELLS, SessionEnd},
 };
 
-use crate::Failure;
+use super::Kind;
+use crate::{Failure, say::note};
 
 /// The exit code of everything that is not the command's own, as with ssh.
 pub const OURS: u8 = 255;
@@ -19,7 +20,7 @@ pub fn ours(failure: Failure) -> Failure {
 }
 
 /// A session that did not come to be.
-pub fn refused(error: &Error, name: &str) -> Failure {
+pub fn refused(error: &Error, kind: Kind, name: &str) -> Failure {
     // What the other side said is whole; what happened on the way is told with its causes.
     let why = match error.context("close_code") {
         Some(_) => error.message().to_owned(),
@@ -29,12 +30,22 @@ pub fn refused(error: &Error, name: &str) -> Failure {
         ErrorKind::PermissionDenied if why.starts_with("cleanup ") => {
             format!("{why}; the control plane is told so with --exec-least-cleanup")
         }
+        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated if kind == Kind::Watch => format!(
+            "you may not look on at {name}, or not with --approve: {why}; the control plane decides by \
+             who you are for it (your user on its socket, your certificate on TLS)"
+        ),
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => format!(
             "you may not enter {name}: {why}; the control plane decides by who you are for it (your \
              user on its socket, your certificate on TLS)"
         ),
         ErrorKind::NotFound if why.contains("instead of upgrading") => {
             format!("{why}: the endpoint has no exec gateway; is it a longshore control plane?")
+        }
+        ErrorKind::NotFound | ErrorKind::Closed if kind == Kind::Watch => {
+            format!("{why}; 'platform sessions --live' shows those that go on")
+        }
+        ErrorKind::ResourceExhausted if kind == Kind::Watch => {
+            format!("{why}; somebody who looks on has to leave first")
         }
         ErrorKind::NotFound => format!("{why}; 'docker ps -a' shows what there is"),
         ErrorKind::Conflict if why.contains("not running") => format!(
@@ -87,6 +98,20 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
             message: format!("{name}: {}", sentence(reason, &end)),
             code: code.unwrap_or(OURS),
         }),
+    }
+}
+
+/// A session at which we looked on. What its process says is not our exit code.
+pub fn watched(end: Result<SessionEnd>, name: &str) -> Result<(), Failure> {
+    match end {
+        Ok(end) => {
+            note(format_args!("platform: {name} has ended: {end}"));
+            Ok(())
+        }
+        Err(error) => Err(ours(Failure::new(format!(
+            "{name} is lost, and whether it goes on is not known: {}",
+            error.chain()
+        )))),
     }
 }
 
@@ -172,15 +197,18 @@ mod tests {
         let missing = Error::not_found("No such container: web");
         let text = "cannot attach to a container that is not running";
         let stopped = Error::new(ErrorKind::Conflict, text);
-        for (error, words) in [
-            (denied, "may not enter web"),
-            (missing, "docker ps -a"),
+        for (kind, error, words) in [
+            (Kind::Enter, &denied, "may not enter web"),
+            (Kind::Attach, &missing, "docker ps -a"),
             (
-                stopped,
+                Kind::Attach,
+                &stopped,
                 "`docker start web` first; what it said before: `docker logs web`",
             ),
+            (Kind::Watch, &denied, "may not look on at web"),
+            (Kind::Watch, &missing, "platform sessions --live"),
         ] {
-            let failure = refused(&error, "web");
+            let failure = refused(error, kind, "web");
             assert!(
                 failure.code == OURS && failure.message.contains(words),
                 "{failure:?}"

@@ -24,9 +24,22 @@ pub enum Stdin {
     Pipe,
 }
 
+impl Stdin {
+    /// Of a terminal that somebody is at, or not, and that is raw, or not.
+    pub fn of(is_watched: bool, is_raw: bool) -> Self {
+        match (is_watched, is_raw) {
+            (false, _) => Self::Pipe,
+            (true, false) => Self::Lines,
+            (true, true) => Self::Keys,
+        }
+    }
+}
+
 /// Moves what is typed, and tells of escapes. It does not end: it is dropped. The end of the input is the
 /// end of the process's input; that of a terminal is a reason to leave where it is the terminal that
 /// went, or the process has no input.
+///
+/// What is typed while it is not taken goes nowhere, and is told among the commands.
 ///
 /// A process that does not read must not keep anybody from leaving, so a terminal is read further
 /// for a while than what was passed on.
@@ -34,6 +47,7 @@ pub async fn forward(
     mut input: Option<ExecInput>,
     mut escape: Escape,
     kind: Stdin,
+    is_taken: impl Fn() -> bool,
     commands: mpsc::Sender<Typed>,
 ) {
     let is_terminal = kind != Stdin::Pipe;
@@ -51,6 +65,10 @@ pub async fn forward(
                 let count = read.unwrap_or(0);
                 for typed in escape.handle(&buffer[..count]) {
                     match typed {
+                        // It is said why, and where a person typed it.
+                        Typed::Bytes(bytes) if !is_taken() => {
+                            let _ = commands.send(Typed::Bytes(bytes)).await;
+                        }
                         Typed::Bytes(bytes) if input.is_some() => waiting.extend_from_slice(&bytes),
                         Typed::Bytes(_) => {}
                         command => {

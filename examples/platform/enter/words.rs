@@ -2,7 +2,7 @@
 
 use longshore::exec::session::SessionEnd;
 
-use super::input::Stdin;
+use super::{Kind, input::Stdin};
 
 /// What is known of the process when we leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,33 @@ impl Farewell {
     }
 }
 
-/// Says at the beginning of an attachment how to leave it, where there is somebody to leave.
-pub fn greeting(name: &str, stdin: Stdin, reads: bool, key: Option<&str>) -> Option<String> {
+/// Says at the beginning of an attachment how to leave it, where there is somebody to leave. `reads`:
+/// whether what is typed may get there.
+pub fn greeting(
+    kind: Kind,
+    name: &str,
+    stdin: Stdin,
+    reads: bool,
+    key: Option<&str>,
+) -> Option<String> {
+    if kind == Kind::Watch {
+        let doing = match reads {
+            true => "you may be lent the keyboard",
+            false => "read-only",
+        };
+        let leaving = match (stdin, key) {
+            (Stdin::Pipe, _) => return None,
+            (Stdin::Keys, Some(key)) => {
+                format!("{key}. at the beginning of a line leaves, {key}W says who is here")
+            }
+            (Stdin::Lines, Some(key)) => {
+                format!("Ctrl-C leaves, or {key}. and Enter; {key}W and Enter says who is here")
+            }
+            (Stdin::Keys, None) => "close this terminal to leave".to_owned(),
+            (Stdin::Lines, None) => "Ctrl-C leaves".to_owned(),
+        };
+        return Some(format!("looking on at {name}, {doing}; {leaving}"));
+    }
     let doing = if reads {
         "attached to"
     } else {
@@ -103,6 +128,13 @@ mod tests {
 
     #[test]
     fn a_pipe_is_not_greeted() {
-        assert_eq!(greeting("web", Stdin::Pipe, true, Some("~")), None);
+        for kind in [Kind::Attach, Kind::Watch] {
+            assert_eq!(greeting(kind, "web", Stdin::Pipe, true, Some("~")), None);
+        }
+        let told = greeting(Kind::Watch, "session a", Stdin::Lines, false, Some("~"));
+        assert!(
+            told.expect("somebody is there")
+                .contains("read-only; Ctrl-C leaves")
+        );
     }
 }

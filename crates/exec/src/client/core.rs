@@ -1,11 +1,17 @@
+mod passing;
+mod sending;
+mod told;
+
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use longshore_core::{Error, ExecOutput, Result, Signal, TerminalSize};
 
+use self::told::within_reach;
+use super::Company;
 use crate::{
     protocol::native::{CLEANUP, ClientFrame, Open, OpenMode, ReadyFrame, Resume, ServerFrame},
-    session::SessionEnd,
+    session::{Person, SessionEnd, ViewerId},
 };
 
 /// A client's side of a session, across its connections: what it has seen, what it has typed and
@@ -16,6 +22,11 @@ pub struct ClientCore {
     ready: Option<ReadyFrame>,
     /// The next output byte.
     want: u64,
+    /// The next output byte of this connection. Of who looks on, who begins anew with each connection,
+    /// it may lie before `want`.
+    due: u64,
+    /// Output that a connection which began anew did not have any more, until it is told.
+    skipped: u64,
     /// What the user has.
     consumed: u64,
     /// What was told to be consumed.
@@ -37,6 +48,11 @@ pub struct ClientCore {
     size: Option<TerminalSize>,
     size_sent: bool,
     signals: VecDeque<Signal>,
+    /// To whom the right to write is to be passed; `None`: back to us.
+    passes: VecDeque<Option<ViewerId>>,
+    /// The one of them that was sent and is not answered.
+    passing: Option<Option<ViewerId>>,
+    people: Vec<Person>,
     ending: bool,
     connected: bool,
     /// Output before this is awaited until it is known what a cut has cost.
@@ -59,6 +75,11 @@ pub enum ClientEvent {
     Gap(u64),
     /// A notice: its code and text.
     Notice(String, String),
+    /// Who is here, or who may write, has changed: see [`ClientCore::company`].
+    Company,
+    /// What came of the oldest [`ClientCore::pass`] that was not answered yet: whether the right to
+    /// write was passed on.
+    Passed(bool),
     /// The end, after all output.
     Ended(SessionEnd),
     /// Nothing to know.
@@ -69,10 +90,13 @@ impl ClientCore {
     /// A session that is to be opened.
     pub fn new(mut open: Open) -> Self {
         open.compress &= cfg!(feature = "compression");
+        let size = first_size(&open);
         Self {
             open: Some(Box::new(open)),
             ready: None,
             want: 0,
+            due: 0,
+            skipped: 0,
             consumed: 0,
             acknowledged: 0,
             unsafe_input: BytesMut::new(),
@@ -84,9 +108,13 @@ impl ClientCore {
             window: 0,
             input_ended: false,
             end_sent: false,
-            size: None,
-            size_sent: false,
+            // OPEN tells it; it is told again when the right to write comes back.
+            size,
+            size_sent: true,
             signals: VecDeque::new(),
+            passes: VecDeque::new(),
+            passing: None,
+            people: Vec::new(),
             ending: false,
             connected: false,
             owed: None,
@@ -110,6 +138,7 @@ impl ClientCore {
                 snapshot: false,
                 text: self.open.as_ref().is_some_and(|open| open.text),
                 compress: self.takes_packed(),
+                people: self.open.as_ref().is_some_and(|open| open.people),
             }),
             None => ClientFrame::Open(self.open.clone().unwrap_or_default()),
         }
@@ -149,110 +178,24 @@ impl ClientCore {
         Ok(event)
     }
 
-    fn told(&mut self, frame: ServerFrame) -> Result<ClientEvent> {
-        Ok(match frame {
-            ServerFrame::Output(offset, kind, bytes) => {
-                self.expect(offset, bytes.len())?;
-                self.want += bytes.len() as u64;
-                ClientEvent::Output(ExecOutput { kind, bytes })
-            }
-            ServerFrame::Packed(offset, kind, length, packed) => {
-                // Before anything is made of it.
-                self.expect(offset, length as usize)?;
-                let bytes = self.unpack(&packed, length)?;
-                self.want += bytes.len() as u64;
-                ClientEvent::Output(ExecOutput { kind, bytes })
-            }
-            ServerFrame::InputAck(offset) => {
-                self.safe(offset)?;
-                ClientEvent::Nothing
-            }
-            ServerFrame::Gap(from, to, _) => {
-                if from != self.want || to < from {
-                    return Err(Error::protocol("a gap that is none"));
-                }
-                self.consumed += to - from;
-                self.want = to;
-                if self.owed.is_some() {
-                    self.missed += to - from;
-                }
-                ClientEvent::Gap(to - from)
-            }
-            ServerFrame::Exit(exit) => {
-                if exit.out_len != self.want {
-                    return Err(Error::protocol("the end came before all output"));
-                }
-                self.end = Some(exit.end.clone());
-                self.ending = true;
-                ClientEvent::Ended(exit.end)
-            }
-            ServerFrame::Notice(notice) if notice.code == "started" => ClientEvent::Started,
-            ServerFrame::Notice(notice) => {
-                match (notice.code.as_str(), notice.in_next) {
-                    ("read-only", _) => {
-                        self.writes = false;
-                        self.type_anew_at(self.sent);
-                    }
-                    ("may-write", Some(next)) => {
-                        self.writes = true;
-                        self.own_from = next;
-                        self.type_anew_at(next);
-                        // Whoever wrote meanwhile had another terminal.
-                        self.size_sent = false;
-                    }
-                    _ => {}
-                }
-                ClientEvent::Notice(notice.code, notice.text)
-            }
-            ServerFrame::Snapshot(..) => {
-                return Err(Error::protocol("a snapshot that was not asked for"));
-            }
-            ServerFrame::Pong(_) | ServerFrame::Ready(_) => ClientEvent::Nothing,
-        })
-    }
-
-    /// Whether so much output may come here.
-    fn expect(&self, offset: u64, length: usize) -> Result<()> {
-        if offset != self.want {
-            return Err(Error::protocol(format!(
-                "output at offset {offset}, and {} was to come",
-                self.want
-            )));
-        }
-        if self.want + length as u64 - self.consumed > MOST_UNREAD {
-            return Err(Error::protocol(
-                "the gateway sends more than may be unacknowledged",
-            ));
-        }
-        Ok(())
-    }
-
-    fn takes_packed(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.compress)
-    }
-
-    fn unpack(&self, packed: &[u8], length: u32) -> Result<Bytes> {
-        if !self.takes_packed() {
-            return Err(Error::protocol("compressed output that was not asked for"));
-        }
-        #[cfg(feature = "compression")]
-        return crate::protocol::native::pack::unpack(packed, length);
-        #[cfg(not(feature = "compression"))]
-        return Err(Error::internal(format!(
-            "{length} bytes came in {}, and the feature compression is off",
-            packed.len()
-        )));
-    }
-
     fn joined(&mut self, ready: ReadyFrame) -> Result<ClientEvent> {
         if self.connected {
             return Err(Error::protocol("a second READY"));
         }
-        if self.ready.is_none() && ready.secret.is_none() {
-            // Who looks on begins where the log does.
-            self.want = ready.base;
-            self.consumed = ready.base;
-            self.acknowledged = ready.base;
+        for offset in [ready.base, ready.head, ready.in_next, ready.in_own] {
+            within_reach(offset)?;
+        }
+        self.due = self.want;
+        if ready.secret.is_none() {
+            // Who looks on begins where the log does, with each connection.
+            let skipped = ready.base.saturating_sub(self.want);
+            self.want += skipped;
+            self.consumed += skipped;
+            (self.due, self.acknowledged) = (ready.base, ready.base);
+            if self.ready.is_some() {
+                self.skipped += skipped;
+                self.missed += skipped;
+            }
         }
         let known = self.taken + self.unsafe_input.len() as u64;
         // Somebody else has typed: what waits here was meant for another state of the program.
@@ -262,7 +205,7 @@ impl ClientCore {
             self.own_from = ready.in_own.max(self.own_from);
         }
         // What the gateway does not keep any more comes from a record, or is told as a gap.
-        let is_back = self.ready.is_some();
+        let is_back = self.ready.is_some() && ready.secret.is_some();
         let base = ready.base.min(ready.head);
         self.owed = Some(base).filter(|base| is_back && *base > self.want);
         // What the gateway has need not be sent again; it is kept until the process has it.
@@ -282,103 +225,22 @@ impl ClientCore {
         (self.taken, self.sent) = (offset, offset);
     }
 
-    fn safe(&mut self, offset: u64) -> Result<()> {
-        // The gateway may have taken what was sent before it was heard that it would not.
-        if offset > self.sent.max(self.reached) {
-            return Err(Error::protocol(
-                "input was acknowledged that was never sent",
-            ));
-        }
-        if let Some(new) = offset.checked_sub(self.taken) {
-            let known = self.unsafe_input.len();
-            let _ = self.unsafe_input.split_to(known.min(new as usize));
-            self.taken = offset;
-            self.sent = self.sent.max(offset);
-        }
-        Ok(())
-    }
-
-    /// The next frame to send, once [`ClientEvent::Ready`] came.
-    pub fn poll_frame(&mut self) -> Option<ClientFrame> {
-        if !self.connected {
-            return None;
-        }
-        if let Some(size) = self.size
-            && self.writes
-            && !self.size_sent
-        {
-            self.size_sent = true;
-            return Some(ClientFrame::Resize(size));
-        }
-        if let Some(signal) = self.signals.pop_front() {
-            return Some(ClientFrame::Signal(signal));
-        }
-        if self.consumed > self.acknowledged {
-            self.acknowledged = self.consumed;
-            return Some(ClientFrame::Ack(self.consumed));
-        }
-        let typed = self.taken + self.unsafe_input.len() as u64;
-        let limit = typed.min(self.taken + self.window);
-        if self.writes && self.sent < limit {
-            let start = (self.sent - self.taken) as usize;
-            let end = ((limit - self.taken) as usize).min(start + PIECE);
-            let bytes = Bytes::copy_from_slice(&self.unsafe_input[start..end]);
-            let offset = self.sent;
-            self.sent += bytes.len() as u64;
-            self.reached = self.reached.max(self.sent);
-            return Some(ClientFrame::Input(offset, bytes));
-        }
-        if self.writes && self.input_ended && !self.end_sent && self.sent == typed {
-            self.end_sent = true;
-            return Some(ClientFrame::InputEnd(typed));
-        }
-        std::mem::take(&mut self.ending).then_some(ClientFrame::End)
-    }
-
-    /// The connection is gone.
+    /// The connection is gone. What came of passing the right to write on is not known then.
     pub fn disconnected(&mut self) {
         self.connected = false;
+        self.forget_passes();
     }
 
-    /// The user has so many more bytes of output.
-    pub fn consumed(&mut self, bytes: usize) {
-        self.consumed += bytes as u64;
+    /// Bytes of output that a new connection did not have any more, once.
+    pub fn take_skipped(&mut self) -> Option<u64> {
+        let skipped = std::mem::take(&mut self.skipped);
+        (skipped > 0).then_some(skipped)
     }
 
-    /// How many bytes may be typed now.
-    pub fn input_room(&self) -> usize {
-        MOST_INPUT.saturating_sub(self.unsafe_input.len())
-    }
-
-    /// Types; at most [`input_room`](Self::input_room) bytes. While another has the right to write,
-    /// what is typed goes nowhere: it does not come to run later.
-    pub fn write(&mut self, bytes: &[u8]) {
-        let is_mute = self.ready.is_some() && !self.writes;
-        if !self.input_ended && !is_mute {
-            self.unsafe_input.extend_from_slice(bytes);
-        }
-    }
-
-    /// The input ends.
-    pub fn end_input(&mut self) {
-        self.input_ended = true;
-    }
-
-    /// The terminal's size; the newest wins.
-    pub fn resize(&mut self, size: TerminalSize) {
-        (self.size, self.size_sent) = (Some(size), false);
-    }
-
-    /// Sends a signal. More than a few that wait are dropped.
-    pub fn signal(&mut self, signal: Signal) {
-        if self.signals.len() < MOST_SIGNALS {
-            self.signals.push_back(signal);
-        }
-    }
-
-    /// Ends the session.
-    pub fn close(&mut self) {
-        self.ending = true;
+    /// Whether the session is somebody else's: whoever leaves it does not end it.
+    pub fn looks_on(&self) -> bool {
+        let mode = self.open.as_ref().map(|open| open.mode);
+        matches!(mode, Some(OpenMode::Watch | OpenMode::Approve))
     }
 
     /// How it ended, once it has.
@@ -391,10 +253,10 @@ impl ClientCore {
         self.open.as_ref().is_some_and(|open| open.stdin)
     }
 
-    /// Whether the input is a workload's own, which others may go on to use.
+    /// Whether others may go on to use the input: it is a workload's own, or another's session's.
     pub fn shares_input(&self) -> bool {
         let open = self.open.as_ref();
-        open.is_some_and(|open| open.mode == OpenMode::Attach)
+        self.looks_on() || open.is_some_and(|open| open.mode == OpenMode::Attach)
     }
 
     /// The session's id, once it is known.
@@ -408,20 +270,24 @@ impl ClientCore {
         (self.connected && self.owed.is_none()).then_some(self.missed)
     }
 
-    /// Whether a lost connection can be made up for.
+    /// Whether a lost connection can be made up for. Who looks on joins anew, and is told from where it
+    /// was.
     pub fn can_resume(&self) -> bool {
         let secret = self
             .ready
             .as_ref()
             .is_some_and(|ready| ready.secret.is_some());
-        secret && self.end.is_none() && !self.open.as_ref().is_some_and(|open| open.ephemeral)
+        (secret || self.looks_on())
+            && self.end.is_none()
+            && !self.open.as_ref().is_some_and(|open| open.ephemeral)
     }
 }
 
-const PIECE: usize = 16 * 1024;
-const MOST_UNREAD: u64 = 4 << 20;
-const MOST_INPUT: usize = 128 * 1024;
-const MOST_SIGNALS: usize = 16;
+/// What an OPEN says of the terminal.
+fn first_size(open: &Open) -> Option<TerminalSize> {
+    let is_told = open.cols > 0 && open.rows > 0;
+    is_told.then(|| TerminalSize::new(open.cols, open.rows))
+}
 
 #[cfg(test)]
 mod tests;

@@ -8,23 +8,26 @@ use futures::{SinkExt, StreamExt};
 use longshore_core::{
     Backoff, ClockExt, Error, ErrorKind, Random, Result, SessionId, Signal, TerminalSize, Timestamp,
 };
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    ClientCore, ClientEvent, RemoteSession,
+    ClientCore, ClientEvent, Company, RemoteSession,
+    answers::Answers,
     connection::{Dialler, Socket, lost, receive},
     delivery::Delivery,
     notice::Notice,
-    session::{Fate, Link},
+    session::{Fate, Heard, Link},
 };
-use crate::protocol::native::ClientFrame;
+use crate::{protocol::native::ClientFrame, session::ViewerId};
 
 /// What a session's user asks for.
 #[derive(Debug)]
 pub(super) enum Wish {
     Resize(TerminalSize),
     Signal(Signal),
+    /// To whom the right to write passes; `None`: back.
+    Pass(Option<ViewerId>, oneshot::Sender<Result<()>>),
     Close,
 }
 
@@ -39,6 +42,8 @@ pub(super) struct Driver {
     fate: watch::Sender<Fate>,
     link: watch::Sender<Link>,
     notices: broadcast::Sender<Notice>,
+    company: watch::Sender<Company>,
+    answers: Answers,
 }
 
 /// Opens a session; its driver runs in a task.
@@ -65,9 +70,14 @@ pub(super) async fn open(
         false => (None, None),
     };
     let (output, read) = mpsc::channel(PIECES);
-    let (fate, told) = watch::channel(Fate::Starting);
+    let (fate, told) = watch::channel(match core.looks_on() {
+        // It is told of no start: the process may have run for long.
+        true => Fate::Running,
+        false => Fate::Starting,
+    });
     let (link, links) = watch::channel(Link::Up { missed: Some(0) });
     let (notices, noticed) = broadcast::channel(NOTICES);
+    let (company, companies) = watch::channel(core.company());
     let driver = Driver {
         core,
         dialler,
@@ -78,9 +88,16 @@ pub(super) async fn open(
         fate,
         link,
         notices,
+        company,
+        answers: Answers::default(),
     };
     tokio::spawn(driver.run(socket));
-    let heard = (told, links, noticed);
+    let heard = Heard {
+        fate: told,
+        link: links,
+        notices: noticed,
+        company: companies,
+    };
     Ok(RemoteSession::new(id, wishes, input, read, heard))
 }
 
@@ -114,6 +131,7 @@ impl Driver {
                 Err(error) => error,
             };
             self.core.disconnected();
+            self.answers.are_lost();
             if !error.is_retryable() || !self.core.can_resume() || self.fate.is_closed() {
                 break error;
             }
@@ -122,6 +140,10 @@ impl Driver {
             match self.again().await {
                 Ok(next) => {
                     self.is_up();
+                    self.meet();
+                    if let Some(bytes) = self.core.take_skipped() {
+                        self.tell(ClientEvent::Gap(bytes));
+                    }
                     socket = next;
                 }
                 Err(error) => break error,
@@ -206,14 +228,26 @@ impl Driver {
                 wish = self.wishes.recv() => match wish {
                     Some(Wish::Resize(size)) => self.core.resize(size),
                     Some(Wish::Signal(signal)) => self.core.signal(signal),
-                    Some(Wish::Close) => {
+                    Some(Wish::Pass(to, answer)) => match self.core.pass(to) {
+                        Ok(()) => {
+                            self.answers.wait(answer, clock.now().after(every));
+                        }
+                        // Whoever asked may have gone.
+                        Err(error) => drop(answer.send(Err(error))),
+                    },
+                    Some(Wish::Close) if !self.core.looks_on() => {
                         self.core.close();
                         self.output.close();
                     }
-                    // Nobody is there any more.
-                    None => {
-                        let end = Message::Binary(ClientFrame::End.encode());
-                        let _ = clock.timeout(every, "ending", sink.send(end)).await;
+                    // Nobody is there any more. Somebody else's session goes on.
+                    Some(Wish::Close) | None => {
+                        self.output.close();
+                        let last = match self.core.looks_on() {
+                            true => ClientFrame::Detach,
+                            false => ClientFrame::End,
+                        };
+                        let last = Message::Binary(last.encode());
+                        let _ = clock.timeout(every, "leaving", sink.send(last)).await;
                         return Ok(());
                     }
                 },
@@ -228,6 +262,9 @@ impl Driver {
                 },
                 () = clock.sleep_until(next_ping) => {
                     next_ping = clock.now().after(every);
+                    if self.answers.give_up(clock.now()) {
+                        self.core.forget_passes();
+                    }
                     if is_silent(heard, clock.now(), every) {
                         return Err(Error::unavailable("the gateway does not answer any more"));
                     }
@@ -250,6 +287,11 @@ impl Driver {
                 format!("{bytes} bytes of output were missed"),
             ))),
             ClientEvent::Started => self.is_started(),
+            ClientEvent::Company => self.meet(),
+            ClientEvent::Passed(has_passed) => {
+                self.meet();
+                self.answers.come(has_passed);
+            }
             ClientEvent::Notice(code, text) => {
                 let notice = Notice::new(&code, &text);
                 tracing::debug!(
@@ -259,9 +301,22 @@ impl Driver {
                 );
                 // Nobody has to listen.
                 let _ = self.notices.send(notice);
+                self.meet();
             }
             ClientEvent::Ready | ClientEvent::Ended(_) | ClientEvent::Nothing => {}
         }
+    }
+
+    /// Tells who is here, and whether we may write.
+    fn meet(&self) {
+        let now = self.core.company();
+        self.company.send_if_modified(|company| {
+            let changes = *company != now;
+            if changes {
+                *company = now;
+            }
+            changes
+        });
     }
 
     /// Tells of the connection, and of what the last one has cost as soon as that is known.

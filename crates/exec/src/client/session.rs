@@ -11,13 +11,14 @@ use longshore_core::{
 };
 use tokio::sync::{
     broadcast::{self, error::RecvError},
-    mpsc, watch,
+    mpsc, oneshot, watch,
 };
 
-use super::{driver::Wish, input::QueueInput, notice::Notice};
-use crate::session::{EndReason, SessionEnd};
+use super::{Company, driver::Wish, input::QueueInput, notice::Notice};
+use crate::session::{EndReason, SessionEnd, ViewerId};
 
-/// A session at the other side of a gateway. Dropping it ends it.
+/// A session at the other side of a gateway. Dropping it ends it; or leaves it, where it is somebody
+/// else's ([`RemoteExec::watch`](super::RemoteExec::watch)).
 ///
 /// A signal is on its way when [`signal`](ExecSession::signal) returns; whether it arrived is not
 /// answered. One that could not be delivered is told as the [`Notice`] `signal-failed`.
@@ -29,6 +30,7 @@ pub struct RemoteSession {
     fate: watch::Receiver<Fate>,
     link: watch::Receiver<Link>,
     notices: Mutex<Option<broadcast::Receiver<Notice>>>,
+    company: watch::Receiver<Company>,
 }
 
 /// How a session's connection is.
@@ -56,11 +58,12 @@ pub(super) enum Fate {
 }
 
 /// What a session hears of its driver, beside output.
-type Heard = (
-    watch::Receiver<Fate>,
-    watch::Receiver<Link>,
-    broadcast::Receiver<Notice>,
-);
+pub(super) struct Heard {
+    pub(super) fate: watch::Receiver<Fate>,
+    pub(super) link: watch::Receiver<Link>,
+    pub(super) notices: broadcast::Receiver<Notice>,
+    pub(super) company: watch::Receiver<Company>,
+}
 
 impl RemoteSession {
     pub(super) fn new(
@@ -68,16 +71,17 @@ impl RemoteSession {
         wishes: mpsc::Sender<Wish>,
         input: Option<mpsc::Sender<Bytes>>,
         output: mpsc::Receiver<Result<ExecOutput>>,
-        (fate, link, notices): Heard,
+        heard: Heard,
     ) -> Self {
         Self {
             id,
             wishes,
             input: Mutex::new(input),
             output: Mutex::new(Some(output)),
-            fate,
-            link,
-            notices: Mutex::new(Some(notices)),
+            fate: heard.fate,
+            link: heard.link,
+            notices: Mutex::new(Some(heard.notices)),
+            company: heard.company,
         }
     }
 
@@ -109,6 +113,65 @@ impl RemoteSession {
             let now = link.borrow_and_update().clone();
             Some((now, link))
         }))
+    }
+
+    /// Who is here, and whether this client may write, as far as that is known now.
+    pub fn company(&self) -> Company {
+        self.company.borrow().clone()
+    }
+
+    /// The same, at every change from now on; ends with the session. A reader that is late sees the
+    /// newest only.
+    pub fn companies(&self) -> BoxStream<Company> {
+        let mut company = self.company.clone();
+        company.mark_unchanged();
+        Box::pin(futures::stream::unfold(company, |mut company| async {
+            company.changed().await.ok()?;
+            let now = company.borrow_and_update().clone();
+            Some((now, company))
+        }))
+    }
+
+    /// Passes the right to write to another connection, of those that [`company`](Self::company) names.
+    /// Who opened the session may do so also while a third has it, and has it back when that one leaves
+    /// or by [`take_back`](Self::take_back); whoever was granted it may pass it on. It returns when the
+    /// other has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`]: nobody is there under this number who may have it, or it is not
+    /// this client's to pass on; [`ErrorKind::Unavailable`]: there is no connection now, or it broke
+    /// before there was an answer; [`ErrorKind::Unsupported`]: the gateway is too old;
+    /// [`ErrorKind::Timeout`]: it gave no answer.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have passed the right on, or do so yet.
+    pub async fn grant(&self, to: ViewerId) -> Result<()> {
+        self.pass(Some(to)).await
+    }
+
+    /// Takes the right to write back, for who opened the session.
+    ///
+    /// # Errors
+    /// As for [`grant`](Self::grant).
+    ///
+    /// # Cancel safety
+    /// As for [`grant`](Self::grant).
+    pub async fn take_back(&self) -> Result<()> {
+        self.pass(None).await
+    }
+
+    async fn pass(&self, to: Option<ViewerId>) -> Result<()> {
+        // While the connection is lost nobody takes wishes.
+        if let Link::Down(why) = &*self.link.borrow() {
+            return Err(Error::unavailable(format!(
+                "there is no connection to the gateway now: {why}"
+            )));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.wish(Wish::Pass(to, answer)).await;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Error::closed("the session has ended")))
     }
 
     /// Waits until the process runs.

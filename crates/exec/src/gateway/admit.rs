@@ -220,6 +220,18 @@ impl Shared {
         operation: &'static str,
         session: Option<&SessionId>,
     ) -> Result<Admission> {
+        self.admit_with(request, operation, session, Labels::new())
+            .await
+    }
+
+    /// The same, with what more there is to record of it.
+    pub(super) async fn admit_with(
+        &self,
+        request: &AccessRequest,
+        operation: &'static str,
+        session: Option<&SessionId>,
+        labels: Labels,
+    ) -> Result<Admission> {
         let denied = |error: Error| {
             Error::new(ErrorKind::PermissionDenied, "not allowed").with_source(error)
         };
@@ -243,6 +255,7 @@ impl Shared {
                 }
                 let mut event =
                     self.event(&admission.who, request, operation, AuditOutcome::Started);
+                event.target.labels.extend(labels.iter());
                 if let Some(session) = session {
                     event = of(event, session);
                 }
@@ -254,9 +267,9 @@ impl Shared {
                 let known = request.credentials.identity.clone();
                 let who = known.unwrap_or_else(|| Identity::new("unknown", "none"));
                 let outcome = AuditOutcome::Denied(error.to_string());
-                let _ = self
-                    .record(self.event(&who, request, operation, outcome))
-                    .await;
+                let mut event = self.event(&who, request, operation, outcome);
+                event.target.labels.extend(labels.iter());
+                let _ = self.record(event).await;
                 Err(denied(error))
             }
         }

@@ -3,13 +3,16 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use longshore_core::{Action, Cleanup, Error, ErrorKind, Result, Timestamp};
+use longshore_core::{Action, Cleanup, Error, ErrorKind, Result, SessionId, Timestamp};
 use serde::Serialize;
 
 use super::Shared;
 use crate::{
     access::{AccessRequest, Credentials, Place},
-    record::{CommandGuess, CommandQuery, RecordStore, SessionQuery, SessionSummary},
+    record::{
+        CommandGuess, CommandQuery, RecordStore, SessionQuery, SessionStatus, SessionSummary,
+    },
+    session::{Opened, SessionAbout},
 };
 
 /// What LAIN Entry's HTTP API is asked for.
@@ -155,14 +158,14 @@ fn number(pairs: &[(String, String)], name: &str, default: u64) -> Result<u64> {
     }
 }
 
-fn json(value: &impl Serialize) -> Result<String> {
+pub(super) fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|error| Error::internal("an answer can't be written as JSON").with_source(error))
 }
 
 /// Times in seconds since 1970. What is empty or zero is left out. The last fields are ours.
 #[derive(Serialize)]
-struct Session {
+pub(super) struct Session {
     session_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     user: String,
@@ -193,17 +196,45 @@ struct Session {
     exit_code: Option<i64>,
     #[serde(skip_serializing_if = "is_zero")]
     rules_met: u64,
+    /// Of those that go on: whether somebody holds it, and how many connections it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_held: Option<bool>,
+    #[serde(skip_serializing_if = "is_zero")]
+    connections: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cleanup: Option<Cleanup>,
 }
 
 impl From<SessionSummary> for Session {
     fn from(summary: SessionSummary) -> Self {
-        let about = summary.about;
-        let origin = about.origin;
         let end = summary.end.as_ref();
         Self {
-            session_id: summary.session.into(),
+            status: summary.status.as_str(),
+            ended_at: summary.ended_at.map(Timestamp::as_secs).unwrap_or_default(),
+            reason: end.map(|end| end.reason.to_string()).unwrap_or_default(),
+            exit_code: end.and_then(|end| end.code),
+            rules_met: summary.hits,
+            ..Self::new(summary.session, summary.about, summary.created_at)
+        }
+    }
+}
+
+/// Of one that goes on.
+impl From<Opened> for Session {
+    fn from(opened: Opened) -> Self {
+        Self {
+            is_held: Some(opened.is_held),
+            connections: opened.connections as u64,
+            ..Self::new(opened.session, opened.about, opened.began)
+        }
+    }
+}
+
+impl Session {
+    fn new(session: SessionId, about: SessionAbout, began: Timestamp) -> Self {
+        let origin = about.origin;
+        Self {
+            session_id: session.into(),
             user: about.who.subject,
             source_ip: origin
                 .source
@@ -214,18 +245,20 @@ impl From<SessionSummary> for Session {
             instance_no: origin.instance,
             container_id: about.container,
             node_ip: origin.node.unwrap_or_default(),
-            status: summary.status.as_str(),
-            created_at: summary.created_at.as_secs(),
-            ended_at: summary.ended_at.map(Timestamp::as_secs).unwrap_or_default(),
+            status: SessionStatus::Active.as_str(),
+            created_at: began.as_secs(),
+            ended_at: 0,
             place: origin.place,
             commands: about
                 .commands
                 .iter()
                 .map(|command| command.join(" "))
                 .collect(),
-            reason: end.map(|end| end.reason.to_string()).unwrap_or_default(),
-            exit_code: end.and_then(|end| end.code),
-            rules_met: summary.hits,
+            reason: String::new(),
+            exit_code: None,
+            rules_met: 0,
+            is_held: None,
+            connections: 0,
             cleanup: about.cleanup,
         }
     }

@@ -11,7 +11,8 @@ use super::{
     admit::{Wish, action},
     pump::Pump,
     refill::Refills,
-    route::{LainRoute, Route},
+    replay::Pace,
+    route::{LainRoute, ReplayRequest, Route},
     socket::{self, Socket},
 };
 use crate::{
@@ -20,7 +21,8 @@ use crate::{
         Outgoing,
         lain::{LainDecoder, LainEncoder, LainFraming, LainText, Visit, WebHello},
     },
-    session::{Attachment, Launch},
+    record::EventStream,
+    session::{Attachment, Launch, RecordingStream},
 };
 
 impl Shared {
@@ -28,9 +30,9 @@ impl Shared {
         let (visit, is_web) = match &hello.route {
             Route::Lain(LainRoute::Enter { is_web }) => (Visit::Enter, *is_web),
             Route::Lain(LainRoute::Attach { is_web }) => (Visit::Attach, *is_web),
-            Route::Lain(LainRoute::Replay(session)) => {
-                let session = session.clone();
-                return self.replay_lain(hello, &session, socket, stranger).await;
+            Route::Lain(LainRoute::Replay(wanted)) => {
+                let wanted = wanted.clone();
+                return self.replay_lain(hello, &wanted, socket, stranger).await;
             }
             _ => return,
         };
@@ -140,25 +142,45 @@ impl Shared {
         .await
     }
 
-    async fn replay_lain(&self, hello: Hello, session: &str, socket: Socket, stranger: Stranger) {
+    async fn replay_lain(
+        &self,
+        hello: Hello,
+        wanted: &ReplayRequest,
+        socket: Socket,
+        stranger: Stranger,
+    ) {
         let mut encoder = LainEncoder::new(LainFraming::Json, Visit::Enter);
-        let place = Place::Session(session.to_owned());
+        let place = Place::Session(wanted.session.clone());
         let request = AccessRequest::new(hello.credentials, action(false), place);
         let opened = async {
             let onlooker = self.admit_onlooker(request, "exec.replay").await?;
-            let recordings = self.recordings.as_ref();
+            let session = SessionId::new(wanted.session.clone())?;
             let none = || Error::not_found("there are no recordings here");
-            let recording = recordings
-                .ok_or_else(none)?
-                .open(&SessionId::new(session)?)
-                .await?;
+            let recording = match wanted.format.as_deref() {
+                Some("asciicast") => {
+                    let records = self.records.as_ref().ok_or_else(none)?;
+                    Recording::Whole(records.events(&session).await?)
+                }
+                Some(_) => return Err(Error::unsupported("the only other form is asciicast")),
+                None => {
+                    let pace = Pace::parse(wanted.speed.as_deref(), wanted.idle.as_deref())?;
+                    let recordings = self.recordings.as_ref().ok_or_else(none)?;
+                    Recording::Paced(recordings.open(&session).await?, pace)
+                }
+            };
             Ok((recording, onlooker))
         };
         let opened = stranger.is_asked_about(opened).await;
         let text = match opened {
             Ok((recording, onlooker)) => {
                 stranger.let_in();
-                return self.replay(socket, recording, encoder, &onlooker).await;
+                return match recording {
+                    Recording::Whole(events) => self.export(socket, events, &onlooker).await,
+                    Recording::Paced(recording, pace) => {
+                        self.replay(socket, recording, pace, encoder, &onlooker)
+                            .await;
+                    }
+                };
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => LainText::NotAuthorized,
             Err(_) => LainText::ReplayFailed,
@@ -184,6 +206,14 @@ impl Shared {
             socket::close(&mut sending, Some(&mut receiving), closing, limit, clock).await;
         }
     }
+}
+
+/// A recording that somebody may see.
+enum Recording {
+    /// All of it at once, in another form.
+    Whole(EventStream),
+    /// In its own time, or at another pace.
+    Paced(RecordingStream, Pace),
 }
 
 fn header_hello(hello: &Hello) -> Option<(Credentials, Place)> {

@@ -25,13 +25,13 @@ use crate::{
 
 impl Shared {
     pub(super) async fn serve_native(&self, hello: Hello, mut socket: Socket, stranger: Stranger) {
-        let (mut text, mut packs) = (false, false);
+        let (mut text, mut packs, mut people) = (false, false, false);
         let joined = match self.first(&mut socket, &stranger).await {
             Ok(Some(frame)) => {
-                (text, packs) = match &frame {
-                    ClientFrame::Open(open) => (open.text, open.compress),
-                    ClientFrame::Resume(back) => (back.text, back.compress),
-                    _ => (false, false),
+                (text, packs, people) = match &frame {
+                    ClientFrame::Open(open) => (open.text, open.compress, open.people),
+                    ClientFrame::Resume(back) => (back.text, back.compress, back.people),
+                    _ => (false, false, false),
                 };
                 packs &= self.options.compression && cfg!(feature = "compression");
                 let joining = self.join(frame, hello.credentials);
@@ -59,6 +59,10 @@ impl Shared {
                         attachment.with_record(Arc::clone(records) as Arc<dyn Recorder>)
                     }
                     _ => attachment,
+                };
+                let attachment = match people {
+                    true => attachment.with_people(),
+                    false => attachment,
                 };
                 let pump = Pump {
                     shared: self,
@@ -160,12 +164,11 @@ impl Shared {
                 Place::Session(open.target.clone()),
             );
             let onlooker = self.admit_onlooker(request, "exec.watch").await?;
-            let attachment =
-                self.hub
-                    .watch_as(&SessionId::new(open.target)?, role, onlooker.who())?;
-            if role == Role::Watcher {
-                attachment.only_looks();
-            }
+            let session = SessionId::new(open.target)?;
+            let attachment = match role {
+                Role::Watcher => self.hub.look_as(&session, onlooker.who())?,
+                role => self.hub.watch_as(&session, role, onlooker.who())?,
+            };
             let attachment = with_snapshots(attachment, open.snapshot);
             let labels = Labels::new()
                 .with("viewer", attachment.id().number().to_string())

@@ -1,8 +1,12 @@
+mod pace;
+
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use longshore_core::{ClockExt, Timestamp};
 use tokio_tungstenite::tungstenite::Message;
 
+pub(super) use self::pace::Pace;
+use self::pace::Timeline;
 use super::{
     Shared,
     admit::Onlooker,
@@ -18,11 +22,12 @@ use crate::{
 };
 
 impl Shared {
-    /// Sends a recording in its own time, as long as the client lives and has leave.
+    /// Sends a recording in its own time, or at another pace, as long as the client lives and has leave.
     pub(super) async fn replay(
         &self,
         socket: Socket,
         recording: RecordingStream,
+        pace: Pace,
         mut encoder: LainEncoder,
         onlooker: &Onlooker,
     ) {
@@ -33,7 +38,7 @@ impl Shared {
         let mut told = tokio::select! {
             () = self.listen(&mut receiving, &life) => return,
             () = life.lapsed(clock) => return,
-            told = self.tell(&mut sending, recording, &mut encoder) => match told {
+            told = self.tell(&mut sending, recording, pace, &mut encoder) => match told {
                 Some(told) => told,
                 None => return,
             },
@@ -65,18 +70,20 @@ impl Shared {
         &self,
         sending: &mut Sending,
         mut recording: RecordingStream,
+        pace: Pace,
         encoder: &mut LainEncoder,
     ) -> Option<Outgoing> {
         let (clock, options) = (&*self.clock, &self.options);
         let start = clock.now();
         let mut next_ping = start.after(options.ping);
         let mut out = Outgoing::default();
+        let mut line = Timeline::new(pace);
         let mut waiting: Option<(Timestamp, RecordedOutput)> = None;
         loop {
             let due = waiting.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 piece = recording.next(), if waiting.is_none() => match piece {
-                    Some(Ok(piece)) => waiting = Some((start.after(piece.at), piece)),
+                    Some(Ok(piece)) => waiting = Some((start.after(line.due(piece.at)), piece)),
                     Some(Err(_)) => encoder.close(LainText::ReplayFailed, &mut out),
                     None => encoder.close(LainText::ReplayDone, &mut out),
                 },

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Uri, header};
 use longshore_core::Identity;
 
-use super::{Hello, history::HistoryRoute, sign_on::SignOnRoute};
+use super::{Hello, history::HistoryRoute, live::LiveRoute, sign_on::SignOnRoute};
 use crate::{
     access::{Credentials, Place},
     protocol::{kubernetes, native, ttyd},
@@ -19,6 +19,7 @@ pub(super) enum Route {
     Ttyd(Option<String>),
     TtydToken,
     History(HistoryRoute),
+    Live(LiveRoute),
     SignOn(SignOnRoute),
     /// A file of the web terminal; `None`: its folder, without the slash.
     Page(Option<String>),
@@ -33,7 +34,19 @@ pub(super) enum LainRoute {
         is_web: bool,
     },
     /// The recording of a session.
-    Replay(String),
+    Replay(ReplayRequest),
+}
+
+/// How somebody wants a recording. Whether it can be had so is not known yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReplayRequest {
+    pub(super) session: String,
+    /// How many times as fast as it was.
+    pub(super) speed: Option<String>,
+    /// How many seconds a pause has at most.
+    pub(super) idle: Option<String>,
+    /// `asciicast`: all at once, in that form.
+    pub(super) format: Option<String>,
 }
 
 impl Route {
@@ -48,6 +61,11 @@ impl Route {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         Some(match parts.as_slice() {
             ["v1", "exec"] => Self::Native,
+            ["v1", "sessions"] => Self::Live(LiveRoute::List),
+            ["v1", "sessions", id] => Self::Live(LiveRoute::End((*id).to_owned(), value("why"))),
+            ["v1", "sessions", id, "signal"] => {
+                Self::Live(LiveRoute::Signal((*id).to_owned(), value("signal")))
+            }
             ["enter"] => Self::Lain(LainRoute::Enter { is_web }),
             ["attach"] => Self::Lain(LainRoute::Attach { is_web }),
             ["api", "ping"] => Self::History(HistoryRoute::Ping),
@@ -58,7 +76,12 @@ impl Route {
                 Self::SignOn(SignOnRoute::Authorize(value("code").unwrap_or_default()))
             }
             ["api", "logout"] => Self::SignOn(SignOnRoute::Logout),
-            ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay((*id).to_owned())),
+            ["api", "sessions", id, "replay"] => Self::Lain(LainRoute::Replay(ReplayRequest {
+                session: (*id).to_owned(),
+                speed: value("speed"),
+                idle: value("idle"),
+                format: value("format"),
+            })),
             ["ws"] => Self::Ttyd(value("target")),
             ["token"] => Self::TtydToken,
             ["terminal"] => Self::Page(None),
@@ -196,7 +219,20 @@ mod tests {
         );
         assert_eq!(
             parse("/api/sessions/7/replay"),
-            Some(Route::Lain(LainRoute::Replay("7".into())))
+            Some(Route::Lain(LainRoute::Replay(ReplayRequest {
+                session: "7".into(),
+                ..ReplayRequest::default()
+            })))
+        );
+        let query = ReplayRequest {
+            session: "7".into(),
+            speed: Some("2".into()),
+            idle: Some("1.5".into()),
+            format: Some("asciicast".into()),
+        };
+        assert_eq!(
+            parse("/api/sessions/7/replay?speed=2&idle=1.5&format=asciicast"),
+            Some(Route::Lain(LainRoute::Replay(query)))
         );
         assert_eq!(
             parse("/ws?target=w%65b"),
@@ -210,6 +246,13 @@ mod tests {
             parse("/api/sessions?user=a%25"),
             Some(Route::History(sessions))
         );
+        let live = |route| Some(Route::Live(route));
+        assert_eq!(parse("/v1/sessions"), live(LiveRoute::List));
+        let signal = LiveRoute::Signal("e8".into(), Some("TERM".into()));
+        assert_eq!(parse("/v1/sessions/e8/signal?signal=TERM"), live(signal));
+        let end = LiveRoute::End("e8".into(), None);
+        assert_eq!(parse("/v1/sessions/e8"), live(end));
+        assert_eq!(parse("/v1/sessions/e8/else"), None);
         assert_eq!(parse("/terminal?target=a"), Some(Route::Page(None)));
         assert_eq!(
             parse("/terminal/x.css?1"),

@@ -25,7 +25,9 @@
 //! without: such a client drops what it typed, and goes on at `in_next` when it may write again. One that
 //! was cut meanwhile is told by READY: `in_own` is where the input began to be its own again. A GRANT that is not followed is answered by the NOTICE `not-granted`. In a moderated
 //! session nobody approves their own input, by whatever connection, and what waits when the right passes on
-//! is dropped. END is the owner's, at any time; the heir's ends the process, and leaves its last output and
+//! is dropped. Who asks for it (`people`, of gateways with `people` in READY's `caps`) is told who is here by
+//! the NOTICE `here`, at once and at every change: everybody, or, who has leave to look only, who holds the
+//! session, who writes, and itself. It is the answer to a GRANT or TAKE_BACK that is followed. END is the owner's, at any time; the heir's ends the process, and leaves its last output and
 //! its end for the owner, whose absence is what the grace time counts.
 //!
 //! OPEN's `cleanup` is what of the command's processes ends with the session: `tree`, `foreground` or
@@ -59,7 +61,7 @@ pub(crate) mod pack;
 #[cfg(feature = "gateway")]
 pub use codec::{NativeDecoder, NativeEncoder, close_code, ready_frame};
 pub use {
-    body::{ExitFrame, NoticeFrame, Open, OpenMode, ReadyFrame, Resume},
+    body::{ExitFrame, NoticeFrame, Open, OpenMode, PersonFrame, ReadyFrame, Resume},
     frame::{ClientFrame, ServerFrame},
 };
 

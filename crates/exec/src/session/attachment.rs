@@ -4,7 +4,7 @@ use bytes::Bytes;
 use longshore_core::{Result, SessionId, Signal, TerminalSize};
 
 use super::{
-    Recorder, Role, Secret, SessionEnd, ViewerEvent, ViewerId,
+    Recorder, Role, Secret, SessionCore, SessionEnd, ViewerEvent, ViewerId,
     shared::{Shared, Wake},
 };
 
@@ -48,12 +48,31 @@ impl Attachment {
         who: Option<&str>,
         from: Option<u64>,
     ) -> Result<Self> {
+        Self::joined(shared, role, who, from, |_, _| ())
+    }
+
+    /// Joins with leave to look only, from the oldest output that is kept. There is no moment at which the
+    /// right to write could be passed on to it.
+    pub(super) fn looking(shared: Arc<Shared>, who: &str) -> Result<Self> {
+        Self::joined(shared, Role::Watcher, Some(who), None, |core, id| {
+            core.only_looks(id);
+        })
+    }
+
+    fn joined(
+        shared: Arc<Shared>,
+        role: Role,
+        who: Option<&str>,
+        from: Option<u64>,
+        limit: impl FnOnce(&mut SessionCore, ViewerId),
+    ) -> Result<Self> {
         let who = match role {
             Role::Writer => Some(shared.who.subject.as_str()),
             _ => who,
         };
         let (id, ready) = shared.by_viewer(|core, now| {
             let id = core.attach_as(role, who, from, now)?;
+            limit(core, id);
             let (base, head) = core.output_range();
             Ok::<_, longshore_core::Error>((
                 id,
@@ -91,6 +110,20 @@ impl Attachment {
         self.shared
             .by_viewer(|core, _| core.accept_snapshots(self.id));
         self
+    }
+
+    /// Takes [`ViewerEvent::People`]: who is here, at once and at every change. Who has leave to look
+    /// only is told of who holds the session, who writes in it, and itself.
+    #[must_use]
+    pub fn with_people(self) -> Self {
+        self.shared.by_viewer(|core, _| core.accept_people(self.id));
+        self
+    }
+
+    /// Tells who is here once more: what was asked for changes nothing.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn tell_people(&self) {
+        self.shared.by_viewer(|core, _| core.tell_people(self.id));
     }
 
     /// Whether it is shown the screen where output is missing: it asked for that, and there is one.

@@ -1,5 +1,6 @@
 mod connections;
 mod grant;
+mod people;
 mod process;
 mod time;
 
@@ -37,6 +38,8 @@ pub struct SessionCore {
     input: InputQueue,
     viewers: BTreeMap<ViewerId, Viewer>,
     next_viewer: u64,
+    /// Counts the changes of who is here and who writes.
+    people_version: u64,
     writer: Option<ViewerId>,
     /// The connection that holds the session by right: the right to write comes back to it.
     owner: Option<ViewerId>,
@@ -48,6 +51,9 @@ pub struct SessionCore {
     is_shared: bool,
     /// What the last writer has acknowledged: what lies before need not be kept for it.
     floor: u64,
+    /// What the owner has acknowledged, while another has the right to write: what lies behind that is kept
+    /// for it as it is for who writes.
+    place: Option<u64>,
     /// Whether the writer that left takes what it missed from the record.
     refills: bool,
     /// How far the record goes that it would be taken from.
@@ -110,12 +116,14 @@ impl SessionCore {
             input: InputQueue::new(options.input),
             viewers: BTreeMap::new(),
             next_viewer: 0,
+            people_version: 1,
             writer: None,
             owner: None,
             author: None,
             own_from: 0,
             is_shared: false,
             floor: 0,
+            place: None,
             refills: false,
             recorded: RecordReach::default(),
             bandwidth: Bandwidth::new(options.bandwidth.map(|rate| Rate::new(rate, now))),
@@ -272,20 +280,51 @@ impl SessionCore {
 
     /// Whether output is dropped rather than the process held up.
     fn drops_oldest(&self) -> bool {
-        self.writer.is_none() && self.options.detached == WhileDetached::Live
+        self.writer.is_none() && self.is_live()
+    }
+
+    /// Whether what a client that is away misses is dropped.
+    fn is_live(&self) -> bool {
+        self.options.detached == WhileDetached::Live
     }
 
     /// Whether the record keeps for the client that is away what the log has no room for.
     fn relies_on_record(&self) -> bool {
-        self.writer.is_none() && self.refills && self.recorded.room >= RECORD_MARGIN
+        let is_away = self.writer.is_none() || self.place.is_some() && self.owner.is_none();
+        is_away && self.refills && self.recorded.room >= RECORD_MARGIN
     }
 
-    /// What lies before is kept for nobody who writes, or is in the record for him.
+    /// What lies before is kept for nobody who writes or holds the session, or is in the record for him.
     fn settled(&self) -> u64 {
-        match self.relies_on_record() {
-            true => self.floor.max(self.recorded.whole_to.min(self.log.head())),
-            false => self.floor,
+        let held = self.place.unwrap_or(self.floor);
+        let held = match self.relies_on_record() {
+            true => held.max(self.recorded.whole_to.min(self.log.head())),
+            false => held,
+        };
+        match self.place {
+            Some(_) => held.min(self.floor),
+            None => held,
         }
+    }
+
+    /// What who writes and who holds the session have both acknowledged.
+    fn acknowledged_by_both(&self) -> u64 {
+        self.place.map_or(self.floor, |place| place.min(self.floor))
+    }
+
+    /// Another than the owner writes now: its place is kept. One that is away and misses what is dropped has
+    /// none.
+    fn keep_place(&mut self) {
+        let owner = self.owner.and_then(|id| self.viewers.get(&id));
+        self.place = match owner {
+            Some(owner) => Some(owner.acknowledged),
+            None => self.place.or(Some(self.floor)).filter(|_| !self.is_live()),
+        };
+    }
+
+    /// Nobody but the owner writes any more.
+    fn take_place(&mut self) {
+        self.floor = self.place.take().unwrap_or(self.floor);
     }
 
     fn most_runs(&self) -> usize {
@@ -301,9 +340,10 @@ impl SessionCore {
         // A watcher that falls behind is waited for in memory only, not by the process.
         let mut start = wanted
             .max(behind(self.options.log + self.options.history))
-            .min(self.floor);
+            .min(self.acknowledged_by_both());
         if self.log.runs() >= self.most_runs() {
-            start = start.max(self.floor.min(self.log.start_of_last(self.most_runs() / 2)));
+            let oldest = self.log.start_of_last(self.most_runs() / 2);
+            start = start.max(self.acknowledged_by_both().min(oldest));
         }
         if self.relies_on_record() {
             let newest = behind(self.options.log).max(self.log.start_of_last(self.most_runs()));

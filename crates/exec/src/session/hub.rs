@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use longshore_core::{
     Access, BoxFuture, CleanupReport, Clock, Error, ExecBackend, Identity, Random, Result,
-    SessionId, Shutdown, Signal,
+    SessionId, Shutdown, Signal, Timestamp,
 };
 
 use super::{
@@ -135,8 +135,14 @@ pub struct Opened {
     pub session: SessionId,
     /// Whose it is.
     pub who: Identity,
+    /// What it is, and where.
+    pub about: SessionAbout,
+    /// When it was opened.
+    pub began: Timestamp,
     /// Whether somebody holds it now.
     pub is_held: bool,
+    /// How many connections it has.
+    pub connections: usize,
     /// How it ended, if it has.
     pub end: Option<SessionEnd>,
 }
@@ -252,8 +258,9 @@ impl SessionHub {
             if let Some(share) = &share {
                 core = core.with_share(share.clone());
             }
-            let (who, random) = (request.who, &*inner.random);
-            let shared = Arc::new(Shared::new(id.clone(), who, leave, core, random, clock));
+            let random = &*inner.random;
+            let about = about.clone();
+            let shared = Arc::new(Shared::new(id.clone(), about, leave, core, random, clock));
             state.add(Arc::clone(&shared), share);
             (shared, given_up)
         };
@@ -330,6 +337,15 @@ impl SessionHub {
         self.join(session, role, Some(&who.subject))
     }
 
+    /// As [`watch_as`](Self::watch_as), by somebody who has leave to look only: the right to write is not
+    /// passed on to them.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub fn look_as(&self, session: &SessionId, who: &Identity) -> Result<Attachment> {
+        Attachment::looking(self.find(session)?, &who.subject)
+    }
+
     fn join(&self, session: &SessionId, role: Role, who: Option<&str>) -> Result<Attachment> {
         let role = match role {
             // Who writes needs the secret.
@@ -365,11 +381,17 @@ impl SessionHub {
     /// Ends a session from outside. The caller has made sure that it may.
     ///
     /// # Errors
-    /// There is no such session.
+    /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound): there is no such session;
+    /// [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed): it has ended.
     pub fn end(&self, session: &SessionId, end: SessionEnd) -> Result<()> {
         self.find(session)?
-            .by_viewer(|core, now| core.terminate(end, now));
-        Ok(())
+            .by_viewer(|core, now| match core.end().is_some() {
+                true => Err(Error::closed("the session has ended")),
+                false => {
+                    core.terminate(end, now);
+                    Ok(())
+                }
+            })
     }
 
     /// Sends a signal to a session's process from outside, whatever protocol its client speaks and
@@ -415,11 +437,17 @@ impl SessionHub {
             state.all().map(Arc::clone).collect()
         };
         let shown = sessions.iter().map(|shared| {
-            let (is_held, end) = shared.look(|core, _| (core.has_writer(), core.end().cloned()));
+            let (is_held, connections, end) = shared.look(|core, _| {
+                let connections = core.connections().len();
+                (core.has_writer(), connections, core.end().cloned())
+            });
             Opened {
                 session: shared.id.clone(),
                 who: shared.who.clone(),
+                about: shared.about.clone(),
+                began: shared.began,
                 is_held,
+                connections,
                 end,
             }
         });

@@ -7,7 +7,7 @@ use longshore_core::{Clock, Identity, Random, SessionId, Timestamp};
 use tokio::sync::Notify;
 
 use super::{
-    Recorder, SessionCore, ViewerId,
+    Recorder, SessionAbout, SessionCore, ViewerId,
     hub::Leave,
     secret::{Secret, Secrets},
 };
@@ -16,6 +16,8 @@ use super::{
 pub(super) struct Shared {
     pub(super) id: SessionId,
     pub(super) who: Identity,
+    pub(super) about: SessionAbout,
+    pub(super) began: Timestamp,
     pub(super) leave: Option<Arc<dyn Leave>>,
     pub(super) clock: Arc<dyn Clock>,
     /// Wakes the driver.
@@ -41,7 +43,7 @@ pub(super) struct Wake {
 impl Shared {
     pub(super) fn new(
         id: SessionId,
-        who: Identity,
+        about: SessionAbout,
         leave: Option<Arc<dyn Leave>>,
         core: SessionCore,
         random: &dyn Random,
@@ -49,7 +51,9 @@ impl Shared {
     ) -> Self {
         Self {
             id,
-            who,
+            who: about.who.clone(),
+            about,
+            began: clock.now(),
             leave,
             clock,
             driver: Notify::new(),

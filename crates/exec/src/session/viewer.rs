@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use longshore_core::{OutputKind, Timestamp};
 
-use super::{SessionEnd, window::Window};
+use super::{Person, SessionEnd, window::Window};
 
 /// A connection to a session, by number; numbers are not used again within one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +66,8 @@ pub enum ViewerEvent {
     },
     /// Something to show.
     Notice(Notice),
+    /// Who is here now, for a connection that wants to know.
+    People(Vec<Person>),
     /// The session has ended, after all of its output. The last event.
     Ended(SessionEnd),
     /// Another connection took the session over. The last event.
@@ -187,6 +189,8 @@ pub(super) struct Viewer {
     pub(super) held_until: Option<Timestamp>,
     /// It was told the end, or that another took over.
     pub(super) done: bool,
+    /// The version of who is here that it was told; `None`: it does not want to know.
+    pub(super) told_people: Option<u64>,
     notices: VecDeque<Notice>,
 }
 
@@ -213,6 +217,7 @@ impl Viewer {
             flush_to: None,
             held_until: None,
             done: false,
+            told_people: None,
             notices: VecDeque::new(),
         }
     }

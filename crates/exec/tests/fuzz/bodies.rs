@@ -118,20 +118,24 @@ fn told(protocol: u8, bytes: &[u8], mut encoder: Box<dyn Encoder>) {
 }
 
 /// Whatever a gateway sends: output in order, or a refusal, and never more input kept than may be.
-/// Frames, each behind its length.
+/// Frames, each behind its length; the first length says whether the session is somebody else's.
 pub(crate) fn client(mut bytes: &[u8]) {
-    let mut open = Open::default();
-    (open.stdin, open.compress) = (true, true);
+    let looks_on = bytes.first().is_some_and(|first| first % 2 == 1);
+    let mut open = match looks_on {
+        true => Open::look_on("s", true),
+        false => Open::default(),
+    };
+    (open.stdin, open.compress, open.people) = (true, true, true);
     let mut core = ClientCore::new(open);
     core.connect();
     let ready = ReadyFrame {
         session: "s".into(),
-        secret: Some("x".into()),
+        secret: (!looks_on).then(|| "x".into()),
         base: 0,
         head: 0,
         in_next: 0,
         in_own: 0,
-        caps: vec![],
+        caps: vec!["people".into()],
         in_window: 99,
     };
     core.handle(ServerFrame::Ready(ready.clone()))
@@ -152,6 +156,7 @@ pub(crate) fn client(mut bytes: &[u8]) {
                 let _ = core.handle(ServerFrame::Ready(ready.clone()));
             }
         }
+        let _ = core.pass(Some(ViewerId::new(u64::from(length))));
         for _ in 0..100 {
             if core.poll_frame().is_none() {
                 break;

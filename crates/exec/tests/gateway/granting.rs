@@ -170,6 +170,7 @@ impl Party {
             snapshot: false,
             text: false,
             compress: false,
+            people: false,
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    raw::{Raw, TEXT},
+    raw::{CLOSE, Raw, TEXT},
     server::{Server, id},
 };
 
@@ -80,7 +80,12 @@ fn server() -> Arc<Server> {
 }
 
 /// Status, content type, body.
-async fn get(server: &Server, method: &str, path: &str, headers: &str) -> (u16, String, Value) {
+pub(crate) async fn get(
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> (u16, String, Value) {
     let mut stream = server.dial();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
@@ -262,5 +267,56 @@ async fn who_may_not_look_is_told_so_in_the_api_s_own_form() {
         }
         let long = format!("{path}?user={}", "%25a".repeat(200));
         assert_eq!(get(&server, "GET", &long, AUDITOR).await.0, 400);
+    }
+}
+
+/// All at once, and only with leave to look at the session.
+#[tokio::test(start_paused = true)]
+async fn a_record_is_given_whole_as_asciicast() {
+    let server = server();
+    visit(&server, "alice@example.com", "ls\r").await;
+    let sessions = ask(&server, "/api/sessions").await;
+    let session = sessions[0]["session_id"].as_str().unwrap();
+    let path = format!("/api/sessions/{session}/replay?format=");
+    let open = async |who: &str, format: &str| {
+        let cookie = format!("access_token={who}");
+        Raw::open(&server, &format!("{path}{format}"), &[("Cookie", &cookie)]).await
+    };
+    let start = server.clock.now();
+    let mut raw = open("auditor", "asciicast").await;
+    let mut lines = Vec::new();
+    let code = loop {
+        match raw.receive().await.unwrap() {
+            (TEXT, line) => {
+                assert_eq!(line.last(), Some(&b'\n'));
+                lines.push(serde_json::from_slice::<Value>(&line).unwrap());
+            }
+            (CLOSE, payload) => break u16::from_be_bytes([payload[0], payload[1]]),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code, 1000);
+    assert!(
+        server.clock.now().since(start) < Duration::from_secs(1),
+        "not in its own time"
+    );
+    assert_eq!(
+        (&lines[0]["version"], &lines[0]["width"]),
+        (&json!(2), &json!(80))
+    );
+    let output: Vec<_> = lines.iter().filter(|line| line[1] == "o").collect();
+    let text: String = output
+        .iter()
+        .map(|line| line[2].as_str().unwrap())
+        .collect();
+    assert_eq!(text, "$ ls\r\nq");
+    assert!(
+        output.last().unwrap()[0].as_f64().unwrap() > 1.5,
+        "{output:?}"
+    );
+    for (who, format) in [("alice@example.com", "asciicast"), ("auditor", "video")] {
+        let mut raw = open(who, format).await;
+        let told: Value = serde_json::from_slice(&raw.message().await).unwrap();
+        assert_eq!(told["msgType"], 2, "{who} {format}");
     }
 }

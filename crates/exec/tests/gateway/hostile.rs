@@ -59,6 +59,7 @@ async fn a_wrong_first_frame_is_refused() {
         snapshot: false,
         text: false,
         compress: false,
+        people: false,
     };
     check_first(
         &ClientFrame::Resume(resume).encode(),
@@ -186,6 +187,7 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
             snapshot: false,
             text: false,
             compress: false,
+            people: false,
         })
         .encode()
     };

@@ -3,6 +3,7 @@
 
 mod access;
 mod cleanup;
+mod company;
 #[cfg(feature = "compression")]
 mod compression;
 mod continued;
@@ -14,6 +15,8 @@ mod interrupt;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod lain;
+mod lent;
+mod live;
 mod page;
 mod peers;
 #[path = "../suites/programs.rs"]

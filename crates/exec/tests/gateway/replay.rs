@@ -110,6 +110,34 @@ async fn a_recording_is_replayed_in_its_own_time() {
     assert_eq!(content(&raw.message().await), (2, failed.to_owned()));
 }
 
+/// A pause is shortened, and then shown faster.
+#[tokio::test(start_paused = true)]
+async fn a_recording_is_replayed_at_another_pace() {
+    let server = server(AnybodyMay);
+    for (query, millis) in [
+        ("speed=2", 6250),
+        ("idle=1", 1500),
+        ("idle=1&speed=10", 150),
+    ] {
+        let start = server.clock.now();
+        let path = format!("/api/sessions/7/replay?{query}");
+        let mut raw = Raw::open(&server, &path, &COOKIE).await;
+        while content(&raw.message().await).0 != 2 {}
+        let took = server.clock.now().since(start);
+        let expected = Duration::from_millis(millis);
+        assert!(
+            took >= expected && took < expected + Duration::from_millis(20),
+            "{query}: {took:?}"
+        );
+    }
+    for query in ["speed=0", "speed=fast", "idle=-1", "format=asciicast"] {
+        let path = format!("/api/sessions/7/replay?{query}");
+        let mut raw = Raw::open(&server, &path, &COOKIE).await;
+        let (kind, text) = content(&raw.message().await);
+        assert!(kind == 2 && text.contains("failed"), "{query}: {text}");
+    }
+}
+
 /// Fault 5, of replays too.
 #[tokio::test(start_paused = true)]
 async fn a_replay_ends_when_its_client_falls_silent() {

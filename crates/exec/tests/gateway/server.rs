@@ -108,6 +108,19 @@ impl Server {
         )
     }
 
+    /// The same gateway by ways that are cut for themselves.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            gateway: self.gateway.clone(),
+            hub: self.hub.clone(),
+            shutdown: self.shutdown.clone(),
+            clock: Arc::clone(&self.clock),
+            wires: Mutex::default(),
+            dialled: AtomicUsize::new(0),
+            is_away: AtomicBool::new(false),
+        }
+    }
+
     /// A raw connection.
     pub(crate) fn dial(&self) -> BoxByteStream {
         self.dial_through(64 << 10)

@@ -1,11 +1,12 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
+use async_trait::async_trait;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use longshore_core::{OsRandom, Shutdown, SystemClock, WorkloadId};
+use longshore_core::{Identity, OsRandom, Shutdown, SystemClock, WorkloadId};
 use longshore_exec::{
     ScriptedExec, ScriptedProcess,
-    access::{AnybodyMay, StaticDirectory},
+    access::{AccessControl, AccessRequest, Admission, StaticDirectory},
     gateway::{Gateway, GatewayOptions},
     screen::TerminalScreens,
     session::{SessionHub, SessionOptions},
@@ -37,7 +38,7 @@ impl Server {
         let directory = StaticDirectory::new().with_engine(Arc::new(engine));
         let session = SessionOptions::default().with_history(1024);
         let gateway = Gateway::new(hub.clone(), Arc::new(directory), clock, shutdown.clone())
-            .with_access(Arc::new(AnybodyMay))
+            .with_access(Arc::new(Names))
             .with_options(GatewayOptions::default().with_session(session))
             .with_page(Arc::new(page));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -72,6 +73,18 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shutdown.trigger();
+    }
+}
+
+/// Everybody may do everything, under the name that they give as a token.
+#[derive(Debug)]
+struct Names;
+
+#[async_trait]
+impl AccessControl for Names {
+    async fn admit(&self, request: &AccessRequest) -> longshore_core::Result<Admission> {
+        let name = request.credentials.token.as_deref().unwrap_or("somebody");
+        Ok(Admission::new(Identity::new(name, "token")))
     }
 }
 

@@ -250,3 +250,82 @@ async fn a_second_window_looks_on_and_sees_the_same_screen() {
     let screen = browser.wait_for(SCREEN, "\nend").await;
     assert!(!screen.contains("echo no"), "{screen}");
 }
+
+const PEOPLE: &str = "document.getElementById('people').textContent";
+const PANEL: &str =
+    "[...document.querySelectorAll('#panel li')].map(row => row.textContent).join('\\n')";
+const TAKE: &str = "String(document.getElementById('take').hidden)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keyboard_is_lent_to_a_second_window_and_taken_back() {
+    let Some((server, relay, mut browser)) =
+        page("web terminal lent", "?target=web&command=shell").await
+    else {
+        return;
+    };
+    browser.wait_for("document.activeElement.id", "token").await;
+    browser.type_text("ann\n").await;
+    browser.wait_for(SCREEN, "web:/srv$").await;
+    let alone = "String(document.getElementById('people').hidden)";
+    assert_eq!(browser.evaluate(alone).await, "true");
+    let session = server.hub.sessions()[0].session.to_string();
+    let url = format!("http://{}/terminal/?target={session}", relay.address);
+    let mut second = Browser::open(&url).await.unwrap();
+    second.wait_for("document.activeElement.id", "token").await;
+    second.click("#watch").await;
+    let approve = "String(document.getElementById('approve-label').hidden)";
+    assert_eq!(second.evaluate(approve).await, "false");
+    second.click("#approve").await;
+    second
+        .evaluate("document.getElementById('token').value = 'bob'; document.getElementById('form').requestSubmit()")
+        .await;
+    second
+        .wait_for(STATE_TEXT, "watching, read-only: ask ann for the keyboard")
+        .await;
+    second.wait_for(SCREEN, "web:/srv$").await;
+    second.type_text("echo no\n").await;
+
+    browser.wait_for(PEOPLE, "1 other here").await;
+    browser.click("#people").await;
+    let panel = browser.wait_for(PANEL, "bob").await;
+    assert_eq!(panel, "ann (you)types, owner\nboblooks onLet type");
+    browser.screenshot("8-people").await;
+    browser.click("#panel button").await;
+    browser
+        .wait_for(STATE_TEXT, "read-only: bob has the keyboard")
+        .await;
+    second.wait_for(STATE_TEXT, "you have the keyboard").await;
+    assert_eq!(browser.evaluate(TAKE).await, "false");
+    browser.screenshot("9-lent").await;
+    browser.type_text("echo nor this\n").await;
+    second
+        .evaluate("document.querySelector('.xterm-helper-textarea').focus()")
+        .await;
+    second.type_text("echo from bob\n").await;
+    browser.wait_for(SCREEN, "\nfrom bob").await;
+    second.screenshot("10-has-the-keyboard").await;
+
+    browser.click("#take").await;
+    browser.wait_for(STATE_TEXT, "connected").await;
+    second.wait_for(STATE_TEXT, "watching, read-only").await;
+    assert_eq!(browser.evaluate(TAKE).await, "true");
+    second.type_text("echo again no\n").await;
+    browser.type_text("echo from ann\n").await;
+    second.wait_for(SCREEN, "\nfrom ann").await;
+    let screen = browser.evaluate(SCREEN).await.to_string();
+    for text in ["echo no", "nor this", "again no"] {
+        assert!(!screen.contains(text), "{text}: {screen}");
+    }
+    // Whoever goes away with it gives it back.
+    browser.click("#panel button").await;
+    second.wait_for(STATE_TEXT, "you have the keyboard").await;
+    drop(second);
+    browser.wait_for(STATE_TEXT, "connected").await;
+    browser.wait_for(alone, "true").await;
+    assert_eq!(
+        browser
+            .evaluate("String(document.getElementById('panel').hidden)")
+            .await,
+        "true"
+    );
+}

@@ -2,6 +2,9 @@
 
 export const SUBPROTOCOL = "longshore.exec.v1";
 
+/** A session has fewer. */
+const MOST_PEOPLE = 256;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
@@ -32,6 +35,8 @@ export const ack = (offset) => numbered(0x07, offset);
 export const detach = () => Uint8Array.of(0x08);
 export const end = () => Uint8Array.of(0x09);
 export const ping = (token) => numbered(0x0a, token);
+export const grant = (viewer) => numbered(0x0b, viewer);
+export const takeBack = () => Uint8Array.of(0x0c);
 export const resize = (cols, rows) => {
   const frame = new Uint8Array(5);
   const view = new DataView(frame.buffer);
@@ -79,9 +84,10 @@ export function decode(frame) {
       return { type: "exit", end: exit, outLen: whole(exit.out_len, "out_len") };
     }
     case 0x87: {
-      const { level, code, text, in_next } = object();
+      const { level, code, text, in_next, people } = object();
       const notice = { type: "notice", level: String(level), code: String(code), text: String(text) };
       if (in_next != null) notice.inNext = whole(in_next, "in_next");
+      if (code === "here") notice.people = (Array.isArray(people) ? people : []).slice(0, MOST_PEOPLE).map(person);
       return notice;
     }
     case 0x8a:
@@ -89,6 +95,19 @@ export function decode(frame) {
     default:
       return null;
   }
+}
+
+/** Somebody at the session; the name is anybody's text. */
+function person(value) {
+  if (typeof value !== "object" || value === null) throw new ProtocolError("a person is no object");
+  return {
+    viewer: whole(value.viewer, "viewer"),
+    name: typeof value.who === "string" ? value.who.slice(0, 128) : null,
+    holds: value.holds === true,
+    writes: value.writes === true,
+    onlyLooks: value.looks === true,
+    isYou: value.you === true,
+  };
 }
 
 function ready(value) {

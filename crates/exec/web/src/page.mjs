@@ -37,6 +37,9 @@ const FAILURES = {
   "container-gone": ENDS["container-gone"],
 };
 
+/** Notices that are seen in the state, not read. */
+const RIGHTS = ["here", "joined", "left", "may-write", "read-only"];
+
 const terminal = new Terminal({
   allowProposedApi: true,
   cursorBlink: true,
@@ -71,13 +74,70 @@ function storage() {
 
 function show(state, text) {
   document.body.dataset.state = state;
+  document.body.dataset.types = session?.mayType ? "yes" : "no";
   at("state-text").textContent = text;
   at("detach").hidden = state !== "live" || !session?.writes;
   at("end").hidden = at("detach").hidden;
   at("again").hidden = state !== "detached";
   at("new").hidden = !["ended", "failed", "detached"].includes(state);
   at("save").hidden = session === null;
-  terminal.options.disableStdin = !["live", "reconnecting"].includes(state) || !session?.writes;
+  terminal.options.disableStdin = !["live", "reconnecting"].includes(state) || !session?.mayType;
+  showPeople(state);
+}
+
+/** Connected, and who types. */
+function standing() {
+  const { mayType, writes, people } = session;
+  const called = (is) => people.find(is)?.name ?? "somebody";
+  if (mayType) return writes ? "connected" : "you have the keyboard";
+  if (writes) return `read-only: ${called((it) => it.writes)} has the keyboard`;
+  const you = people.find((it) => it.isYou);
+  if (you === undefined || you.onlyLooks) return "watching, read-only";
+  if (people.some((it) => it.holds)) return `watching, read-only: ask ${called((it) => it.holds)} for the keyboard`;
+  return "watching, read-only: whose session it is, is away";
+}
+
+/** Who else is here, and what can be done about who types. */
+function showPeople(state) {
+  const people = state === "live" ? session.people : [];
+  const others = people.filter((it) => !it.isYou).length;
+  at("take").hidden = state !== "live" || !session.writes || session.mayType;
+  at("people").hidden = others === 0;
+  at("people").textContent = others === 1 ? "1 other here" : `${others} others here`;
+  const isOpen = others > 0 && at("people").getAttribute("aria-expanded") === "true";
+  at("panel").hidden = !isOpen;
+  const focused = document.activeElement?.dataset?.viewer;
+  at("panel-list").replaceChildren(...people.map(personRow));
+  if (focused !== undefined) {
+    (document.querySelector(`#panel [data-viewer="${CSS.escape(focused)}"]`) ?? at("people")).focus();
+  }
+}
+
+function personRow(person) {
+  const row = document.createElement("li");
+  const name = document.createElement("span");
+  name.className = "name";
+  name.textContent = (person.name ?? "somebody") + (person.isYou ? " (you)" : "");
+  const doing = document.createElement("span");
+  doing.className = "doing";
+  const looks = person.onlyLooks ? "looks on only" : "looks on";
+  doing.textContent = (person.writes ? "types" : looks) + (person.holds ? ", owner" : "");
+  row.append(name, doing);
+  if (session.mayType || session.writes) {
+    if (!person.onlyLooks && !person.writes && !(person.holds && person.isYou)) {
+      const lend = document.createElement("button");
+      lend.type = "button";
+      lend.dataset.viewer = String(person.viewer);
+      lend.textContent = "Let type";
+      lend.setAttribute("aria-label", `Let ${name.textContent} type`);
+      lend.addEventListener("click", () => {
+        session.grant(person.viewer);
+        link.flush();
+      });
+      row.append(lend);
+    }
+  }
+  return row;
 }
 
 function notice(text) {
@@ -88,7 +148,7 @@ function notice(text) {
 function onState(state, detail) {
   if (state === "ended") kept.drop();
   if (state === "connecting") show(state, "connecting…");
-  if (state === "live") show(state, session.writes ? "connected" : "watching, read-only");
+  if (state === "live") show(state, standing());
   if (state === "reconnecting") show(state, "connection lost, reconnecting…");
   if (state === "detached") {
     if (detail.why === "superseded") kept.drop();
@@ -138,6 +198,12 @@ function onEvent(event) {
       terminal.write(event.bytes);
       return;
     case "notice":
+      if (RIGHTS.includes(event.code)) {
+        // Before a gateway has let it in, and behind its end, there is no state to show it in.
+        if (link.state === "live") show("live", standing());
+        if (event.code === "may-write") fitTerminal();
+        return;
+      }
       if (event.code !== "started") notice(event.text);
       return;
     default:
@@ -152,16 +218,16 @@ function openTerminal() {
   terminal.focus();
 }
 
-/** Who only watches has the writer's size; it comes with the snapshot. */
+/** Who may not type has the size of who does; it comes with the snapshot. */
 function fitTerminal() {
   if (at("terminal").hidden || !session) return;
-  if (session.writes) fit.fit();
+  if (session.mayType) fit.fit();
 }
 
 /** A redraw begins with RIS and the session's size (XTWINOPS 8). It is read here and not by a handler
  * of xterm's parser, which may not resize while it parses. */
 function takeSize(bytes) {
-  if (session.writes) return;
+  if (session.mayType) return;
   const start = new TextDecoder().decode(bytes.subarray(0, 32));
   const [, rows, cols] = (/^\u001bc\u001b\[8;(\d{1,3});(\d{1,3})t/u).exec(start) ?? [];
   if (rows > 0 && cols > 1) terminal.resize(Number(cols), Number(rows));
@@ -191,7 +257,7 @@ function connect(made) {
 }
 
 function type(bytes) {
-  if (!session?.writes || !["live", "reconnecting"].includes(link.state)) return;
+  if (!session?.mayType || !["live", "reconnecting"].includes(link.state)) return;
   if (session.type(bytes)) link.flush();
   else notice("not sent: the program has not read what was typed before");
 }
@@ -210,7 +276,7 @@ export function words(text) {
 terminal.onData((text) => type(encoder.encode(text)));
 terminal.onBinary((text) => type(Uint8Array.from(text, (char) => char.charCodeAt(0) & 0xff)));
 terminal.onResize(({ cols, rows }) => {
-  if (!session?.writes) return;
+  if (!session?.mayType) return;
   session.resize(cols, rows);
   link.flush();
 });
@@ -231,12 +297,26 @@ at("form").addEventListener("submit", (event) => {
   at("title").textContent = target;
   const request = { target, cols: terminal.cols, rows: terminal.rows };
   if (token !== "") request.token = token;
-  if (at("watch").checked) request.mode = "watch";
+  if (at("watch").checked && at("approve").checked) Object.assign(request, { mode: "approve", stdin: true });
+  else if (at("watch").checked) request.mode = "watch";
   else Object.assign(request, { tty: true, stdin: true, term: "xterm-256color", argv: words(at("command").value) });
   connect(new Session(request));
 });
 at("detach").addEventListener("click", () => link.detach());
 at("again").addEventListener("click", () => link.start());
+at("take").addEventListener("click", () => {
+  session.takeBack();
+  link.flush();
+  terminal.focus();
+});
+at("people").addEventListener("click", () => {
+  const isOpen = at("people").getAttribute("aria-expanded") === "true";
+  at("people").setAttribute("aria-expanded", String(!isOpen));
+  showPeople(document.body.dataset.state);
+});
+at("watch").addEventListener("change", () => {
+  at("approve-label").hidden = !at("watch").checked;
+});
 at("end").addEventListener("click", () => {
   session.close();
   link.flush();

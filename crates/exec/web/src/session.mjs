@@ -12,6 +12,7 @@ const MOST_UNDRAWN = 4 << 20;
  * gateway's smallest window is 8 KiB, so that it never waits for us while we wait for it. */
 const ACK_EVERY = 4 << 10;
 const PIECE = 16 << 10;
+const MOST_PASSES = 8;
 
 export class Session {
   #request;
@@ -34,10 +35,13 @@ export class Session {
   #connected = false;
   #ending = false;
   #end = null;
+  #people = [];
+  /** Changes of who may type that are to be asked for. */
+  #passes = [];
 
   /** @param request the body of OPEN; its token is sent in the first message only. */
   constructor(request) {
-    this.#request = { ...request, snapshot: true };
+    this.#request = { ...request, snapshot: true, people: true };
     this.#size = [request.cols, request.rows];
   }
 
@@ -68,9 +72,30 @@ export class Session {
     return this.#came;
   }
 
-  /** Whether this connection may type. */
+  /** Whether the session is this client's, who may come back to it. */
   get writes() {
     return this.#ready?.secret != null;
+  }
+
+  /** Whether what is typed here is taken: its owner may lend the keyboard to another. */
+  get mayType() {
+    return this.#mayType;
+  }
+
+  /** Who is here, as far as the gateway tells. */
+  get people() {
+    return this.#people;
+  }
+
+  /** Lends the keyboard to another connection. What comes of it is told as who is here, or as the
+   * notice `not-granted`. */
+  grant(viewer) {
+    if (this.#passes.length < MOST_PASSES) this.#passes.push(frames.grant(viewer));
+  }
+
+  /** Takes the keyboard back. */
+  takeBack() {
+    if (this.#passes.length < MOST_PASSES) this.#passes.push(frames.takeBack());
   }
 
   get canResume() {
@@ -87,7 +112,7 @@ export class Session {
     this.#connected = false;
     if (this.#ready?.secret != null) {
       const { session, secret } = this.#ready;
-      return frames.resume({ session, secret, want: this.#want, snapshot: true });
+      return frames.resume({ session, secret, want: this.#want, snapshot: true, people: true });
     }
     const [cols, rows] = this.#size;
     return frames.open({ ...this.#request, cols, rows });
@@ -95,6 +120,8 @@ export class Session {
 
   disconnected() {
     this.#connected = false;
+    // What was meant for those who were here is not asked of others.
+    this.#passes = [];
   }
 
   /** Takes a frame in; gives the event it makes, or `null`. Throws ProtocolError. */
@@ -134,7 +161,9 @@ export class Session {
         }
         return null;
       case "notice":
-        if (frame.code === "read-only") {
+        if (frame.code === "here") {
+          this.#people = frame.people;
+        } else if (frame.code === "read-only") {
           this.#mayType = false;
           this.#typeAnewAt(this.#sent);
         } else if (frame.code === "may-write" && frame.inNext !== undefined) {
@@ -162,6 +191,8 @@ export class Session {
       this.#sizeSent = true;
       return frames.resize(...this.#size);
     }
+    const pass = this.#passes.shift();
+    if (pass !== undefined) return pass;
     const owed = this.#drawn - this.#acknowledged;
     if (owed > 0 && (owed >= ACK_EVERY || this.undrawn === 0)) {
       this.#acknowledged = this.#drawn;
@@ -215,6 +246,7 @@ export class Session {
     if (ready.secret === null) {
       // Who looks on begins where the log does, each time.
       this.#want = this.#drawn = this.#acknowledged = ready.base;
+      this.#mayType = false;
     } else {
       // What the page before this one typed is not known here.
       if (!this.#came) this.#taken = ready.inNext;

@@ -370,3 +370,77 @@ test("an owner who was cut hears that another typed, once", () => {
   session.handle(ready({ inNext: 50, inOwn: 50 }));
   assert.deepEqual(inputs(session), [[50, "d"]]);
 });
+
+const person = (viewer, more = {}) => ({ viewer, name: `p${viewer}`, holds: false, writes: false, onlyLooks: false, isYou: false, ...more });
+const here = (session, ...people) => session.handle({ type: "notice", code: "here", people });
+
+test("an owner lends the keyboard, types nowhere meanwhile, and takes it back", () => {
+  const session = joined();
+  const asked = JSON.parse(new TextDecoder().decode(session.connect().subarray(1)));
+  assert.equal(asked.people, true);
+  session.handle(ready());
+  assert.ok(session.mayType);
+  here(session, person(0, { holds: true, writes: true, isYou: true }), person(1));
+  session.grant(1);
+  const lent = all(session).find((frame) => frame[0] === 0x0b);
+  assert.equal(number(lent), 1);
+  session.handle({ type: "notice", code: "read-only" });
+  assert.equal(session.mayType, false);
+  assert.ok(session.writes, "it is still the owner's session");
+  assert.ok(session.type(bytes("nowhere")));
+  assert.deepEqual(all(session), []);
+  session.takeBack();
+  assert.deepEqual(all(session).map((frame) => [...frame]), [[0x0c]]);
+  session.handle({ type: "notice", code: "may-write", inNext: 7 });
+  assert.ok(session.mayType);
+  assert.ok(session.type(bytes("ab")));
+  const typed = all(session).filter((frame) => frame[0] === 0x03);
+  assert.deepEqual([number(typed[0]), new TextDecoder().decode(typed[0].subarray(9))], [7, "ab"]);
+});
+
+test("what was to be asked of those who were here is not asked after a cut", () => {
+  const session = joined();
+  session.grant(1);
+  session.disconnected();
+  session.connect();
+  session.handle(ready());
+  assert.deepEqual(all(session).map((frame) => frame[0]), [0x05], "the size alone");
+  for (let round = 0; round < 100; round += 1) session.grant(round);
+  assert.equal(all(session).length, 8, "few wait");
+});
+
+test("who looks on types once the keyboard is lent, and not after a cut", () => {
+  const session = new Session({ target: "s", mode: "approve", stdin: true, cols: 80, rows: 24 });
+  session.connect();
+  session.handle(ready({ secret: null, inNext: 3 }));
+  assert.equal(session.mayType, false);
+  session.type(bytes("nowhere"));
+  assert.deepEqual(all(session), []);
+  session.handle({ type: "notice", code: "may-write", inNext: 5 });
+  session.type(bytes("ab"));
+  const frames_ = all(session);
+  assert.deepEqual(frames_.map((frame) => frame[0]), [0x05, 0x03], "its size, and what it typed");
+  assert.equal(number(frames_[1]), 5);
+  session.close();
+  assert.deepEqual(all(session), [], "it does not end another's session");
+  session.disconnected();
+  session.connect();
+  session.handle(ready({ secret: null, inNext: 7 }));
+  assert.equal(session.mayType, false);
+});
+
+test("people are read from a notice, and a person who is none is refused", () => {
+  const frame = (body) => Uint8Array.from([0x87, ...bytes(JSON.stringify(body))]).buffer;
+  const notice = { level: "info", code: "here", text: "x" };
+  const read = frames.decode(frame({ ...notice, people: [{ viewer: 3, who: "ann", holds: true }, { viewer: 4, looks: true, you: true }] }));
+  assert.deepEqual(read.people, [
+    person(3, { name: "ann", holds: true }),
+    person(4, { name: null, onlyLooks: true, isYou: true }),
+  ]);
+  assert.deepEqual(frames.decode(frame(notice)).people, []);
+  for (const people of [[null], [{}], [{ viewer: -1 }], [{ viewer: "1" }]]) {
+    assert.throws(() => frames.decode(frame({ ...notice, people })), frames.ProtocolError);
+  }
+  const many = Array.from({ length: 1000 }, (_, viewer) => ({ viewer }));
+  assert.equal(frames.decode(frame({ ...notice, people: many })).people.length, 256);
+});

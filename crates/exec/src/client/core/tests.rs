@@ -1,8 +1,12 @@
+use bytes::Bytes;
 use longshore_core::{Cleanup, ErrorKind, OutputKind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{protocol::native::NoticeFrame, session::GapCause};
+use crate::{
+    protocol::native::{ExitFrame, NoticeFrame, PersonFrame},
+    session::{EndReason, GapCause},
+};
 
 proptest! {
     /// The entry of the fuzz target: a hostile gateway does no more than get itself refused.
@@ -25,7 +29,7 @@ proptest! {
                 core.connect();
             }
             while core.poll_frame().is_some() {}
-            prop_assert!(core.unsafe_input.len() <= MOST_INPUT);
+            prop_assert!(core.unsafe_input.len() <= sending::MOST_INPUT);
         }
     }
 }
@@ -72,7 +76,7 @@ fn joins(core: &mut ClientCore, secret: bool, in_next: u64, in_own: u64) {
         head: 0,
         in_next,
         in_own,
-        caps: vec![],
+        caps: vec!["people".into()],
         in_window: 99,
     };
     core.handle(ServerFrame::Ready(ready)).unwrap();
@@ -119,6 +123,7 @@ fn notice(core: &mut ClientCore, code: &str, in_next: Option<u64>) {
         text: String::new(),
         viewer: None,
         in_next,
+        people: vec![],
     };
     core.handle(ServerFrame::Notice(notice)).unwrap();
 }
@@ -239,6 +244,212 @@ fn what_a_cut_has_cost_is_known_when_it_was_told() {
     assert_eq!(core.missed(), Some(35));
     core.disconnected();
     assert_eq!(core.missed(), None);
+}
+
+/// Looks on, from this offset of the log on.
+fn looks_on(core: &mut ClientCore, base: u64, head: u64) -> ClientFrame {
+    let first = core.connect();
+    let ready = ReadyFrame {
+        session: "s".into(),
+        secret: None,
+        base,
+        head,
+        in_next: 0,
+        in_own: 0,
+        caps: vec!["people".into()],
+        in_window: 99,
+    };
+    core.handle(ServerFrame::Ready(ready)).unwrap();
+    first
+}
+
+/// What of a piece of output reaches the user.
+fn told(core: &mut ClientCore, from: u64, bytes: u64) -> Option<usize> {
+    let bytes = vec![b'x'; bytes as usize].into();
+    let frame = ServerFrame::Output(from, OutputKind::Stdout, bytes);
+    match core.handle(frame).unwrap() {
+        ClientEvent::Output(output) => {
+            core.consumed(output.bytes.len());
+            Some(output.bytes.len())
+        }
+        ClientEvent::Nothing => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn acks(core: &mut ClientCore) -> Vec<u64> {
+    let frames = std::iter::from_fn(|| core.poll_frame());
+    let acks = frames.filter_map(|frame| match frame {
+        ClientFrame::Ack(offset) => Some(offset),
+        _ => None,
+    });
+    acks.collect()
+}
+
+#[test]
+fn who_looks_on_joins_anew_and_sees_nothing_twice() {
+    let mut core = ClientCore::new(Open::look_on("s", false));
+    looks_on(&mut core, 10, 30);
+    assert_eq!(told(&mut core, 10, 20), Some(20));
+    assert_eq!(acks(&mut core), [30]);
+    core.disconnected();
+    assert!(core.can_resume() && core.looks_on());
+    let first = looks_on(&mut core, 15, 40);
+    assert!(matches!(first, ClientFrame::Open(_)), "{first:?}");
+    assert_eq!((core.take_skipped(), core.missed()), (None, Some(0)));
+    // It comes from the oldest on; no more is acknowledged than came on this connection.
+    assert_eq!(told(&mut core, 15, 5), None);
+    assert_eq!(acks(&mut core), [20]);
+    assert_eq!(told(&mut core, 20, 12), Some(2));
+    assert_eq!(told(&mut core, 32, 8), Some(8));
+    assert_eq!(acks(&mut core), [40]);
+    let end = SessionEnd::new(EndReason::Exited);
+    let exit = |out_len| {
+        ServerFrame::Exit(ExitFrame {
+            end: end.clone(),
+            out_len,
+        })
+    };
+    core.handle(exit(39)).unwrap_err();
+    core.handle(exit(40)).unwrap();
+    assert!(!core.can_resume());
+}
+
+#[test]
+fn what_a_late_onlooker_has_missed_is_told() {
+    let mut core = ClientCore::new(Open::look_on("s", true));
+    looks_on(&mut core, 0, 5);
+    assert_eq!(told(&mut core, 0, 5), Some(5));
+    core.disconnected();
+    looks_on(&mut core, 100, 120);
+    assert_eq!((core.take_skipped(), core.take_skipped()), (Some(95), None));
+    assert_eq!(core.missed(), Some(95));
+    assert_eq!(told(&mut core, 100, 20), Some(20));
+    assert_eq!(acks(&mut core), [120]);
+    // A gap of which a part is known is as long as the rest of it.
+    core.disconnected();
+    looks_on(&mut core, 110, 200);
+    let gap = ServerFrame::Gap(110, 150, GapCause::Trimmed);
+    assert_eq!(core.handle(gap).unwrap(), ClientEvent::Gap(30));
+    assert_eq!(told(&mut core, 150, 1), Some(1));
+}
+
+#[test]
+fn offsets_that_no_session_reaches_are_refused() {
+    let ready = |base, in_next| {
+        ServerFrame::Ready(ReadyFrame {
+            session: "s".into(),
+            secret: None,
+            base,
+            head: base,
+            in_next,
+            in_own: 0,
+            caps: vec![],
+            in_window: u64::MAX,
+        })
+    };
+    let mut core = ClientCore::new(Open::look_on("s", true));
+    core.connect();
+    core.handle(ready(u64::MAX, 0)).unwrap_err();
+    core.handle(ready(0, u64::MAX)).unwrap_err();
+    core.handle(ready(0, 0)).unwrap();
+    let gap = ServerFrame::Gap(0, u64::MAX - 2, GapCause::Trimmed);
+    core.handle(gap).unwrap_err();
+    let notice = NoticeFrame {
+        level: "info".into(),
+        code: "may-write".into(),
+        text: String::new(),
+        viewer: None,
+        in_next: Some(u64::MAX),
+        people: vec![],
+    };
+    core.handle(ServerFrame::Notice(notice)).unwrap_err();
+    output(&mut core, 0, 5);
+}
+
+#[test]
+fn the_terminal_s_size_is_told_again_with_the_right_to_write() {
+    let mut open = Open::default();
+    (open.cols, open.rows) = (80, 24);
+    let mut core = ClientCore::new(open);
+    joins(&mut core, true, 0, 0);
+    assert_eq!(core.poll_frame(), None, "OPEN has told it");
+    notice(&mut core, "read-only", None);
+    assert_eq!(core.poll_frame(), None);
+    notice(&mut core, "may-write", Some(3));
+    let size = ClientFrame::Resize(TerminalSize::new(80, 24));
+    assert_eq!(core.poll_frame(), Some(size));
+    assert_eq!(core.poll_frame(), None);
+}
+
+fn here(core: &mut ClientCore, people: &[(u64, bool, bool)]) -> ClientEvent {
+    let people = people.iter().map(|&(viewer, writes, you)| PersonFrame {
+        viewer,
+        who: Some(format!("p{viewer}\x1b[2J")),
+        holds: viewer == 0,
+        writes,
+        looks: false,
+        you,
+    });
+    let notice = NoticeFrame {
+        level: "info".into(),
+        code: "here".into(),
+        text: String::new(),
+        viewer: None,
+        in_next: None,
+        people: people.collect(),
+    };
+    core.handle(ServerFrame::Notice(notice)).unwrap()
+}
+
+#[test]
+fn each_answer_is_for_its_own_question() {
+    let mut core = ClientCore::new(Open::default());
+    core.pass(None).unwrap_err();
+    joins(&mut core, true, 0, 0);
+    let [bob, eve] = [1, 2].map(ViewerId::new);
+    core.pass(Some(bob)).unwrap();
+    core.pass(Some(eve)).unwrap();
+    core.pass(None).unwrap();
+    assert_eq!(core.poll_frame(), Some(ClientFrame::Grant(1)));
+    // The next one waits for the answer, which is not whoever comes meanwhile.
+    assert_eq!(core.poll_frame(), None);
+    let before = [(0, true, true), (1, false, false)];
+    assert_eq!(here(&mut core, &before), ClientEvent::Company);
+    let after = [(0, false, true), (1, true, false)];
+    assert_eq!(here(&mut core, &after), ClientEvent::Passed(true));
+    let company = core.company();
+    assert_eq!(company.writer().unwrap().connection, bob);
+    assert!(
+        !company
+            .writer()
+            .unwrap()
+            .name
+            .as_ref()
+            .unwrap()
+            .contains('\x1b')
+    );
+    assert_eq!(core.poll_frame(), Some(ClientFrame::Grant(2)));
+    let refused = NoticeFrame {
+        level: "info".into(),
+        code: "not-granted".into(),
+        text: String::new(),
+        viewer: None,
+        in_next: None,
+        people: vec![],
+    };
+    let refused = core.handle(ServerFrame::Notice(refused)).unwrap();
+    assert_eq!(refused, ClientEvent::Passed(false));
+    assert_eq!(core.poll_frame(), Some(ClientFrame::TakeBack));
+    assert_eq!(here(&mut core, &before), ClientEvent::Passed(true));
+    // What is not answered when the connection breaks is not asked again.
+    core.pass(Some(bob)).unwrap();
+    assert_eq!(core.poll_frame(), Some(ClientFrame::Grant(1)));
+    core.disconnected();
+    joins(&mut core, true, 0, 0);
+    assert_eq!(core.poll_frame(), None);
+    (0..16).for_each(|_| core.pass(None).unwrap());
+    core.pass(None).unwrap_err();
 }
 
 #[cfg(all(feature = "compression", feature = "gateway"))]

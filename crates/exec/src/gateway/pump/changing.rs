@@ -16,7 +16,8 @@ impl Pump<'_> {
         let attachment = self.attachment;
         let (heir, name) = match attachment.prospect(to) {
             Prospect::Barred => return attachment.tell(Notice::NotGranted),
-            Prospect::Same => return,
+            // The answer is who writes.
+            Prospect::Same => return attachment.tell_people(),
             Prospect::Passes(heir, name) => (heir, name),
         };
         let may = {
@@ -48,8 +49,9 @@ impl Pump<'_> {
             },
             Err(error) => AuditOutcome::Failed(error.to_string()),
         };
-        if outcome != AuditOutcome::Done {
-            attachment.tell(Notice::NotGranted);
+        match outcome {
+            AuditOutcome::Done => attachment.tell_people(),
+            _ => attachment.tell(Notice::NotGranted),
         }
         // It has happened, or not: also a connection that ends now does not keep that off the record.
         let shared = self.shared.clone();

@@ -99,6 +99,7 @@ impl Encoder for LainEncoder {
             // with their connection are neither cut nor taken over.
             ViewerEvent::Notice(_)
             | ViewerEvent::InputTaken(_)
+            | ViewerEvent::People(_)
             | ViewerEvent::Gap { .. }
             | ViewerEvent::Snapshot { .. }
             | ViewerEvent::Superseded => {}

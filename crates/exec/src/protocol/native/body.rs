@@ -3,7 +3,7 @@ use std::fmt;
 use longshore_core::Cleanup;
 use serde::{Deserialize, Serialize};
 
-use crate::session::SessionEnd;
+use crate::session::{Person, SessionEnd, ViewerId};
 
 /// What to open.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,25 @@ pub struct Open {
     /// The client takes PACKED.
     #[serde(skip_serializing_if = "is_false")]
     pub compress: bool,
+    /// The client wants to be told who is here: the NOTICE `here`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub people: bool,
+}
+
+impl Open {
+    /// To look on at a session; with leave to enter it, its input goes through meanwhile, and its
+    /// owner may pass the right to write on.
+    pub fn look_on(session: impl Into<String>, approves: bool) -> Self {
+        Self {
+            target: session.into(),
+            mode: match approves {
+                true => OpenMode::Approve,
+                false => OpenMode::Watch,
+            },
+            stdin: approves,
+            ..Self::default()
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's shape")]
@@ -109,6 +128,9 @@ pub struct Resume {
     /// As in [`Open`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub compress: bool,
+    /// As in [`Open`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub people: bool,
 }
 
 /// Hides the secret.
@@ -140,7 +162,7 @@ pub struct ReadyFrame {
     /// 0, there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub in_own: u64,
-    /// What the server can do: `signal`, `resume`, `cleanup`; `deflate` where it sends PACKED on this connection.
+    /// What the server can do: `signal`, `resume`, `people`, `cleanup`; `deflate` where it sends PACKED on this connection.
     #[serde(default)]
     pub caps: Vec<String>,
     /// Bytes of input that may be unacknowledged.
@@ -188,4 +210,59 @@ pub struct NoticeFrame {
     /// Of `may-write`: the offset of the connection's input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_next: Option<u64>,
+    /// Of `here`: everybody, as far as the connection may know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<PersonFrame>,
+}
+
+impl NoticeFrame {
+    /// The code of the notice that says who is here.
+    pub(crate) const HERE: &'static str = "here";
+}
+
+/// Somebody who is here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonFrame {
+    /// The number for GRANT.
+    pub viewer: u64,
+    /// The name, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Whether the session is theirs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub holds: bool,
+    /// Whether they may write.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub writes: bool,
+    /// Whether they have leave to look only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub looks: bool,
+    /// Whether it is this connection.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub you: bool,
+}
+
+impl From<Person> for PersonFrame {
+    fn from(person: Person) -> Self {
+        Self {
+            viewer: person.connection.number(),
+            who: person.name,
+            holds: person.holds,
+            writes: person.writes,
+            looks: person.only_looks,
+            you: person.is_you,
+        }
+    }
+}
+
+/// The name is made printable: it is the gateway's word.
+impl From<PersonFrame> for Person {
+    fn from(frame: PersonFrame) -> Self {
+        let mut person = Self::new(ViewerId::new(frame.viewer), frame.who.as_deref());
+        person.holds = frame.holds;
+        person.writes = frame.writes;
+        person.only_looks = frame.looks;
+        person.is_you = frame.you;
+        person
+    }
 }

@@ -132,6 +132,10 @@ impl Encoder for NativeEncoder {
                 ServerFrame::Snapshot(offset, bytes)
             }
             ViewerEvent::Notice(notice) => ServerFrame::Notice(notice_frame(notice)),
+            ViewerEvent::People(people) => ServerFrame::Notice(NoticeFrame {
+                people: people.into_iter().map(Into::into).collect(),
+                ..plain_notice(NoticeFrame::HERE, "who is here, or who writes, has changed")
+            }),
             ViewerEvent::Ended(end) => {
                 self.flush(out);
                 out.closing = Some(Closing::new(close_code(end.reason), end.to_string()));
@@ -175,19 +179,24 @@ impl Encoder for NativeEncoder {
 }
 
 fn notice_frame(notice: Notice) -> NoticeFrame {
-    let mut frame = NoticeFrame {
-        level: "info".to_owned(),
-        code: notice.code().to_owned(),
-        text: notice.text().to_owned(),
-        viewer: None,
-        in_next: None,
-    };
+    let mut frame = plain_notice(notice.code(), notice.text());
     match notice {
         Notice::Joined(viewer) | Notice::Left(viewer) => frame.viewer = Some(viewer.number()),
         Notice::MayWrite { next_input } => frame.in_next = Some(next_input),
         _ => {}
     }
     frame
+}
+
+fn plain_notice(code: &str, text: &str) -> NoticeFrame {
+    NoticeFrame {
+        level: "info".to_owned(),
+        code: code.to_owned(),
+        text: text.to_owned(),
+        viewer: None,
+        in_next: None,
+        people: Vec::new(),
+    }
 }
 
 /// The close code behind an EXIT.
@@ -203,7 +212,7 @@ pub fn close_code(reason: EndReason) -> u16 {
 
 /// READY for a connection that has joined, and may be sent PACKED.
 pub fn ready_frame(ready: &Ready, packs: bool) -> ServerFrame {
-    let mut caps = ["signal", "resume", super::CLEANUP]
+    let mut caps = ["signal", "resume", "people", super::CLEANUP]
         .map(str::to_owned)
         .to_vec();
     if packs {

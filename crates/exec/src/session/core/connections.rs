@@ -78,6 +78,7 @@ impl SessionCore {
                 self.author.clone_from(&viewer.who);
                 self.belongs_to_owner();
                 self.alone_until = None;
+                self.take_place();
                 self.floor = self.floor.max(from);
                 if self.phase == Phase::Running {
                     viewer.notice(Notice::Started);
@@ -104,6 +105,7 @@ impl SessionCore {
                 self.viewers.insert(id, viewer);
             }
         }
+        self.people_changed();
         Ok(id)
     }
 
@@ -118,8 +120,13 @@ impl SessionCore {
         let Some(viewer) = self.viewers.remove(&id) else {
             return;
         };
+        self.people_changed();
         if self.owner == Some(id) {
             self.owner = None;
+            if !was_writer {
+                self.refills = viewer.refills;
+                self.place = self.place.filter(|_| !self.is_live());
+            }
             self.alone_until = Some(now.after(self.options.grace));
             if self.options.grace.is_zero() && self.phase != Phase::Ended {
                 self.terminate(SessionEnd::new(EndReason::Lost).with_text(LEFT), now);
@@ -131,8 +138,14 @@ impl SessionCore {
             self.writer = None;
         }
         if was_writer && self.give_back().is_none() {
-            self.refills = viewer.refills;
-            self.floor = self.floor.max(viewer.acknowledged);
+            match self.place.is_some() {
+                // The owner is away, and what it misses is what counts.
+                true => self.take_place(),
+                false => {
+                    self.refills = viewer.refills;
+                    self.floor = self.floor.max(viewer.acknowledged);
+                }
+            }
         }
         if !held && self.is_held() {
             self.tell_writer(Notice::InputHeld);
@@ -264,6 +277,9 @@ impl SessionCore {
             if self.writer == Some(id) {
                 self.floor = self.floor.max(offset);
             }
+            if self.owner == Some(id) {
+                self.place = self.place.map(|place| place.max(offset));
+            }
             self.trim();
         }
         Ok(())
@@ -337,6 +353,10 @@ impl SessionCore {
         if let Some(notice) = viewer.next_notice() {
             return Some(ViewerEvent::Notice(notice));
         }
+        if let Some(people) = self.untold_people(id) {
+            return Some(ViewerEvent::People(people));
+        }
+        let viewer = self.viewers.get_mut(&id)?;
         if writes && viewer.told_taken < taken {
             viewer.told_taken = taken;
             return Some(ViewerEvent::InputTaken(taken));

@@ -99,6 +99,7 @@ impl SessionCore {
     pub fn only_looks(&mut self, id: ViewerId) {
         if let Some(viewer) = self.viewers.get_mut(&id) {
             viewer.only_looks = true;
+            self.people_changed();
         }
     }
 
@@ -124,6 +125,7 @@ impl SessionCore {
         old.role = old.rests_as;
         old.notice(Notice::ReadOnly);
         self.writer = None;
+        self.people_changed();
         if was_held && !self.is_held() {
             self.tell_owner(Notice::InputReleased);
         }
@@ -131,6 +133,10 @@ impl SessionCore {
 
     fn promote(&mut self, id: ViewerId) {
         let next_input = self.input.next();
+        match self.owner == Some(id) {
+            true => self.take_place(),
+            false => self.keep_place(),
+        }
         let Some(heir) = self.viewers.get_mut(&id) else {
             return;
         };
@@ -139,6 +145,7 @@ impl SessionCore {
         self.floor = self.floor.max(heir.acknowledged);
         self.author.clone_from(&heir.who);
         self.writer = Some(id);
+        self.people_changed();
         match self.owner == Some(id) {
             true => self.belongs_to_owner(),
             false => self.is_shared = true,

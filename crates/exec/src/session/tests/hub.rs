@@ -429,3 +429,29 @@ async fn who_has_ended_sessions_may_open_others_in_their_place() {
     assert_eq!(hub.sessions().len(), 2);
     drop((first, second));
 }
+
+/// From the moment on at which they are there.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_leave_to_look_only_is_granted_nothing() {
+    let hub = hub();
+    let session = hub.open(request("forever")).unwrap().with_people();
+    let id = &session.ready().session;
+    let eve = hub.look_as(id, &Identity::new("eve", "test")).unwrap();
+    let refused = [session.grant(eve.id()), hub.grant(id, eve.id())];
+    for refused in refused {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+    let bob = hub.watch_as(id, Role::Approver, &Identity::new("bob", "test"));
+    session.grant(bob.unwrap().id()).unwrap();
+    let people = loop {
+        if let Some(ViewerEvent::People(people)) = session.next().await {
+            break people;
+        }
+    };
+    let told: Vec<_> = people
+        .iter()
+        .map(|it| (it.name.as_deref().unwrap(), it.only_looks))
+        .collect();
+    // Bob has gone again.
+    assert_eq!(told, [("ann", false), ("eve", true)]);
+}

@@ -25,6 +25,9 @@ enum Deed {
     Return,
     Watch,
     Leave(usize),
+    /// The right to write goes to one who looks on, by its owner or, while that is away, from outside.
+    Lend(usize),
+    TakeBack,
     Resize(u16),
     Wait(u64),
 }
@@ -39,6 +42,8 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         2 => Just(Deed::Return),
         1 => Just(Deed::Watch),
         1 => (0usize..3).prop_map(Deed::Leave),
+        1 => (0usize..3).prop_map(Deed::Lend),
+        1 => Just(Deed::TakeBack),
         1 => (0u16..300).prop_map(Deed::Resize),
         1 => (0u64..2000).prop_map(Deed::Wait),
     ];
@@ -64,6 +69,8 @@ struct World {
     /// Being written to the process.
     writing: usize,
     clients: Vec<Client>,
+    /// Who has the right to write instead of the owner.
+    lent: Option<ViewerId>,
     asked: Option<TerminalSize>,
     /// Of so much output there is a record, from which the writer takes what it missed; and whether
     /// it has room all the same, for what does not follow on that.
@@ -97,6 +104,7 @@ impl World {
                 writes: true,
                 gaps: 0,
             }],
+            lent: None,
             asked: None,
             record: None,
         }
@@ -135,7 +143,25 @@ impl World {
                 }
             }
             Deed::Type(bytes, again) => {
+                if let Some(heir) = self.lent {
+                    // Behind whatever was typed before.
+                    let start = self.typed.len();
+                    let end = start + bytes.min(&self.core.input_room());
+                    let piece: Vec<u8> = (start..end).map(|at| (at * 11 % 253) as u8).collect();
+                    let new = self
+                        .core
+                        .receive(heir, None, piece.clone().into(), self.now);
+                    assert_eq!(new.unwrap().len(), piece.len());
+                    self.typed.extend(piece);
+                }
                 let Some(id) = self.clients[0].id else { return };
+                if self.lent.is_some() {
+                    let new = self
+                        .core
+                        .receive(id, None, Bytes::from_static(b"no"), self.now);
+                    assert_eq!(new.unwrap().len(), 0);
+                    return;
+                }
                 let start = self.typed.len().saturating_sub(*again);
                 let end = self.typed.len() + bytes.min(&self.core.input_room());
                 let piece: Vec<u8> = (start..end).map(|at| (at * 11 % 253) as u8).collect();
@@ -165,6 +191,7 @@ impl World {
                 let Ok(id) = self.core.attach(Role::Writer, Some(want), self.now) else {
                     return;
                 };
+                self.lent = None;
                 if self.record.is_some() {
                     self.core.accept_refills(id);
                 }
@@ -193,10 +220,28 @@ impl World {
                 if watchers > 0 {
                     let client = self.clients.remove(1 + who % watchers);
                     self.core.detach(client.id.unwrap(), self.now);
+                    self.lent = self.lent.filter(|heir| client.id != Some(*heir));
+                }
+            }
+            Deed::Lend(who) => {
+                let watchers = self.clients.len() - 1;
+                if watchers > 0 {
+                    let to = self.clients[1 + who % watchers].id.unwrap();
+                    match self.clients[0].id {
+                        Some(owner) => self.core.grant(owner, to).unwrap(),
+                        None => self.core.grant_from_outside(to).unwrap(),
+                    }
+                    self.lent = Some(to);
+                }
+            }
+            Deed::TakeBack => {
+                if let Some(owner) = self.clients[0].id {
+                    self.core.take_back(owner).unwrap();
+                    self.lent = None;
                 }
             }
             Deed::Resize(columns) => {
-                if let Some(id) = self.clients[0].id {
+                if let Some(id) = self.clients[0].id.filter(|_| self.lent.is_none()) {
                     let size = TerminalSize::new(*columns, 24);
                     self.core.resize(id, size);
                     if *columns > 0 {
@@ -212,6 +257,7 @@ impl World {
 
     fn poll(&mut self, who: usize, acknowledges: bool) -> bool {
         let lossless = self.options.detached == WhileDetached::Lossless;
+        let writer = self.lent.or(self.clients[0].id);
         let client = &mut self.clients[who];
         let Some(id) = client.id else { return false };
         match self.core.poll_event(id, self.now) {
@@ -241,7 +287,7 @@ impl World {
                 client.want = to;
             }
             Some(ViewerEvent::InputTaken(offset)) => {
-                assert!(client.writes);
+                assert_eq!(client.id, writer);
                 assert_eq!(offset as usize, self.read.len() - self.writing);
             }
             Some(ViewerEvent::Ended(end)) => {
@@ -252,7 +298,7 @@ impl World {
                 );
                 client.end = Some(end.reason);
             }
-            Some(ViewerEvent::Notice(_)) => {}
+            Some(ViewerEvent::Notice(_) | ViewerEvent::People(_)) => {}
             Some(ViewerEvent::Snapshot { .. }) => panic!("nobody asked for one"),
             Some(ViewerEvent::Superseded) => panic!("only old connections are superseded"),
             None => {
@@ -359,6 +405,7 @@ fn hostile(bytes: &[u8]) {
                 let role = [Role::Writer, Role::Watcher, Role::Approver][usize::from(value % 3)];
                 let from = (value > 100).then(|| u64::from(value) * 50);
                 ids.extend(core.attach(role, from, now));
+                ids.iter().for_each(|id| core.accept_people(*id));
             }
             (2, Some(id)) => core.detach(id, now),
             (3, Some(id)) => {

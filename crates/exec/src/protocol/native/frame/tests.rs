@@ -44,6 +44,7 @@ fn golden_frames_of_clients() {
         snapshot: false,
         text: false,
         compress: false,
+        people: false,
     };
     let frame = ClientFrame::Resume(resume).encode();
     assert_eq!(&frame[1..], br#"{"session":"s","secret":"x","want":3}"#);
@@ -116,6 +117,7 @@ fn secrets_are_not_printed() {
         snapshot: false,
         text: false,
         compress: false,
+        people: false,
     };
     let open = Open {
         token: Some("hidden".into()),
