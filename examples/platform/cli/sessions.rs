@@ -13,7 +13,12 @@ pub struct Sessions {
     #[arg(long)]
     pub live: bool,
     /// Of those that are recorded the newest so many; the server gives at most 1,000.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(
+        long,
+        default_value_t = 20,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     pub limit: u32,
     /// Print it as JSON.
     #[arg(long)]

@@ -195,6 +195,15 @@ async fn an_engine_that_takes_no_stub_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_stub_the_helper_shell_says_how_to_have_one() {
+    let request = ExecRequest::new(id("web"), [HELPER_SHELL]);
+    let error = fresh(4096).exec.exec(&request).await.unwrap_err();
+    for words in ["cargo xtask stub", "--exec-stub"] {
+        assert!(error.message().contains(words), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_command_that_can_not_start_says_why() {
     let place = fresh(4096);
     let session = place
