@@ -148,7 +148,7 @@ async fn a_program_that_is_not_there_is_a_failed_start_with_its_reason() {
             for is_read in [false, true] {
                 let (text, code) = match live.exec.exec(&request).await {
                     Ok(session) => {
-                        let output = session.take_output().filter(|_| is_read);
+                        let output = is_read.then(|| session.take_output().unwrap());
                         let reading = async {
                             if let Some(output) = output {
                                 let _: Vec<_> = futures::StreamExt::collect(output).await;
@@ -156,15 +156,14 @@ async fn a_program_that_is_not_there_is_a_failed_start_with_its_reason() {
                         };
                         let (status, ()) = tokio::join!(session.wait(), reading);
                         let status = status.unwrap();
-                        assert!(matches!(status.code, Some(126 | 127)), "{status}");
+                        assert!(matches!(status.code, Some(125..=127)), "{status}");
                         let reason = status.reason.unwrap();
                         assert!(reason.starts_with("start-failed: "), "{reason}");
                         (reason, status.code)
                     }
                     Err(error) => (error.chain(), None),
                 };
-                println!("{name} {is_read} {code:?}: {text}");
-                assert!(text.contains(name), "{text}");
+                assert!(text.contains(name), "{is_read} {code:?}: {text}");
             }
         }
         live.finish(place).await;
