@@ -13,7 +13,7 @@ pub mod native;
 pub mod ttyd;
 
 #[cfg(feature = "gateway")]
-use codec::{aside, is_shown};
+use codec::{aside, ending, is_shown};
 
 #[cfg(feature = "gateway")]
 pub use crate::utf8::Utf8Tail;

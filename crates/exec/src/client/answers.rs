@@ -28,8 +28,8 @@ impl Answers {
         self.fail(|| Error::unavailable("the connection broke before it was known who may write"));
     }
 
-    /// A gateway that does not answer in time is not waited for. The answers that it owes would be taken for
-    /// those to later wishes, so none of these waits on, either. Whether it came to that.
+    /// A gateway that does not answer in time is not waited for: what waits behind that would wait as long,
+    /// so it is given up, too. Whether it came to that; the core has to know, then, that it is owed an answer.
     pub(super) fn give_up(&mut self, now: Timestamp) -> bool {
         let is_late = self.0.front().is_some_and(|(_, until)| *until <= now);
         if is_late {

@@ -52,6 +52,8 @@ pub struct ClientCore {
     passes: VecDeque<Option<ViewerId>>,
     /// The one of them that was sent and is not answered.
     passing: Option<Option<ViewerId>>,
+    /// Those that were not answered in time: their answers may still come, in this order.
+    late: VecDeque<Option<ViewerId>>,
     people: Vec<Person>,
     ending: bool,
     connected: bool,
@@ -114,6 +116,7 @@ impl ClientCore {
             signals: VecDeque::new(),
             passes: VecDeque::new(),
             passing: None,
+            late: VecDeque::new(),
             people: Vec::new(),
             ending: false,
             connected: false,

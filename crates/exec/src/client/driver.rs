@@ -263,7 +263,7 @@ impl Driver {
                 () = clock.sleep_until(next_ping) => {
                     next_ping = clock.now().after(every);
                     if self.answers.give_up(clock.now()) {
-                        self.core.forget_passes();
+                        self.core.give_up_passes();
                     }
                     if is_silent(heard, clock.now(), every) {
                         return Err(Error::unavailable("the gateway does not answer any more"));

@@ -153,8 +153,9 @@ impl Shared {
         let place = Place::Session(wanted.session.clone());
         let request = AccessRequest::new(hello.credentials, action(false), place);
         let opened = async {
-            let onlooker = self.admit_onlooker(request, "exec.replay").await?;
+            // First: what can't be an id does not come to be on the record as one.
             let session = SessionId::new(wanted.session.clone())?;
+            let onlooker = self.admit_onlooker(request, "exec.replay").await?;
             let none = || Error::not_found("there are no recordings here");
             let recording = match wanted.format.as_deref() {
                 Some("asciicast") => {

@@ -136,13 +136,14 @@ impl Shared {
         operation: &'static str,
         labels: Labels,
     ) -> Result<Change> {
-        let request =
-            AccessRequest::new(credentials, Action::Enter, Place::Session(session.clone()));
+        // First: what can't be an id does not come to be on the record as one.
+        let id = SessionId::new(session.clone())?;
+        let request = AccessRequest::new(credentials, Action::Enter, Place::Session(session));
         let admission = self
             .admit_with(&request, operation, None, labels.clone())
             .await?;
         Ok(Change {
-            session: SessionId::new(session)?,
+            session: id,
             who: admission.who,
             operation,
             labels,

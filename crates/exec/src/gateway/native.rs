@@ -158,13 +158,14 @@ impl Shared {
             _ => None,
         };
         if let Some(role) = looks_on {
+            // First: what can't be an id does not come to be on the record as one.
+            let session = SessionId::new(open.target.clone())?;
             let request = AccessRequest::new(
                 credentials,
                 action(role == Role::Approver),
-                Place::Session(open.target.clone()),
+                Place::Session(open.target),
             );
             let onlooker = self.admit_onlooker(request, "exec.watch").await?;
-            let session = SessionId::new(open.target)?;
             let attachment = match role {
                 Role::Watcher => self.hub.look_as(&session, onlooker.who())?,
                 role => self.hub.watch_as(&session, role, onlooker.who())?,

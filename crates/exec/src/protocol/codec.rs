@@ -1,7 +1,7 @@
 use bytes::Bytes;
-use longshore_core::{Error, Signal, TerminalSize};
+use longshore_core::{Error, Signal, TerminalSize, printable};
 
-use crate::session::{Notice, ViewerEvent, ViewerId};
+use crate::session::{Notice, SessionEnd, ViewerEvent, ViewerId};
 
 /// A data message of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +141,13 @@ pub(super) fn is_shown(notice: Notice) -> bool {
     )
 }
 
+/// That a session is being ended, for the person at it.
+pub(super) fn ending(end: &SessionEnd) -> String {
+    let end = end.to_string();
+    format!("this session is being ended: {}", printable(&end, 300))
+}
+
 /// A notice for a terminal that shows nothing but output: dim, on a line of its own.
-pub(super) fn aside(notice: Notice) -> String {
-    format!("\r\n\x1b[2m>>> {}\x1b[22m\r\n", notice.text())
+pub(super) fn aside(text: &str) -> String {
+    format!("\r\n\x1b[2m>>> {text}\x1b[22m\r\n")
 }

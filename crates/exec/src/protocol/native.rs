@@ -28,7 +28,11 @@
 //! is dropped. Who asks for it (`people`, of gateways with `people` in READY's `caps`) is told who is here by
 //! the NOTICE `here`, at once and at every change: everybody, or, who has leave to look only, who holds the
 //! session, who writes, and itself. It is the answer to a GRANT or TAKE_BACK that is followed. END is the owner's, at any time; the heir's ends the process, and leaves its last output and
-//! its end for the owner, whose absence is what the grace time counts.
+//! its end for the owner, whose absence is what the grace time counts. INPUT_END is the owner's alone; of
+//! an heir it is passed over.
+//!
+//! Where a session that is ended by somebody or something else does not end within a second, the NOTICE
+//! `ending` says so, and why; EXIT comes within ten.
 //!
 //! OPEN's `cleanup` is what of the command's processes ends with the session: `tree`, `foreground` or
 //! `none` ([`Cleanup`](longshore_core::Cleanup)). Less than the server's own needs leave. A server that

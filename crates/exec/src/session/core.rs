@@ -63,6 +63,10 @@ pub struct SessionCore {
     output_done: bool,
     exit: Option<SessionEnd>,
     forced: Option<SessionEnd>,
+    /// When it is told that it is ending, if it has not ended by then.
+    ending_at: Option<Timestamp>,
+    /// That time has come.
+    tells_ending: bool,
     end: Option<SessionEnd>,
     released: bool,
     size: Option<TerminalSize>,
@@ -131,6 +135,8 @@ impl SessionCore {
             output_done: false,
             exit: None,
             forced: None,
+            ending_at: None,
+            tells_ending: false,
             end: None,
             released: false,
             size: None,
@@ -407,6 +413,8 @@ const RECORD_MARGIN: u64 = 2 * MOST_RECORDED as u64;
 const BYTES_PER_RUN: usize = 64;
 /// How long the rest of the process is waited for, once its output or itself has ended.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A process that is ended has so long until it is told that this takes a while.
+const SLOW_END: Duration = Duration::from_secs(1);
 /// A session has at least so long until its first connection.
 const FIRST_ATTACH: Duration = Duration::from_secs(10);
 /// Leave is not asked for again before.

@@ -384,15 +384,14 @@ impl SessionHub {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](longshore_core::ErrorKind::NotFound): there is no such session;
-    /// [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed): it has ended.
+    /// [`ErrorKind::Closed`](longshore_core::ErrorKind::Closed): it has ended, or is being ended for
+    /// another reason already.
     pub fn end(&self, session: &SessionId, end: SessionEnd) -> Result<()> {
         self.find(session)?
-            .by_viewer(|core, now| match core.end().is_some() {
-                true => Err(Error::closed("the session has ended")),
-                false => {
-                    core.terminate(end, now);
-                    Ok(())
-                }
+            .by_viewer(|core, now| match core.terminate(end, now) {
+                true => Ok(()),
+                false if core.end().is_some() => Err(Error::closed("the session has ended")),
+                false => Err(Error::closed("the session is ending already")),
             })
     }
 

@@ -68,6 +68,8 @@ pub enum ViewerEvent {
     Notice(Notice),
     /// Who is here now, for a connection that wants to know.
     People(Vec<Person>),
+    /// The session is being ended for this reason, and its process takes a while to end.
+    Ending(SessionEnd),
     /// The session has ended, after all of its output. The last event.
     Ended(SessionEnd),
     /// Another connection took the session over. The last event.
@@ -191,6 +193,8 @@ pub(super) struct Viewer {
     pub(super) done: bool,
     /// The version of who is here that it was told; `None`: it does not want to know.
     pub(super) told_people: Option<u64>,
+    /// It was told that the session is being ended.
+    pub(super) told_ending: bool,
     notices: VecDeque<Notice>,
 }
 
@@ -218,6 +222,7 @@ impl Viewer {
             held_until: None,
             done: false,
             told_people: None,
+            told_ending: false,
             notices: VecDeque::new(),
         }
     }

@@ -197,6 +197,23 @@ async fn a_client_lends_the_right_to_write_and_takes_it_back() {
     bob.reads("three").await;
 }
 
+/// An approver whose own input is at its end, as that of a program in a script is, may be lent the
+/// keyboard, and the owner types on afterwards.
+#[tokio::test(start_paused = true)]
+async fn an_input_that_ends_before_it_is_lent_the_keyboard_ends_nothing() {
+    let server = server(programs::scripted(), SessionOptions::default());
+    let mut ann = opened(&server, "copy").await;
+    let mut bob = Party::approver(&server, "bob", &ann).await;
+    bob.input.take().unwrap().shutdown().await.unwrap();
+    ann.session.grant(ann.number_of("bob").await).await.unwrap();
+    bob.sees_writer("bob").await;
+    SystemClock::new().sleep(Duration::from_secs(5)).await;
+    ann.session.take_back().await.unwrap();
+    ann.types("on").await;
+    ann.reads("on").await;
+    bob.reads("on").await;
+}
+
 /// Neither by being dropped nor by being closed, whether it may write or not.
 #[tokio::test(start_paused = true)]
 async fn whoever_looks_on_leaves_and_ends_nothing() {

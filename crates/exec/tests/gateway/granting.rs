@@ -230,6 +230,8 @@ async fn the_right_to_write_is_passed_on_and_taken_back() {
     ann.notice("read-only").await;
     assert_eq!(bob.notice("may-write").await.in_next, Some(3));
     bob.types(3, "two").await;
+    // What was lent is not bob's to end.
+    bob.says(ClientFrame::InputEnd(6)).await;
     ann.says(ClientFrame::Input(6, "no".into())).await;
     ann.notice("read-only").await;
     // It is taken back.

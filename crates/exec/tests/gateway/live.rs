@@ -14,7 +14,7 @@ use longshore_exec::{
     access::{AccessControl, AccessRequest, Admission, Place, StaticDirectory},
     client::{ClientOptions, RemoteExec, RemoteSession},
     gateway::GatewayOptions,
-    protocol::native::Open,
+    protocol::native::{Open, OpenMode},
     session::EndReason,
 };
 use serde_json::{Value, json};
@@ -244,6 +244,33 @@ async fn an_end_is_told_to_the_client_and_is_on_the_record() {
             .0,
         404
     );
+}
+
+/// What can't be a session's id is not on the record as one, and nothing is begun there without an end.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_session_s_id_is_not_on_the_record() {
+    let (server, audit) = server();
+    let long = "a".repeat(200);
+    for who in ["ann", "root"] {
+        let path = format!("/v1/sessions/{long}");
+        let (status, body) = ask(&server, who, "DELETE", &path).await;
+        assert_eq!(status, 400, "{body}");
+        let signal = format!("{path}/signal?signal=TERM");
+        let (status, body) = ask(&server, who, "POST", &signal).await;
+        assert_eq!(status, 400, "{body}");
+        for target in [&long, "a/b"] {
+            let client = RemoteExec::new(
+                Arc::new(Wire(Arc::clone(&server))),
+                ClientOptions::default().with_token(who),
+                Arc::clone(&server.clock),
+                Arc::new(OsRandom),
+            );
+            let mut open = Open::default();
+            (open.mode, open.target) = (OpenMode::Watch, target.to_owned());
+            client.open(open).await.unwrap_err();
+        }
+    }
+    assert_eq!(*audit.0.lock().unwrap(), Vec::<String>::new());
 }
 
 /// Neither a foreign page nor a cookie gets anything done.

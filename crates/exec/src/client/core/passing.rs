@@ -25,7 +25,7 @@ impl ClientCore {
                 "this gateway is older than the right to write that is passed on",
             ));
         }
-        if self.passes.len() >= MOST_PASSES {
+        if self.passes.len() + self.late.len() >= MOST_PASSES {
             return Err(Error::new(
                 ErrorKind::ResourceExhausted,
                 format!("{MOST_PASSES} changes of who writes are waiting already"),
@@ -49,10 +49,37 @@ impl ClientCore {
         people.any(|it| it.writes && to.map_or(it.is_you, |to| to == it.connection))
     }
 
-    /// No answers are waited for any more.
-    pub(in crate::client) fn forget_passes(&mut self) {
+    /// Nobody waits for an answer any more. The one that the gateway owes is not taken for that to a later
+    /// wish when it comes after all.
+    pub(in crate::client) fn give_up_passes(&mut self) {
         self.passes.clear();
+        self.late.extend(self.passing.take());
+    }
+
+    /// The connection is gone, and with it the answers.
+    pub(super) fn forget_passes(&mut self) {
+        self.passes.clear();
+        self.late.clear();
         self.passing = None;
+    }
+
+    /// Who writes is known anew. Whether that is what was wished for.
+    pub(super) fn answered_by_people(&mut self) -> bool {
+        if self.passing.is_some_and(|to| self.has_passed(to)) {
+            // Answers come in order, so there is no older one any more.
+            self.late.clear();
+            self.passing = None;
+            return true;
+        }
+        if self.late.front().is_some_and(|to| self.has_passed(*to)) {
+            self.late.pop_front();
+        }
+        false
+    }
+
+    /// A wish was refused: the oldest that has no answer. Whether that is one whose answer is waited for.
+    pub(super) fn answered_by_refusal(&mut self) -> bool {
+        self.late.pop_front().is_none() && self.passing.take().is_some()
     }
 }
 

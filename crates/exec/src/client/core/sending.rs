@@ -45,7 +45,9 @@ impl ClientCore {
             self.reached = self.reached.max(self.sent);
             return Some(ClientFrame::Input(offset, bytes));
         }
-        if self.writes && self.input_ended && !self.end_sent && self.sent == typed {
+        // Whoever is lent the right to write does not end the input of the session's owner.
+        let ends = self.input_ended && !self.looks_on();
+        if self.writes && ends && !self.end_sent && self.sent == typed {
             self.end_sent = true;
             return Some(ClientFrame::InputEnd(typed));
         }
@@ -71,7 +73,7 @@ impl ClientCore {
         }
     }
 
-    /// The input ends.
+    /// The input ends. Of who looks on, that ends nothing but what it types itself.
     pub fn end_input(&mut self) {
         self.input_ended = true;
     }

@@ -402,6 +402,18 @@ fn here(core: &mut ClientCore, people: &[(u64, bool, bool)]) -> ClientEvent {
     core.handle(ServerFrame::Notice(notice)).unwrap()
 }
 
+fn refused(core: &mut ClientCore) -> ClientEvent {
+    let notice = NoticeFrame {
+        level: "info".into(),
+        code: "not-granted".into(),
+        text: String::new(),
+        viewer: None,
+        in_next: None,
+        people: vec![],
+    };
+    core.handle(ServerFrame::Notice(notice)).unwrap()
+}
+
 #[test]
 fn each_answer_is_for_its_own_question() {
     let mut core = ClientCore::new(Open::default());
@@ -430,16 +442,7 @@ fn each_answer_is_for_its_own_question() {
             .contains('\x1b')
     );
     assert_eq!(core.poll_frame(), Some(ClientFrame::Grant(2)));
-    let refused = NoticeFrame {
-        level: "info".into(),
-        code: "not-granted".into(),
-        text: String::new(),
-        viewer: None,
-        in_next: None,
-        people: vec![],
-    };
-    let refused = core.handle(ServerFrame::Notice(refused)).unwrap();
-    assert_eq!(refused, ClientEvent::Passed(false));
+    assert_eq!(refused(&mut core), ClientEvent::Passed(false));
     assert_eq!(core.poll_frame(), Some(ClientFrame::TakeBack));
     assert_eq!(here(&mut core, &before), ClientEvent::Passed(true));
     // What is not answered when the connection breaks is not asked again.
@@ -450,6 +453,73 @@ fn each_answer_is_for_its_own_question() {
     assert_eq!(core.poll_frame(), None);
     (0..16).for_each(|_| core.pass(None).unwrap());
     core.pass(None).unwrap_err();
+}
+
+#[test]
+fn an_answer_that_comes_late_is_not_the_next_one_s() {
+    let mut core = ClientCore::new(Open::default());
+    joins(&mut core, true, 0, 0);
+    let [bob, eve] = [1, 2].map(ViewerId::new);
+    let grants = |core: &mut ClientCore, to: ViewerId| {
+        core.pass(Some(to)).unwrap();
+        assert_eq!(core.poll_frame(), Some(ClientFrame::Grant(to.number())));
+    };
+    // A refusal.
+    grants(&mut core, bob);
+    core.give_up_passes();
+    grants(&mut core, eve);
+    assert_eq!(refused(&mut core), ClientEvent::Nothing);
+    let eve_writes = [(0, false, true), (1, false, false), (2, true, false)];
+    assert_eq!(here(&mut core, &eve_writes), ClientEvent::Passed(true));
+    // Somebody got it after all.
+    grants(&mut core, bob);
+    core.give_up_passes();
+    grants(&mut core, eve);
+    let bob_writes = [(0, false, true), (1, true, false), (2, false, false)];
+    assert_eq!(here(&mut core, &bob_writes), ClientEvent::Company);
+    assert_eq!(refused(&mut core), ClientEvent::Passed(false));
+    // One that was seen only by what came behind it.
+    grants(&mut core, bob);
+    assert_eq!(here(&mut core, &bob_writes), ClientEvent::Passed(true));
+    core.pass(None).unwrap();
+    assert_eq!(core.poll_frame(), Some(ClientFrame::TakeBack));
+    core.give_up_passes();
+    grants(&mut core, eve);
+    assert_eq!(here(&mut core, &eve_writes), ClientEvent::Passed(true));
+    grants(&mut core, bob);
+    assert_eq!(refused(&mut core), ClientEvent::Passed(false));
+    // A new connection owes nothing; and no gateway can owe without end.
+    grants(&mut core, bob);
+    core.disconnected();
+    joins(&mut core, true, 0, 0);
+    grants(&mut core, bob);
+    assert_eq!(refused(&mut core), ClientEvent::Passed(false));
+    for _ in 0..16 {
+        grants(&mut core, bob);
+        core.give_up_passes();
+    }
+    core.pass(Some(bob)).unwrap_err();
+}
+
+#[test]
+fn whoever_looks_on_ends_no_input_but_its_own() {
+    for (mode, ends) in [
+        (OpenMode::Exec, true),
+        (OpenMode::Approve, false),
+        (OpenMode::Watch, false),
+    ] {
+        let mut core = ClientCore::new(Open {
+            mode,
+            stdin: true,
+            ..Open::default()
+        });
+        joins(&mut core, true, 0, 0);
+        core.end_input();
+        let end = ends.then_some(ClientFrame::InputEnd(0));
+        assert_eq!(core.poll_frame(), end);
+        notice(&mut core, "may-write", Some(0));
+        assert_eq!(core.poll_frame(), None);
+    }
 }
 
 #[cfg(all(feature = "compression", feature = "gateway"))]

@@ -57,20 +57,19 @@ impl ClientCore {
                     return Err(Error::protocol("more people are here than may be"));
                 }
                 self.people = notice.people.into_iter().map(Person::from).collect();
-                let is_done = self.passing.is_some_and(|to| self.has_passed(to));
-                match is_done {
-                    true => {
-                        self.passing = None;
-                        ClientEvent::Passed(true)
-                    }
+                match self.answered_by_people() {
+                    true => ClientEvent::Passed(true),
                     false => ClientEvent::Company,
                 }
             }
             ServerFrame::Notice(notice)
-                if notice.code == "not-granted" && self.passing.is_some() =>
+                if notice.code == "not-granted"
+                    && (self.passing.is_some() || !self.late.is_empty()) =>
             {
-                self.passing = None;
-                ClientEvent::Passed(false)
+                match self.answered_by_refusal() {
+                    true => ClientEvent::Passed(false),
+                    false => ClientEvent::Nothing,
+                }
             }
             ServerFrame::Notice(notice) => {
                 match (notice.code.as_str(), notice.in_next) {

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::PodRequest;
 use crate::{
-    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, aside, is_shown},
+    protocol::{
+        Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, aside, ending, is_shown,
+    },
     session::{EndReason, Notice, SessionEnd, ViewerEvent},
 };
 
@@ -105,11 +107,11 @@ impl KubernetesEncoder {
     /// The wire has no place for it but an output. With a terminal a person looks at the first one;
     /// without, standard output may be somebody's data, and standard error is where programs say such
     /// things. Where that was not asked for it is not told.
-    fn notice(&self, notice: Notice, out: &mut Outgoing) {
+    fn notice(&self, text: &str, out: &mut Outgoing) {
         if self.tty && self.stdout {
-            out.push(on_channel(STDOUT, aside(notice).as_bytes()));
+            out.push(on_channel(STDOUT, aside(text).as_bytes()));
         } else if self.stderr && !self.tty {
-            let line = format!(">>> {}\n", notice.text());
+            let line = format!(">>> {text}\n");
             out.push(on_channel(STDERR, line.as_bytes()));
         }
     }
@@ -131,7 +133,8 @@ impl Encoder for KubernetesEncoder {
                 out.push(on_channel(STATUS, status(&end).to_string().as_bytes()));
                 out.closing = Some(Closing::new(1000, end.reason.as_str()));
             }
-            ViewerEvent::Notice(notice) if is_shown(notice) => self.notice(notice, out),
+            ViewerEvent::Notice(notice) if is_shown(notice) => self.notice(notice.text(), out),
+            ViewerEvent::Ending(end) => self.notice(&ending(&end), out),
             // No place on this wire.
             _ => {}
         }

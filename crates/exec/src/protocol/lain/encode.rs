@@ -3,7 +3,7 @@ use longshore_core::OutputKind;
 
 use super::{LONGEST_CONTENT, LainFraming, LainText, text, wire};
 use crate::{
-    protocol::{Closing, Encoder, Outgoing, Refusal, Utf8Tail, is_shown},
+    protocol::{Closing, Encoder, Outgoing, Refusal, Utf8Tail, ending, is_shown},
     session::ViewerEvent,
 };
 
@@ -86,6 +86,10 @@ impl Encoder for LainEncoder {
             ViewerEvent::Output { kind, bytes, .. } => self.output(kind, bytes, out),
             ViewerEvent::Notice(notice) if is_shown(notice) => {
                 let line = format!("\r\n{}\r\n", text::red(notice.text()));
+                self.content(wire::STDERR, line.into(), out);
+            }
+            ViewerEvent::Ending(end) => {
+                let line = format!("\r\n{}\r\n", text::red(&ending(&end)));
                 self.content(wire::STDERR, line.into(), out);
             }
             ViewerEvent::Ended(end) => {

@@ -3,7 +3,7 @@ use longshore_core::OutputKind;
 
 use super::{ClientFrame, ExitFrame, NoticeFrame, ReadyFrame, ServerFrame};
 use crate::{
-    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, Utf8Tail},
+    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, Utf8Tail, ending},
     session::{EndReason, Notice, Ready, ViewerEvent, ViewerId},
 };
 
@@ -136,6 +136,7 @@ impl Encoder for NativeEncoder {
                 people: people.into_iter().map(Into::into).collect(),
                 ..plain_notice(NoticeFrame::HERE, "who is here, or who writes, has changed")
             }),
+            ViewerEvent::Ending(end) => ServerFrame::Notice(plain_notice("ending", &ending(&end))),
             ViewerEvent::Ended(end) => {
                 self.flush(out);
                 out.closing = Some(Closing::new(close_code(end.reason), end.to_string()));

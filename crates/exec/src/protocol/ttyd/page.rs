@@ -5,7 +5,9 @@ use longshore_core::{Error, Result, TerminalSize};
 use serde::Deserialize;
 
 use crate::{
-    protocol::{Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, aside, is_shown},
+    protocol::{
+        Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, aside, ending, is_shown,
+    },
     session::ViewerEvent,
 };
 
@@ -95,8 +97,9 @@ impl Encoder for TtydEncoder {
                 out.closing = Some(Closing::new(code, end.to_string()));
             }
             ViewerEvent::Notice(notice) if is_shown(notice) => {
-                out.push(typed(b'0', aside(notice).as_bytes()));
+                out.push(typed(b'0', aside(notice.text()).as_bytes()));
             }
+            ViewerEvent::Ending(end) => out.push(typed(b'0', aside(&ending(&end)).as_bytes())),
             // No place on this wire.
             _ => {}
         }

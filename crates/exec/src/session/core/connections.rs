@@ -196,13 +196,17 @@ impl SessionCore {
         Ok(new)
     }
 
-    /// The input ends at `offset`; `None`: where the last ended.
+    /// The input ends at `offset`; `None`: where the last ended. It is the owner's to end: of who was only
+    /// lent the right to write, nothing comes of it.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] for a hole.
     pub fn end_input(&mut self, id: ViewerId, offset: Option<u64>) -> Result<()> {
         if self.writer != Some(id) {
             self.refuse(id);
+            return Ok(());
+        }
+        if self.owner != Some(id) {
             return Ok(());
         }
         Ok(self.input.end(offset.unwrap_or(self.input.next()))?)
@@ -355,6 +359,9 @@ impl SessionCore {
         }
         if let Some(people) = self.untold_people(id) {
             return Some(ViewerEvent::People(people));
+        }
+        if let Some(end) = self.untold_ending(id) {
+            return Some(ViewerEvent::Ending(end));
         }
         let viewer = self.viewers.get_mut(&id)?;
         if writes && viewer.told_taken < taken {

@@ -88,8 +88,9 @@ impl SessionCore {
             Some(until) if now < until => self.skip_unsent(),
             _ => self.flushing_until = None,
         }
-        if self.patience.is_some() {
-            // Its output still flows, so there is more to wait for.
+        if self.patience.is_some() && self.forced.is_none() {
+            // Its output still flows, so there is more to wait for. One that is ended may not keep
+            // its session by talking on.
             self.patience = Some(now.after(PATIENCE));
         }
         self.trim();

@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use longshore_core::Timestamp;
 
-use super::{LEFT, PATIENCE, Phase, SessionCore};
+use super::{LEFT, PATIENCE, Phase, SLOW_END, SessionCore};
 use crate::session::{EndReason, SessionEnd, ViewerId};
 
 impl SessionCore {
     /// Ends the session for this reason. The process is closed; what it still says is told before
-    /// the end.
-    pub fn terminate(&mut self, end: SessionEnd, now: Timestamp) {
+    /// the end, which comes ten seconds later at the latest. Where it takes more than one, the
+    /// connections are told of it meanwhile. Whether this is the reason: the first one counts.
+    pub fn terminate(&mut self, end: SessionEnd, now: Timestamp) -> bool {
         if self.phase == Phase::Ended || self.forced.is_some() {
-            return;
+            return false;
         }
         self.forced = Some(end);
+        self.ending_at = Some(now.after(SLOW_END));
         self.settle(now);
+        true
     }
 
     /// When [`handle_deadline`](Self::handle_deadline) has to be called.
@@ -34,6 +37,9 @@ impl SessionCore {
             && (self.output_done || self.forced.is_some() || self.output_room() > 0)
         {
             by(patience);
+        }
+        if let Some(at) = self.ending_at {
+            by(at);
         }
         if self.forced.is_some() {
             return next;
@@ -89,6 +95,9 @@ impl SessionCore {
         {
             return self.conclude(now);
         }
+        if self.ending_at.is_some_and(|at| now >= at) {
+            (self.ending_at, self.tells_ending) = (None, true);
+        }
         if self.forced.is_some() {
             return;
         }
@@ -106,6 +115,16 @@ impl SessionCore {
         } else if now >= self.recheck_at && !self.recheck_asked {
             self.recheck_asked = true;
         }
+    }
+
+    /// How the session is being ended, for a connection that has not been told. Who gave the session up
+    /// knows.
+    pub(super) fn untold_ending(&mut self, id: ViewerId) -> Option<SessionEnd> {
+        let end = self.forced.as_ref().filter(|_| self.tells_ending)?;
+        let knows = self.released && self.owner == Some(id);
+        let told = &mut self.viewers.get_mut(&id)?.told_ending;
+        let is_told = std::mem::replace(told, true);
+        (!is_told && !knows).then(|| end.clone())
     }
 
     pub(super) fn settle(&mut self, now: Timestamp) {

@@ -241,6 +241,10 @@ async fn signals_arrive_and_an_operator_ends_sessions() {
     let session = hub.open(request("forever")).unwrap();
     let end = SessionEnd::new(EndReason::EndedByOperator);
     hub.end(&session.ready().session, end).unwrap();
+    // The first one's reason is told, and no other counts as done.
+    let late = SessionEnd::new(EndReason::EndedByOperator).with_text("too late");
+    let error = hub.end(&session.ready().session, late).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
     assert_eq!(drain(&session).await.1.reason, EndReason::EndedByOperator);
 }
 

@@ -693,6 +693,47 @@ fn leave_is_asked_again_and_a_refusal_ends_the_session() {
     assert!(!ended(&core).is_success());
 }
 
+/// Also by a process that does not end, and says so for ever.
+#[test]
+fn that_a_session_is_being_ended_is_told_soon_and_its_end_is_bounded() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    let watcher = core.attach(Role::Watcher, None, START).unwrap();
+    let end = SessionEnd::new(EndReason::EndedByOperator).with_text("maintenance");
+    assert!(core.terminate(end.clone(), START));
+    assert!(!core.terminate(SessionEnd::new(EndReason::Idle), START));
+    // Most ends are quick, and not worth a word before.
+    assert_eq!(core.poll_event(writer, START), None);
+    assert_eq!(core.next_deadline(START), Some(later(1)));
+    core.handle_deadline(later(1));
+    for id in [writer, watcher] {
+        let told = Some(ViewerEvent::Ending(end.clone()));
+        assert_eq!(core.poll_event(id, later(1)), told);
+        assert_eq!(core.poll_event(id, later(1)), None);
+    }
+    let mut now = 1;
+    while core.end().is_none() {
+        core.output(OutputKind::Stdout, b"I stay. ", later(now));
+        now += 1;
+        core.handle_deadline(later(now));
+        assert!(now <= 10, "it has not ended after {now} seconds");
+    }
+    assert_eq!(ended(&core), end);
+}
+
+/// Whoever ended it knows.
+#[test]
+fn who_gives_a_session_up_is_not_told_that_it_ends() {
+    let (mut core, writer) = begin(SessionOptions::default());
+    start(&mut core);
+    let watcher = core.attach(Role::Watcher, None, START).unwrap();
+    core.release(writer, START);
+    core.handle_deadline(later(1));
+    assert_eq!(core.poll_event(writer, later(1)), None);
+    let told = core.poll_event(watcher, later(1));
+    assert!(matches!(told, Some(ViewerEvent::Ending(_))), "{told:?}");
+}
+
 #[test]
 fn connections_are_limited_and_who_takes_over_is_not_refused() {
     let (mut core, _) = begin(SessionOptions::default().with_viewers(2));

@@ -298,6 +298,7 @@ impl World {
                 );
                 client.end = Some(end.reason);
             }
+            Some(ViewerEvent::Ending(_)) => assert!(client.end.is_none(), "it has not ended"),
             Some(ViewerEvent::Notice(_) | ViewerEvent::People(_)) => {}
             Some(ViewerEvent::Snapshot { .. }) => panic!("nobody asked for one"),
             Some(ViewerEvent::Superseded) => panic!("only old connections are superseded"),
