@@ -102,7 +102,8 @@ impl Party {
             }
         };
         let clock = SystemClock::new();
-        let came = clock.timeout(Duration::from_secs(5), "company", waiting);
+        // Whoever was cut may pause for some time before it dials again.
+        let came = clock.timeout(Duration::from_secs(60), "company", waiting);
         came.await
             .unwrap_or_else(|_| panic!("{:?}", self.session.company()))
     }

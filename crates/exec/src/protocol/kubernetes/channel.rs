@@ -8,7 +8,7 @@ use crate::{
     protocol::{
         Closing, Command, Decoder, Encoder, Incoming, Outgoing, Refusal, aside, ending, is_shown,
     },
-    session::{EndReason, Notice, SessionEnd, ViewerEvent},
+    session::{EndReason, SessionEnd, ViewerEvent},
 };
 
 /// A client's channels.
@@ -192,6 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::Notice;
 
     fn request() -> PodRequest {
         let pairs = ["stdin", "stdout", "stderr"].map(|name| (name.to_owned(), "true".to_owned()));
