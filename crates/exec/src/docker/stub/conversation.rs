@@ -118,7 +118,10 @@ impl Conversation {
                 Some(Event::Waiting)
             }
             (Stage::Waiting | Stage::Opening, FromStub::Waiting) => {
-                self.unanswered = self.unanswered.saturating_sub(1);
+                // Else it could say so for ever.
+                self.unanswered = self.unanswered.checked_sub(1).ok_or_else(|| {
+                    Error::protocol("the stub says that it waits and was not asked")
+                })?;
                 (self.stage == Stage::Waiting && self.unanswered == 0).then_some(Event::Waiting)
             }
             (Stage::Opening, FromStub::Failed { code, reason }) => {
@@ -175,6 +178,12 @@ impl Conversation {
             (self.stage, self.is_opened) = (Stage::Opening, true);
             ToStub::Open(opening.clone()).write(&mut self.out);
         }
+    }
+
+    /// Whether it has not been told all of what it is to become: nothing begins then. What is unsaid
+    /// once it is another program is a beat.
+    pub(super) fn open_is_unsaid(&self) -> bool {
+        self.stage == Stage::Opening && !self.out.is_empty()
     }
 
     /// Asks a stub that waits whether it is there: [`Event::Waiting`] follows.

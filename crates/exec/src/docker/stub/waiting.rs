@@ -130,7 +130,7 @@ impl Waiting {
                 Ok(None)
             }
             // It has not heard all of it.
-            Err(_) if !waiter.pump.talk.out().is_empty() => Ok(None),
+            Err(_) if waiter.pump.talk.open_is_unsaid() => Ok(None),
             other => {
                 context.settings.life.over(&marker, false);
                 let error = Error::unavailable(
