@@ -258,9 +258,10 @@ impl Conversation {
         }
     }
 
-    /// Says the beat that is due.
-    pub(super) fn tick(&mut self, now: Timestamp) {
-        if now >= self.next_beat {
+    /// Says the beat that is due; whether one was.
+    pub(super) fn tick(&mut self, now: Timestamp) -> bool {
+        let is_due = now >= self.next_beat;
+        if is_due {
             self.next_beat = now.after(BEAT);
             match self.stage {
                 Stage::Waiting => self.ask(),
@@ -268,6 +269,7 @@ impl Conversation {
                 _ => ToStub::Beat.write(&mut self.out),
             }
         }
+        is_due
     }
 
     pub(super) fn next_deadline(&self) -> Timestamp {
