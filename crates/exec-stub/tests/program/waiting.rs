@@ -1,6 +1,6 @@
 //! A stub that is there before its session.
 
-use longshore_exec_stub::Opening;
+use longshore_exec_stub::{Opening, SILENCE};
 
 use super::*;
 
@@ -111,6 +111,47 @@ fn silence_ends_it() {
     let mut stub = waiting(&mut Command::new(STUB));
     assert_eq!(stub.next(), None);
     assert!(stub.input.is_some());
+}
+
+/// A container that is shut down is not to wait for who waits for nobody.
+#[test]
+fn who_is_asked_to_end_does() {
+    for name in ["TERM", "INT", "HUP"] {
+        let mut stub = waiting(&mut Command::new(STUB));
+        signal(&stub, name);
+        assert_eq!(stub.next(), None, "{name}");
+        assert!(stub.input.is_some());
+        assert_eq!(stub.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// What it is told while it stands still, as in a container that is frozen, may be given up by then.
+#[test]
+fn what_was_given_up_while_it_stood_still_never_begins() {
+    let mark = format!("{}/frozen-{}", std::env::temp_dir().display(), number(0));
+    for is_silent in [false, true] {
+        let mut stub = waiting(&mut Command::new(STUB));
+        signal(&stub, "STOP");
+        let touch = format!("touch {mark}");
+        let opening = opening(&["session", "--", "sh", "-c", &touch]);
+        stub.say(&ToStub::Open(opening));
+        if is_silent {
+            std::thread::sleep(SILENCE);
+        } else {
+            drop(stub.input.take());
+        }
+        signal(&stub, "CONT");
+        assert_eq!(stub.next(), None, "{is_silent}");
+        assert!(!std::path::Path::new(&mark).exists());
+    }
+}
+
+fn signal(stub: &Session, name: &str) {
+    let pid = stub.child.id().to_string();
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), pid])
+        .status();
+    assert!(sent.unwrap().success());
 }
 
 /// A login tries several shells.

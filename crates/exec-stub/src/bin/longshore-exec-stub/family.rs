@@ -142,8 +142,17 @@ pub(crate) fn end_foreground(child: &mut Child) -> Ended {
             .map(|pid| pid.as_raw_nonzero().get())
             .collect()
     };
-    let job = end(Groups(child, numbers(&jobs)), &POLITE);
-    let command = end(Groups(child, numbers(own.as_slice())), &[Signal::TERM]);
+    let mut seen = HashSet::new();
+    let mut job = Groups(child, numbers(&jobs));
+    ask(&mut job, &POLITE, &mut seen);
+    kill(&job.members(), &mut seen);
+    // Before anybody waits for what does not die: if this were ended meanwhile, the command would stand
+    // still for good.
+    let command = end(
+        Groups(&mut *job.0, numbers(own.as_slice())),
+        &[Signal::TERM],
+    );
+    let job = finish(job, seen);
     Ended {
         killed: job.killed + command.killed,
         left: job.left + command.left,
@@ -158,6 +167,12 @@ pub(crate) fn end_foreground(child: &mut Child) -> Ended {
 /// ignores it, needs none.
 pub(crate) fn end(mut family: impl Family, requests: &[Signal]) -> Ended {
     let mut seen = HashSet::new();
+    ask(&mut family, requests, &mut seen);
+    finish(family, seen)
+}
+
+/// Asks all of them to end, and gives them time for it.
+fn ask(family: &mut impl Family, requests: &[Signal], seen: &mut HashSet<i32>) {
     for &signal in requests {
         let members = family.members();
         if members.is_empty() {
@@ -174,6 +189,17 @@ pub(crate) fn end(mut family: impl Family, requests: &[Signal]) -> Ended {
             sleep(PAUSE);
         }
     }
+}
+
+fn kill(members: &[Process], seen: &mut HashSet<i32>) {
+    seen.extend(members.iter().map(|member| member.pid));
+    for deadly in [Signal::STOP, Signal::KILL] {
+        members.iter().for_each(|member| member.signal(deadly));
+    }
+}
+
+/// Kills until nobody is left.
+fn finish(mut family: impl Family, mut seen: HashSet<i32>) -> Ended {
     let deadline = Instant::now() + LIMIT;
     let mut left = 0;
     // Twice: who was just born is in no look.
@@ -186,10 +212,7 @@ pub(crate) fn end(mut family: impl Family, requests: &[Signal]) -> Ended {
         empty = 0;
         let members = family.members();
         left = members.len();
-        seen.extend(members.iter().map(|member| member.pid));
-        for deadly in [Signal::STOP, Signal::KILL] {
-            members.iter().for_each(|member| member.signal(deadly));
-        }
+        kill(&members, &mut seen);
         // The killed need a moment to end, and another look none of them.
         let until = Instant::now() + PAUSE;
         while Instant::now() < until && !family.is_gone() {

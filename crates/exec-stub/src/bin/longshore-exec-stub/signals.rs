@@ -21,6 +21,11 @@ pub(crate) fn outlive_keys() -> Arc<AtomicBool> {
     unheard(&[SIGINT, SIGQUIT])
 }
 
+/// Is set when somebody asks this program to end; see [`default_at_exec`].
+pub(crate) fn asked_to_end() -> Arc<AtomicBool> {
+    unheard(&[SIGTERM, SIGINT, SIGHUP])
+}
+
 fn unheard(signals: &[i32]) -> Arc<AtomicBool> {
     let heard = Arc::new(AtomicBool::new(false));
     for signal in signals {

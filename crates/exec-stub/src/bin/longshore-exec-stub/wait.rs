@@ -7,6 +7,7 @@ use std::{
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -29,11 +30,13 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 struct Users(Vec<Option<(u64, u64, i64, i64)>>);
 
-/// Waits. It ends with its input, when it is told to, and when nothing is said for long. Told to be a
+/// Waits. It ends with its input, when it is told to, when nothing is said for long, and as any
+/// program does when it is signalled: the container may be about to end. Told to be a
 /// session, it starts itself anew as that: what the session is then follows from what it was told, as
 /// if the engine had started it.
 pub(crate) fn run() -> ExitCode {
     signals::default_at_exec();
+    let signalled = signals::asked_to_end();
     let users = Users::look();
     // A folder that somebody is in can't be unmounted.
     let folder = std::env::current_dir().ok();
@@ -41,11 +44,15 @@ pub(crate) fn run() -> ExitCode {
     let Ok(mut wire) = Wire::open() else {
         return ExitCode::from(125);
     };
+    let mut heard = Instant::now();
     wire.say(&FromStub::Hello(VERSION));
     wire.say(&FromStub::Waiting);
-    let mut heard = Instant::now();
-    while !wire.closed && heard.elapsed() < SILENCE {
+    let is_over = |wire: &Wire, since: Instant| {
+        wire.closed || since.elapsed() >= SILENCE || signalled.load(Ordering::Relaxed)
+    };
+    while !is_over(&wire, heard) {
         listen(&wire);
+        let before = heard;
         wire.send();
         if wire.receive() {
             heard = Instant::now();
@@ -56,6 +63,12 @@ pub(crate) fn run() -> ExitCode {
                 ToStub::Open(opening) => match missing(&opening) {
                     Some(failed) => wire.say(&failed),
                     None => {
+                        // Whoever said it may have left since, or has given up what it said while
+                        // this stood still with its container.
+                        wire.receive();
+                        if is_over(&wire, before) {
+                            return ExitCode::SUCCESS;
+                        }
                         let why = become_session(&opening, &users, folder.as_deref());
                         wire.say(&FromStub::Declined(why));
                         return last_words(wire);

@@ -118,7 +118,10 @@ impl Conversation {
                 Some(Event::Waiting)
             }
             (Stage::Waiting | Stage::Opening, FromStub::Waiting) => {
-                self.unanswered = self.unanswered.saturating_sub(1);
+                // Else it could say so for ever.
+                self.unanswered = self.unanswered.checked_sub(1).ok_or_else(|| {
+                    Error::protocol("the stub says that it waits and was not asked")
+                })?;
                 (self.stage == Stage::Waiting && self.unanswered == 0).then_some(Event::Waiting)
             }
             (Stage::Opening, FromStub::Failed { code, reason }) => {
@@ -175,6 +178,12 @@ impl Conversation {
             (self.stage, self.is_opened) = (Stage::Opening, true);
             ToStub::Open(opening.clone()).write(&mut self.out);
         }
+    }
+
+    /// Whether it has not been told all of what it is to become: nothing begins then. What is unsaid
+    /// once it is another program is a beat.
+    pub(super) fn open_is_unsaid(&self) -> bool {
+        self.stage == Stage::Opening && !self.out.is_empty()
     }
 
     /// Asks a stub that waits whether it is there: [`Event::Waiting`] follows.
@@ -249,9 +258,10 @@ impl Conversation {
         }
     }
 
-    /// Says the beat that is due.
-    pub(super) fn tick(&mut self, now: Timestamp) {
-        if now >= self.next_beat {
+    /// Says the beat that is due; whether one was.
+    pub(super) fn tick(&mut self, now: Timestamp) -> bool {
+        let is_due = now >= self.next_beat;
+        if is_due {
             self.next_beat = now.after(BEAT);
             match self.stage {
                 Stage::Waiting => self.ask(),
@@ -259,6 +269,7 @@ impl Conversation {
                 _ => ToStub::Beat.write(&mut self.out),
             }
         }
+        is_due
     }
 
     pub(super) fn next_deadline(&self) -> Timestamp {

@@ -22,6 +22,8 @@ pub(super) struct Pump {
     clock: Arc<dyn Clock>,
     pub(super) talk: Conversation,
     source: Source,
+    /// Whether the stream may hold back what was written, as TLS does.
+    unflushed: bool,
 }
 
 /// What the stub says, out of the engine's frames.
@@ -30,6 +32,8 @@ struct Source {
     frames: Demultiplexer,
     piece: Bytes,
     buffer: BytesMut,
+    /// How many bytes were read since the last beat.
+    heard: usize,
 }
 
 /// What the user holds the other ends of.
@@ -46,6 +50,7 @@ pub(super) struct Ends {
 /// What woke the pump.
 enum Woken {
     Written(std::io::Result<usize>),
+    Flushed,
     Ending,
     Signal(Option<Signal>),
     Sized(bool),
@@ -64,12 +69,14 @@ impl Pump {
             frames: Demultiplexer::new(),
             piece: Bytes::new(),
             buffer: BytesMut::new(),
+            heard: 0,
         };
         Self {
             link,
             clock,
             talk,
             source,
+            unflushed: false,
         }
     }
 
@@ -79,7 +86,7 @@ impl Pump {
             if let Some(event) = self.talk.next_event()? {
                 return Ok(Some(event));
             }
-            match self.source.read().await? {
+            match self.source.read(usize::MAX).await? {
                 Some(bytes) => self.talk.receive(&bytes),
                 None => return Ok(None),
             }
@@ -90,14 +97,17 @@ impl Pump {
     /// Cancel safe.
     ///
     /// # Errors
-    /// The stream broke, or a stub that waits has answered nothing for long.
+    /// The stream broke, or a stub that waits has answered nothing for long, or more than it was
+    /// asked.
     pub(super) async fn converse(&mut self) -> Result<Option<Event>> {
-        let mut writer = self.link.clone();
+        let (mut writer, mut flusher) = (self.link.clone(), self.link.clone());
         loop {
             if let Some(event) = self.talk.next_event()? {
                 return Ok(Some(event));
             }
-            self.talk.tick(self.clock.now());
+            if self.talk.tick(self.clock.now()) {
+                self.source.heard = 0;
+            }
             if self.talk.unanswered() > MOST_UNANSWERED {
                 return Err(Error::unavailable("the stub that waits answers nothing"));
             }
@@ -106,11 +116,18 @@ impl Pump {
                 biased;
                 written = writer.write(self.talk.out()), if !self.talk.out().is_empty() => {
                     match written {
-                        Ok(count) if count > 0 => self.talk.written(count),
+                        Ok(count) if count > 0 => {
+                            self.talk.written(count);
+                            self.unflushed = true;
+                        }
                         _ => return Err(Error::unavailable("the stub's stream is closed")),
                     }
                 }
-                said = self.source.read() => match said? {
+                flushed = flusher.flush(), if self.unflushed && self.talk.out().is_empty() => {
+                    flushed.map_err(|error| Error::io("the connection to the engine broke", error))?;
+                    self.unflushed = false;
+                }
+                said = self.source.read(MOST_HEARD) => match said? {
                     Some(bytes) => self.talk.receive(&bytes),
                     None => return Ok(None),
                 },
@@ -125,7 +142,7 @@ impl Pump {
         let mut waiting: Option<(ExecOutput, Timestamp)> = None;
         let mut typed = BytesMut::new();
         let (mut signals, mut resizable) = (true, true);
-        let mut writer = self.link.clone();
+        let (mut writer, mut flusher) = (self.link.clone(), self.link.clone());
         loop {
             while waiting.is_none() {
                 match self.talk.next_event() {
@@ -158,17 +175,25 @@ impl Pump {
                 written = writer.write(self.talk.out()), if !self.talk.out().is_empty() => {
                     Woken::Written(written)
                 }
+                // Where it can't be, its last words may still be there to be read.
+                _ = flusher.flush(), if self.unflushed && self.talk.out().is_empty() => {
+                    Woken::Flushed
+                }
                 () = ends.ending.cancelled(), if !self.talk.is_ending() => Woken::Ending,
                 signal = ends.signals.recv(), if signals => Woken::Signal(signal),
                 changed = ends.size.changed(), if resizable => Woken::Sized(changed.is_ok()),
                 room = has_room(output.as_ref()), if waiting.is_some() => Woken::Room(room),
-                said = self.source.read(), if waiting.is_none() => Woken::Said(said),
+                said = self.source.read(usize::MAX), if waiting.is_none() => Woken::Said(said),
                 count = type_in(&mut ends.input, &mut typed, room),
                     if room > 0 && ends.input.is_some() => Woken::Typed(count),
                 () = self.clock.sleep_until(deadline) => Woken::Beat,
             };
             match woken {
-                Woken::Written(Ok(count)) if count > 0 => self.talk.written(count),
+                Woken::Written(Ok(count)) if count > 0 => {
+                    self.talk.written(count);
+                    self.unflushed = true;
+                }
+                Woken::Flushed => self.unflushed = false,
                 // Its last words may still be there to be read.
                 Woken::Written(_) => self.talk.written(self.talk.out().len()),
                 Woken::Ending => {
@@ -215,7 +240,10 @@ impl Pump {
 
 impl Source {
     /// The next words; `None` at the end. Cancel safe.
-    async fn read(&mut self) -> Result<Option<Bytes>> {
+    ///
+    /// # Errors
+    /// The stream broke, or more than `most` bytes came since the last beat, words or not.
+    async fn read(&mut self, most: usize) -> Result<Option<Bytes>> {
         loop {
             while let Some(output) = self.frames.next(&mut self.piece)? {
                 if output.kind == OutputKind::Stdout {
@@ -225,12 +253,16 @@ impl Source {
                 let text = longshore_core::printable(&text, 200);
                 tracing::debug!(%text, "the stub complains");
             }
+            if self.heard > most {
+                return Err(Error::protocol("the stub says more than it was asked for"));
+            }
             self.buffer.reserve(READ);
             let count = self
                 .link
                 .read_buf(&mut self.buffer)
                 .await
                 .map_err(|error| Error::io("the connection to the engine broke", error))?;
+            self.heard = self.heard.saturating_add(count);
             if count == 0 {
                 self.frames.finish()?;
                 return Ok(None);
@@ -278,5 +310,81 @@ async fn type_in(
 
 /// Beats, as many as the stub itself goes without before it ends.
 const MOST_UNANSWERED: u32 = 5;
+/// From a stub that is not a session yet, between two beats: it has a few words to say to each.
+const MOST_HEARD: usize = 4096;
 const READ: usize = 64 * 1024;
 const TYPED: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use longshore_core::{ClockExt, ErrorKind, SystemClock};
+    use longshore_exec_stub::{BEAT, FromStub, VERSION};
+
+    use super::*;
+
+    /// As of a stub that waits, over a stream that holds back what is not flushed.
+    async fn waiting(clock: &Arc<dyn Clock>) -> (Pump, DuplexStream) {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let link = Link::new(Box::new(tokio::io::BufStream::new(near)));
+        let mut pump = Pump::new(link, Arc::clone(clock));
+        let mut words = Vec::new();
+        FromStub::Hello(VERSION).write(&mut words);
+        FromStub::Waiting.write(&mut words);
+        far.write_all(&frame(1, &words)).await.unwrap();
+        assert_eq!(pump.converse().await.unwrap(), Some(Event::Waiting));
+        (pump, far)
+    }
+
+    /// One of the engine's.
+    fn frame(stream: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&[stream, 0, 0, 0], &length[..], bytes].concat()
+    }
+
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(SystemClock::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_is_not_held_back() {
+        let clock = clock();
+        let (mut pump, mut far) = waiting(&clock).await;
+        pump.talk.ask();
+        let mut heard = [0; 64];
+        tokio::select! {
+            said = pump.converse() => panic!("{said:?}"),
+            count = far.read(&mut heard) => assert!(count.unwrap() > 0),
+            () = clock.sleep(BEAT / 2) => panic!("nothing came"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stub_that_waits_says_little_between_two_beats() {
+        let clock = clock();
+        for (stream, bytes) in [(1, 0), (2, 0), (2, 100)] {
+            let (mut pump, mut far) = waiting(&clock).await;
+            let piece = frame(stream, &vec![b'x'; bytes]);
+            let much = piece.repeat((MOST_HEARD + READ) / piece.len() + 1);
+            // A little with each beat is nothing.
+            for _ in 0..100 {
+                far.write_all(&piece).await.unwrap();
+                tokio::select! {
+                    said = pump.converse() => panic!("{said:?}"),
+                    () = clock.sleep(BEAT / 10) => {}
+                }
+                let mut heard = [0; 64];
+                if let Some(Ok(count)) = far.read(&mut heard).now_or_never() {
+                    assert!(count > 0);
+                    let mut word = Vec::new();
+                    FromStub::Waiting.write(&mut word);
+                    far.write_all(&frame(1, &word)).await.unwrap();
+                    assert_eq!(pump.converse().await.unwrap(), Some(Event::Waiting));
+                }
+            }
+            far.write_all(&much).await.unwrap();
+            let error = pump.converse().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+        }
+    }
+}

@@ -25,7 +25,7 @@ use crate::{
         context::Context,
         exec::take,
         exit_facts::ExitFacts,
-        keeper::{Keeper, Watched, clean_later},
+        keeper::{Keeper, Watched},
         link::Link,
         starts::Starting,
     },
@@ -185,18 +185,13 @@ impl StubSession {
         }
     }
 
-    /// Of a command that could not be started: it is over.
+    /// Of a command that could not be started: it is over, and nobody has anything to end.
     pub(super) fn not_started(
         context: &Context,
         request: &ExecRequest,
         id: SessionId,
-        marker: Option<Marker>,
         status: ExitStatus,
     ) -> Self {
-        let keeper = keep(context, request, &id, marker);
-        if let Some(keeper) = &keeper {
-            clean_later(keeper);
-        }
         let (near, _) = tokio::io::duplex(1);
         Self {
             id,
@@ -207,7 +202,7 @@ impl StubSession {
             size: watch::channel(None).0,
             ending: CancellationToken::new(),
             end: watch::channel(Some(Ok(status))).1,
-            keeper,
+            keeper: None,
             context: context.clone(),
         }
     }

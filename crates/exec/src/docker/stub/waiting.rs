@@ -11,7 +11,11 @@ use longshore_core::{ClockExt, Error, ExecRequest, Result};
 use longshore_exec_stub::Opening;
 
 pub use self::options::WaitingStubs;
-use self::{pool::Key, shelf::Shelf, waiter::Waiter};
+use self::{
+    pool::Key,
+    shelf::Shelf,
+    waiter::{Trace, Waiter},
+};
 use super::{
     Stub,
     conversation::Event,
@@ -97,19 +101,37 @@ impl Waiting {
         mut waiter: Waiter,
     ) -> Result<Option<StubSession>> {
         let clock = &context.api.clock;
+        let Way {
+            key,
+            opening,
+            marker,
+        } = way;
         waiter.pump.talk.ask();
         let asking = clock.timeout(PROBE_LIMIT, "a stub that waits", waiter.hears());
-        if let Err(error) = asking.await.and_then(|heard| heard) {
-            tracing::debug!(error = error.chain(), "a stub that waited does not answer");
-            return Ok(None);
+        match asking.await {
+            Ok(Ok(())) => {}
+            // It may be the machine that is slow, and another start makes it no faster.
+            Err(error) => {
+                tracing::debug!(error = error.chain(), "a stub that waits is passed over");
+                self.0.put_back(context, &key, waiter);
+                return Ok(None);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error = error.chain(), "a stub that waited is lost");
+                return Ok(None);
+            }
         }
-        waiter.pump.talk.open(&way.opening);
+        // Whoever gives this up from here on does not know what runs. What is in the background of
+        // the others' sessions is to stay, and a search would end it.
+        let is_tree = context.settings.cleanup == Cleanup::Tree;
+        let mut trace = is_tree.then(|| Trace::new(&context.settings.life, marker.clone()));
+        let settle = |trace: &mut Option<Trace>| trace.iter_mut().for_each(Trace::is_settled);
+        waiter.pump.talk.open(&opening);
         let answer = clock.timeout(CALL_LIMIT, "the stub's first word", waiter.pump.converse());
         let answer = answer.await.and_then(|answer| answer);
-        let Way { key, marker, .. } = way;
         match answer {
             Ok(Some(event @ (Event::Started | Event::Ended(_)))) => {
-                waiter.is_settled();
+                settle(&mut trace);
                 let (id, mut pump) = waiter.into_parts();
                 if matches!(event, Event::Ended(_)) {
                     pump.talk.put_back(event);
@@ -119,20 +141,23 @@ impl Waiting {
                 Ok(Some(session))
             }
             Ok(Some(Event::NotStarted(status))) => {
+                settle(&mut trace);
                 let id = waiter.session.clone();
                 self.0.put_back(context, &key, waiter);
-                let session = StubSession::not_started(context, request, id, Some(marker), status);
+                let session = StubSession::not_started(context, request, id, status);
                 Ok(Some(session))
             }
             Ok(Some(Event::Declined(why))) => {
                 tracing::debug!(why, "a stub that waited can't be this session");
+                settle(&mut trace);
                 waiter.is_settled();
                 Ok(None)
             }
-            // It has not heard all of it.
-            Err(_) if !waiter.pump.talk.out().is_empty() => Ok(None),
+            Err(_) if waiter.pump.talk.open_is_unsaid() => {
+                settle(&mut trace);
+                Ok(None)
+            }
             other => {
-                context.settings.life.over(&marker, false);
                 let error = Error::unavailable(
                     "a stub that waited was told to start the command and has not answered: the \
                      command may have run",

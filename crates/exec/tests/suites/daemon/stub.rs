@@ -1,8 +1,11 @@
 //! Stubs in front of scripted programs: those that are started for a session, and those that wait.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use futures::StreamExt;
@@ -22,6 +25,12 @@ pub(crate) enum Mood {
     Good,
     /// It answers no beat.
     Deaf,
+    /// It answers each beat after a while.
+    Slow,
+    /// It never says a word.
+    Mute,
+    /// It says much that nobody asked for, and then what it should.
+    Loud,
     /// It says nothing once it was told what to become.
     Silent,
     /// It leaves without a word then.
@@ -100,6 +109,10 @@ impl Daemon {
             write,
             decoder: Decoder::new(),
         };
+        if request.command[1] == "wait" && self.stubs.mood() == Mood::Mute {
+            while wire.next().await.is_some() {}
+            return;
+        }
         wire.say(FromStub::Hello(VERSION)).await;
         if request.command[1] == "wait" {
             wire.say(FromStub::Waiting).await;
@@ -117,7 +130,7 @@ impl Daemon {
             return;
         }
         let delay = self.delay.load(Ordering::SeqCst);
-        tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
+        tokio::time::sleep(Duration::from_millis(delay)).await;
         let request = session_of(&request, &request.command[1..]);
         match self.exec.exec(&request).await {
             Ok(session) => {
@@ -140,7 +153,17 @@ impl Daemon {
         loop {
             match wire.next().await? {
                 ToStub::Beat if self.stubs.mood() == Mood::Deaf => {}
-                ToStub::Beat => wire.say(FromStub::Waiting).await,
+                ToStub::Beat => {
+                    match self.stubs.mood() {
+                        Mood::Slow => tokio::time::sleep(Duration::from_millis(1500)).await,
+                        Mood::Loud => {
+                            let bytes = framed(OutputKind::Stderr, b"", false).repeat(4000);
+                            let _ = wire.write.write_all(&bytes).await;
+                        }
+                        _ => {}
+                    }
+                    wire.say(FromStub::Waiting).await;
+                }
                 ToStub::Open(opening) => {
                     self.stubs.openings.lock().unwrap().push(opening.clone());
                     match self.stubs.mood() {

@@ -228,6 +228,7 @@ async fn a_command_that_a_stub_was_told_to_start_is_not_started_once_more() {
 async fn a_program_that_is_not_there_uses_no_stub_up() {
     let place = fresh(4096);
     let exec = entered(&place).await;
+    let before = place.daemon.requests().len();
     for _ in 0..3 {
         let missing = ExecRequest::new(id("web"), ["missing"]).with_stdin();
         let session = exec.exec(&missing).await.unwrap();
@@ -237,6 +238,11 @@ async fn a_program_that_is_not_there_uses_no_stub_up() {
         assert_eq!(output(&*session).await, "");
         session.close().await.unwrap();
     }
+    settle().await;
+    // Nobody looks for what never began.
+    let asked = place.daemon.requests()[before..].to_vec();
+    let lines: Vec<&str> = asked.iter().map(|(line, _)| line.as_str()).collect();
+    assert_eq!(lines, ["GET /containers/web/json"; 3]);
     let session = exec.exec(&exits()).await.unwrap();
     assert_eq!(session.wait().await.unwrap().code, Some(3));
     assert_eq!(made(&place), ["session", "wait"]);
@@ -336,6 +342,91 @@ async fn what_was_not_seen_to_end_may_be_looked_for() {
         clock().sleep(Duration::from_secs(400)).await;
         assert_eq!(waits(&place, &exec), 0);
         assert_eq!(life.unsettled(), unsettled, "{mood:?}");
+    }
+}
+
+/// Also where nobody waited for the answer. What is in the background of a session that leaves it is
+/// looked for by nobody; the stub itself is.
+#[tokio::test(start_paused = true)]
+async fn what_may_have_begun_is_looked_for_unless_it_is_to_stay() {
+    for (mood, cleanup, unsettled) in [
+        (Mood::Silent, Cleanup::Tree, 2),
+        (Mood::Silent, Cleanup::Foreground, 1),
+        (Mood::Good, Cleanup::Tree, 0),
+    ] {
+        for limit in [Duration::from_secs(5), Duration::from_secs(60)] {
+            let place = fresh(4096);
+            let life = GatewayLife::begin("gate", &longshore_core::OsRandom);
+            let exec = waiting(&place, WaitingStubs::default()).with_gateway(life.clone());
+            engine_body(&place, &exec, &exits()).await;
+            settle().await;
+            *place.daemon.stubs.mood.lock().unwrap() = mood;
+            let exec = exec.with_cleanup(cleanup);
+            let request = exits();
+            match tokio::time::timeout(limit, exec.exec(&request)).await {
+                Ok(Ok(session)) => session.close().await.unwrap(),
+                other => assert_eq!((mood, other.is_err()), (Mood::Silent, limit.as_secs() < 20)),
+            }
+            assert_eq!(
+                life.unsettled(),
+                unsettled,
+                "{mood:?} {cleanup:?} {limit:?}"
+            );
+        }
+    }
+}
+
+/// A machine that is slow is not made faster by starts.
+#[tokio::test(start_paused = true)]
+async fn a_stub_that_is_slow_is_passed_over_and_goes_on_waiting() {
+    let place = fresh(4096);
+    let exec = entered(&place).await;
+    *place.daemon.stubs.mood.lock().unwrap() = Mood::Slow;
+    assert_eq!(
+        engine_body(&place, &exec, &exits()).await["Cmd"][1],
+        "session"
+    );
+    clock().sleep(Duration::from_secs(10)).await;
+    assert_eq!(waits(&place, &exec), 1);
+    *place.daemon.stubs.mood.lock().unwrap() = Mood::Good;
+    clock().sleep(Duration::from_secs(3)).await;
+    let session = exec.exec(&exits()).await.unwrap();
+    assert_eq!(session.wait().await.unwrap().code, Some(3));
+    assert_eq!(made(&place), ["session", "wait", "session"]);
+}
+
+/// A container may be anybody's.
+#[tokio::test(start_paused = true)]
+async fn a_stub_that_says_more_than_it_was_asked_for_is_let_go() {
+    let place = fresh(1 << 20);
+    let exec = entered(&place).await;
+    *place.daemon.stubs.mood.lock().unwrap() = Mood::Loud;
+    clock().sleep(Duration::from_secs(15)).await;
+    assert_eq!(waits(&place, &exec), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_stubs_never_speak_nobody_else_waits_for_them() {
+    let programs = scripted().with_workload(id("web")).with_workload(id("db"));
+    let place = over(programs, 4096);
+    let exec = waiting(&place, WaitingStubs::default());
+    *place.daemon.stubs.mood.lock().unwrap() = Mood::Mute;
+    engine_body(&place, &exec, &exits()).await;
+    settle().await;
+    *place.daemon.stubs.mood.lock().unwrap() = Mood::Good;
+    let db = ExecRequest::new(id("db"), Names.exit(3));
+    engine_body(&place, &exec, &db).await;
+    settle().await;
+    assert_eq!(waits(&place, &exec), 1);
+    // It is tried again, but not by each who is let in.
+    *place.daemon.stubs.mood.lock().unwrap() = Mood::Mute;
+    clock().sleep(Duration::from_secs(25)).await;
+    for (pause, started) in [(0, 1), (60, 2), (60, 1)] {
+        clock().sleep(Duration::from_secs(pause)).await;
+        let before = made(&place).len();
+        engine_body(&place, &exec, &exits()).await;
+        settle().await;
+        assert_eq!(made(&place).len() - before, started, "{pause}");
     }
 }
 

@@ -150,6 +150,34 @@ fn a_stub_that_waits_has_nothing_else_to_say() {
     assert_eq!(talk.next_event().unwrap_err().kind(), ErrorKind::Protocol);
 }
 
+/// It was told all of it then, and may have begun.
+#[test]
+fn a_beat_that_is_unsaid_is_not_what_it_was_to_become() {
+    let (mut talk, _) = heard(&[FromStub::Hello(VERSION), FromStub::Waiting]);
+    assert!(!talk.open_is_unsaid());
+    talk.open(&Opening::default());
+    talk.written(talk.out().len() - 1);
+    assert!(talk.open_is_unsaid());
+    talk.written(1);
+    assert!(!talk.open_is_unsaid());
+    let mut bytes = Vec::new();
+    FromStub::Hello(VERSION).write(&mut bytes);
+    talk.receive(&bytes);
+    assert_eq!(talk.next_event().unwrap(), None);
+    talk.tick(NOW.after(BEAT));
+    assert!(!talk.out().is_empty() && !talk.open_is_unsaid());
+}
+
+#[test]
+fn a_stub_that_was_not_asked_has_nothing_to_answer() {
+    let (_, events) = heard(&[
+        FromStub::Hello(VERSION),
+        FromStub::Waiting,
+        FromStub::Waiting,
+    ]);
+    assert_eq!(events.unwrap_err().kind(), ErrorKind::Protocol);
+}
+
 #[test]
 fn input_waits_until_it_is_taken() {
     let mut talk = running();

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use longshore_core::Timestamp;
 
 use super::WaitingStubs;
@@ -21,6 +23,15 @@ pub(super) struct Pool {
     options: WaitingStubs,
     places: Vec<Place>,
     made: u64,
+    /// Where none could be had; the latest last.
+    refusals: Vec<Refusal>,
+}
+
+#[derive(Debug)]
+struct Refusal {
+    key: Key,
+    pause: Duration,
+    until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -46,6 +57,7 @@ impl Pool {
             options,
             places: Vec::new(),
             made: 0,
+            refusals: Vec::new(),
         }
     }
 
@@ -54,6 +66,10 @@ impl Pool {
         let mut plan = Plan::default();
         for place in self.places.iter_mut().filter(|place| place.key == *key) {
             place.entered = now;
+        }
+        let mut refusals = self.refusals.iter();
+        if refusals.any(|refusal| refusal.key == *key && now < refusal.until) {
+            return plan;
         }
         let there = self.count(|place| place.key == *key);
         for _ in there..self.options.per_container.get() {
@@ -68,7 +84,9 @@ impl Pool {
     /// It waits from now on: until when. `None`: it is not wanted any more.
     pub(super) fn waits(&mut self, number: u64, now: Timestamp) -> Option<Timestamp> {
         let mut places = self.places.iter_mut();
-        places.find(|place| place.number == number)?.waits = true;
+        let place = places.find(|place| place.number == number)?;
+        place.waits = true;
+        self.refusals.retain(|refusal| refusal.key != place.key);
         Some(now.after(self.options.longest_wait))
     }
 
@@ -93,6 +111,27 @@ impl Pool {
     /// It does not wait any more, or never will.
     pub(super) fn gone(&mut self, number: u64) {
         self.places.retain(|place| place.number != number);
+    }
+
+    /// It could not be started, or says nothing: for a while nobody tries that again, and longer each
+    /// time.
+    pub(super) fn failed(&mut self, number: u64, now: Timestamp) {
+        let Some(at) = self.places.iter().position(|place| place.number == number) else {
+            return;
+        };
+        let key = self.places.remove(at).key;
+        let before = self.refusals.iter().position(|refusal| refusal.key == key);
+        let pause = match before.map(|at| self.refusals.remove(at)) {
+            // Several were tried at once.
+            Some(refusal) if now < refusal.until => refusal.pause,
+            Some(refusal) => (refusal.pause * 2).min(LONGEST_PAUSE),
+            None => PAUSE,
+        };
+        if self.refusals.len() >= MOST_REFUSALS {
+            self.refusals.remove(0);
+        }
+        let until = now.after(pause);
+        self.refusals.push(Refusal { key, pause, until });
     }
 
     /// How many wait.
@@ -144,9 +183,14 @@ impl Pool {
     }
 }
 
+const PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Beyond, the oldest are forgotten.
+const MOST_REFUSALS: usize = 256;
+
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroUsize, time::Duration};
+    use std::num::NonZeroUsize;
 
     use longshore_core::SeededRandom;
     use proptest::prelude::*;
@@ -241,10 +285,44 @@ mod tests {
         assert_eq!(pool.take(&web), Some(2));
     }
 
+    #[test]
+    fn where_none_can_be_had_nobody_tries_for_a_while() {
+        let mut pool = pool(2, 8);
+        let web = key("web", "");
+        let mut now = NOW;
+        for (round, pause) in [60, 120, 240, 480, 960, 1920, 3600, 3600]
+            .iter()
+            .enumerate()
+        {
+            let started = pool.entered(&web, now).start;
+            assert_eq!(started.len(), 2, "{round}");
+            for number in started {
+                pool.failed(number, now);
+            }
+            now = now.after(Duration::from_secs(*pause));
+            let shortly = now.before(Duration::from_millis(1));
+            assert_eq!(pool.entered(&web, shortly), Plan::default());
+        }
+        // Others are not refused for it.
+        assert_eq!(pool.entered(&key("web", "0:0"), now).start.len(), 2);
+        // Once one waits, all is forgotten.
+        let started = pool.entered(&web, now).start;
+        pool.waits(started[0], now);
+        pool.failed(started[1], now);
+        assert_eq!(pool.entered(&web, now), Plan::default());
+        now = now.after(PAUSE);
+        assert_eq!(pool.entered(&web, now).start.len(), 1);
+        for container in 0..MOST_REFUSALS + 5 {
+            let started = pool.entered(&key(&container.to_string(), ""), now).start;
+            started.iter().for_each(|number| pool.failed(*number, now));
+        }
+        assert!(pool.refusals.len() <= MOST_REFUSALS);
+    }
+
     proptest! {
         #[test]
         fn no_order_of_events_makes_more_than_was_asked_for(
-            steps in proptest::collection::vec((0u8..5, 0usize..4, 0usize..2, 0u64..40), 0..200),
+            steps in proptest::collection::vec((0u8..6, 0usize..4, 0usize..2, 0u64..40), 0..200),
             per_container in 1usize..4,
             in_all in 1usize..6,
         ) {
@@ -258,6 +336,7 @@ mod tests {
                     1 => drop(pool.waits(number, now)),
                     2 => drop(pool.take(&key)),
                     3 => drop(pool.put_back(&key, now)),
+                    4 => pool.failed(number, now),
                     _ => pool.gone(number),
                 }
                 prop_assert!(pool.places.len() <= in_all);

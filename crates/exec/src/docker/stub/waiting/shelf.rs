@@ -130,23 +130,24 @@ impl Task {
             Err(error) => {
                 let container = &key.container;
                 tracing::debug!(container, error = error.chain(), "no stub waits there");
-                self.leave();
+                let now = self.context.api.clock.now();
+                self.leave(|pool, number| pool.failed(number, now));
             }
         }
     }
 
     async fn keep(mut self, waiter: Waiter, until: Timestamp) {
         let ended = waiter.wait(&self.context, until, &mut self.asked).await;
-        self.leave();
+        self.leave(Pool::gone);
         if let Some(waiter) = ended {
             waiter.end(&self.context).await;
         }
     }
 
-    fn leave(&self) {
+    fn leave(&self, how: impl FnOnce(&mut Pool, u64)) {
         if let Some(shelf) = self.shelf.upgrade() {
             let mut places = shelf.lock();
-            places.pool.gone(self.number);
+            how(&mut places.pool, self.number);
             places.tasks.remove(&self.number);
         }
     }
@@ -156,13 +157,17 @@ impl Task {
 async fn start(context: &Context, key: &Key, stub: &Stub, one: &Semaphore) -> Result<Waiter> {
     let clock = &context.api.clock;
     // Closed by nobody.
-    let _turn = one.acquire().await;
+    let turn = one.acquire().await;
     loop {
         clock.sleep(PAUSE).await;
         if context.starts.nobody_waits() {
-            return Waiter::start(context, key, stub).await;
+            break;
         }
     }
+    let starting = Waiter::start(context, key, stub).await;
+    // The engine has nothing more to do: one that never says a word holds up only its own container.
+    drop(turn);
+    starting?.greeted(context).await
 }
 
 /// What was just opened is to have the engine for itself first.

@@ -25,15 +25,15 @@ pub(super) struct Waiter {
 /// Whoever wants it gives where to send it.
 pub(super) type Wanted = oneshot::Sender<Waiter>;
 
-/// The mark of a stub that may be there: while nobody saw it end, it may be looked for.
-struct Trace {
+/// The mark of what may be there: while nobody saw it end, it may be looked for.
+pub(super) struct Trace {
     life: GatewayLife,
     marker: Marker,
     settled: bool,
 }
 
 impl Waiter {
-    /// Starts one, and hears that it waits.
+    /// Has the engine start one. Nothing is heard of it yet.
     pub(super) async fn start(context: &Context, key: &Key, stub: &Stub) -> Result<Self> {
         let (api, settings) = (&context.api, &context.settings);
         let placing = context.shared.placements.place(api, &key.container, stub);
@@ -45,26 +45,24 @@ impl Waiter {
             .ok_or_else(|| Error::internal("a stub without a mark"))?;
         let id = api.create_exec(&request, &[marker.pair()]).await?;
         let session = SessionId::new(id.clone())?;
-        let mut trace = Trace {
-            life: settings.life.clone(),
-            marker,
-            settled: false,
-        };
+        let mut trace = Trace::new(&settings.life, marker);
         let stream = api.start_exec(&id, false, None).await;
         if stream.as_ref().is_err_and(|error| !error.is_retryable()) {
-            trace.settled = true;
+            trace.is_settled();
         }
-        let mut waiter = Self {
+        Ok(Self {
             pump: Pump::new(Link::new(stream?), Arc::clone(&api.clock)),
             session,
             trace,
-        };
-        let limit = CALL_LIMIT;
-        let greeting = api
-            .clock
-            .timeout(limit, "the stub that is to wait", waiter.hears());
+        })
+    }
+
+    /// Hears from it that it waits.
+    pub(super) async fn greeted(mut self, context: &Context) -> Result<Self> {
+        let clock = &context.api.clock;
+        let greeting = clock.timeout(CALL_LIMIT, "the stub that is to wait", self.hears());
         greeting.await??;
-        Ok(waiter)
+        Ok(self)
     }
 
     /// Waits for its word that it waits, having answered all that it was asked.
@@ -80,13 +78,14 @@ impl Waiter {
     }
 
     /// For the session that it has become.
-    pub(super) fn into_parts(self) -> (SessionId, Pump) {
+    pub(super) fn into_parts(mut self) -> (SessionId, Pump) {
+        self.is_settled();
         (self.session, self.pump)
     }
 
     /// It is known to have ended, or to be a session.
     pub(super) fn is_settled(&mut self) {
-        self.trace.settled = true;
+        self.trace.is_settled();
     }
 
     /// Keeps it waiting until somebody has it, or it is lost. Given back, nobody wants it any more.
@@ -105,11 +104,12 @@ impl Waiter {
                     Some(wanted) => return wanted.send(self).err(),
                     None => return Some(self),
                 },
+                // Before what it says, which may be much.
+                () = clock.sleep_until(until) => return Some(self),
                 heard = self.hears() => if let Err(error) = heard {
                     tracing::debug!(error = error.chain(), "a stub that waited is lost");
                     return None;
                 },
-                () = clock.sleep_until(until) => return Some(self),
             }
         }
     }
@@ -132,6 +132,21 @@ impl Waiter {
             self.is_settled();
         }
         self.pump.link.close();
+    }
+}
+
+impl Trace {
+    pub(super) fn new(life: &GatewayLife, marker: Marker) -> Self {
+        Self {
+            life: life.clone(),
+            marker,
+            settled: false,
+        }
+    }
+
+    /// Nothing is there, or somebody else answers for it.
+    pub(super) fn is_settled(&mut self) {
+        self.settled = true;
     }
 }
 
