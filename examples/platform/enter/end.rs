@@ -48,9 +48,7 @@ pub fn refused(error: &Error, kind: Kind, name: &str) -> Failure {
             format!("{why}; somebody who looks on has to leave first")
         }
         ErrorKind::NotFound => format!("{why}; 'docker ps -a' shows what there is"),
-        ErrorKind::Conflict if why.contains("not running") => format!(
-            "{name} is not running: `docker start {name}` first; what it said before: `docker logs {name}`"
-        ),
+        ErrorKind::Conflict if why.contains(NOT_RUNNING) => not_running(name),
         ErrorKind::ResourceExhausted => format!("{why}; end another session, or try again later"),
         _ => why,
     };
@@ -90,7 +88,10 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
         EndReason::StartFailed => {
             let why = end.text.as_deref().unwrap_or("no reason is known");
             Err(Failure {
-                message: format!("it can't be run in {name}: {why}"),
+                message: match why.ends_with(NOT_RUNNING) {
+                    true => not_running(name),
+                    false => format!("it can't be run in {name}: {why}"),
+                },
                 code: code.unwrap_or(OURS),
             })
         }
@@ -114,6 +115,15 @@ pub fn watched(end: Result<SessionEnd>, name: &str) -> Result<(), Failure> {
         )))),
     }
 }
+
+fn not_running(name: &str) -> String {
+    format!(
+        "{name} is not running: `docker start {name}` first; what it said before: `docker logs {name}`"
+    )
+}
+
+/// How engines say it.
+const NOT_RUNNING: &str = "not running";
 
 fn sentence(reason: EndReason, end: &SessionEnd) -> String {
     let text = match reason {
@@ -160,6 +170,13 @@ mod tests {
             not_found.into(),
             127,
             "it can't be run in web: no such file",
+        );
+        let mut stopped = SessionEnd::new(EndReason::StartFailed);
+        stopped.text = Some("container dc93b5f3 is not running".to_owned());
+        check(
+            stopped,
+            OURS,
+            "web is not running: `docker start web` first",
         );
         check(
             SessionEnd::new(EndReason::ContainerGone),
