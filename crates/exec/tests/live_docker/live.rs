@@ -188,8 +188,10 @@ impl Live {
         });
         let place = self.container(config, true).await;
         until(|| async {
-            let look = ["grep", "-q", "^wheel", "/etc/group"];
-            let request = ExecRequest::new(place.workload.clone(), look);
+            // And so long ago that no stub takes them for just changed.
+            let look = "grep -q ^wheel /etc/group && \
+                        test $(($(date +%s) - $(stat -c %Y /etc/group))) -gt 5";
+            let request = ExecRequest::new(place.workload.clone(), ["sh", "-c", look]);
             let session = self.exec.exec(&request).await.unwrap();
             session.wait().await.unwrap().is_success()
         })

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::atomic::Ordering,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use longshore_exec_stub::{FromStub, Opening, SILENCE, ToStub, VERSION};
@@ -27,8 +27,12 @@ use crate::{
 
 /// What the engine had to know when it started this program for somebody, and what may have changed
 /// since: who that is.
-#[derive(Debug, PartialEq, Eq)]
-struct Users(Vec<Option<(u64, u64, i64, i64)>>);
+#[derive(Debug)]
+struct Users {
+    seen: Vec<Option<(u64, u64, i64, i64)>>,
+    /// They were written so shortly before this look that the engine may have read them before.
+    just_written: bool,
+}
 
 /// Waits. It ends with its input, when it is told to, when nothing is said for long, and as any
 /// program does when it is signalled: the container may be about to end. Told to be a
@@ -85,7 +89,7 @@ pub(crate) fn run() -> ExitCode {
 
 /// Returns only with the reason why not, having started nothing.
 fn become_session(opening: &Opening, users: &Users, folder: Option<&Path>) -> String {
-    if Users::look() != *users {
+    if users.have_changed() {
         return "the container's users have changed".to_owned();
     }
     let folder = match opening.directory.as_str() {
@@ -170,15 +174,39 @@ fn last_words(mut wire: Wire) -> ExitCode {
 
 impl Users {
     fn look() -> Self {
-        let files = ["/etc/passwd", "/etc/group"].iter().map(|file| {
-            let found = fs::metadata(file).ok()?;
+        let files = ["/etc/passwd", "/etc/group"].map(|file| fs::metadata(file).ok());
+        let now = SystemTime::now();
+        let seen = files.iter().map(|found| {
+            let found = found.as_ref()?;
             let (changed, fraction) = (found.ctime(), found.ctime_nsec());
             Some((found.dev(), found.ino(), changed, fraction))
         });
-        Self(files.collect())
+        let mut written = files
+            .iter()
+            .flatten()
+            .filter_map(|found| found.modified().ok());
+        Self {
+            seen: seen.collect(),
+            just_written: written.any(|at| is_just(at, now)),
+        }
+    }
+
+    fn have_changed(&self) -> bool {
+        self.just_written || Self::look().seen != self.seen
     }
 }
 
+/// Whether this was at about this time. One far ahead says nothing but that a clock was wrong.
+fn is_just(then: SystemTime, now: SystemTime) -> bool {
+    let apart = match now.duration_since(then) {
+        Ok(ago) => ago,
+        Err(ahead) => ahead.duration(),
+    };
+    apart < LONGEST_START
+}
+
+/// How long an engine may take from looking a user up to having started this.
+const LONGEST_START: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -188,6 +216,21 @@ mod tests {
     #[track_caller]
     fn check(program: &str, path: &str, missing: bool) {
         assert_eq!(is_surely_missing(program.as_ref(), path.as_ref()), missing);
+    }
+
+    #[test]
+    fn users_that_were_just_written_may_be_others_than_the_engine_read() {
+        let now = SystemTime::now();
+        let apart = Duration::from_millis;
+        assert!(is_just(now - apart(4999), now) && is_just(now + apart(4999), now));
+        assert!(!is_just(now - apart(5000), now) && !is_just(now + apart(5000), now));
+        let mut users = Users::look();
+        assert!(!users.have_changed());
+        users.just_written = true;
+        assert!(users.have_changed());
+        users = Users::look();
+        users.seen[0] = None;
+        assert!(users.have_changed());
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub struct WaitingStubs {
 impl WaitingStubs {
     /// How many wait in one container, one by default: so many sessions may be opened there at the
     /// same moment without being started by the engine. Sessions of root and of other users need
-    /// stubs of their own, and share this number.
+    /// stubs of their own, and share this number; one that was asked for within the last minute does
+    /// not make room for the others.
     #[must_use]
     pub fn with_per_container(mut self, count: NonZeroUsize) -> Self {
         self.per_container = count;
@@ -30,7 +31,7 @@ impl WaitingStubs {
     }
 
     /// How many wait in all containers of the engine together; 64 by default. Of more, those go that
-    /// wait where nobody was let in for the longest time.
+    /// wait where nobody was let in for the longest time, and for a minute at least.
     #[must_use]
     pub fn with_in_all(mut self, count: NonZeroUsize) -> Self {
         self.in_all = count;

@@ -73,7 +73,7 @@ impl Pool {
         }
         let there = self.count(|place| place.key == *key);
         for _ in there..self.options.per_container.get() {
-            if !self.make_room(key, &mut plan.let_go) {
+            if !self.make_room(key, now, &mut plan.let_go) {
                 break;
             }
             plan.start.push(self.add(key, now, false));
@@ -155,16 +155,18 @@ impl Pool {
     }
 
     /// Room for one more of these; whether there is. In its container others give way, and else those
-    /// that nobody has asked for the longest.
-    fn make_room(&mut self, key: &Key, let_go: &mut Vec<u64>) -> bool {
+    /// that nobody has asked for the longest. None that was asked for lately: those who come by turns
+    /// would each find what the other had started.
+    fn make_room(&mut self, key: &Key, now: Timestamp, let_go: &mut Vec<u64>) -> bool {
+        let other = |place: &Place| place.key != *key && now >= place.entered.after(PAUSE);
         let here = |place: &Place| place.key.container == key.container;
         while self.count(here) >= self.options.per_container.get() {
-            if !self.give_way(let_go, |place| here(place) && place.key != *key) {
+            if !self.give_way(let_go, |place| here(place) && other(place)) {
                 return false;
             }
         }
         while self.places.len() >= self.options.in_all.get() {
-            if !self.give_way(let_go, |place| place.key != *key) {
+            if !self.give_way(let_go, other) {
                 return false;
             }
         }
@@ -183,6 +185,7 @@ impl Pool {
     }
 }
 
+/// How long nobody tries again, and one that was asked for makes no room for others.
 const PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// Beyond, the oldest are forgotten.
@@ -266,10 +269,14 @@ mod tests {
         assert_eq!(pool.entered(&key("a", ""), at(0)), plan(&[1], &[]));
         assert_eq!(pool.entered(&key("b", ""), at(1)), plan(&[2], &[]));
         pool.entered(&key("a", ""), at(2));
-        assert_eq!(pool.entered(&key("c", ""), at(3)), plan(&[3], &[2]));
-        // In one container the users share their number.
-        assert_eq!(pool.entered(&key("c", "0:0"), at(4)), plan(&[4], &[3]));
-        assert_eq!(pool.waits(3, at(5)), None);
+        assert_eq!(pool.entered(&key("c", ""), at(60)), plan(&[], &[]));
+        assert_eq!(pool.entered(&key("c", ""), at(61)), plan(&[3], &[2]));
+        // In one container the users share their number, and take no turns.
+        for second in [62, 100, 120] {
+            assert_eq!(pool.entered(&key("c", "0:0"), at(second)), plan(&[], &[]));
+        }
+        assert_eq!(pool.entered(&key("c", "0:0"), at(121)), plan(&[4], &[3]));
+        assert_eq!(pool.waits(3, at(122)), None);
     }
 
     #[test]
