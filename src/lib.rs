@@ -24,3 +24,8 @@ pub use longshore_core::{
     ErrorKind, ExecBackend, ExecSession, KvStore, OverlayNetwork, Random, Result, Scheduler,
     TunnelListener, TunnelTransport,
 };
+
+/// The programs in `docs/exec.md` compile.
+#[cfg(all(doctest, feature = "docker"))]
+#[doc = include_str!("../docs/exec.md")]
+mod exec_document {}

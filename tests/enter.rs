@@ -176,9 +176,30 @@ fn refusals_name_the_cause(server: &Server) {
     check(
         &["enter", "--node", "elsewhere", container],
         255,
-        "No such container: elsewhere/",
+        &format!("No such container: elsewhere/{container}: there is no node elsewhere"),
     );
-    check(&["attach", "no-such"], 255, "No such container");
+    check(
+        &["attach", "no-such"],
+        255,
+        "No such container: no-such; 'docker ps -a'",
+    );
+    server.run("ended", false, "echo last words");
+    let waited = server.status(
+        "POST /containers/ended/wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(waited, "200");
+    for arguments in [&["attach", "ended"][..], &["attach", "--backlog", "ended"]] {
+        let words =
+            "ended is not running: `docker start ended` first; what it said before: `docker logs";
+        check(arguments, 255, words);
+    }
+    check(&["cp", "no-such:/etc", "-"], 1, "'docker ps -a'");
+    check(&["sessions", "--limit", "0"], 2, "--limit");
+    check(
+        &["attach", "--node", "elsewhere", container],
+        255,
+        "there is no node elsewhere",
+    );
     check(
         &["enter", "--patience", "0s", container],
         255,

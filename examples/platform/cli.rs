@@ -253,8 +253,9 @@ pub struct Exec {
     /// On a terminal.
     #[arg(long, short = 't')]
     pub tty: bool,
-    /// `NAME=value` added to the environment; may be given several times.
-    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    /// `NAME=value` added to the environment; of a NAME alone, its value here; where it has none, Docker
+    /// unsets it. May be given several times.
+    #[arg(long, short = 'e', value_name = "NAME[=VALUE]", value_parser = enter::variable)]
     pub env: Vec<String>,
     /// Container by name, id or id prefix.
     pub container: String,

@@ -215,7 +215,11 @@ impl Archives {
                 let request = request
                     .body(bytes::Bytes::new())
                     .map_err(|_| place.malformed())?;
-                client::json(self.0.connector().clone(), request).await?;
+                let found = client::json(self.0.connector().clone(), request).await;
+                found.map_err(|error| match error.context("status") {
+                    Some("404") => Failure::new(hinted(error.message())),
+                    _ => error.into(),
+                })?;
                 Ok(None)
             }
             status if status.is_success() => {
@@ -281,9 +285,21 @@ async fn successful(response: Response<Body>, place: &Inside) -> Result<Response
     let body = read_body(response.into_body(), 64 << 10).await?;
     let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let told = told["message"].as_str().map(str::to_owned);
-    Err(Failure::new(told.unwrap_or_else(|| {
-        format!("{place}: the endpoint answers {status}")
-    })))
+    Err(Failure::new(match told {
+        Some(told) => hinted(&told),
+        None => format!("{place}: the endpoint answers {status}"),
+    }))
+}
+
+/// With what to do, where there is no such container.
+fn hinted(told: &str) -> String {
+    match told.strip_prefix("No such container") {
+        Some(name) => {
+            let name = name.trim_start_matches([':', ' ']);
+            format!("No such container: {name}; 'docker ps -a' shows what there is")
+        }
+        None => told.to_owned(),
+    }
 }
 
 /// As the engine tells it in a header.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use longshore::{
-    Clock, Connector, Error, ErrorKind, ExecSession,
+    Clock, Connector, Error, ExecSession,
     core::{ClockExt, OsRandom, SystemClock},
     exec::{
         client::{ClientOptions, RemoteExec, RemoteSession},
@@ -342,17 +342,11 @@ impl Process {
                 Error::invalid(format!("the name of container {container:?} is malformed"))
                     .with_source(error)
             })?;
-        let found = client::json(connector.clone(), request)
-            .await
-            .map_err(|error| {
-                let is_missing = error.context("status") == Some("404");
-                let kind = if is_missing {
-                    ErrorKind::NotFound
-                } else {
-                    error.kind()
-                };
-                Error::new(kind, error.message().to_owned())
-            })?;
+        let found = match client::json(connector.clone(), request).await {
+            // The gateway says what there is not: the container, or its node.
+            Err(error) if error.context("status") == Some("404") => serde_json::Value::Null,
+            found => found.map_err(|error| Error::new(error.kind(), error.message().to_owned()))?,
+        };
         let config = &found["Config"];
         Ok(Self {
             has_terminal: config["Tty"] == true,

@@ -15,7 +15,7 @@ use longshore::{
         ContainerView, ControlPlane,
         endpoint::{EndpointOptions, EndpointService, ListenAddress, ListenOptions},
     },
-    core::{Identity, Leader, Shutdown, Target},
+    core::{Identity, Leader, Shutdown, Target, printable},
     exec::{
         access::{
             AccessControl, AccessRequest, Admission, Directory, Located, NameProven, OriginCheck,
@@ -196,7 +196,18 @@ impl Cluster {
     fn container(&self, place: &Place) -> Result<Arc<ContainerView>> {
         let missing = || Error::not_found(format!("No such container: {place}"));
         match place {
-            Place::Container(name) => self.plane.container(name),
+            Place::Container(name) => self.plane.container(name).map_err(|error| {
+                let named = name.split_once('/').map(|(node, _)| node);
+                match named.filter(|node| {
+                    error.kind() == ErrorKind::NotFound && self.plane.node(node).is_none()
+                }) {
+                    Some(node) => {
+                        let node = printable(node, 100);
+                        Error::not_found(format!("{}: there is no node {node}", error.message()))
+                    }
+                    None => error,
+                }
+            }),
             Place::Lain {
                 app,
                 proc,

@@ -67,7 +67,8 @@ fn joined(live: Vec<Value>, mut recorded: Vec<Value>) -> Vec<Value> {
 }
 
 const NOT_RECORDED: &str = "(only those that go on: sessions are recorded where the control plane is \
-                            started with --exec-records)";
+                            started with `platform manage --exec-records DIR`; `platform` alone keeps \
+                            none)";
 
 /// A line for each. What was typed and what containers are called is anybody's text.
 fn table(listed: &[Value]) -> Table {
@@ -89,7 +90,7 @@ fn table(listed: &[Value]) -> Table {
         table.add_row([
             text(&session["session_id"]),
             text(&session["user"]),
-            text(&session["container_id"]).chars().take(12).collect(),
+            container(session),
             text(&session["node_ip"]),
             time(&session["created_at"]),
             ended(session),
@@ -99,6 +100,15 @@ fn table(listed: &[Value]) -> Table {
         ]);
     }
     table
+}
+
+/// As it was asked for; where that is not known, as its engine knows it.
+fn container(session: &Value) -> String {
+    let place = text(&session["place"]);
+    match place.is_empty() {
+        true => text(&session["container_id"]).chars().take(12).collect(),
+        false => place,
+    }
 }
 
 fn ended(session: &Value) -> String {
@@ -144,7 +154,8 @@ mod tests {
     fn a_line_says_who_was_where_and_how_it_ended() {
         let listed = [
             json!({"session_id": "e7", "status": "active", "is_held": true, "connections": 3}),
-            json!({"session_id": "e6", "status": "active", "is_held": false}),
+            json!({"session_id": "e6", "status": "active", "is_held": false,
+                "container_id": "891e1b7534c6889033c2", "place": "node-1/web"}),
             json!({"session_id": "e8", "user": "unix:0", "container_id": "891e1b7534c6889033c2",
                 "node_ip": "node-1", "status": "inactive", "created_at": 1_795_687_702_u64,
                 "reason": "exited", "exit_code": 3, "commands": ["sh -c x"], "cleanup": "none"}),
@@ -159,7 +170,7 @@ mod tests {
             lines,
             [
                 "e7 1970-01-01T00:00:00Z live, 2 watching",
-                "e6 1970-01-01T00:00:00Z live, away",
+                "e6 node-1/web 1970-01-01T00:00:00Z live, away",
                 "e8 unix:0 891e1b7534c6 node-1 2026-11-26T10:08:22Z exited 3 none sh -c x",
                 "e9 active /bin/bash | a\\u{1b}[2J",
                 "ea 1970-01-01T00:00:00Z lost",

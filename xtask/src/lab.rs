@@ -22,8 +22,12 @@ pub(crate) struct Arguments {
 enum Action {
     /// Start a lab; it stays until `down`, unless --foreground is given
     Up(Up),
-    /// Remove every lab that `up` left running, and what dead runs left behind
-    Down,
+    /// Remove a lab, or without its number every one that `up` left running on this machine, whoever
+    /// started it, and what dead runs left behind
+    Down {
+        /// Its number, as `status` lists it
+        number: Option<u8>,
+    },
     /// List the running labs and whether their engines answer
     Status,
     /// Enter a host's namespaces, with DOCKER_HOST set
@@ -62,7 +66,10 @@ struct Shell {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     match &arguments.action {
         Action::Up(up) => start(up),
-        Action::Down => down(),
+        Action::Down { number: None } => down(),
+        Action::Down {
+            number: Some(number),
+        } => down_one(*number),
         Action::Status => status(),
         Action::Shell(wanted) => shell(wanted),
     }
@@ -154,6 +161,27 @@ fn down() -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn down_one(number: u8) -> Result<ExitCode, String> {
+    let labs = LabRecord::all();
+    let lab = removable(&labs, number)?;
+    lab.remove().map_err(|e| e.to_string())?;
+    eprintln!("removed lab {} ({} hosts)", lab.id, lab.hosts.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a test runs in is not taken from under it.
+fn removable(labs: &[LabRecord], number: u8) -> Result<&LabRecord, String> {
+    let lab = labs.iter().find(|lab| lab.id == number);
+    let lab =
+        lab.ok_or_else(|| format!("there is no lab {number}: see `cargo xtask lab status`"))?;
+    match lab.detached {
+        true => Ok(lab),
+        false => Err(format!(
+            "lab {number} belongs to a test, which removes it; what dead tests left, `cargo xtask lab down` does"
+        )),
+    }
+}
+
 fn status() -> Result<ExitCode, String> {
     let labs = LabRecord::all();
     if labs.is_empty() {
@@ -229,4 +257,27 @@ Examples:
   cargo xtask lab up --json | jq -r '.[].socket'
   cargo xtask lab shell host-1
   cargo xtask lab shell host-1 -- docker run --rm busybox:lab hostname
-  cargo xtask lab down";
+  cargo xtask lab down 3                     lab 3 alone
+  cargo xtask lab down                       all labs of this machine, others' too";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lab_that_stays_is_removed_by_its_number() {
+        let lab = |id: u8, detached: bool| -> LabRecord {
+            let record = json!({
+                "id": id, "boot_id": "", "owners": [], "detached": detached,
+                "gateway": "10.0.0.1", "hosts": [],
+            });
+            serde_json::from_value(record).expect("a record")
+        };
+        let labs = [lab(3, true), lab(4, false)];
+        assert_eq!(removable(&labs, 3).map(|lab| lab.id), Ok(3));
+        for (number, words) in [(4, "belongs to a test"), (5, "there is no lab 5")] {
+            let error = removable(&labs, number).map(|lab| lab.id).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -146,6 +146,10 @@ pub struct AttachRequest {
     /// followed: nothing is missing between what was and what comes, as far back as the backend keeps
     /// it. On a terminal something may be.
     pub backlog: bool,
+    /// Whether the next run of a workload that does not run is waited for, as `docker run` needs it,
+    /// which attaches before the start. A backend that can't wait refuses as if it had not been asked.
+    #[serde(default)]
+    pub next_run: bool,
 }
 
 impl AttachRequest {
@@ -155,6 +159,7 @@ impl AttachRequest {
             workload,
             stdin: false,
             backlog: false,
+            next_run: false,
         }
     }
 
@@ -169,6 +174,13 @@ impl AttachRequest {
     #[must_use]
     pub fn with_backlog(mut self) -> Self {
         self.backlog = true;
+        self
+    }
+
+    /// Also to a workload that does not run: to its next run then.
+    #[must_use]
+    pub fn with_next_run(mut self) -> Self {
+        self.next_run = true;
         self
     }
 }
@@ -250,6 +262,12 @@ pub trait ExecBackend: Debug + Send + Sync + 'static {
 
     /// Attaches to the workload's own process. Its end is the session's end; closing the session
     /// leaves the workload alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown workload,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for one that does not run, also where only
+    /// what it said before is wanted: that is in its log. With
+    /// [`next_run`](AttachRequest::next_run) its next run may be waited for instead.
     ///
     /// # Cancel safety
     /// Safe.

@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
-use longshore_core::{ExecOutput, ExecOutputStream, ExitStatus};
+use longshore_core::{AttachRequest, ExecOutput, ExecOutputStream, ExitStatus, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     journal::{Holder, Journal, Read},
-    lifecycle::Phase,
+    lifecycle::{Phase, not_running},
     output_log::Output,
 };
 
-/// The run that an attachment belongs to: the present one, or else the next.
+/// The run that an attachment belongs to: the present one, or else the next where that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttachedRun(u64);
 
 impl AttachedRun {
-    pub(crate) fn of(phase: &Phase) -> Self {
-        Self(phase.runs + u64::from(!phase.active))
+    pub(crate) fn of(phase: &Phase, request: &AttachRequest) -> Result<Self> {
+        match phase.active || request.next_run {
+            true => Ok(Self(phase.runs + u64::from(!phase.active))),
+            false => Err(not_running("attach to")),
+        }
     }
 
     pub(crate) fn is_over(self, phase: &Phase) -> bool {

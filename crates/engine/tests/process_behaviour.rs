@@ -145,7 +145,7 @@ async fn a_slow_attachment_slows_the_workload_and_loses_nothing() {
     let id = engine.create(&shell("seq 1 200000")).await.unwrap();
     // Attached before the start, as `docker run` does.
     let session = engine
-        .attach(&AttachRequest::new(id.clone()))
+        .attach(&AttachRequest::new(id.clone()).with_next_run())
         .await
         .unwrap();
     engine.start(&id).await.unwrap();
@@ -172,7 +172,7 @@ async fn what_was_in_the_pipe_at_the_end_reaches_a_late_attachment() {
     let engine = engine(ProcessOptions::default().with_log_capacity(32 * 1024));
     let script = shell("head -c 70000 /dev/zero | tr '\\000' x; printf end");
     let id = engine.create(&script).await.unwrap();
-    let request = AttachRequest::new(id.clone());
+    let request = AttachRequest::new(id.clone()).with_next_run();
     let session = engine.attach(&request).await.unwrap();
     engine.start(&id).await.unwrap();
     assert!(engine.wait(&id).await.unwrap().is_success());
@@ -185,7 +185,7 @@ async fn what_was_in_the_pipe_at_the_end_reaches_a_late_attachment() {
 async fn input_written_before_the_start_is_read_after_it() {
     let engine = engine(ProcessOptions::default());
     let id = engine.create(&shell("cat").with_stdin()).await.unwrap();
-    let request = AttachRequest::new(id.clone()).with_stdin();
+    let request = AttachRequest::new(id.clone()).with_stdin().with_next_run();
     let session = engine.attach(&request).await.unwrap();
     let mut input = session.take_input().unwrap();
     input.write_all(b"early").await.unwrap();

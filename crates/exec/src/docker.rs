@@ -86,14 +86,19 @@ use crate::{
 /// #     connector: std::sync::Arc<dyn longshore_core::Connector>,
 /// # ) -> longshore_core::Result<()> {
 /// use std::sync::Arc;
-/// use longshore_core::{ExecBackend, ExecRequest, OsRandom, SystemClock, TerminalSize, WorkloadId};
+/// use futures::StreamExt;
+/// use longshore_core::{ExecBackend, ExecRequest, OsRandom, SystemClock, WorkloadId};
 /// use longshore_exec::DockerExec;
 ///
 /// let exec = DockerExec::new(connector, Arc::new(SystemClock::new()), Arc::new(OsRandom));
-/// let shell = ExecRequest::new(WorkloadId::new("web")?, ["sh"])
-///     .with_tty(TerminalSize::new(120, 40));
-/// let session = exec.exec(&shell).await?;
-/// println!("{}", session.wait().await?);
+/// let request = ExecRequest::new(WorkloadId::new("web")?, ["sh", "-c", "echo hi; exit 7"]);
+/// let session = exec.exec(&request).await?;
+/// let mut output = session.take_output().expect("it is taken once");
+/// while let Some(piece) = output.next().await {
+///     let piece = piece?;
+///     println!("{:?}: {:?}", piece.kind, piece.bytes);
+/// }
+/// assert_eq!(session.wait().await?.code, Some(7));
 /// # Ok(())
 /// # }
 /// ```
@@ -356,7 +361,10 @@ impl ExecBackend for DockerExec {
                 }
             }
         } else if is_helper {
-            return Err(no_helper("there is no stub here that could be one", None));
+            return Err(no_helper(
+                "there is no stub here that could be one (build it: `cargo xtask stub`; `DockerExec::with_stub`, `platform manage --exec-stub`)",
+                None,
+            ));
         }
         Ok(Arc::new(DockerSession::start(&context, request).await?))
     }

@@ -270,7 +270,14 @@ impl Gateway {
         };
         checked.map_err(|error| refuse(StatusCode::FORBIDDEN, &error))?;
         let route = match route {
-            None | Some(Route::Page(_)) => {
+            Some(Route::Page(_)) => {
+                let error = Error::not_found(
+                    "there is no web terminal here: the gateway was given no page \
+                     (Gateway::with_page; platform: build it with --features web)",
+                );
+                return Err(refuse(StatusCode::NOT_FOUND, &error));
+            }
+            None => {
                 let error = Error::not_found("no such path");
                 return Err(refuse(StatusCode::NOT_FOUND, &error));
             }

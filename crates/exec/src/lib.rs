@@ -30,7 +30,7 @@
 //! let web = WorkloadId::new("web")?;
 //! let exec = ScriptedExec::new()
 //!     .with_workload(web.clone())
-//!     .with_program("greet", |mut process| async move {
+//!     .with_program("greet", |process| async move {
 //!         process.print("good day\n").await;
 //!         0
 //!     });

@@ -127,13 +127,7 @@ impl ExecBackend for ScriptedExec {
     async fn exec(&self, request: &ExecRequest) -> Result<Arc<dyn ExecSession>> {
         match self.workloads().get(&request.workload) {
             None => return Err(no_such(&request.workload)),
-            Some(Workload::Stopped) => {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!("container {} is not running", request.workload),
-                )
-                .with_retryable(false));
-            }
+            Some(Workload::Stopped) => return Err(not_running(&request.workload)),
             Some(Workload::Running(_)) => {}
         }
         request.only_cleans_up_all("scripted")?;
@@ -148,7 +142,8 @@ impl ExecBackend for ScriptedExec {
             Some(Workload::Running(Some((running, output)))) => {
                 (Arc::clone(running), output.stream(request.backlog))
             }
-            Some(_) => {
+            Some(Workload::Stopped) => return Err(not_running(&request.workload)),
+            Some(Workload::Running(None)) => {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!("container {} has no process to attach to", request.workload),
@@ -172,6 +167,11 @@ impl fmt::Debug for ScriptedExec {
             .field("programs", &programs)
             .finish_non_exhaustive()
     }
+}
+
+fn not_running(id: &WorkloadId) -> Error {
+    let text = format!("container {id} is not running");
+    Error::new(ErrorKind::Conflict, text).with_retryable(false)
 }
 
 fn no_such(id: &WorkloadId) -> Error {

@@ -33,6 +33,8 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "record")]
+pub(crate) use self::recorder::MOST_RECORDED;
 pub use self::{
     about::{SessionAbout, SessionKind, SessionOrigin},
     attachment::{Attachment, Ready},

@@ -125,6 +125,7 @@ async fn the_end_is_told_as_it_was() {
             ExitStatus::signaled(Signal::TERM)
         );
         assert_eq!(run("exit 126").await, ExitStatus::exited(126));
+        assert_eq!(run("echo words; exit 127").await, ExitStatus::exited(127));
         live.finish(place).await;
     }
 }
@@ -133,11 +134,38 @@ async fn the_end_is_told_as_it_was() {
 async fn a_program_that_is_not_there_is_a_failed_start_with_its_reason() {
     for live in ways() {
         let place = live.place().await;
-        let request = ExecRequest::new(place.workload.clone(), ["/no/such/shell"]);
-        let session = live.exec.exec(&request).await.unwrap();
-        let status = session.wait().await.unwrap();
-        assert!(matches!(status.code, Some(126 | 127)), "{status}");
-        assert!(status.reason.unwrap().starts_with("start-failed: "));
+        let missing = ExecRequest::new(place.workload.clone(), ["nosuchprogram"]);
+        let mut nowhere = ExecRequest::new(place.workload.clone(), ["true"]);
+        nowhere.working_dir = "/no/such/folder".to_owned();
+        let mut nobody = ExecRequest::new(place.workload.clone(), ["true"]);
+        nobody.user = "nosuchuser".to_owned();
+        for (request, name) in [
+            (missing, "nosuchprogram"),
+            (nowhere, "/no/such/folder"),
+            (nobody, "nosuchuser"),
+        ] {
+            // The words are told whether the output is read or not.
+            for is_read in [false, true] {
+                let (text, code) = match live.exec.exec(&request).await {
+                    Ok(session) => {
+                        let output = is_read.then(|| session.take_output().unwrap());
+                        let reading = async {
+                            if let Some(output) = output {
+                                let _: Vec<_> = futures::StreamExt::collect(output).await;
+                            }
+                        };
+                        let (status, ()) = tokio::join!(session.wait(), reading);
+                        let status = status.unwrap();
+                        assert!(matches!(status.code, Some(125..=127)), "{status}");
+                        let reason = status.reason.unwrap();
+                        assert!(reason.starts_with("start-failed: "), "{reason}");
+                        (reason, status.code)
+                    }
+                    Err(error) => (error.chain(), None),
+                };
+                assert!(text.contains(name), "{is_read} {code:?}: {text}");
+            }
+        }
         live.finish(place).await;
     }
 }

@@ -1,4 +1,4 @@
-use std::str::FromStr;
+use std::{ffi::OsString, str::FromStr};
 
 use clap::Args;
 use longshore::core::Cleanup;
@@ -22,8 +22,9 @@ pub struct Enter {
     /// Without a terminal in the container, even if there is one here.
     #[arg(long, short = 'T')]
     pub no_tty: bool,
-    /// `NAME=value` added to the environment; may be given several times.
-    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    /// `NAME=value` added to the environment; of a NAME alone, its value here; where it has none, Docker
+    /// unsets it. May be given several times.
+    #[arg(long, short = 'e', value_name = "NAME[=VALUE]", value_parser = variable)]
     pub env: Vec<String>,
     /// As which user of the container.
     #[arg(
@@ -63,6 +64,25 @@ impl Enter {
     pub fn wants_terminal(&self, is_here: bool) -> bool {
         let said_otherwise = self.interactive || self.no_tty;
         self.tty || (is_here && !said_otherwise)
+    }
+}
+
+/// What docker makes of `-e`: the engine takes a name alone out of the environment.
+pub fn variable(text: &str) -> Result<String, String> {
+    variable_of(text, |name| std::env::var_os(name))
+}
+
+fn variable_of(text: &str, here: impl FnOnce(&str) -> Option<OsString>) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('=') {
+        return Err("expected NAME=VALUE, or the NAME of a variable here".to_owned());
+    }
+    match text.contains('=') {
+        true => Ok(text.to_owned()),
+        false => match here(text).map(OsString::into_string) {
+            Some(Ok(value)) => Ok(format!("{text}={value}")),
+            Some(Err(_)) => Err(format!("the value of {text} here is not UTF-8")),
+            None => Ok(text.to_owned()),
+        },
     }
 }
 
@@ -168,6 +188,29 @@ mod tests {
         assert_eq!(args.command, ["sh", "-it"], "{line}");
         let wants = [true, false].map(|is_here| args.wants_terminal(is_here));
         assert_eq!(wants, [here, elsewhere], "{line}");
+    }
+
+    #[test]
+    fn a_variable_without_a_value_has_the_one_it_has_here() {
+        let here = |name: &str| (name == "LANG").then(|| OsString::from("C=x"));
+        for (text, passed) in [
+            ("LANG", Ok("LANG=C=x")),
+            ("LANG=", Ok("LANG=")),
+            ("OTHER=a=b", Ok("OTHER=a=b")),
+            ("OTHER", Ok("OTHER")),
+            ("", Err(())),
+            ("=x", Err(())),
+        ] {
+            let variable = variable_of(text, here);
+            assert_eq!(variable.as_deref().map_err(|_| ()), passed, "{text}");
+        }
+        // It is what the flag does.
+        let cli = Cli::try_parse_from(["platform", "enter", "-e", "PATH", "web"]);
+        let Some(Command::Enter(args)) = cli.expect("it is understood").command else {
+            panic!("enter");
+        };
+        let path = std::env::var("PATH").expect("a path");
+        assert_eq!(args.env, [format!("PATH={path}")]);
     }
 
     #[test]

@@ -117,8 +117,10 @@ Without a terminal in the container they take effect with Enter, and Ctrl-C leav
 Others look on with 'platform watch', and you are told so. While somebody has your keyboard, what you
 type goes nowhere.
 
-Exit code: the command's own; 128 + n when signal n ended it; 126 or 127 when it can't be run; 255 when
-the platform could not do its part. A lost connection is resumed without loss, see --patience.";
+Exit code: the command's own; 128 + n when signal n ended it, also where the platform sent it, because the
+session was idle for too long or the control plane stops: the error output says so; 126 or 127 when it can't
+be run; 255 when you left with ~., or when the platform could not do its part. A lost connection is resumed
+without loss, see --patience.";
 
 pub const ATTACH_EXAMPLES: &str = "\
 Examples:
@@ -130,7 +132,8 @@ How to leave, so that the container goes on (a line at the beginning says which 
   a container with a terminal       ~. at the beginning of a line. Ctrl-C and all other keys go to its
                                     program, which they may end. With --no-stdin Ctrl-C leaves here, too.
 
-The exit code is that of the container's process, if it ends meanwhile.";
+Exit code: that of the container's process, if it ends meanwhile; 130 when you left with Ctrl-C, 0 when with
+an escape; 255 when the platform could not do its part.";
 
 pub const WATCH_EXAMPLES: &str = "\
 Examples:

@@ -13,7 +13,12 @@ pub struct Sessions {
     #[arg(long)]
     pub live: bool,
     /// Of those that are recorded the newest so many; the server gives at most 1,000.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(
+        long,
+        default_value_t = 20,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     pub limit: u32,
     /// Print it as JSON.
     #[arg(long)]
@@ -71,7 +76,8 @@ pub struct End {
     pub session: String,
 }
 
-/// What exec sessions through this manager may take, and what is kept of them.
+/// What exec sessions through this manager may take, and what is kept of them: those of the exec
+/// gateway (enter, attach, the web terminal), not docker exec, docker attach and platform exec.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Exec sessions")]
 pub struct SessionArgs {
@@ -110,10 +116,12 @@ pub struct SessionArgs {
     /// this machine, a certificate's name.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub exec_sessions: usize,
-    /// Records the output of every session in this folder, which is made if missing, and serves the
-    /// records: the list at /api/sessions, a replay at /api/sessions/ID/replay. Whatever a session shows
-    /// is in them, secrets too. A session that can't be recorded is ended, also when its own record
-    /// reaches 256 MiB. One manager uses a folder at a time. Without it nothing is recorded.
+    /// Records the output of every session of the exec gateway in this folder, which is made if missing:
+    /// of enter, attach, the web terminal, LAIN's, Kubernetes' and ttyd's clients. docker exec, docker
+    /// attach and platform exec go through the Docker API, and are neither recorded nor bounded. The
+    /// records are served: the list at /api/sessions, a replay at /api/sessions/ID/replay. Whatever a
+    /// session shows is in them, secrets too. A session that can't be recorded is ended, also when its
+    /// own record reaches 256 MiB. One manager uses a folder at a time. Without it nothing is recorded.
     #[arg(long, value_name = "DIR")]
     pub exec_records: Option<PathBuf>,
     /// What happens when all records together reach 16 GiB, or 10,000 sessions.

@@ -84,7 +84,7 @@ fn inside(text: &str) -> Result<Option<Inside>, Failure> {
     };
     if !path.starts_with('/') {
         return Err(Failure::new(format!(
-            "{place}: the path in the container begins with /"
+            "{place}: the path in the container must begin with /"
         )));
     }
     Ok(Some(place))

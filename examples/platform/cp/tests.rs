@@ -225,13 +225,22 @@ fn a_dash_is_a_stream_and_a_path_to_it_is_a_file() {
 }
 
 #[test]
+fn a_container_that_is_not_there_is_told_with_what_to_do() {
+    for told in ["No such container: web", "No such container web"] {
+        let expected = "No such container: web; 'docker ps -a' shows what there is";
+        assert_eq!(hinted(told), expected);
+    }
+    assert_eq!(hinted("Could not find it"), "Could not find it");
+}
+
+#[test]
 fn one_side_is_in_a_container() {
     let parse = |source, destination| Copying::parse(source, destination).map_err(|e| e.message);
     assert!(parse("./a:b", "web:/x").is_ok() && parse("/a:b", "n/web:/x").is_ok());
     for (source, destination, words) in [
         ("a", "b", "neither"),
         ("a:/x", "b:/y", "both sides"),
-        ("a:x", "b", "begins with /"),
+        ("a:x", "b", "must begin with /"),
         ("a?b:/x", "b", "no name of a container"),
     ] {
         let told = parse(source, destination).unwrap_err();

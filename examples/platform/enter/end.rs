@@ -52,6 +52,9 @@ pub fn refused(error: &Error, kind: Kind, name: &str) -> Failure {
             format!("{why}; somebody who looks on has to leave first")
         }
         ErrorKind::NotFound => format!("{why}; 'docker ps -a' shows what there is"),
+        ErrorKind::Conflict if why.contains("not running") => format!(
+            "{name} is not running: `docker start {name}` first; what it said before: `docker logs {name}`"
+        ),
         ErrorKind::ResourceExhausted => format!("{why}; end another session, or try again later"),
         _ => why,
     };
@@ -216,9 +219,16 @@ mod tests {
     fn refusals_say_what_to_do() {
         let denied = Error::new(ErrorKind::PermissionDenied, "not allowed");
         let missing = Error::not_found("No such container: web");
+        let text = "cannot attach to a container that is not running";
+        let stopped = Error::new(ErrorKind::Conflict, text);
         for (kind, error, words) in [
             (Kind::Enter, &denied, "may not enter web"),
             (Kind::Attach, &missing, "docker ps -a"),
+            (
+                Kind::Attach,
+                &stopped,
+                "`docker start web` first; what it said before: `docker logs web`",
+            ),
             (Kind::Watch, &denied, "may not look on at web"),
             (Kind::Watch, &missing, "platform sessions --live"),
         ] {

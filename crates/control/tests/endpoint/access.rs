@@ -139,6 +139,49 @@ async fn the_authorizer_sees_who_what_and_labels() {
     );
 }
 
+/// Refuses commands through the Docker API, as `docs/exec.md` says.
+#[derive(Debug)]
+struct NoExec;
+
+#[async_trait]
+impl Authorizer for NoExec {
+    async fn authorize(&self, _: &Identity, action: Action, target: &Target) -> Result<Access> {
+        match (action, target.kind.as_str()) {
+            (Action::Enter, "exec") => {
+                let why = "enter it through the exec gateway";
+                Err(Error::new(ErrorKind::PermissionDenied, why))
+            }
+            _ => Ok(Access::default()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn commands_of_the_docker_api_can_be_refused_by_their_kind() {
+    let cluster = Cluster::with(Setup {
+        authorizer: Arc::new(NoExec),
+        ..Setup::default()
+    })
+    .await;
+    let client = cluster.client();
+    client.create("web", json!({})).await;
+    let made = client
+        .post("/containers/web/exec", json!({"Cmd": ["sh"]}))
+        .await
+        .ok(201);
+    let made = made.json();
+    let id = made["Id"].as_str().unwrap();
+    for how in [json!({"Detach": true}), json!({"Tty": true})] {
+        client.post(&format!("/exec/{id}/start"), how).await.fails(
+            403,
+            "enter it through the exec gateway",
+            "permission-denied",
+        );
+    }
+    let started = format!("/exec/{id}/start");
+    assert_eq!(cluster.daemons[0].asked(&started), 0, "nothing began");
+}
+
 #[tokio::test]
 async fn leave_that_ends_ends_the_session() {
     let team = Arc::new(Team::default());

@@ -39,8 +39,8 @@ pub use output::{
 };
 pub use refusal::{
     a_cleanup_is_followed_or_refused_by_name, a_missing_program_is_told,
-    a_stopped_workload_is_a_conflict, an_empty_command_is_invalid,
-    an_unknown_workload_is_not_found,
+    a_stopped_workload_is_a_conflict, an_attachment_to_a_stopped_workload_is_a_conflict,
+    an_empty_command_is_invalid, an_unknown_workload_is_not_found,
 };
 pub use terminal::{
     a_resize_after_the_end_is_no_error, a_resize_reaches_the_terminal,
@@ -140,6 +140,7 @@ macro_rules! exec_suite {
                 dropping_the_session_ends_its_output,
                 an_unknown_workload_is_not_found,
                 a_stopped_workload_is_a_conflict,
+                an_attachment_to_a_stopped_workload_is_a_conflict,
                 an_empty_command_is_invalid,
                 a_cleanup_is_followed_or_refused_by_name,
                 a_missing_program_is_told,

@@ -19,7 +19,7 @@ pub(super) async fn attach(call: Call, name: &str) -> Result<Reply> {
     let workload = lookup::workload(&*engine, name).await?;
     let detail = workload.detail.unwrap_or_default();
     let note = call.shared.notes.get(&workload.id);
-    let mut request = AttachRequest::new(workload.id.clone());
+    let mut request = AttachRequest::new(workload.id.clone()).with_next_run();
     request.stdin = call.query.flag("stdin") && detail.open_stdin;
     request.backlog = call.query.flag("logs");
     let session = call.shared.exec()?.attach(&request).await?;
@@ -48,7 +48,7 @@ pub(super) async fn resize(call: &Call, name: &str) -> Result<Reply> {
     let workload = lookup::workload(&*engine, name).await?;
     let mut attached = call.shared.notes.attachments(&workload.id);
     if attached.is_empty() {
-        let request = AttachRequest::new(workload.id);
+        let request = AttachRequest::new(workload.id).with_next_run();
         attached.push(call.shared.exec()?.attach(&request).await?);
     }
     // All of them lead to the one terminal.

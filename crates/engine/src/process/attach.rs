@@ -32,10 +32,10 @@ pub(super) struct Attachment {
 }
 
 impl Attachment {
-    pub(super) fn new(id: SessionId, cell: Arc<Cell>, request: &AttachRequest) -> Self {
+    pub(super) fn new(id: SessionId, cell: Arc<Cell>, request: &AttachRequest) -> Result<Self> {
         let closed = CancellationToken::new();
         let phase = cell.phase.subscribe();
-        let run = AttachedRun::of(&phase.borrow());
+        let run = AttachedRun::of(&phase.borrow(), request)?;
         let output = attached_output(&cell.output, phase, run, request.backlog, closed.clone());
         let input = cell.stdin.as_ref().filter(|_| request.stdin).map(|stdin| {
             Box::pin(QueueInput {
@@ -44,14 +44,14 @@ impl Attachment {
                 closed: closed.clone(),
             }) as ExecInput
         });
-        Self {
+        Ok(Self {
             id,
             cell,
             input: Mutex::new(input),
             output: Mutex::new(Some(output)),
             run,
             closed,
-        }
+        })
     }
 }
 

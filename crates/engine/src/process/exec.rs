@@ -17,8 +17,8 @@ use crate::lifecycle::not_running;
 
 /// A command runs beside the workload, with its environment, working directory and user.
 ///
-/// Attaching to a workload that does not run waits for its next run, so that nothing of it is
-/// missed.
+/// Attaching with [`next_run`](AttachRequest::next_run) to a workload that does not run waits for that
+/// run, and nothing of it is missed.
 #[async_trait]
 impl ExecBackend for ProcessEngine {
     async fn exec(&self, request: &ExecRequest) -> Result<Arc<dyn ExecSession>> {
@@ -58,7 +58,7 @@ impl ExecBackend for ProcessEngine {
     async fn attach(&self, request: &AttachRequest) -> Result<Arc<dyn ExecSession>> {
         let cell = self.host.cell(&request.workload)?;
         let id = SessionId::new(self.host.random.hex(32))?;
-        Ok(Arc::new(Attachment::new(id, cell, request)))
+        Ok(Arc::new(Attachment::new(id, cell, request)?))
     }
 
     fn default_cleanup(&self) -> Option<Cleanup> {

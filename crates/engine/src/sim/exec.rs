@@ -66,7 +66,7 @@ impl ExecBackend for SimEngine {
             })
             .await?;
         let closed = CancellationToken::new();
-        let run = AttachedRun::of(&phase.borrow());
+        let run = AttachedRun::of(&phase.borrow(), request)?;
         let output = attached_output(&output, phase.clone(), run, request.backlog, closed.clone());
         let input = (request.stdin && open_stdin).then(|| {
             Box::pin(WorkloadInput {

@@ -76,7 +76,8 @@ impl OriginCheck {
                     let host = longshore_core::printable(host, 100);
                     return refused(format!(
                         "refused: {host} is not a name of this server; call it by its address or \
-                         as localhost, or let its operator allow the name"
+                         as localhost, or let its operator allow the name \
+                         (OriginCheck::with_host, platform manage --allowed-host)"
                     ));
                 }
             }

@@ -41,6 +41,15 @@ enum End {
 impl DockerAttachment {
     pub(super) async fn start(api: &Arc<Api>, request: &AttachRequest) -> Result<Self> {
         let container = api.inspect_container(&request.workload).await?;
+        if !container.state.running && !request.next_run {
+            // The engine itself would wait for the next run, whenever that is.
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("container {} is not running", request.workload),
+            )
+            .with_backend("docker")
+            .with_retryable(false));
+        }
         // The container's terminal decides the framing, whatever anybody asks for.
         let tty = container.config.tty;
         let stdin = request.stdin && container.config.open_stdin;

@@ -33,7 +33,8 @@ impl Behind {
             () = self.link.ended().cancelled() => false,
             () = self.over.cancelled() => false,
         };
-        let is_ended = !left_alone || self.keeper.is_some() || self.lifeline.is_some();
+        // What nobody ends may run on, also behind its stream.
+        let is_ended = self.keeper.is_some() || self.lifeline.is_some();
         let telling = async {
             if is_ended && !self.over.is_cancelled() {
                 let untold = self.context.starts.untold(&self.workload);

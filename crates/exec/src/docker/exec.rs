@@ -1,10 +1,12 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use longshore_core::{
     BoxFuture, ClockExt, Error, ExecInput, ExecOutputStream, ExecRequest, ExecSession, ExitStatus,
     Result, SessionId, Signal, TerminalSize, WorkloadId,
@@ -16,7 +18,7 @@ use super::{
     api::Api,
     behind::Behind,
     context::Context,
-    exit_facts::ExitFacts,
+    exit_facts::{self, ExitFacts},
     input::DockerInput,
     keeper::{Keeper, Watched, clean_later},
     lifeline::{Hold, Watch, not_running},
@@ -147,6 +149,48 @@ impl DockerSession {
         }
     }
 
+    /// An engine knows that a command could not be started before its words about that, which are the
+    /// session's only output, were read. They are waited for, and read where nobody else reads.
+    async fn explained(&self, status: ExitStatus) -> ExitStatus {
+        if !exit_facts::is_unexplained(&status) {
+            return status;
+        }
+        let words = async {
+            tokio::select! {
+                () = self.opening.noted().cancelled() => {}
+                () = self.link.ended().cancelled() => {}
+                () = self.link.closed().cancelled() => {}
+                () = self.look_at_the_output() => {}
+            }
+        };
+        let waited = self.api.clock.timeout(WORDS_LIMIT, "the reason", words);
+        if let Err(error) = waited.await {
+            tracing::debug!(error = error.chain(), "the engine does not say why");
+        }
+        exit_facts::explain(status, self.opening.words())
+    }
+
+    /// Reads the first of the output, for whoever comes for it, too. Pends where somebody has it.
+    async fn look_at_the_output(&self) {
+        let looking = std::future::poll_fn(|context| {
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(mut rest) = output.take() else {
+                return Poll::Pending;
+            };
+            match rest.as_mut().poll_next(context) {
+                Poll::Pending => {
+                    *output = Some(rest);
+                    Poll::Pending
+                }
+                Poll::Ready(first) => {
+                    *output = Some(Box::pin(futures::stream::iter(first).chain(rest)));
+                    Poll::Ready(())
+                }
+            }
+        });
+        looking.await;
+    }
+
     /// Asks the engine until the command has ended: soon after the end of the stream, now and then
     /// before, because nobody may be reading it.
     async fn find_exit(&self) -> Result<ExitStatus> {
@@ -155,7 +199,7 @@ impl DockerSession {
         let mut failures = 0;
         loop {
             match self.facts.ask(self.opening.complaint()).await {
-                Ok(Some(status)) => return Ok(status),
+                Ok(Some(status)) => return Ok(self.explained(status).await),
                 Ok(None) => failures = 0,
                 // An engine that restarts comes back.
                 Err(error) => {
@@ -359,6 +403,8 @@ pub(super) fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+/// An engine writes why a command could not be started right before it says so.
+const WORDS_LIMIT: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the end of its stream a command may still be running.

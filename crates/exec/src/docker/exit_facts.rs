@@ -197,13 +197,25 @@ pub(super) fn classify(state: &ExecState, complaint: Option<String>) -> ExitStat
     // process, tell the difference.
     match complaint {
         Some(complaint) => status.with_reason(format!("start-failed: {complaint}")),
-        None if state.pid == 0 => {
-            status.with_reason("start-failed: the command could not be started")
-        }
+        None if state.pid == 0 => status.with_reason(UNEXPLAINED),
         None => status,
     }
 }
 
+/// Adds the engine's words to the end of a command that never began.
+pub(super) fn explain(status: ExitStatus, words: Option<String>) -> ExitStatus {
+    match words.filter(|words| !words.is_empty() && is_unexplained(&status)) {
+        Some(words) => status.with_reason(format!("start-failed: {words}")),
+        None => status,
+    }
+}
+
+/// Whether a command never began and the engine has not said why.
+pub(super) fn is_unexplained(status: &ExitStatus) -> bool {
+    status.reason.as_deref() == Some(UNEXPLAINED)
+}
+
+const UNEXPLAINED: &str = "start-failed: the command could not be started";
 /// What the engine writes when it was left by its detach keys (measured on 20.10).
 const DETACHED: &str = "read escape sequence";
 /// Sent from outside, to whoever runs: it ends with them more often than it tells of others.

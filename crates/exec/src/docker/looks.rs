@@ -7,23 +7,22 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{Shared, WeakShared},
-};
-use longshore_core::{BoxFuture, Clock, Error, Timestamp, WorkloadId};
+use longshore_core::{Clock, ClockExt, Error, Timestamp, WorkloadId};
+use tokio::sync::watch;
 
 use super::api::Api;
 use crate::cleanup::{COLUMNS, ProcessTable};
 
 /// Who wants to see which container of one engine.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Looks {
     /// The looks that have not begun.
-    next: Arc<Mutex<HashMap<WorkloadId, WeakShared<BoxFuture<'static, Seen>>>>>,
+    next: Arc<Mutex<HashMap<WorkloadId, watch::Receiver<Option<Seen>>>>>,
     /// One look at a time, and from when on.
     turn: Arc<tokio::sync::Mutex<Timestamp>>,
 }
@@ -62,46 +61,60 @@ impl Looks {
         workload: &WorkloadId,
         look: impl Future<Output = Seen> + Send + 'static,
     ) -> Seen {
-        let coming = {
+        let mut coming = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            match next.get(workload).and_then(WeakShared::upgrade) {
-                Some(coming) => coming,
-                None => {
-                    // Nobody waits for these any more.
-                    next.retain(|_, coming| coming.upgrade().is_some());
-                    let coming = self.turn(Arc::clone(clock), workload.clone(), look);
-                    if let Some(weak) = coming.downgrade() {
-                        next.insert(workload.clone(), weak);
-                    }
+            match next.get(workload) {
+                // Unless its runtime was stopped before it began.
+                Some(coming) if coming.has_changed().is_ok() => coming.clone(),
+                _ => {
+                    let (tell, coming) = watch::channel(None);
+                    next.insert(workload.clone(), coming.clone());
+                    let (looks, clock) = (self.clone(), Arc::clone(clock));
+                    let workload = workload.clone();
+                    // In a task of its own: nobody waits for who asked first and is slow to go on.
+                    tokio::spawn(async move {
+                        let seen = looks.take_turn(&*clock, &workload, look).await;
+                        tell.send_replace(Some(seen));
+                    });
                     coming
                 }
             }
         };
-        coming.await
+        match coming.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(seen)) => seen.clone(),
+            _ => Err(Unseen::Failed(Arc::new(Error::closed(
+                "the look at a container was given up",
+            )))),
+        }
     }
 
-    /// A look when it is its turn.
-    fn turn(
+    async fn take_turn(
         &self,
-        clock: Arc<dyn Clock>,
-        workload: WorkloadId,
-        look: impl Future<Output = Seen> + Send + 'static,
-    ) -> Shared<BoxFuture<'static, Seen>> {
-        let (next, turn) = (Arc::clone(&self.next), Arc::clone(&self.turn));
-        let whole: BoxFuture<'static, Seen> = Box::pin(async move {
-            let mut from = turn.lock().await;
-            clock.sleep_until(*from).await;
-            // Who asks from here on would be shown what was before.
-            next.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&workload);
-            let begun = clock.now();
-            let seen = look.await;
-            let now = clock.now();
-            *from = now.after(now.since(begun));
-            seen
-        });
-        whole.shared()
+        clock: &dyn Clock,
+        workload: &WorkloadId,
+        look: impl Future<Output = Seen>,
+    ) -> Seen {
+        let mut from = self.turn.lock().await;
+        clock.sleep_until(*from).await;
+        // Who asks from here on would be shown what was before.
+        self.next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(workload);
+        let begun = clock.now();
+        let mut look = pin!(look);
+        tokio::select! {
+            biased;
+            seen = look.as_mut() => {
+                let now = clock.now();
+                *from = now.after(now.since(begun));
+                return seen;
+            }
+            () = clock.sleep(LONGEST_TURN) => {}
+        }
+        // A container that can't be looked at holds up no look at others.
+        drop(from);
+        look.await
     }
 }
 
@@ -111,14 +124,14 @@ impl fmt::Debug for Looks {
     }
 }
 
+/// How long others wait for a look, and at most for the pause behind it.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures::future::join_all;
+    use futures::{FutureExt, future::join_all};
     use longshore_core::SystemClock;
 
     use super::*;
@@ -169,9 +182,8 @@ mod tests {
             tokio::time::sleep(LOOK / 2).await;
             join_all([host.look("web"), host.look("web")]).await
         };
-        // The second asks when the first look has begun.
         let (first, later) = tokio::join!(join_all([host.look("web"), host.look("web")]), later);
-        assert_eq!((first, later), (vec![1, 2], vec![2, 2]));
+        assert_eq!((first, later), (vec![1, 1], vec![2, 2]));
         assert_eq!(host.begun.load(Ordering::Relaxed), 2);
     }
 
@@ -191,20 +203,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_leaves_holds_nobody_up() {
+    async fn who_leaves_or_is_slow_holds_nobody_up() {
         let host = Host::new();
         host.look("a").await;
-        // It has its turn, and waits until it may begin.
-        let left = tokio::time::timeout(LOOK / 2, host.look("b")).await;
-        assert!(left.is_err());
-        let (one, other) = tokio::join!(host.look("c"), async {
-            // Begun for somebody who leaves, it is somebody else's all the same.
-            let asked = tokio::time::timeout(LOOK / 4, host.look("b"));
-            let (left, stayed) = tokio::join!(asked, host.look("b"));
-            assert!(left.is_err());
-            stayed
-        });
-        assert_eq!((one, other), (2, 3));
+        // It has its turn, and waits until it may begin; and nobody goes on with it.
+        let mut left = Box::pin(host.look("b"));
+        assert!((&mut left).now_or_never().is_none());
+        let (one, other) = tokio::join!(host.look("c"), host.look("b"));
+        assert_eq!((one, other), (3, 2));
+        assert_eq!(left.await, 2);
         assert!(host.looks.next.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_that_cannot_be_looked_at_holds_up_no_others() {
+        let host = Host::new();
+        let web = WorkloadId::new("web").unwrap();
+        let mut stuck = Box::pin(host.looks.share(&host.clock, &web, std::future::pending()));
+        assert!((&mut stuck).now_or_never().is_none());
+        let start = tokio::time::Instant::now();
+        assert_eq!(host.look("db").await, 1);
+        assert!(start.elapsed() < LONGEST_TURN * 2);
     }
 }

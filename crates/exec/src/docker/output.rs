@@ -12,6 +12,7 @@ use longshore_core::{
     BoxFuture, Clock, Error, ExecOutput, OutputKind, Result, http::Demultiplexer,
 };
 use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
 
 use self::pace::Pace;
 use super::link::Link;
@@ -38,23 +39,35 @@ pub(super) struct DockerOutput {
 
 /// The first words of a session: an engine that can't start a command says so there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Opening(Arc<Mutex<Option<String>>>);
+pub(super) struct Opening {
+    words: Arc<Mutex<Option<String>>>,
+    noted: CancellationToken,
+}
 
 impl Opening {
-    /// The engine's complaint, if the output began with one.
+    /// The engine's complaint, if the output began with one that is known.
     pub(super) fn complaint(&self) -> Option<String> {
-        let opening = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        opening
-            .as_ref()
+        self.words()
             .filter(|text| COMPLAINTS.iter().any(|known| text.starts_with(known)))
-            .map(|text| text.trim().to_owned())
+    }
+
+    /// What the output began with. Of a command that never began these are the engine's words.
+    pub(super) fn words(&self) -> Option<String> {
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.as_ref().map(|text| text.trim().to_owned())
+    }
+
+    /// Cancelled once somebody has read the first of it.
+    pub(super) fn noted(&self) -> &CancellationToken {
+        &self.noted
     }
 
     fn note(&self, output: &ExecOutput) {
-        let mut opening = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if opening.is_none() {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if words.is_none() {
             let start = &output.bytes[..output.bytes.len().min(LONGEST_COMPLAINT)];
-            *opening = Some(String::from_utf8_lossy(start).into_owned());
+            *words = Some(String::from_utf8_lossy(start).into_owned());
+            self.noted.cancel();
         }
     }
 }

@@ -3,14 +3,15 @@
 mod unstarted;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_core::{ErrorKind, Result, SessionId, WorkloadId};
+use longshore_core::{Error, ErrorKind, Result, SessionId, WorkloadId};
 
 use super::{
     context::Context,
     keeper::{Keeper, Watched},
+    looks::Unseen,
     sweep,
 };
-use crate::cleanup::{COLUMNS, CleanupReport, Marker, ProcessTable, Reaped};
+use crate::cleanup::{CleanupReport, Marker, Reaped};
 
 /// Looks into every container that runs, a few at a time, and cleans up behind sessions that nobody
 /// holds. One that the engine does not answer for holds up no other.
@@ -52,21 +53,21 @@ struct Found {
 
 /// Fails where another try may help.
 async fn container(context: &Context, workload: &WorkloadId) -> Result<Found> {
-    let answer = match context.api.top(workload, COLUMNS).await {
-        Ok(answer) => answer,
-        // It has ended since.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+    let table = match context.shared.looks.at(&context.api, workload).await {
+        Ok(table) => table,
+        Err(Unseen::Unreadable(_)) => {
+            tracing::debug!(%workload, "the engine shows no environments; nothing is reaped");
             return Ok(Found::default());
         }
-        Err(error) if error.is_retryable() => return Err(error),
-        Err(error) => {
-            tracing::debug!(%workload, error = error.chain(), "processes can't be seen");
-            return Ok(Found::default());
-        }
-    };
-    let Ok(table) = ProcessTable::parse(&answer) else {
-        tracing::debug!(%workload, "the engine shows no environments; nothing is reaped");
-        return Ok(Found::default());
+        Err(Unseen::Failed(error)) => match error.kind() {
+            // It has ended since.
+            ErrorKind::NotFound | ErrorKind::Conflict => return Ok(Found::default()),
+            kind if error.is_retryable() => return Err(Error::new(kind, error.chain())),
+            _ => {
+                tracing::debug!(%workload, error = error.chain(), "processes can't be seen");
+                return Ok(Found::default());
+            }
+        },
     };
     let markers = table.markers().into_iter();
     let mut lost = markers.filter(|marker| context.settings.life.may_reap(marker));

@@ -14,13 +14,13 @@ use std::{
     num::NonZeroUsize,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use longshore_core::{Clock, ClockExt, Error, ErrorKind, Result, SessionId, WorkloadId};
+use longshore_core::{Clock, ClockExt, Error, ErrorKind, Result, SessionId, Timestamp, WorkloadId};
 use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -46,10 +46,13 @@ struct Lines {
 #[derive(Debug)]
 struct Line {
     turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
     /// Commands that have ended and of which the engine does not know it.
     untold: AtomicUsize,
     /// Notified when it knows of one more.
     told: Notify,
+    /// Notified when somebody waits for that.
+    wanted: Notify,
 }
 
 /// A command may be started.
@@ -75,9 +78,12 @@ impl Starts {
         }))
     }
 
-    /// Whether nobody waits in line.
+    /// Whether nobody waits for the engine to start something. Those don't that wait for it to learn
+    /// of ends.
     pub(super) fn nobody_waits(&self) -> bool {
-        self.0.waiting.load(Ordering::Relaxed) == 0
+        let by_workload = self.0.by_workload();
+        let mut lines = by_workload.values().filter_map(Weak::upgrade);
+        lines.all(|line| line.waiting.load(Ordering::Relaxed) == 0 || line.has_many_untold())
     }
 
     /// Waits in line: first before the container, so that its other callers hold up nobody else.
@@ -89,14 +95,16 @@ impl Starts {
     /// Dropped, it has left the line.
     pub(super) async fn turn(&self, api: &Arc<Api>, workload: &WorkloadId) -> Result<Starting> {
         let lines = &self.0;
-        let waiting = Waiting::new(&lines.waiting)?;
-        let closed = |_: AcquireError| Error::closed("no command is started any more");
         let line = lines.before(workload);
+        let here = Waiting::new(&line.waiting, MOST_WAITING_IN_ONE, "container")?;
+        let waiting = Waiting::new(&lines.waiting, MOST_WAITING, "engine")?;
+        let closed = |_: AcquireError| Error::closed("no command is started any more");
+        let patience = api.clock.now().after(PATIENCE);
         let of_workload = Arc::clone(&line.turns).acquire_owned().await;
         let of_workload = of_workload.map_err(closed)?;
-        line.settles(&*api.clock).await;
+        line.settles(&*api.clock, patience).await;
         let of_all = Arc::clone(&lines.all).acquire_owned().await;
-        drop(waiting);
+        drop((waiting, here));
         Ok(Starting {
             api: Arc::clone(api),
             lines: Arc::clone(lines),
@@ -125,11 +133,14 @@ impl Default for Starts {
 }
 
 impl Lines {
-    fn before(&self, workload: &WorkloadId) -> Arc<Line> {
-        let mut by_workload = self
-            .by_workload
+    fn by_workload(&self) -> MutexGuard<'_, HashMap<WorkloadId, Weak<Line>>> {
+        self.by_workload
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn before(&self, workload: &WorkloadId) -> Arc<Line> {
+        let mut by_workload = self.by_workload();
         if let Some(line) = by_workload.get(workload).and_then(Weak::upgrade) {
             return line;
         }
@@ -137,8 +148,10 @@ impl Lines {
         by_workload.retain(|_, line| line.strong_count() > 0);
         let line = Arc::new(Line {
             turns: Arc::new(Semaphore::new(self.at_once_in_one)),
+            waiting: AtomicUsize::new(0),
             untold: AtomicUsize::new(0),
             told: Notify::new(),
+            wanted: Notify::new(),
         });
         by_workload.insert(workload.clone(), Arc::downgrade(&line));
         line
@@ -146,15 +159,19 @@ impl Lines {
 }
 
 impl Line {
-    /// Waits while the engine has many ends to learn of, for as long as one can be patient.
-    async fn settles(&self, clock: &dyn Clock) {
-        let until = clock.now().after(PATIENCE);
+    fn has_many_untold(&self) -> bool {
+        self.untold.load(Ordering::Relaxed) >= MOST_UNTOLD
+    }
+
+    /// Waits while the engine has many ends to learn of, until then at most.
+    async fn settles(&self, clock: &dyn Clock, until: Timestamp) {
         let mut told = pin!(self.told.notified());
         loop {
             told.as_mut().enable();
-            if self.untold.load(Ordering::Relaxed) < MOST_UNTOLD {
+            if !self.has_many_untold() {
                 return;
             }
+            self.wanted.notify_waiters();
             tokio::select! {
                 () = told.as_mut() => told.set(self.told.notified()),
                 () = clock.sleep_until(until) => return,
@@ -164,7 +181,8 @@ impl Line {
 }
 
 impl Untold {
-    /// Asks the engine until it knows, or forgot, that this command has ended.
+    /// Asks the engine until it knows, or forgot, that this command has ended: seldom, unless somebody
+    /// waits for that. Whoever asks costs it a little of what it needs to learn of ends.
     pub(super) async fn until_told(self, api: &Api, session: &SessionId) {
         let until = api.clock.now().after(LONGEST_UNTOLD);
         let mut pause = FIRST_PAUSE;
@@ -174,8 +192,15 @@ impl Untold {
                 Err(error) if error.is_retryable() => {}
                 Ok(_) | Err(_) => return,
             }
-            api.clock.sleep(pause).await;
-            pause = (pause * 2).min(BETWEEN_QUESTIONS);
+            let wanted = async {
+                api.clock.sleep(BETWEEN_QUESTIONS).await;
+                self.0.wanted.notified().await;
+            };
+            tokio::select! {
+                () = api.clock.sleep(pause) => {}
+                () = wanted => {}
+            }
+            pause = (pause * 2).min(LONGEST_BETWEEN_QUESTIONS);
         }
     }
 }
@@ -250,11 +275,11 @@ impl Drop for Starting {
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Result<Self> {
+    fn new(count: &'a AtomicUsize, most: usize, whose: &str) -> Result<Self> {
         let before = count.fetch_add(1, Ordering::Relaxed);
         let this = Self(count);
-        if before >= MOST_WAITING {
-            let text = format!("{before} commands wait for this engine to start them");
+        if before >= most {
+            let text = format!("{before} commands of this {whose} wait to be started");
             return Err(Error::new(ErrorKind::ResourceExhausted, text));
         }
         Ok(this)
@@ -272,16 +297,17 @@ const AT_ONCE: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// One container has a quarter of the turns at most.
 const PARTS: usize = 4;
 const MOST_WAITING: usize = 4096;
+const MOST_WAITING_IN_ONE: usize = 1024;
 /// Where so many ends in a container are not known, starts there wait. A client that vanishes ends
 /// that many at once, and nobody should wait for those.
 const MOST_UNTOLD: usize = 32;
-/// How long a start waits for them. An engine that tells no ends at all still starts.
+/// How long somebody waits for them, and for those before them in line. An engine that tells no ends at all still starts.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an end counts of which the engine learns nothing.
 const LONGEST_UNTOLD: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// Whoever asks costs the engine a little of what it needs to learn of ends.
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(1);
+const LONGEST_BETWEEN_QUESTIONS: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
@@ -301,12 +327,18 @@ mod tests {
         let web = container("web");
         let mut untold: Vec<_> = (1..MOST_UNTOLD).map(|_| starts.untold(&web)).collect();
         let line = starts.0.before(&web);
-        assert!(line.settles(&clock).now_or_never().is_some());
+        let until = clock.now().after(PATIENCE);
+        assert!(line.settles(&clock, until).now_or_never().is_some());
         untold.push(starts.untold(&web));
-        let mut waiting = Box::pin(line.settles(&clock));
+        let mut waiting = Box::pin(line.settles(&clock, until));
         assert!((&mut waiting).now_or_never().is_none());
         let other = starts.0.before(&container("db"));
-        assert!(other.settles(&clock).now_or_never().is_some());
+        assert!(other.settles(&clock, until).now_or_never().is_some());
+        // Who waits for ends keeps nothing else from being started.
+        line.waiting.fetch_add(1, Ordering::Relaxed);
+        assert!(starts.nobody_waits());
+        other.waiting.fetch_add(1, Ordering::Relaxed);
+        assert!(!starts.nobody_waits());
         untold.pop();
         let start = tokio::time::Instant::now();
         waiting.await;
@@ -319,8 +351,12 @@ mod tests {
         let web = container("web");
         let _untold: Vec<_> = (0..MOST_UNTOLD * 2).map(|_| starts.untold(&web)).collect();
         let start = tokio::time::Instant::now();
-        starts.0.before(&web).settles(&clock).await;
+        let until = clock.now().after(PATIENCE);
+        let line = starts.0.before(&web);
+        line.settles(&clock, until).await;
         assert!(start.elapsed() >= PATIENCE);
+        // Who stood behind has waited as long.
+        assert!(line.settles(&clock, until).now_or_never().is_some());
     }
 
     #[test]

@@ -238,15 +238,21 @@ impl RecordStore for DirectoryRecords {
     }
 
     async fn events(&self, session: &SessionId) -> Result<EventStream> {
-        self.inner.ledger().get(session)?;
+        // As far as it is known to go, it is there and as it was written, or its end is an error.
+        let check = Check::new(self.inner.ledger().get(session)?, None);
         let (inner, id) = (Arc::clone(&self.inner), session.clone());
         let file = blocking(move || inner.files.log(&id)).await?;
-        let state = Some((file, LogDecoder::new(session)));
+        let state = Some((file, LogDecoder::new(session), check));
         Ok(Box::pin(stream::unfold(state, |state| async {
-            let (mut file, mut decoder) = state?;
+            let (mut file, mut decoder, mut check) = state?;
             loop {
                 match decoder.next_entry() {
-                    Ok(Some(entry)) => return Some((Ok(entry), Some((file, decoder)))),
+                    Ok(Some(entry)) => {
+                        return Some(match check.look(&decoder) {
+                            Ok(()) => (Ok(entry), Some((file, decoder, check))),
+                            Err(error) => (Err(error), None),
+                        });
+                    }
                     Err(error) => return Some((Err(error), None)),
                     Ok(None) => {}
                 }
@@ -255,7 +261,9 @@ impl RecordStore for DirectoryRecords {
                     Ok((got, file, decoder))
                 });
                 match reading.await {
-                    Ok((0, ..)) => return None,
+                    Ok((0, _, decoder)) => {
+                        return check.finish(&decoder).err().map(|error| (Err(error), None));
+                    }
                     Ok((_, a, b)) => (file, decoder) = (a, b),
                     Err(error) => return Some((Err(error), None)),
                 }

@@ -6,7 +6,7 @@ use std::{
 use longshore_core::{Error, ErrorKind, Result, SessionId, Timestamp};
 
 use super::{RecordLimits, Retention, SessionStatus, SessionSummary, tape::RESERVE};
-use crate::session::RecordReach;
+use crate::session::{MOST_RECORDED, RecordReach};
 
 /// All sessions of a store, in order, with the room they take.
 #[derive(Debug, Default)]
@@ -186,8 +186,8 @@ pub(super) fn no_record(session: &SessionId) -> Error {
 
 /// Room for the beginning and the end of a record.
 const FIRST: u64 = 16 << 10;
-/// The most that one session records at a time: 64 KiB of output, with its frames.
-const UNDER_WAY: u64 = 65 << 10;
+/// The most that one session records at a time, with its frames.
+const UNDER_WAY: u64 = MOST_RECORDED as u64 + (1 << 10);
 
 #[cfg(test)]
 mod tests {
@@ -197,8 +197,8 @@ mod tests {
     use crate::session::{Launch, SessionAbout, SessionOrigin};
 
     /// The least room with which a session goes on without its client.
-    const MARGIN: u64 = 256 << 10;
-    const PIECE: u64 = 64 << 10;
+    const MARGIN: u64 = 2 * MOST_RECORDED as u64;
+    const PIECE: u64 = MOST_RECORDED as u64;
     const TOTAL: u64 = 8 << 20;
 
     fn id(number: usize) -> SessionId {

@@ -13,8 +13,8 @@ use longshore_core::{Signal, TerminalSize, Timestamp};
 
 use super::{
     Notice, RecordReach, Role, Screen, SessionEnd, SessionOptions, ViewerId, WhileDetached,
-    bandwidth::Bandwidth, input::InputQueue, log::OutputLog, rate::Rate, user::Share,
-    viewer::Viewer,
+    bandwidth::Bandwidth, input::InputQueue, log::OutputLog, rate::Rate, recorder::MOST_RECORDED,
+    user::Share, viewer::Viewer,
 };
 
 /// A session as a state machine: between one process and those who look at it.
@@ -408,7 +408,7 @@ const AHEAD: u64 = 64 * 1024;
 const INTERRUPTS: [u8; 3] = [0x03, 0x1a, 0x1c];
 /// A record has so much room, at least, for whatever a process says at once. It is not relied on to
 /// its last byte: a full one would end the session.
-const RECORD_MARGIN: u64 = 256 << 10;
+const RECORD_MARGIN: u64 = 2 * MOST_RECORDED as u64;
 /// A run costs 16 bytes.
 const BYTES_PER_RUN: usize = 64;
 /// How long the rest of the process is waited for, once its output or itself has ended.

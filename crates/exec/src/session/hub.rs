@@ -1,3 +1,4 @@
+mod place;
 mod places;
 
 use std::{
@@ -16,6 +17,7 @@ use super::{
     Attachment, HubLimits, InputGuard, Launch, Recorder, Role, Screens, SessionAbout, SessionCore,
     SessionEnd, SessionOptions, SessionOrigin, ViewerId, driver::Driver, shared::Shared,
 };
+use place::Place;
 use places::{Entered, Places};
 
 /// Asks again whether somebody may still be in a session.
@@ -487,19 +489,6 @@ impl Inner {
     fn ended(&self, session: &SessionId) {
         let now = self.clock.now();
         self.lock().ended(session, now);
-    }
-}
-
-/// A session's place in the hub; given back when its driver ends, however it does.
-struct Place {
-    hub: Arc<Inner>,
-    id: SessionId,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let now = self.hub.clock.now();
-        self.hub.lock().remove(&self.id, now);
     }
 }
 

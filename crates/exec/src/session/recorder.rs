@@ -38,13 +38,17 @@ pub enum RecordEvent {
     Ended(SessionEnd),
 }
 
+/// The largest piece of output that is gathered to be recorded in one. What a recorder does for a piece
+/// costs as much as some ten thousand of its bytes.
+pub(crate) const MOST_RECORDED: usize = 256 << 10;
+
 /// Keeps what happens in sessions.
 ///
 /// It is called by each session's driver, one call at a time and in order; output is shown when the
-/// call has returned, so nobody sees what was not recorded. Meanwhile at most 64 KiB more are read,
+/// call has returned, so nobody sees what was not recorded. Meanwhile at most 256 KiB more are read,
 /// which are shown no sooner. A slow recorder slows the process, never the input.
 ///
-/// Output comes in pieces of up to 64 KiB, or larger ones if the engine gave it so. A flood (more than
+/// Output comes in pieces of up to 256 KiB, or larger ones if the engine gave it so. A flood (more than
 /// 32 KiB in 10 ms) waits up to a millisecond until there is enough for one; its time is when it was
 /// recorded.
 #[async_trait]

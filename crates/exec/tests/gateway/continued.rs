@@ -265,7 +265,7 @@ async fn a_process_waits_for_who_does_not_read_its_record() {
 /// The record's own bound holds, and ends nothing while nobody is there.
 #[tokio::test(start_paused = true)]
 async fn a_process_waits_when_its_record_has_no_room_left() {
-    for (session, total) in [(1 << 20, 16 << 30), (256 << 20, 1 << 20)] {
+    for (session, total) in [(3 << 19, 16 << 30), (256 << 20, 3 << 19)] {
         let limits = RecordLimits::default()
             .with_bytes(session, total)
             .with_when_full(WhenFull::Stop);
@@ -542,7 +542,7 @@ async fn who_is_taken_over_from_is_not_read_the_record_on() {
 
 #[tokio::test(start_paused = true)]
 async fn who_lost_their_leave_is_not_read_the_record_on() {
-    let limits = RecordLimits::default().with_bytes(2 << 20, 16 << 30);
+    let limits = RecordLimits::default().with_bytes(3 << 20, 16 << 30);
     let records: Arc<dyn RecordStore> = Arc::new(MemoryRecords::new(limits));
     let server = waiting(Some(records), WhileDetached::Lossless);
     let at = away(&server).await;

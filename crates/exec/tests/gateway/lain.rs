@@ -294,6 +294,7 @@ async fn every_failure_has_its_text() {
         ("/attach", "9", MISSING),
         ("/enter", "2", CANNOT_ENTER),
         ("/attach", "1", CANNOT_ATTACH),
+        ("/attach", "2", CANNOT_ATTACH),
         ("/enter", "../1", DENIED),
     ] {
         let mut raw = Raw::open(&server, path, &headers(instance)).await;

@@ -147,5 +147,7 @@ async fn a_gateway_without_a_page_has_none() {
         .gateway
         .handle(request(Method::GET, "/terminal/", &[]))
         .await;
-    assert_eq!(answer(asked).await.0.status(), 404);
+    let (response, text) = answer(asked).await;
+    assert_eq!(response.status(), 404);
+    assert!(text.contains("--features web"), "{text}");
 }

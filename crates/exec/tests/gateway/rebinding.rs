@@ -93,6 +93,7 @@ async fn no_path_answers_under_a_foreign_name() {
             let (status, text) = ask(&server, path, host, false).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{path} {host}");
             assert!(text.contains("is not a name of this server"), "{text}");
+            assert!(text.contains("OriginCheck::with_host"), "{text}");
         }
     }
 }

@@ -24,6 +24,8 @@ use longshore_exec::{
 use tokio::sync::Semaphore;
 
 const PIECE: usize = 32 << 10;
+/// As many are recorded in one.
+const IN_ONE: usize = 8;
 
 /// Takes the beginning, and then an event for each permit, up to the one that is refused.
 #[derive(Debug)]
@@ -150,8 +152,8 @@ async fn the_next_is_read_while_a_piece_is_recorded_and_no_more() {
     let (backend, read) = backend(20, PIECE);
     let session = open(|hub| hub.with_recorder(gate.clone()), backend, None);
     settle().await;
-    // One is being recorded, and 64 KiB are ready to be.
-    assert_eq!(read.load(Ordering::Relaxed), 3);
+    // One is being recorded, and as many as go together are ready to be.
+    assert_eq!(read.load(Ordering::Relaxed), 1 + IN_ONE);
     assert!(
         futures::FutureExt::now_or_never(session.next())
             .is_none_or(|event| !matches!(event, Some(ViewerEvent::Output { .. })))
@@ -171,7 +173,7 @@ async fn a_client_that_does_not_read_is_not_read_ahead_of() {
     let session = open(|hub| hub.with_recorder(gate.clone()), backend, None);
     settle().await;
     // What waits for it, what has no room there, and what was read while that was recorded.
-    let most = (64 << 10) * 3 / PIECE;
+    let most = IN_ONE * 3;
     let ahead = read.load(Ordering::Relaxed);
     assert!((1..=most).contains(&ahead), "{ahead}");
     let (seen, _) = drain(&session, Some(&gate)).await;
@@ -182,12 +184,29 @@ async fn a_client_that_does_not_read_is_not_read_ahead_of() {
 async fn what_could_not_be_recorded_is_not_seen() {
     for most in 1..8 {
         let gate = Gate::new(1000, most);
-        let (backend, _) = backend(40, PIECE);
+        let (backend, _) = backend(80, PIECE);
         let session = open(|hub| hub.with_recorder(gate.clone()), backend, None);
         let (seen, end) = drain(&session, Some(&gate)).await;
         assert_eq!(end.reason, EndReason::EndedByOperator);
         assert_eq!(seen, gate.output());
     }
+}
+
+/// The piece that was given up may be in the record all the same.
+#[tokio::test(start_paused = true)]
+async fn behind_a_recorder_that_stalls_only_the_end_is_recorded() {
+    let gate = Gate::new(0, usize::MAX);
+    let (backend, _) = backend(40, PIECE);
+    let session = open(|hub| hub.with_recorder(gate.clone()), backend, None);
+    settle().await;
+    SystemClock::new().sleep(Duration::from_secs(11)).await;
+    gate.permits.add_permits(1000);
+    let (seen, end) = drain(&session, None).await;
+    assert_eq!((seen.len(), end.reason), (0, EndReason::EndedByOperator));
+    settle().await;
+    assert_eq!(gate.output().len(), 0);
+    let taken = gate.taken.lock().unwrap();
+    assert!(matches!(taken.last(), Some(RecordEvent::Ended(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +250,7 @@ async fn a_size_is_recorded_behind_what_was_read_before_it() {
             _ => None,
         })
         .collect();
-    assert_eq!(lengths, [PIECE, 2 * PIECE]);
+    assert_eq!(lengths, [PIECE, IN_ONE * PIECE]);
 }
 
 /// How far it may go then is asked of the record each time.

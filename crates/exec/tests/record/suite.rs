@@ -423,7 +423,7 @@ pub(crate) async fn a_full_record_may_be_stopped_instead(harness: &impl Harness)
 /// Never farther than it can be read, and with no more room than there is.
 pub(crate) async fn a_record_says_how_far_it_goes(harness: &impl Harness) {
     let limits = RecordLimits::default()
-        .with_bytes(SMALL, 240_000)
+        .with_bytes(SMALL, 640_000)
         .with_when_full(WhenFull::Stop);
     let store = harness.store(limits);
     let reach = |session: &str| {

@@ -240,7 +240,12 @@ impl Daemon {
                 ("GET", ["containers", id, "json"]) => {
                     let id = WorkloadId::new(*id).unwrap();
                     let tty = self.state.lock().unwrap().terminals.contains(&id);
-                    let runs = !self.helpers.is_stopped(id.as_str());
+                    let attached = self.exec.attach(&AttachRequest::new(id.clone())).await;
+                    // What runs without a process of its own can't be attached to either.
+                    let stopped = attached
+                        .as_ref()
+                        .is_err_and(|error| error.message().ends_with("is not running"));
+                    let runs = !stopped && !self.helpers.is_stopped(id.as_str());
                     let mode = match self.among_hosts.load(Ordering::SeqCst) {
                         true => "host",
                         false => "",
@@ -251,7 +256,7 @@ impl Daemon {
                         "State": { "Running": runs, "Paused": self.stubs.is_paused() },
                         "HostConfig": { "PidMode": mode },
                     });
-                    match self.exec.attach(&AttachRequest::new(id)).await {
+                    match attached {
                         Err(error) if error.kind() == ErrorKind::NotFound => {
                             answer(&mut stream, "404 Not Found", &refusal(error.message())).await;
                         }

@@ -195,6 +195,15 @@ async fn an_engine_that_takes_no_stub_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_stub_the_helper_shell_says_how_to_have_one() {
+    let request = ExecRequest::new(id("web"), [HELPER_SHELL]);
+    let error = fresh(4096).exec.exec(&request).await.unwrap_err();
+    for words in ["cargo xtask stub", "--exec-stub"] {
+        assert!(error.message().contains(words), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_command_that_can_not_start_says_why() {
     let place = fresh(4096);
     let session = place
@@ -204,18 +213,23 @@ async fn a_command_that_can_not_start_says_why() {
         .unwrap();
     let unread = session.wait().await.unwrap();
     assert_eq!(unread.code, Some(126));
-    let silent = "start-failed: the command could not be started";
-    assert_eq!(unread.reason.unwrap(), silent);
+    let said = "start-failed: OCI runtime exec failed: cannot run";
+    assert!(unread.reason.unwrap().starts_with(said));
+    // And they are there for whoever comes later.
+    let output: Vec<_> = futures::StreamExt::collect(session.take_output().unwrap()).await;
+    let text = &output[0].as_ref().unwrap().bytes;
+    assert!(text.starts_with(b"OCI runtime exec failed: cannot run"));
+    assert_eq!(output.len(), 1);
 
     let request = ExecRequest::new(id("web"), ["missing"]);
     let session = place.exec.exec(&request).await.unwrap();
-    let _: Vec<_> = futures::StreamExt::collect(session.take_output().unwrap()).await;
-    let read = session.wait().await.unwrap();
-    assert!(
-        read.reason
-            .unwrap()
-            .starts_with("start-failed: OCI runtime exec failed: cannot run")
+    let output = session.take_output().unwrap();
+    // Asked for before the words were read, and while they are.
+    let (read, _) = tokio::join!(
+        session.wait(),
+        futures::StreamExt::collect::<Vec<_>>(output)
     );
+    assert!(read.unwrap().reason.unwrap().starts_with(said));
 
     // A command that gives the code itself did start.
     let request = ExecRequest::new(id("web"), Names.exit(126));

@@ -1,6 +1,6 @@
 use super::{Harness, trial::Trial};
 use crate::testkit::suite::does_not_apply;
-use crate::{Cleanup, ErrorKind, ExecRequest, WorkloadId};
+use crate::{AttachRequest, Cleanup, ErrorKind, ExecRequest, WorkloadId};
 
 /// Nobody gets into a workload that does not exist.
 pub async fn an_unknown_workload_is_not_found(harness: &dyn Harness) {
@@ -21,6 +21,26 @@ pub async fn a_stopped_workload_is_a_conflict(harness: &dyn Harness) {
     let request = trial.request(trial.programs.exit(0));
     let error = trial.within(trial.place.backend.exec(&request)).await;
     assert_eq!(error.expect_err("a refusal").kind(), ErrorKind::Conflict);
+    trial.finish().await;
+}
+
+/// Nobody waits at a workload that does not run for an end that does not come; whatever is wanted of
+/// it.
+pub async fn an_attachment_to_a_stopped_workload_is_a_conflict(harness: &dyn Harness) {
+    let Some(place) = harness.stopped().await else {
+        return does_not_apply("its workloads don't stop");
+    };
+    let trial = Trial::at(harness, place);
+    let request = AttachRequest::new(trial.place.workload.clone());
+    for request in [
+        request.clone(),
+        request.clone().with_stdin(),
+        request.with_backlog(),
+    ] {
+        let error = trial.within(trial.place.backend.attach(&request)).await;
+        let kind = error.expect_err("a refusal").kind();
+        assert_eq!(kind, ErrorKind::Conflict, "{request:?}");
+    }
     trial.finish().await;
 }
 

@@ -22,7 +22,7 @@ impl Files {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder
             .create(root)
-            .map_err(|error| failed("make the directory of records", root, error))?;
+            .map_err(|error| failed("make", root, error))?;
         #[cfg(unix)]
         if let Ok(known) = fs::metadata(root)
             && std::os::unix::fs::PermissionsExt::mode(&known.permissions()) & 0o077 != 0
@@ -177,8 +177,25 @@ fn private() -> OpenOptions {
 }
 
 fn failed(what: &str, path: &Path, error: std::io::Error) -> Error {
-    Error::io(format!("cannot {what} it"), error).with_context("path", path.display())
+    Error::io(format!("cannot {what} what records are kept in"), error)
+        .with_context("path", path.display())
 }
 
 const LONGEST_SUMMARY: u64 = 1 << 20;
 const LONGEST_COMMANDS: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_can_t_be_made_is_told_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"").unwrap();
+        let error = Files::new(&file.join("records")).err().unwrap();
+        assert_eq!(error.message(), "cannot make what records are kept in");
+        let path = error.context("path").unwrap();
+        assert!(path.ends_with("file/records"), "{path}");
+    }
+}

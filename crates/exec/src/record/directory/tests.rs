@@ -1,6 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use longshore_core::{ExecRequest, Identity, OutputKind, TerminalSize, WorkloadId};
 
 use super::*;
@@ -250,6 +251,14 @@ async fn the_index_knows_a_record_that_was_cut() {
             .starts_with("the record was cut: 4 events were written"),
         "{error}"
     );
+    // Nor is it read as if it were whole.
+    let mut events = records.events(&scene.session).await.unwrap();
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = Some(event);
+    }
+    let error = last.unwrap().unwrap_err();
+    assert!(error.message().starts_with("the record was cut"), "{error}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@ use std::{mem, time::Duration};
 use bytes::{Bytes, BytesMut};
 use longshore_core::{ExecOutput, OutputKind, Timestamp};
 
+use crate::session::recorder::MOST_RECORDED as MOST;
+
 /// Output that is recorded next, in one.
 ///
 /// What a recorder does for a piece costs more than its bytes, so a flood is recorded in large ones:
@@ -94,8 +96,6 @@ impl Flood {
     }
 }
 
-/// As much as a record of the log holds.
-const MOST: usize = 64 << 10;
 /// How long a flood waits until there is more of it.
 const HELD: Duration = Duration::from_millis(1);
 /// More than this in so short a time is a flood.
@@ -150,7 +150,7 @@ mod tests {
     fn what_goes_together_is_one_piece_with_the_time_of_its_first() {
         let mut gathered = Gathered::default();
         for number in 0..4 {
-            let given = gathered.add(piece(OutputKind::Stderr, 16 << 10), at(number * 100));
+            let given = gathered.add(piece(OutputKind::Stderr, MOST / 4), at(number * 100));
             assert_eq!(given, None);
         }
         assert_eq!(gathered.due(), Some(at(0)));

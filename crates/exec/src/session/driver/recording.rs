@@ -3,10 +3,10 @@ use std::{mem, sync::Arc, time::Duration};
 use bytes::Bytes;
 use longshore_core::{ClockExt, ExecOutput, Result};
 
-use super::Driver;
+use super::{Driver, gathered::Gathered};
 use crate::session::{
-    EndReason, InputJudge, Notice, RecordEvent, Recorder, RuleAction, SessionAbout, SessionEnd,
-    echo::EchoWitness,
+    EndReason, InputJudge, Notice, RecordEvent, Recorder, RuleAction, SessionAbout, SessionCore,
+    SessionEnd, echo::EchoWitness,
 };
 
 /// What goes into the record, and what is kept from the process.
@@ -139,8 +139,12 @@ impl Driver {
                 let end = SessionEnd::new(EndReason::EndedByOperator)
                     .with_text("the session could not be recorded");
                 self.shared.by_driver(|core, now| core.terminate(end, now));
-                // What was not recorded is not shown.
-                return;
+                // What was not recorded is not shown; and nothing is recorded behind it but the end:
+                // nobody knows whether the piece is there, so nobody knows the next one's offset.
+                self.gathered = Gathered::default();
+                (self.output, self.behind) = (None, None);
+                self.unrecorded.clear();
+                return self.shared.by_driver(SessionCore::output_ended);
             }
         }
         if let Some(piece) = piece {
