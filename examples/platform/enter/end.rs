@@ -95,9 +95,12 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
             })
         }
         EndReason::StartFailed => {
-            let why = end.text.as_deref().unwrap_or("no reason is known");
+            let why = printable(
+                end.text.as_deref().unwrap_or("no reason is known"),
+                MOST_SAID,
+            );
             Err(Failure {
-                message: format!("it can't be run in {name}: {}", printable(why, MOST_SAID)),
+                message: format!("it can't be run in {name}: {why}"),
                 code: code.unwrap_or(OURS),
             })
         }
@@ -106,6 +109,12 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
             code: code.unwrap_or(OURS),
         }),
     }
+}
+
+/// What others have said of it does nothing to our terminal.
+fn has_ended(end: &SessionEnd, name: &str) -> String {
+    let end = end.to_string();
+    format!("{name} has ended: {}", printable(&end, MOST_SAID))
 }
 
 /// A session at which we looked on. What its process says is not our exit code.
@@ -120,12 +129,6 @@ pub fn watched(end: Result<SessionEnd>, name: &str) -> Result<(), Failure> {
             error.chain()
         )))),
     }
-}
-
-/// What others have said of it does nothing to our terminal.
-fn has_ended(end: &SessionEnd, name: &str) -> String {
-    let end = end.to_string();
-    format!("{name} has ended: {}", printable(&end, MOST_SAID))
 }
 
 fn sentence(reason: EndReason, end: &SessionEnd) -> String {
