@@ -17,6 +17,7 @@ mod terminal;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
@@ -369,6 +370,9 @@ fn a_record_becomes_a_file_for_players() {
     let to = file.to_str().unwrap();
     let (code, shown, told) = run(people.platform("bob", &["replay", "--to", to, &session]));
     assert_eq!((code, shown.as_str()), (0, ""), "{told}");
+    // A screen may show secrets.
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
     let cast = fs::read_to_string(&file).unwrap();
     let mut lines = cast.lines();
     let head: serde_json::Value = serde_json::from_str(lines.next().unwrap()).unwrap();

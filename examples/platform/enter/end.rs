@@ -2,6 +2,7 @@
 
 use longshore::{
     Error, ErrorKind, Result,
+    core::printable,
     exec::session::{EndReason, SHELLS, SessionEnd},
 };
 
@@ -10,6 +11,9 @@ use crate::{Failure, say::note};
 
 /// The exit code of everything that is not the command's own, as with ssh.
 pub const OURS: u8 = 255;
+
+/// How much of what the other side says of an end is shown.
+const MOST_SAID: usize = 400;
 
 /// The same failure with that code.
 pub fn ours(failure: Failure) -> Failure {
@@ -72,7 +76,10 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
         EndReason::Exited | EndReason::Signaled => match code {
             Some(0) if end.reason == EndReason::Exited => Ok(()),
             Some(code) => Err(Failure::silent(code)),
-            None => Err(ours(Failure::new(format!("the command in {name}: {end}")))),
+            None => Err(ours(Failure::new(format!(
+                "the command in {name}: {}",
+                printable(&end.to_string(), MOST_SAID)
+            )))),
         },
         EndReason::StartFailed if !has_command && code.is_some() => {
             let text = format!(
@@ -86,7 +93,10 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
             })
         }
         EndReason::StartFailed => {
-            let why = end.text.as_deref().unwrap_or("no reason is known");
+            let why = printable(
+                end.text.as_deref().unwrap_or("no reason is known"),
+                MOST_SAID,
+            );
             Err(Failure {
                 message: match why.ends_with(NOT_RUNNING) {
                     true => not_running(name),
@@ -102,11 +112,17 @@ pub fn told(end: Result<SessionEnd>, name: &str, has_command: bool) -> Result<()
     }
 }
 
+/// What others have said of it does nothing to our terminal.
+fn has_ended(end: &SessionEnd, name: &str) -> String {
+    let end = end.to_string();
+    format!("{name} has ended: {}", printable(&end, MOST_SAID))
+}
+
 /// A session at which we looked on. What its process says is not our exit code.
 pub fn watched(end: Result<SessionEnd>, name: &str) -> Result<(), Failure> {
     match end {
         Ok(end) => {
-            note(format_args!("platform: {name} has ended: {end}"));
+            note(format_args!("platform: {}", has_ended(&end, name)));
             Ok(())
         }
         Err(error) => Err(ours(Failure::new(format!(
@@ -137,7 +153,7 @@ fn sentence(reason: EndReason, end: &SessionEnd) -> String {
         _ => "the session is lost, and how its command ended is not known",
     };
     match &end.text {
-        Some(more) => format!("{text} ({more})"),
+        Some(more) => format!("{text} ({})", printable(more, MOST_SAID)),
         None => text.to_owned(),
     }
 }
@@ -194,6 +210,17 @@ mod tests {
             lost.code == OURS && lost.message.contains("no route"),
             "{lost:?}"
         );
+    }
+
+    #[test]
+    fn what_is_said_of_an_end_does_not_steer_our_terminal() {
+        let said = format!("bye\x1b]0;owned\x07\r{}", "a".repeat(10_000));
+        let end = SessionEnd::new(EndReason::EndedByOperator).with_text(said);
+        let failed = told(Ok(end.clone()), "web", true).expect_err("it is no success");
+        for text in [has_ended(&end, "web"), failed.message] {
+            assert!(text.contains("bye") && text.len() < 600, "{text}");
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
     }
 
     #[test]

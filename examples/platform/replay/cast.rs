@@ -42,7 +42,8 @@ pub async fn write(socket: &mut Socket, to: &Path, session: &str) -> Result<(), 
         _ => Failure::new(format!("can't write {}: {error}", to.display())),
     };
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    // What is on the screen of a session may be secret.
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(to).await.map_err(named)?;
     let unfinished = Unfinished(Some(to));
     let mut line = Some(head);
@@ -52,6 +53,8 @@ pub async fn write(socket: &mut Socket, to: &Path, session: &str) -> Result<(), 
         lines += 1;
         line = next(socket).await?;
     }
+    // What was written last may have failed behind our back.
+    file.flush().await.map_err(named)?;
     file.sync_all().await.map_err(named)?;
     unfinished.keep();
     note(format_args!(
