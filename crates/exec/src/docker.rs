@@ -179,11 +179,12 @@ impl DockerExec {
     /// be gone to; a name in `env` without a value, or an empty `HOME`; a request of more than
     /// 32 KiB; [`Cleanup::Nothing`]; a container that is paused, or shares its process namespace with
     /// others; and any session when `/etc/passwd` or `/etc/group` have changed since the stub was
-    /// started. So are sessions whose stub has ended, or does not answer within a second. One that
+    /// started, or in the five seconds before that. So are sessions whose stub has ended, or does not answer within a second. One that
     /// was told to start the command, and then says nothing for twenty seconds or is cut off, is an
     /// error ([`ErrorKind::Unavailable`](longshore_core::ErrorKind::Unavailable)): the command is
     /// never started twice. A program that is not there uses no stub up: the session that ends so has
-    /// the id of the stub's command, and a later one may have it again.
+    /// the id of the stub's command, and a later one may have it again; nothing is looked for behind
+    /// it, and it has no [`CleanupReport`].
     ///
     /// ```no_run
     /// # fn example(exec: longshore_exec::DockerExec, stub: longshore_exec::Stub) {

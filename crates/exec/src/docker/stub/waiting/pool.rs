@@ -311,7 +311,7 @@ mod tests {
             assert_eq!(pool.entered(&web, shortly), Plan::default());
         }
         // Others are not refused for it.
-        assert_eq!(pool.entered(&key("web", "0:0"), now).start.len(), 2);
+        assert_eq!(pool.entered(&key("db", ""), now).start.len(), 2);
         // Once one waits, all is forgotten.
         let started = pool.entered(&web, now).start;
         pool.waits(started[0], now);
