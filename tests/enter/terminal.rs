@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     process::{Child, Command},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +27,8 @@ pub struct Terminal {
 struct Seen {
     bytes: Mutex<(Vec<u8>, usize)>,
     more: Condvar,
+    /// Nobody has the other side any more.
+    ended: AtomicBool,
 }
 
 impl Terminal {
@@ -52,6 +57,7 @@ impl Terminal {
                     .extend_from_slice(&buffer[..count]);
                 to.more.notify_all();
             }
+            to.ended.store(true, Ordering::Release);
         });
         Self {
             pty,
@@ -152,8 +158,11 @@ impl Terminal {
             || format!("it goes on: {:?}", self.seen()),
         );
         let status = code.expect("it was waited for");
-        // The reader may be a moment behind.
-        thread::sleep(Duration::from_millis(50));
+        // The reader may be behind; somebody else may have the terminal still.
+        let end = Instant::now() + Duration::from_secs(2);
+        while !self.seen.ended.load(Ordering::Acquire) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
         status
             .code()
             .unwrap_or_else(|| panic!("{status}: {:?}", self.seen()))

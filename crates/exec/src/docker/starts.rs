@@ -174,6 +174,8 @@ impl Line {
             self.wanted.notify_waiters();
             tokio::select! {
                 () = told.as_mut() => told.set(self.told.notified()),
+                // Who had just asked has heard nobody, and asks again.
+                () = clock.sleep(BETWEEN_QUESTIONS) => {}
                 () = clock.sleep_until(until) => return,
             }
         }
@@ -357,6 +359,26 @@ mod tests {
         assert!(start.elapsed() >= PATIENCE);
         // Who stood behind has waited as long.
         assert!(line.settles(&clock, until).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_somebody_waits_the_engine_is_asked_again_and_again() {
+        let (starts, clock) = (Starts::default(), SystemClock::new());
+        let web = container("web");
+        let _untold: Vec<_> = (0..MOST_UNTOLD).map(|_| starts.untold(&web)).collect();
+        let line = starts.0.before(&web);
+        let waiting = line.settles(&clock, clock.now().after(PATIENCE));
+        let asking = async {
+            // Nobody hears the first call, and all hear those behind it.
+            clock.sleep(BETWEEN_QUESTIONS / 2).await;
+            for _ in 0..5 {
+                line.wanted.notified().await;
+            }
+        };
+        tokio::select! {
+            () = waiting => panic!("nobody was told"),
+            () = asking => {}
+        }
     }
 
     #[test]

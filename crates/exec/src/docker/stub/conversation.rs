@@ -265,7 +265,9 @@ impl Conversation {
             self.next_beat = now.after(BEAT);
             match self.stage {
                 Stage::Waiting => self.ask(),
-                Stage::Opening => {}
+                // A stub that is yet to begin finds its silence counted from there; and one that waits
+                // would answer what it was not asked.
+                Stage::Calling | Stage::Opening => {}
                 _ => ToStub::Beat.write(&mut self.out),
             }
         }

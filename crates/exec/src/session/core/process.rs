@@ -68,6 +68,12 @@ impl SessionCore {
         }
     }
 
+    /// Whether whoever is here is reached slowly: what is before them is their answer's delay.
+    pub(in super::super) fn is_reached_slowly(&self) -> bool {
+        let writer = self.writer.and_then(|id| self.viewers.get(&id));
+        writer.is_some_and(|writer| writer.window.size() < AHEAD)
+    }
+
     /// How far the record goes from which the writer would take what it missed; `None`: there is
     /// none. Said before the output that was recorded last is given.
     pub fn recorded(&mut self, reach: Option<RecordReach>) {

@@ -72,10 +72,18 @@ impl Driver {
     /// A piece, with what is there already behind it, to be recorded in one: a recorder's way to the
     /// disk costs more than the few thousand bytes that an engine sends in a frame.
     fn gather(&mut self, piece: ExecOutput) {
-        let now = self.shared.clock.now();
+        let (now, is_slow) = self
+            .shared
+            .look(|core, now| (now, core.is_reached_slowly()));
+        let most = if is_slow {
+            MOST_FOR_THE_SLOW
+        } else {
+            usize::MAX
+        };
         self.behind = self.gathered.add(piece, now).map(|other| Some(Ok(other)));
         while let Some(output) = self.output.as_mut() {
-            if !self.gathered.has_room() || self.behind.is_some() {
+            let is_enough = self.gathered.len() >= most || !self.gathered.has_room();
+            if is_enough || self.behind.is_some() {
                 break;
             }
             self.behind = match output.next().now_or_never() {
@@ -116,3 +124,5 @@ fn has_its_place(next: Option<Action>) -> bool {
 }
 
 const MOST_AT_ONCE: usize = 64;
+/// What is recorded in one for a client that is reached slowly: it all stands before the next answer.
+const MOST_FOR_THE_SLOW: usize = 64 << 10;

@@ -168,6 +168,14 @@ fn a_beat_that_is_unsaid_is_not_what_it_was_to_become() {
     assert!(!talk.out().is_empty() && !talk.open_is_unsaid());
 }
 
+/// It would answer a beat from before, once it waits.
+#[test]
+fn a_stub_that_begins_late_is_asked_nothing_before() {
+    let mut talk = Conversation::new(NOW);
+    assert!(talk.tick(NOW.after(BEAT)));
+    assert!(talk.out().is_empty());
+}
+
 #[test]
 fn a_stub_that_was_not_asked_has_nothing_to_answer() {
     let (_, events) = heard(&[
