@@ -33,10 +33,11 @@ impl Behind {
             () = self.link.ended().cancelled() => false,
             () = self.over.cancelled() => false,
         };
-        // What nobody ends may run on, also behind its stream.
-        let is_ended = self.keeper.is_some() || self.lifeline.is_some();
+        // Where the engine has ended the stream it has learned of the end; and what nobody ends may
+        // run on.
+        let is_ended = left_alone && (self.keeper.is_some() || self.lifeline.is_some());
         let telling = async {
-            if is_ended && !self.over.is_cancelled() {
+            if is_ended {
                 let untold = self.context.starts.untold(&self.workload);
                 untold.until_told(&self.context.api, &self.session).await;
             }

@@ -8,8 +8,8 @@
 //! And an engine learns of the ends of a container's commands one by one, each with several calls to
 //! what ran it: some ten a second, on a busy host three. Where more are started than that, the ends
 //! are told the later the longer it goes on; so starts also wait while many of them are not known.
-//! Counted are those that we end. Of others the engine ends the stream, by which we know, only when
-//! it has learned of it.
+//! Counted are those that we end, or whose stub has told of it. Of others the engine ends the stream,
+//! by which we know, only when it has learned of it.
 
 use std::{
     collections::HashMap,

@@ -131,6 +131,8 @@ impl StubSession {
             let telling = async {
                 let told = told.wait_for(Option::is_some).await;
                 let status = told.ok().and_then(|status| status.clone());
+                // The engine learns of it at the end of the stream.
+                let untold = starts.untold(&workload);
                 match status {
                     Some(status) => {
                         let status = facts.complete(status).await;
@@ -142,6 +144,7 @@ impl StubSession {
                         end_told.send_replace(Some(status.map_err(|error| error.chain())));
                     }
                 }
+                untold
             };
             // A stub that was told to end and does not is left to the end of its stream.
             let pumping = async {
@@ -149,24 +152,30 @@ impl StubSession {
                     closing.cancelled().await;
                     clock.sleep(END_LIMIT).await;
                 };
-                tokio::select! {
+                let is_over = tokio::select! {
                     result = pump.run(ends) => {
-                        if let Err(error) = result {
+                        if let Err(error) = &result {
                             tracing::debug!(error = error.chain(), "a stub's stream ended badly");
                         }
+                        result.is_ok()
                     }
-                    () = overdue => {}
-                }
+                    () = overdue => false,
+                };
                 link.close();
+                is_over
             };
-            tokio::join!(telling, pumping);
+            let (untold, is_over) = tokio::join!(telling, pumping);
+            let learning = async {
+                if !is_over {
+                    untold.until_told(&api, &session).await;
+                }
+            };
             let cleaning = async {
                 if let Some(keeper) = behind {
                     keeper.clean().await;
                 }
             };
-            let untold = starts.untold(&workload);
-            tokio::join!(untold.until_told(&api, &session), cleaning);
+            tokio::join!(learning, cleaning);
         });
         let output = stream::unfold(received, |mut received| async move {
             Some((received.recv().await?, received))
